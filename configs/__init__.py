@@ -1,0 +1,1 @@
+"""Configs of the command-line programs: one file per method or task."""

@@ -1,0 +1,57 @@
+"""What all configs share: the fields that say how to run, and how presets are named."""
+
+from collections.abc import Callable, Mapping
+
+import ml_collections
+
+from deepinternal.types import InputError
+
+Preset = Callable[[ml_collections.ConfigDict], None]
+
+
+def run_fields(method: str, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """A method's defaults with the fields that the launcher needs.
+
+    Args:
+        method: the method's name in the registry.
+        config: the method's defaults.
+
+    Returns:
+        A new config.
+    """
+    fields = {
+        "method": method,
+        "input": "",  # file, folder, glob, or several with commas; '': a sample photograph
+        "ground_truth": "",  # file, or folder matched by file name
+        "required": "",  # fields, with commas, that a preset cannot do without
+        "checkpoint_every": 30.0,  # seconds
+        "log_every": 10,  # steps
+        "progress": True,
+        "parallel": {"steps_per_dispatch": 0},  # 0: 1 on CPU, 50 on accelerators
+    }
+    return ml_collections.ConfigDict({**fields, **config.to_dict()})
+
+
+def apply_presets(
+    arg: str | None, config: ml_collections.ConfigDict, presets: Mapping[str, Preset], default: str
+) -> ml_collections.ConfigDict:
+    """Applies the presets named after the colon of `--config=FILE:ARG`, in their order.
+
+    Args:
+        arg: names joined by commas, or None.
+        config: changed in place.
+        presets: all that exist.
+        default: the one that None stands for.
+
+    Returns:
+        `config`.
+
+    Raises:
+        InputError: an unknown preset.
+    """
+    for name in (arg or default).split(","):
+        if name.strip() not in presets:
+            known = ", ".join(presets)
+            raise InputError(f"--config: unknown preset {name.strip()!r}; there are: {known}")
+        presets[name.strip()](config)
+    return config

@@ -1,0 +1,1 @@
+"""Deep internal learning in JAX: networks trained at test time, on one image alone."""

@@ -1,0 +1,64 @@
+"""Methods by name. A method's module is imported when it is first asked for.
+
+Such a module has `defaults() -> ConfigDict`, `make(config, input_spec) -> Method`,
+`prepare(config, image, **side_inputs) -> inputs`, `example(config, photo) -> image`, and
+`SIDE_INPUTS`: which config fields name further input files, and of what kind ('kernel', ...).
+"""
+
+import importlib
+from collections.abc import Mapping
+from types import ModuleType
+
+import jax
+import ml_collections
+
+from deepinternal.types import InputError, Method, PyTree, input_spec
+
+_MODULES = {"zssr": "deepinternal.methods.zssr"}
+
+
+def names() -> tuple[str, ...]:
+    """The names of all methods."""
+    return tuple(_MODULES)
+
+
+def get(name: str) -> ModuleType:
+    """The module of a method.
+
+    Raises:
+        InputError: there is no method of that name.
+    """
+    if name not in _MODULES:
+        raise InputError(f"no method {name!r}; there are: {', '.join(_MODULES)}")
+    return importlib.import_module(_MODULES[name])
+
+
+def defaults(name: str) -> ml_collections.ConfigDict:
+    """A method's default config, a fresh copy."""
+    return get(name).defaults()
+
+
+def make(name: str, config: Mapping | None = None, spec: PyTree = None) -> Method:
+    """A method for inputs of given shapes.
+
+    Args:
+        name: 'zssr', ...
+        config: the fields that differ from the method's defaults; a whole config will do, too.
+        spec: the inputs' shapes, as `input_spec(inputs)` returns them; the inputs themselves, or the
+            shape of the image alone, will do, too.
+
+    Returns:
+        Pure functions: see `deepinternal.types.Method`.
+
+    Raises:
+        InputError: unknown name, a field or a shape that the method cannot work with.
+    """
+    merged = defaults(name)
+    with merged.unlocked():
+        merged.update(config or {})
+    if not isinstance(spec, Mapping):
+        spec = {"image": spec}
+    is_shape = lambda s: isinstance(s, tuple)  # noqa: E731
+    as_struct = lambda s: jax.ShapeDtypeStruct(s, "float32") if is_shape(s) else s  # noqa: E731
+    spec = input_spec(jax.tree.map(as_struct, dict(spec), is_leaf=is_shape))
+    return get(name).make(merged, spec)

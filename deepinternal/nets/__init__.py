@@ -1,0 +1,1 @@
+"""Flax linen modules: the networks, and nothing but the networks."""

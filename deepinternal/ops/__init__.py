@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: pure image operations, jit-, vmap- and grad-able, float32."""

@@ -1,0 +1,154 @@
+"""Random views of an image: the dihedral group, and ZSSR's random fathers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepinternal.ops import warp as warps
+from deepinternal.types import Array
+
+# Linear parts (a, b, c, d) of the 8 maps of the square, output -> input; the first is the identity.
+_DIHEDRAL = np.array(
+    [
+        [1, 0, 0, 1],
+        [0, 1, -1, 0],
+        [-1, 0, 0, -1],
+        [0, -1, 1, 0],
+        [-1, 0, 0, 1],
+        [0, -1, -1, 0],
+        [1, 0, 0, -1],
+        [0, 1, 1, 0],
+    ],
+    np.float32,
+)
+
+
+def dihedral(x: Array, index: int, *, axes: tuple[int, int] = (0, 1)) -> Array:
+    """One of the 8 rotations and mirrorings of the square.
+
+    Args:
+        x: any array; `axes` are its vertical and horizontal axis.
+        index: 0 to 7: `index % 4` quarter turns, then a mirroring of the columns if index >= 4.
+        axes: which axes to act on.
+
+    Returns:
+        The transformed array; the two axes are swapped for odd `index`.
+    """
+    x = jnp.rot90(x, index % 4, axes)
+    return jnp.flip(x, axes[1]) if index >= 4 else x
+
+
+def _integer_crop(key: Array, size: Array, crop: tuple[int, int]) -> tuple[Array, Array]:
+    """Uniform whole-pixel crop origin (y, x); centred where the crop is larger than the image."""
+    room = size - jnp.asarray(crop, jnp.float32)
+    drawn = jnp.floor(jax.random.uniform(key, (2,)) * (room + 1))
+    origin = jnp.where(room >= 0, jnp.minimum(drawn, room), jnp.floor(room / 2))
+    return origin[0], origin[1]
+
+
+def dihedral_crop(
+    key: Array, size: tuple[int, int], crop: tuple[int, int], *, keep: bool | Array = False
+) -> Array:
+    """A random rotation/mirroring of an image followed by a random whole-pixel crop.
+
+    Args:
+        key: PRNG key.
+        size: (H, W) of the image.
+        crop: (h, w) of the crop.
+        keep: True for the identity instead of a random element of the group.
+
+    Returns:
+        3x3 matrix, crop coordinates -> image coordinates, for `warp.warp`.
+    """
+    key_element, key_crop = jax.random.split(key)
+    element = jax.random.randint(key_element, (), 0, 8)
+    element = jnp.where(keep, 0, element)
+    a, b, c, d = jnp.asarray(_DIHEDRAL)[element]
+    h, w = jnp.asarray(size, jnp.float32)
+    turned = jnp.stack([jnp.where(b != 0, w, h), jnp.where(b != 0, h, w)])
+    y, x = _integer_crop(key_crop, turned, crop)
+    to_centre = warps.translation(x - (turned[1] - 1) / 2, y - (turned[0] - 1) / 2)
+    back = warps.translation((w - 1) / 2, (h - 1) / 2)
+    return warps.compose(back, warps.linear_map(a, b, c, d), to_centre)
+
+
+def affine_crop(
+    key: Array,
+    size: tuple[int, int],
+    crop: tuple[int, int],
+    *,
+    scale: tuple[float, float] = (0.5, 1.0),
+    scale_difference: float = 0.25,
+    shear: float = 0.1,
+    turn: bool = True,
+) -> Array:
+    """ZSSR's random affine father (Shocher et al. 2018, section 3.1).
+
+    The image is scaled (and mirrored) about its centre, rotated, sheared, and a crop is taken at a
+    random position of the scaled image's frame.
+
+    Args:
+        key: PRNG key.
+        size: (H, W) of the image.
+        crop: (h, w) of the crop.
+        scale: range of the uniform global scale.
+        scale_difference: standard deviation of the difference between the x and the y scale.
+        shear: standard deviation of the x and of the y shear.
+        turn: whether to rotate by U(0, 2 pi) and mirror with probability 0.5.
+
+    Returns:
+        3x3 matrix, crop coordinates -> image coordinates, for `warp.warp`.
+    """
+    keys = jax.random.split(key, 6)
+    h, w = jnp.asarray(size, jnp.float32)
+    factor = jax.random.uniform(keys[0], (), minval=scale[0], maxval=scale[1])
+    half = scale_difference * jax.random.normal(keys[1]) / 2
+    sx, sy = (jnp.maximum(factor + d, 0.1) for d in (half, -half))
+    shear_x, shear_y = shear * jax.random.normal(keys[2], (2,))
+    angle = 2 * jnp.pi * jax.random.uniform(keys[3]) * turn
+    mirror = jnp.where(turn & jax.random.bernoulli(keys[4]), -1.0, 1.0)
+    room = jnp.maximum(factor * jnp.stack([h, w]) - jnp.asarray(crop, jnp.float32), 0)
+    shift = room * jax.random.uniform(keys[5], (2,))
+    # The inverses in reverse order: shift, shear, rotation, scale and mirror. Centres are of pixel
+    # areas, hence the halves.
+    frame = warps.translation(
+        shift[1] + 0.5 - factor * w / 2,
+        shift[0] + 0.5 - factor * h / 2,
+    )
+    det = 1 - shear_x * shear_y
+    unshear = warps.linear_map(1 / det, -shear_x / det, -shear_y / det, 1 / det)
+    unscale = warps.linear_map(mirror / sx, 0.0, 0.0, 1 / sy)
+    back = warps.translation(w / 2 - 0.5, h / 2 - 0.5)
+    return warps.compose(back, unscale, warps.rotation(-angle), unshear, frame)
+
+
+def father_transform(
+    key: Array,
+    size: tuple[int, int],
+    crop: tuple[int, int],
+    *,
+    p_as_is: float = 0.05,
+    p_dihedral: float = 0.45,
+    turn: bool = True,
+    **affine: float | tuple[float, float],
+) -> Array:
+    """Draws how an HR father is cut from the image: as is, dihedral, or affine.
+
+    Args:
+        key: PRNG key.
+        size: (H, W) of the image.
+        crop: (h, w) of the father.
+        p_as_is: probability of a mere whole-pixel crop.
+        p_dihedral: probability of a dihedral transform and a whole-pixel crop; the rest is affine.
+        turn: whether rotations and mirrorings are allowed (off for asymmetric blur kernels).
+        **affine: `scale`, `scale_difference`, `shear` of `affine_crop`.
+
+    Returns:
+        3x3 matrix, father coordinates -> image coordinates, for `warp.warp`.
+    """
+    key_kind, key_whole, key_affine = jax.random.split(key, 3)
+    kind = jax.random.uniform(key_kind)
+    keep = (kind < p_as_is) | (not turn)
+    whole = dihedral_crop(key_whole, size, crop, keep=keep)
+    free = affine_crop(key_affine, size, crop, turn=turn, **affine)
+    return jnp.where(kind < p_as_is + p_dihedral, whole, free)

@@ -1,0 +1,179 @@
+"""Blur kernels: making, centring, and downscaling an image with one.
+
+Kernels are float32 (K, K) correlation kernels that sum to 1: a low-resolution pixel is the plain
+(unflipped) weighted sum of the high-resolution pixels around it; correlation is centred on K // 2.
+"""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from deepinternal.ops.resize import output_size
+from deepinternal.types import Array
+
+
+def gaussian_kernel(
+    size: int, sigma: Array | tuple[float, float], *, theta: float | Array = 0.0
+) -> Array:
+    """A gaussian blur kernel, isotropic or anisotropic.
+
+    Args:
+        size: side K of the kernel, in pixels; the gaussian is centred on (K - 1) / 2.
+        sigma: standard deviation in pixels, or one per principal axis (first, second).
+        theta: direction of the first principal axis in radians, from the x axis (columns) towards
+            the y axis (rows).
+
+    Returns:
+        (size, size), summing to 1.
+    """
+    sigma = jnp.broadcast_to(jnp.asarray(sigma, jnp.float32), (2,))
+    axis = jnp.arange(size, dtype=jnp.float32) - (size - 1) / 2
+    y, x = axis[:, None], axis[None, :]
+    c, s = jnp.cos(theta), jnp.sin(theta)
+    along, across = c * x + s * y, c * y - s * x
+    kernel = jnp.exp(-0.5 * ((along / sigma[0]) ** 2 + (across / sigma[1]) ** 2))
+    return kernel / kernel.sum()
+
+
+def centre_of_mass(kernel: Array) -> Array:
+    """Centre of mass (row, column) of a (K, L) kernel, 0-based, in pixels."""
+    total = kernel.sum()
+    rows = jnp.arange(kernel.shape[0], dtype=kernel.dtype) @ kernel.sum(1)
+    columns = jnp.arange(kernel.shape[1], dtype=kernel.dtype) @ kernel.sum(0)
+    return jnp.stack([rows, columns]) / total
+
+
+def _bspline_basis(offset: Array) -> Array:
+    """The cubic B-spline at `offset`, zero beyond 2."""
+    x = jnp.abs(offset)
+    near = 2 / 3 - x**2 + x**3 / 2
+    far = (2 - x) ** 3 / 6
+    return jnp.where(x < 1, near, jnp.where(x < 2, far, 0.0))
+
+
+def shift_kernel(kernel: Array, shift: Array) -> Array:
+    """Moves a kernel by a sub-pixel amount with cubic-spline interpolation.
+
+    As `scipy.ndimage.shift(kernel, shift, order=3, mode='constant')`. Zero-pad the kernel first if
+    it is not to lose mass over its border.
+
+    Args:
+        kernel: (K, L).
+        shift: (2,), pixels towards higher rows and columns.
+
+    Returns:
+        (K, L).
+    """
+    for axis, n in enumerate(kernel.shape):
+        at = np.arange(n)
+        knots = np.asarray(_host_spline_matrix(n))
+        basis = _bspline_basis(at[:, None] - shift[axis] - at[None, :])
+        basis = basis.at[:, 1].add(_bspline_basis(at - shift[axis] + 1)) if n > 1 else basis
+        basis = basis.at[:, n - 2].add(_bspline_basis(at - shift[axis] - n)) if n > 1 else basis
+        inside = (at - shift[axis] >= 0) & (at - shift[axis] <= n - 1)
+        matrix = jnp.matmul(basis, knots, precision=lax.Precision.HIGHEST)
+        matrix = jnp.where(inside[:, None], matrix, 0.0).astype(kernel.dtype)
+        spec = "ai,ij->aj" if axis == 0 else "bj,ij->ib"
+        kernel = jnp.einsum(spec, matrix, kernel, precision=lax.Precision.HIGHEST)
+    return kernel
+
+
+def _host_spline_matrix(n: int) -> np.ndarray:
+    """(n, n) float32: samples -> cubic B-spline coefficients, whole-sample mirror boundary."""
+    matrix = np.diag(np.full(n, 2 / 3)) + np.diag(np.full(n - 1, 1 / 6), 1)
+    matrix += np.diag(np.full(n - 1, 1 / 6), -1)
+    if n > 1:
+        matrix[0, 1] += 1 / 6
+        matrix[-1, -2] += 1 / 6
+    else:
+        matrix[:] = 1.0
+    return np.linalg.inv(matrix).astype(np.float32)
+
+
+def centre_kernel(
+    kernel: Array, scale: float | tuple[float, float], *, pad: int | None = None
+) -> Array:
+    """Moves a kernel's centre of mass to where downscaling without drift needs it.
+
+    That is K // 2 + (scale - 1) / 2 per axis: samples are taken at multiples of the scale, and the
+    centre of the pixels that a low-resolution pixel stands for lies (scale - 1) / 2 beyond.
+
+    Args:
+        kernel: (K, K), positive sum.
+        scale: downscaling factor > 1, or (vertical, horizontal).
+        pad: zeros added on every side first, so that the shift loses nothing. Default: what a
+            concrete kernel needs; for a traced one, a bound that always suffices.
+
+    Returns:
+        (K + 2 pad, K + 2 pad), summing to 1.
+
+    References:
+        Section on kernel alignment of the ZSSR supplementary code; there the target for even K is
+        half a pixel off, here it is exact for both parities.
+    """
+    scale = np.broadcast_to(np.asarray(scale, np.float32), (2,))
+    size = kernel.shape[0]
+    if pad is None and isinstance(kernel, np.ndarray):
+        shift = size // 2 + (scale - 1) / 2 - np.asarray(centre_of_mass(jnp.asarray(kernel)))
+        pad = 0 if np.abs(shift).max() < 1e-3 else math.ceil(np.abs(shift).max()) + 1
+    elif pad is None:
+        pad = size // 2 + math.ceil((scale.max() - 1) / 2) + 1
+    kernel = jnp.pad(jnp.asarray(kernel, jnp.float32), pad)
+    if pad:
+        target = kernel.shape[0] // 2 + (scale - 1) / 2
+        kernel = shift_kernel(kernel, target - centre_of_mass(kernel))
+    return kernel / kernel.sum()
+
+
+def sample_positions(length: int, scale: float, out_length: int | None = None) -> np.ndarray:
+    """Which rows (columns) a downscaling by `scale` keeps: round(linspace(0, length - scale, n)).
+
+    n is `out_length`, by default ceil(length / scale).
+    """
+    n = out_length or output_size((length, length), (1 / scale, 1 / scale))[0]
+    return np.round(np.linspace(0, max(length - scale, 0), n)).astype(np.int64)
+
+
+def downscale(
+    image: Array,
+    kernel: Array,
+    scale: float | tuple[float, float],
+    *,
+    output_shape: tuple[int, int] | None = None,
+) -> Array:
+    """Blurs with a numeric kernel and subsamples: the forward model of super-resolution.
+
+    Args:
+        image: (..., H, W, C).
+        kernel: (K, L) correlation kernel, centred for `scale` (see `centre_kernel`).
+        scale: factor >= 1, or (vertical, horizontal).
+        output_shape: (H', W'), default ceil((H, W) / scale).
+
+    Returns:
+        (..., H', W', C). The border is mirrored with the edge pixel repeated.
+    """
+    scale = np.broadcast_to(np.asarray(scale, np.float64), (2,))
+    *lead, h, w, c = image.shape
+    rows, columns = (
+        sample_positions(n, s, o) for n, s, o in zip((h, w), scale, output_shape or (None, None))
+    )
+    before = [k // 2 for k in kernel.shape]
+    padding = [(b, k - 1 - b) for b, k in zip(before, kernel.shape)]
+    x = jnp.moveaxis(image.reshape(-1, h, w, c), -1, 1).reshape(-1, 1, h, w)
+    x = jnp.pad(x, [(0, 0), (0, 0), *padding], mode="symmetric")
+    strides = [_uniform_stride(p) for p in (rows, columns)]
+    x = lax.conv_general_dilated(
+        x, kernel[None, None].astype(x.dtype), strides, "VALID", precision=lax.Precision.HIGHEST
+    )
+    picks = [p // s for p, s in zip((rows, columns), strides)]
+    x = x[:, :, picks[0]][:, :, :, picks[1]]
+    x = x.reshape(-1, c, len(rows), len(columns))
+    return jnp.moveaxis(x, 1, -1).reshape(*lead, len(rows), len(columns), c)
+
+
+def _uniform_stride(positions: np.ndarray) -> int:
+    """The common step of evenly spaced positions, 1 where they are not evenly spaced."""
+    steps = np.unique(np.diff(positions))
+    return int(steps[0]) if len(steps) == 1 and steps[0] > 0 else 1

@@ -1,0 +1,87 @@
+"""PSNR and SSIM, and the protocol by which super-resolution papers report them."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from deepinternal.ops.color import rgb_to_y
+from deepinternal.types import Array
+
+
+def mse(a: Array, b: Array) -> Array:
+    """Mean squared difference of two arrays of one shape."""
+    return jnp.mean(jnp.square(a - b))
+
+
+def psnr(a: Array, b: Array, *, data_range: float = 1.0) -> Array:
+    """Peak signal-to-noise ratio in dB; infinite for equal arrays."""
+    return 10 * jnp.log10(data_range**2 / mse(a, b))
+
+
+def _blur_valid(x: Array, window: np.ndarray) -> Array:
+    """Separable correlation of (H, W) with a 1-D window along both axes, without padding."""
+    k = len(window)
+    h, w = x.shape
+    x = sum(float(window[i]) * x[i : h - k + 1 + i] for i in range(k))
+    return sum(float(window[i]) * x[:, i : w - k + 1 + i] for i in range(k))
+
+
+def ssim(a: Array, b: Array, *, data_range: float = 1.0) -> Array:
+    """Structural similarity (Wang et al. 2004), mean over the image without a border of 5.
+
+    Args:
+        a: (H, W), both sides at least 11.
+        b: (H, W).
+        data_range: width of the values' range (255 for 8-bit luma).
+
+    Returns:
+        Scalar in [-1, 1]; the window is an 11x11 gaussian of sigma 1.5, K1 = 0.01, K2 = 0.03.
+
+    Raises:
+        ValueError: a side under 11 pixels.
+    """
+    if min(a.shape) < 11:
+        raise ValueError(f"ssim needs sides of at least 11 pixels, not {a.shape}")
+    window = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
+    window /= window.sum()
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    # Moments about a common offset: differences of large squares lose float32's digits.
+    offset = lax.stop_gradient(jnp.mean(a))
+    x, y = a - offset, b - offset
+    mx, my = _blur_valid(x, window), _blur_valid(y, window)
+    xx = _blur_valid(x * x, window) - mx * mx
+    yy = _blur_valid(y * y, window) - my * my
+    xy = _blur_valid(x * y, window) - mx * my
+    mx, my = mx + offset, my + offset
+    numerator = (2 * mx * my + c1) * (2 * xy + c2)
+    return jnp.mean(numerator / ((mx**2 + my**2 + c1) * (xx + yy + c2)))
+
+
+def quality(result: Array, truth: Array, *, border: tuple[int, int] = (0, 0)) -> dict[str, Array]:
+    """The figures that super-resolution papers report.
+
+    Args:
+        result: (H, W, C) in [0, 1], C = 1 or 3, already rounded to its file's bit depth.
+        truth: the same shape and range.
+        border: rows and columns left out on every side (the scale factor, in super-resolution).
+
+    Returns:
+        psnr_y and ssim_y on the BT.601 luma (not rounded, peak 255), psnr_rgb on the channels.
+
+    Raises:
+        ValueError: shapes differ, or nothing is left inside the border.
+    """
+    if result.shape != truth.shape:
+        raise ValueError(f"result is {result.shape}, ground truth {truth.shape}: must be equal")
+    (h, w), (v, u) = result.shape[:2], border
+    if h - 2 * v < 11 or w - 2 * u < 11:
+        raise ValueError(
+            f"an image of {h}x{w} is too small to be scored inside a border of {border}"
+        )
+    a, b = (x[v : h - v, u : w - u] for x in (result, truth))
+    ya, yb = rgb_to_y(a), rgb_to_y(b)
+    return {
+        "psnr_y": psnr(ya, yb, data_range=255.0),
+        "ssim_y": ssim(ya, yb, data_range=255.0),
+        "psnr_rgb": psnr(a, b),
+    }

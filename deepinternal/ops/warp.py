@@ -1,0 +1,109 @@
+"""Affine and projective warps with linear or cubic sampling.
+
+Coordinates are (x, y) = (column, row) in pixels; the centre of the first pixel is (0, 0). A transform
+is a 3x3 matrix that takes OUTPUT coordinates to INPUT coordinates (backward warping).
+"""
+
+import jax.numpy as jnp
+from jax import lax
+
+from deepinternal.ops.resize import mirror_index
+from deepinternal.types import Array
+
+CUBIC_A = -0.75  # the cubic of OpenCV's warps, with which ZSSR was published
+
+
+def translation(x: Array | float, y: Array | float) -> Array:
+    """3x3 matrix adding (x, y) to a point."""
+    return _matrix([[1.0, 0.0, x], [0.0, 1.0, y]])
+
+
+def linear_map(a: Array | float, b: Array | float, c: Array | float, d: Array | float) -> Array:
+    """3x3 matrix of the linear map (x, y) -> (a x + b y, c x + d y)."""
+    return _matrix([[a, b, 0.0], [c, d, 0.0]])
+
+
+def rotation(angle: Array | float) -> Array:
+    """3x3 matrix turning (x, y) by `angle` radians, from the x axis towards the y axis."""
+    c, s = jnp.cos(angle), jnp.sin(angle)
+    return linear_map(c, -s, s, c)
+
+
+def _matrix(rows) -> Array:
+    rows = [jnp.stack([jnp.asarray(v, jnp.float32) for v in row]) for row in rows]
+    return jnp.stack([*rows, jnp.array([0.0, 0.0, 1.0])])
+
+
+def compose(*matrices: Array) -> Array:
+    """The product of 3x3 matrices; the last one acts first."""
+    product = matrices[0]
+    for matrix in matrices[1:]:
+        product = jnp.matmul(product, matrix, precision=lax.Precision.HIGHEST)
+    return product
+
+
+def _tap_weights(fraction: Array, method: str, a: float) -> Array:
+    """Weights of the taps around a position: (taps, ...) for `fraction` in [0, 1)."""
+    t = fraction
+    if method == "linear":
+        return jnp.stack([1 - t, t])
+    if method != "cubic":
+        raise ValueError(f"unknown sampling {method!r}; known: linear, cubic")
+    near = lambda x: ((a + 2) * x - (a + 3)) * x * x + 1  # noqa: E731
+    far = lambda x: ((a * x - 5 * a) * x + 8 * a) * x - 4 * a  # noqa: E731
+    return jnp.stack([far(1 + t), near(t), near(1 - t), far(2 - t)])
+
+
+def warp(
+    image: Array,
+    matrix: Array,
+    output_shape: tuple[int, int],
+    *,
+    method: str = "cubic",
+    boundary: str = "mirror",
+    cubic_a: float = CUBIC_A,
+) -> Array:
+    """Samples an image under an affine or projective transform.
+
+    At whole-pixel positions the values are copied exactly. There is no antialiasing.
+
+    Args:
+        image: (H, W, C).
+        matrix: 3x3, output coordinates -> input coordinates.
+        output_shape: (H', W').
+        method: 'cubic' (4x4 taps) or 'linear' (2x2 taps).
+        boundary: 'mirror' (edge pixel repeated) or 'zero' outside of the image.
+        cubic_a: parameter of the cubic kernel (Keys 1981, eq. 10).
+
+    Returns:
+        (H', W', C).
+
+    Raises:
+        ValueError: unknown method or boundary.
+    """
+    if boundary not in ("mirror", "zero"):
+        raise ValueError(f"unknown boundary {boundary!r}; known: mirror, zero")
+    h, w, c = image.shape
+    x, y = jnp.meshgrid(
+        jnp.arange(output_shape[1], dtype=jnp.float32),
+        jnp.arange(output_shape[0], dtype=jnp.float32),
+    )
+    m = matrix
+    # Written out rather than as a matmul: whole-pixel positions must come out exact.
+    depth = m[2, 0] * x + m[2, 1] * y + m[2, 2]
+    u = ((m[0, 0] * x + m[0, 1] * y + m[0, 2]) / depth).ravel()
+    v = ((m[1, 0] * x + m[1, 1] * y + m[1, 2]) / depth).ravel()
+    iu, iv = jnp.floor(u), jnp.floor(v)
+    wx = _tap_weights(u - iu, method, cubic_a)
+    wy = _tap_weights(v - iv, method, cubic_a)
+    taps = wx.shape[0]
+    offsets = jnp.arange(taps)[:, None] - (taps // 2 - 1)
+    columns = iu.astype(jnp.int32) + offsets
+    rows = iv.astype(jnp.int32) + offsets
+    if boundary == "zero":
+        wx = jnp.where((columns >= 0) & (columns < w), wx, 0.0)
+        wy = jnp.where((rows >= 0) & (rows < h), wy, 0.0)
+    index = mirror_index(rows, h)[:, None] * w + mirror_index(columns, w)[None, :]
+    values = jnp.take(image.reshape(h * w, c), index, axis=0, mode="clip")
+    out = (values * (wy[:, None] * wx[None, :])[..., None]).sum((0, 1))
+    return out.reshape(*output_shape, c)

@@ -1,0 +1,1 @@
+"""The runtime: compiles, batches, checkpoints and reports any method; knows none by name."""

@@ -1,0 +1,329 @@
+"""From image files to results in a work folder, one image after another.
+
+A failing image is noted and the others go on. What a method's module must offer is written in
+`deepinternal.methods.registry`; no method is known here by name.
+"""
+
+import contextlib
+import json
+import math
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from deepinternal.ops import metrics as measures
+from deepinternal.ops.resize import resize
+from deepinternal.runtime import image_io, report
+from deepinternal.runtime.checkpoint import Checkpoints
+from deepinternal.runtime.loop import Loop, Run, Schedule, Stopped, StopSignal
+from deepinternal.runtime.parallel import Programs
+from deepinternal.runtime.progress import Progress
+from deepinternal.runtime.workdir import Job, Workdir, companion, list_jobs
+from deepinternal.runtime.writers import to_json
+from deepinternal.types import InputError, Output, input_spec
+
+_READERS: dict[str, Callable] = {
+    "kernel": image_io.read_kernel,
+    "image": lambda path: image_io.read_image(path).pixels,
+}
+
+
+def run_all(
+    module: ModuleType, config: ml_collections.ConfigDict, workdir: str, *, overwrite: bool = False
+) -> int:
+    """Works through `config.input`; results appear in `workdir`.
+
+    Args:
+        module: the method's module.
+        config: the method's fields and the runtime's.
+        workdir: the folder for results.
+        overwrite: discard results of another config instead of refusing.
+
+    Returns:
+        Exit status: 0 all done, 1 some images failed, 128 + signal after a signal.
+
+    Raises:
+        InputError: bad config, work folder or input list; also what is wrong with the image where
+            there is only one.
+    """
+    for field in filter(None, config.required.split(",")):
+        if not config[field]:
+            raise InputError(f"config.{field} must be given with this preset")
+    jobs = list_jobs(config.input)
+    runner = _Runner(module, config, Workdir(workdir, to_plain(config), overwrite=overwrite))
+    for job in jobs:
+        with contextlib.suppress(OSError):
+            runner.check_hashes(job)
+    images, status = [], 0
+    for job in jobs:
+        try:
+            with StopSignal() as stop:
+                images.append(runner.run(job, stop))
+        except Stopped as event:
+            images.append(runner.workdir.metrics(job.stem))
+            status = 128 + event.signum
+            break
+        except InputError as error:
+            if len(jobs) == 1:
+                raise
+            images.append(runner.fail(job, error))
+        except Exception as error:  # one image's failure must not cost the others
+            images.append(runner.fail(job, error))
+    later = [runner.workdir.metrics(job.stem) for job in jobs[len(images) :]]
+    runner.workdir.write_summary([*images, *(m for m in later if m)])
+    report.write_index(runner.workdir.path, [m for m in images if m])
+    failed = any(m["status"] == "failed" for m in images)
+    return status or int(failed)
+
+
+def to_plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The config as JSON types."""
+    return json.loads(to_json(config.to_dict()))
+
+
+class _Runner:
+    """Runs jobs with one config; programs are shared among images of one shape."""
+
+    def __init__(self, module: ModuleType, config: ml_collections.ConfigDict, workdir: Workdir):
+        self.module, self.config, self.workdir = module, config, workdir
+        self._programs: dict[Any, Programs] = {}
+
+    def run(self, job: Job, stop: StopSignal) -> dict[str, Any]:
+        """One image from file to results; returns its metrics."""
+        started = time.monotonic()
+        config = self.config
+        source, truth_path, sides = self._read(job)
+        programs, inputs = self._prepare(source, sides)
+        method = programs.method
+        shape = _result_shape(method, inputs)
+        truth = None if truth_path is None else _read_truth(truth_path, shape)
+        limit = sum(stage.steps for stage in method.stages)
+        old = self.workdir.metrics(job.stem)
+        self.workdir.claim(job.stem, self._hashes(job))
+        folder = self.workdir.folder(job.stem)
+        if _is_finished(old, limit, folder):
+            if truth is not None and "psnr_y" not in old:
+                self._score(old, programs, inputs, truth, folder)
+                self.workdir.write_metrics(job.stem, old)
+            return old
+        if job.path is None:
+            image_io.write_image(folder / "input.png", source.pixels)
+        checkpoints = Checkpoints(folder / "checkpoints")
+        progress = Progress(job.stem, limit, enabled=config.progress)
+        loop = Loop(
+            programs,
+            inputs,
+            seed=config.seed,
+            schedule=Schedule(config.log_every, config.checkpoint_every),
+            checkpoints=checkpoints,
+            log_path=str(folder / "train.jsonl"),
+            progress=progress,
+            stop=stop,
+            started=started,
+        )
+        try:
+            run = loop.train()
+        except Stopped as event:
+            self._write_metrics(job, method, event.run, source, shape, status="stopped")
+            progress.close(f"stopped at step {event.run.steps}; the same command goes on")
+            raise
+        finally:
+            checkpoints.close()
+        outputs = programs.outputs(run.state, run.inputs)
+        extra = write_outputs(outputs, folder, source)
+        loop.account()
+        figures: dict[str, Any] = {"steps_limit": limit, **extra}
+        if truth is not None:
+            self._score(figures, programs, inputs, truth, folder)
+        metrics = self._write_metrics(job, method, run, source, shape, **figures)
+        before = np.asarray(programs.baseline(inputs)) if method.baseline else source.pixels
+        report.write_report(folder, metrics, to_plain(config), before=before)
+        score = f", {metrics['psnr_y']:.2f} dB" if metrics.get("psnr_y") else ""
+        progress.close(f"done, {run.steps} steps, {metrics['seconds']:.0f} s{score}")
+        return metrics
+
+    def fail(self, job: Job, error: Exception) -> dict[str, Any]:
+        """Notes that an image failed, and why; a traceback of ours goes to a file beside."""
+        text = " ".join(str(error).split()) or type(error).__name__
+        if not isinstance(error, InputError):
+            text = f"{type(error).__name__}: {text[:300]}"
+            trace = "".join(traceback.format_exception(error))
+            image_io.atomic_write_text(self.workdir.folder(job.stem) / "traceback.txt", trace)
+        print(f"{job.stem}: failed: {text}", file=sys.stderr)
+        metrics = {
+            "image": job.stem,
+            "method": self.config.method,
+            "input": str(job.path or ""),
+            "status": "failed",
+            "error": text,
+            "seed": self.config.seed,
+        }
+        if (self.workdir.metrics(job.stem) or {}).get("status") != "done":
+            self.workdir.write_metrics(job.stem, metrics)
+        return metrics
+
+    def check_hashes(self, job: Job) -> None:
+        """Refuses an image whose files are not those its results were made from."""
+        try:
+            hashes = self._hashes(job)
+        except InputError:
+            return  # an unreadable file is that image's own failure
+        self.workdir.check(job.stem, hashes)
+
+    def _hashes(self, job: Job) -> dict[str, str]:
+        files = {"input": job.path, **self._side_files(job)}
+        return {name: image_io.sha256_file(path) for name, path in files.items() if path}
+
+    def _side_files(self, job: Job) -> dict[str, Path | None]:
+        kinds = self.module.SIDE_INPUTS.items()
+        return {f: companion(f, self.config[f], job, kind=kind, tag=f) for f, kind in kinds}
+
+    def _read(self, job: Job):
+        """The image, its ground truth (a path, an array or None), and the side inputs."""
+        config, kinds = self.config, self.module.SIDE_INPUTS
+        sides = {f: _READERS[kinds[f]](path) for f, path in self._side_files(job).items() if path}
+        truth = companion("ground_truth", config.ground_truth, job, tag="gt", beside=True)
+        if job.path is not None:
+            return image_io.read_image(job.path), truth, sides
+        import skimage.data
+
+        photo = skimage.data.astronaut().astype(np.float32) / 255
+        image = np.asarray(self.module.example(config, photo, **sides))
+        source = image_io.ImageFile(image, None, 8, False, "")
+        return source, photo if truth is None else truth, sides
+
+    def _prepare(self, source: image_io.ImageFile, sides: Mapping[str, Any]):
+        inputs = self.module.prepare(self.config, source.pixels, **sides)
+        spec = input_spec(inputs)
+        key = str(spec)
+        if key not in self._programs:
+            try:
+                method = self.module.make(self.config, spec)
+            except InputError as error:
+                raise InputError(f"{source.path}: {error}" if source.path else str(error)) from None
+            chunk = self.config.parallel.steps_per_dispatch
+            self._programs[key] = Programs(method, steps_per_dispatch=chunk)
+        return self._programs[key], inputs
+
+    def _score(self, figures: dict, programs: Programs, inputs, truth, folder: Path) -> None:
+        """Adds the figures of the result file, and of the baseline, against the ground truth."""
+        result = image_io.read_image(folder / "result.png").pixels
+        figures.update(score(result, truth, _scale(inputs, result)))
+        if programs.method.baseline:
+            base = np.asarray(programs.baseline(inputs))
+            base = np.round(base * 255) / 255
+            scored = score(base, truth, _scale(inputs, result))
+            figures.update({f"baseline_{name}": value for name, value in scored.items()})
+
+    def _write_metrics(
+        self, job: Job, method, run: Run, source, shape, *, status: str = "done", **figures
+    ) -> dict[str, Any]:
+        device = jax.local_devices()[0]
+        training = max(run.train_seconds, 1e-9)
+        metrics = {
+            "image": job.stem,
+            "method": method.name,
+            "input": str(job.path or "skimage.data.astronaut"),
+            "status": status,
+            "error": "",
+            "seed": self.config.seed,
+            "steps": run.steps,
+            "seconds": run.seconds,
+            "compile_seconds": run.compile_seconds,
+            "steps_per_second": round(run.steps / training, 4),
+            "programs": run.programs,
+            "resumed_steps": run.resumed_steps,
+            "device": device.device_kind,
+            "device_count": 1,
+            "jax_version": jax.__version__,
+            "image_shape": list(source.pixels.shape),
+            "output_shape": list(shape),
+            **figures,
+        }
+        self.workdir.write_metrics(job.stem, metrics)
+        return metrics
+
+
+def _is_finished(old: Mapping | None, limit: int, folder: Path) -> bool:
+    """Whether a result is there that more steps would not change."""
+    if not old or old["status"] != "done" or not (folder / "result.png").exists():
+        return False
+    ended_itself = old["steps"] < old["steps_limit"]
+    return ended_itself or limit <= old["steps_limit"]
+
+
+def _result_shape(method, inputs) -> tuple[int, ...]:
+    """Shape of the output 'result' without computing it."""
+    state = jax.eval_shape(method.init, jax.random.key(0), inputs)
+    for stage in method.stages[:-1]:
+        state, inputs = jax.eval_shape(stage.advance, state, inputs)
+    return jax.eval_shape(method.outputs, state, inputs)["result"].value.shape
+
+
+def _read_truth(truth: Path | np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Ground truth with as many channels as the result."""
+    name = "the sample" if isinstance(truth, np.ndarray) else truth
+    pixels = truth if isinstance(truth, np.ndarray) else image_io.read_image(truth).pixels
+    if pixels.shape[:2] != shape[:2]:
+        (h, w), (y, x) = pixels.shape[:2], shape[:2]
+        raise InputError(
+            f"{name}: the ground truth is {h}x{w} but the result will be {y}x{x}; "
+            f"give a matching file, or --config.output_shape={h},{w}"
+        )
+    return pixels
+
+
+def _scale(inputs, result: np.ndarray) -> tuple[int, int]:
+    """Rows and columns that the protocol leaves out: the scale factors, 0 where there is none."""
+    size = inputs["image"].shape[:2]
+    factors = [o / n for o, n in zip(result.shape[:2], size)]
+    return tuple(0 if f <= 1 else math.ceil(round(f, 3)) for f in factors)
+
+
+def score(result: np.ndarray, truth: np.ndarray, border: tuple[int, int]) -> dict[str, float]:
+    """PSNR and SSIM of (H, W, C) images; a grey one is compared with the channels of the other."""
+    channels = max(result.shape[-1], truth.shape[-1])
+    pair = [np.broadcast_to(x, (*x.shape[:2], channels)) for x in (result, truth)]
+    figures = measures.quality(*map(jnp.asarray, pair), border=border)
+    return {name: round(float(value), 4) for name, value in figures.items()}
+
+
+def write_outputs(
+    outputs: Mapping[str, Output], folder: Path, source: image_io.ImageFile
+) -> dict[str, Any]:
+    """Writes every output in a form that suits its kind; the result in the input's format.
+
+    Returns:
+        Figures for metrics.json: scalar outputs, and the peak value of maps, whose pictures are
+        stretched to it.
+    """
+    figures: dict[str, Any] = {}
+    for name, output in outputs.items():
+        value = np.asarray(output.value)
+        if output.kind == "scalar":
+            figures[name] = value.tolist()
+        elif output.kind == "map":
+            peak = float(value.max())
+            figures[f"{name}_max"] = peak
+            image_io.write_image(folder / f"{name}.png", value / max(peak, 1e-12))
+        elif output.kind == "mask":
+            image_io.write_image(folder / f"{name}.png", value)
+        elif output.kind == "image":
+            alpha = source.alpha
+            if alpha is not None and alpha.shape != value.shape[:2]:
+                alpha = resize(jnp.asarray(alpha)[..., None], output_shape=value.shape[:2])
+                alpha = np.clip(np.asarray(alpha)[..., 0], 0, 1)
+            depth = source.bit_depth
+            image_io.write_image(folder / f"{name}.png", value, alpha=alpha, bit_depth=depth)
+        else:
+            raise ValueError(f"output {name!r} is of an unknown kind {output.kind!r}")
+    return figures
