@@ -23,6 +23,7 @@ def run(main: Callable[[], int]) -> None:
         if len(argv) > 1:
             _refuse(f"unexpected argument {argv[1]!r}; flags have the form --name=value")
         logging.getLogger("absl").setLevel(logging.ERROR)
+        logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
         try:
             sys.exit(main())
         except InputError as error:

@@ -104,7 +104,7 @@ def centre_kernel(
         kernel: (K, K), positive sum.
         scale: downscaling factor > 1, or (vertical, horizontal).
         pad: zeros added on every side first, so that the shift loses nothing. Default: what a
-            concrete kernel needs; for a traced one, a bound that always suffices.
+            NumPy kernel needs; for a JAX one, maybe traced, a bound that always suffices.
 
     Returns:
         (K + 2 pad, K + 2 pad), summing to 1.
@@ -117,13 +117,14 @@ def centre_kernel(
     size = kernel.shape[0]
     if pad is None and isinstance(kernel, np.ndarray):
         shift = size // 2 + (scale - 1) / 2 - np.asarray(centre_of_mass(jnp.asarray(kernel)))
-        pad = 0 if np.abs(shift).max() < 1e-3 else math.ceil(np.abs(shift).max()) + 1
+        if np.abs(shift).max() < 1e-3:
+            return jnp.asarray(kernel / kernel.sum(), jnp.float32)
+        pad = math.ceil(np.abs(shift).max()) + 1
     elif pad is None:
         pad = size // 2 + math.ceil((scale.max() - 1) / 2) + 1
     kernel = jnp.pad(jnp.asarray(kernel, jnp.float32), pad)
-    if pad:
-        target = kernel.shape[0] // 2 + (scale - 1) / 2
-        kernel = shift_kernel(kernel, target - centre_of_mass(kernel))
+    target = kernel.shape[0] // 2 + (scale - 1) / 2
+    kernel = shift_kernel(kernel, target - centre_of_mass(kernel))
     return kernel / kernel.sum()
 
 

@@ -87,7 +87,8 @@ def resize_table(
     kernel, width = _KERNELS[method]
     stretch = scale if antialias and scale < 1 else 1.0
     width /= stretch
-    centre = (np.arange(out_length, dtype=np.float64) + 0.5) / scale - 0.5
+    # MATLAB's own arithmetic (1-based), so that a box kernel's ties fall as they do there.
+    centre = np.arange(1, out_length + 1) / scale + 0.5 * (1 - 1 / scale) - 1
     first = np.floor(centre - width / 2).astype(np.int64)
     indices = first[:, None] + np.arange(math.ceil(width) + 2)
     weights = stretch * kernel(stretch * (centre[:, None] - indices))

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from deepinternal.runtime.image_io import atomic_write_text
+from deepinternal.runtime.files import atomic_write_text
 from deepinternal.types import Inputs, Method, TrainState
 
 _log = logging.getLogger(__name__)

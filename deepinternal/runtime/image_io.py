@@ -1,38 +1,26 @@
-"""Image and kernel files: read to float32 in [0, 1] at full bit depth, written atomically as PNG.
+"""Images: read to float32 in [0, 1] at full bit depth, written atomically as PNG.
 
 Whatever is wrong with an input is an `InputError` of one line that names the file. Pillow decodes,
 because its header can be checked before any pixel is allocated; it reduces 16-bit colour to 8 bits
-unless asked twice (see `_decode_wide`) and cannot write it, hence the small encoder here. TIFFs
-that Pillow does not know (several float or planar 16-bit channels) go through imageio's tifffile.
+unless asked twice (see `_decode_wide`) and cannot write it (see `png.encode`). TIFFs that Pillow
+does not know (several float or planar 16-bit channels) go through imageio's tifffile.
 """
 
 import contextlib
 import dataclasses
-import hashlib
-import logging
 import os
-import secrets
-import stat
-import struct
 import sys
-import warnings
-import zlib
-from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from deepinternal.runtime import files, png
 from deepinternal.types import InputError
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 _READABLE = "a PNG, JPEG, TIFF, BMP, WebP or GIF image"
 _RANGE_SLACK = 1e-6  # float32 arithmetic overshoots 1 by about this much
-_MAX_KERNEL = 99
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each colour type
-_PNG_COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # of each number of channels
-_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
-          (0, 1, 1, 2))  # fmt: skip
+_CONVERT = {"1": "L", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "CMYK": "RGB", "YCbCr": "RGB"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,7 +55,7 @@ def read_image(path: str | os.PathLike, *, max_pixels: int = 100_000_000) -> Ima
         InputError: missing, unreadable, damaged, truncated, animated or too large file; float
             values that are not finite or not in [0, 1].
     """
-    return to_array(_decode(path, max_pixels), name=_show(path))
+    return to_array(decode(path, max_pixels), name=files.show_path(path))
 
 
 def to_array(image: Any, *, name: str = "image") -> ImageFile:
@@ -155,167 +143,25 @@ def write_image(
         InputError: not a .png name, another bit depth or shape, NaN.
         OSError: the file cannot be written.
     """
-    name = _show(path)
+    name = files.show_path(path)
     if not name.lower().endswith(".png"):
         raise InputError(f"{name}: images are written as PNG; give a name that ends in .png.")
     if bit_depth not in (8, 16):
         raise InputError(f"{name}: bit depth {bit_depth}; give 8 or 16.")
     samples = _quantise(_stack(pixels, alpha, name), np.uint8 if bit_depth == 8 else np.uint16)
-    atomic_write_bytes(path, _encode_png(samples))
+    files.atomic_write_bytes(path, png.encode(samples))
 
 
-def read_kernel(path: str | os.PathLike) -> np.ndarray:
-    """Reads a blur kernel as float32 (K, K) of sum 1.
-
-    Args:
-        path: .mat (variable `Kernel`), .npy, or a grey .png, .tif or .tiff image.
+def decode(path: str | os.PathLike, max_pixels: int) -> np.ndarray:
+    """The samples of an image file as stored, upright: (H, W) or (H, W, C), alpha last.
 
     Raises:
-        InputError: unreadable file, no `Kernel` in it, or not a finite square matrix of 1x1 to
-            99x99 with a positive sum.
+        InputError: as `read_image`, save for the values.
     """
-    name, suffix = _show(path), os.path.splitext(os.fspath(path))[1].lower()
-    if suffix == ".mat":
-        array = _load_mat(path)
-    elif suffix == ".npy":
-        array = _load_npy(path)
-    elif suffix in (".png", ".tif", ".tiff"):
-        array = _decode(path, 1_000_000)
-    else:
-        raise InputError(f"{name}: not a kernel file; give .mat, .npy, .png or .tif.")
-    if array.dtype.kind not in "buif":
-        raise InputError(f"{name}: a kernel of type {array.dtype}; give real numbers.")
-    if array.ndim != 2:
-        raise InputError(f"{name}: shape {array.shape}; a kernel is a (K, K) matrix or grey image.")
-    if array.shape[0] != array.shape[1]:
-        raise InputError(f"{name}: shape {array.shape} is not square; give a (K, K) kernel.")
-    if not 1 <= len(array) <= _MAX_KERNEL:
-        raise InputError(f"{name}: size {array.shape}; give a kernel of 1x1 to 99x99.")
-    kernel = array.astype(np.float64)
-    if not np.isfinite(kernel).all():
-        raise InputError(f"{name}: NaN or infinite values; give a finite kernel.")
-    if not kernel.any():
-        raise InputError(f"{name}: all values are zero; give a kernel with a positive sum.")
-    total = kernel.sum()
-    if total <= 1e-6 * np.abs(kernel).sum():
-        raise InputError(f"{name}: the values sum to {total:g}; give a kernel with a positive sum.")
-    return (kernel / total).astype(np.float32)
-
-
-def atomic_write_bytes(path: str | os.PathLike, data: bytes) -> None:
-    """Writes a file that others see whole or not at all, also after a crash.
-
-    Raises:
-        OSError: it cannot be written; what was there before is unchanged.
-    """
-    folder = os.path.dirname(os.path.abspath(path))
-    temporary = os.path.join(folder, f".{secrets.token_hex(8)}.tmp")
-    # Not tempfile: its files are private (0600) and would stay so after the rename.
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-
-
-def atomic_write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes UTF-8 text as `atomic_write_bytes` does."""
-    atomic_write_bytes(path, text.encode())
-
-
-def sha256_file(path: str | os.PathLike) -> str:
-    """SHA-256 of a file's bytes in hex. Raises InputError if it cannot be read."""
-    with _open(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _show(path: str | os.PathLike) -> str:
-    """The path for a message of one line: control characters escaped."""
-    text = os.fspath(path)
-    return text if text.isprintable() else repr(text)
-
-
-def _reason(error: BaseException) -> str:
-    """What a library says, in one line without memory addresses."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-@contextlib.contextmanager
-def _open(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """Opens a non-empty regular file, or raises InputError with the reason."""
-    name = _show(path)
-    try:
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            raise InputError(f"{name}: is a folder; give a file.")
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{name}: is not a regular file; give a file on disk.")
-        file = open(path, "rb")  # noqa: SIM115 (closed below; only opening is guarded here)
-    except FileNotFoundError:
-        raise InputError(f"{name}: no such file; check the path.") from None
-    except PermissionError:
-        raise InputError(f"{name}: permission denied; make the file readable.") from None
-    except OSError as error:
-        reason = error.strerror or _reason(error)
-        raise InputError(f"{name}: cannot be opened ({reason}); give a readable file.") from None
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{name}: not a file name ({_reason(error)}); give a path.") from None
-    with file:
-        if status.st_size == 0:
-            raise InputError(f"{name}: the file is empty; give a complete file.")
-        yield file
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the decoders' warnings and log lines off stderr."""
-    loggers = [logging.getLogger(name) for name in ("PIL", "tifffile", "imageio")]
-    # A logger without any handler prints to stderr; the user's own handlers still get the lines.
-    handler = logging.NullHandler()
-    for logger in loggers:
-        logger.addHandler(handler)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger in loggers:
-            logger.removeHandler(handler)
-
-
-@contextlib.contextmanager
-def _silent_libtiff(image: Any) -> Iterator[None]:
-    """Drops what libtiff, which knows no Python, prints to stderr about a damaged file."""
-    if not any(tile[0] == "libtiff" for tile in image.tile):
-        yield
-        return
-    saved = None
-    with contextlib.suppress(OSError):  # a process may have no stderr
-        saved = os.dup(2)
-        with open(os.devnull, "wb") as sink:
-            os.dup2(sink.fileno(), 2)
-    try:
-        yield
-    finally:
-        if saved is not None:
-            os.dup2(saved, 2)
-            os.close(saved)
-
-
-def _decode(path: str | os.PathLike, max_pixels: int) -> np.ndarray:
-    """The samples of an image file as stored, upright: (H, W) or (H, W, C), alpha last."""
     from PIL import Image, UnidentifiedImageError
 
-    name = _show(path)
-    with _open(path) as file, _quiet():
+    name = files.show_path(path)
+    with files.open_file(path) as file, files.quiet():
         try:
             try:
                 image = Image.open(file, formats=_FORMATS)
@@ -330,10 +176,13 @@ def _decode(path: str | os.PathLike, max_pixels: int) -> np.ndarray:
                 raise InputError(
                     f"{name}: has {image.n_frames} frames or pages; give a file with one image."
                 )
-            if image.format == "TIFF" and _is_planar(image):
-                return _decode_tiff(file, name, max_pixels)
-            depth = _check_png(file) if image.format == "PNG" else 8
-            with _silent_libtiff(image):
+            if image.format == "TIFF" and image.tag_v2.get(284, 1) == 2:  # channels in planes
+                bits = np.ravel(image.tag_v2.get(258, 1))
+                if bits.max() > 8 or len(bits) == 2:  # which Pillow misreads
+                    return _decode_tiff(file, name, max_pixels)
+            depth = png.check(file) if image.format == "PNG" else 8
+            libtiff = any(tile[0] == "libtiff" for tile in image.tile)
+            with files.silent_stderr() if libtiff else contextlib.nullcontext():
                 return _decode_pillow(file, image, depth, name)
         except InputError:
             raise
@@ -343,25 +192,16 @@ def _decode(path: str | os.PathLike, max_pixels: int) -> np.ndarray:
             ) from None
         except Exception as error:  # a damaged file can make a decoder raise anything
             raise InputError(
-                f"{name}: damaged or truncated ({_reason(error)}); give {_READABLE}."
+                f"{name}: damaged, cut short or of an unknown compression ({files.reason(error)}); "
+                f"give {_READABLE}."
             ) from None
 
 
 def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
     """Refuses a (width, height) that is empty or above the limit."""
     width, height = size
-    if width < 1 or height < 1:
-        raise InputError(f"{name}: {width}x{height} has no pixels; give at least 1x1.")
-    if width * height > max_pixels:
-        raise InputError(
-            f"{name}: {width}x{height} is {width * height} pixels; give at most {max_pixels}."
-        )
-
-
-def _is_planar(image: Any) -> bool:
-    """Whether a TIFF keeps its channels in planes in a way that Pillow misreads."""
-    bits = np.ravel(image.tag_v2.get(258, 1))
-    return image.tag_v2.get(284, 1) == 2 and (bits.max() > 8 or len(bits) == 2)
+    if not 1 <= width * height <= max_pixels:
+        raise InputError(f"{name}: {width}x{height} pixels; give 1 to {max_pixels} pixels.")
 
 
 def _decode_pillow(file: BinaryIO, image: Any, depth: int, name: str) -> np.ndarray:
@@ -397,9 +237,6 @@ def _decode_pillow(file: BinaryIO, image: Any, depth: int, name: str) -> np.ndar
     except Exception:  # a broken EXIF block says nothing about the pixels
         orientation = 1
     return _upright(array, orientation)
-
-
-_CONVERT = {"1": "L", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "CMYK": "RGB", "YCbCr": "RGB"}
 
 
 def _decode_wide(file: BinaryIO, raw: str) -> tuple[np.ndarray, Any]:
@@ -481,87 +318,10 @@ def _decode_tiff(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
         photometric = int(tags["PhotometricInterpretation"])
         if photometric not in (1, 2):  # grey with 0 = black, RGB
             raise InputError(f"{name}: TIFF colour type {photometric}; save it as grey or RGB.")
-        try:
-            array = tiff.read(index=0)
-        except (KeyError, ValueError, ImportError) as error:
-            if not isinstance(error, ImportError) and "imagecodecs" not in str(error):
-                raise
-            raise InputError(
-                f"{name}: no decoder for its compression ({_reason(error)}); save it uncompressed."
-            ) from None
+        array = tiff.read(index=0)
     if tags.get("PlanarConfiguration") == 2 and array.ndim == 3:
         array = np.moveaxis(array, 0, -1)
     return _upright(array, int(tags.get("Orientation", 1)))
-
-
-def _check_png(file: BinaryIO) -> int:
-    """Bits per sample of a PNG whose chunks and pixel data are all there, else ValueError.
-
-    Pillow shows missing rows as black when the compressed data simply ends early.
-    """
-    file.seek(len(_PNG_SIGNATURE))
-    inflater, count, expected, depth = zlib.decompressobj(), 0, 0, 8
-    while True:
-        head = file.read(8)
-        length, kind = struct.unpack(">I4s", head) if len(head) == 8 else (0, b"")
-        data, checksum = file.read(length), file.read(4)
-        if len(data) < length or len(checksum) < 4:
-            raise ValueError("the file ends early")
-        if zlib.crc32(kind + data) != int.from_bytes(checksum):
-            raise ValueError(f"wrong checksum in chunk {kind.decode('ascii', 'replace')}")
-        if kind == b"IHDR":
-            width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", data)
-            bits = depth * _PNG_CHANNELS[colour]
-            passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
-            sizes = [(-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in passes]
-            expected = sum(h * (1 + -(-w * bits // 8)) for w, h in sizes if w > 0 and h > 0)
-        elif kind == b"IDAT":
-            while data and count < expected:
-                count += len(inflater.decompress(data, 1 << 20))
-                data = inflater.unconsumed_tail
-        elif kind == b"IEND":
-            break
-    if count < expected:
-        raise ValueError("pixel data is missing")
-    return depth
-
-
-def _load_mat(path: str | os.PathLike) -> np.ndarray:
-    """The variable `Kernel` of a MATLAB file."""
-    import scipy.io
-
-    name = _show(path)
-    with _open(path) as file, _quiet():
-        try:
-            names = [entry[0] for entry in scipy.io.whosmat(file)]
-            if "Kernel" in names:
-                file.seek(0)
-                return np.asarray(scipy.io.loadmat(file, variable_names=["Kernel"])["Kernel"])
-        except NotImplementedError:  # version 7.3 is HDF5
-            raise InputError(f"{name}: a MATLAB 7.3 file; save it with -v7.") from None
-        except Exception as error:  # as for images, a damaged file can raise anything
-            raise InputError(
-                f"{name}: not a readable MATLAB file ({_reason(error)}); save it with -v7."
-            ) from None
-    found = ", ".join(_show(entry) for entry in names) or "none"
-    raise InputError(f"{name}: no variable named Kernel (found: {found}); name the kernel Kernel.")
-
-
-def _load_npy(path: str | os.PathLike) -> np.ndarray:
-    """The array of a NumPy file without pickled objects."""
-    name = _show(path)
-    with _open(path):
-        try:
-            # Mapped, so that a header with a huge shape allocates nothing.
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except Exception as error:
-            raise InputError(
-                f"{name}: not a readable .npy file ({_reason(error)}); save it with numpy.save."
-            ) from None
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise InputError(f"{name}: an archive of arrays; save one array with numpy.save.")
-    return array
 
 
 def _stack(pixels: Any, alpha: Any, name: str) -> np.ndarray:
@@ -583,51 +343,3 @@ def _stack(pixels: Any, alpha: Any, name: str) -> np.ndarray:
 def _quantise(values: np.ndarray, dtype: Any) -> np.ndarray:
     """Values in [0, 1] to the full range of an unsigned dtype, rounded to the nearest."""
     return np.round(values * np.float32(np.iinfo(dtype).max)).astype(dtype)
-
-
-def _encode_png(samples: np.ndarray) -> bytes:
-    """PNG bytes of uint8 or uint16 samples (H, W, C), C = 1 to 4, with adaptive row filters.
-
-    References:
-        W3C, Portable Network Graphics, sections 9 (filtering; the smallest sum of absolute
-        differences picks the filter) and 11 (chunks).
-    """
-    height, width, channels = samples.shape
-    size = samples.dtype.itemsize
-    rows = samples.astype(samples.dtype.newbyteorder(">")).reshape(height, -1).view(np.uint8)
-    deflater, packed = zlib.compressobj(6), []
-    previous = np.zeros_like(rows[:1])
-    for start in range(0, height, 64):  # in bands, to keep the candidates small
-        band = rows[start : start + 64]
-        packed.append(deflater.compress(_filter_rows(band, previous, channels * size)))
-        previous = band[-1:]
-    packed.append(deflater.flush())
-    header = struct.pack(">IIBBBBB", width, height, 8 * size, _PNG_COLOUR_TYPE[channels], 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", b"".join(packed)), (b"IEND", b"")]
-    return _PNG_SIGNATURE + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
-
-
-def _filter_rows(band: np.ndarray, previous: np.ndarray, pixel_bytes: int) -> bytes:
-    """Filtered rows, each behind the number of its filter; `previous` is the row above the band."""
-    above = np.concatenate([previous, band[:-1]])
-    left, corner = (
-        np.pad(x, ((0, 0), (pixel_bytes, 0)))[:, : x.shape[1]].astype(np.int16)
-        for x in (band, above)
-    )
-    up = above.astype(np.int16)
-    estimate = left + up - corner
-    to_left, to_up, to_corner = (abs(estimate - x) for x in (left, up, corner))
-    paeth = np.where(
-        (to_left <= to_up) & (to_left <= to_corner),
-        left,
-        np.where(to_up <= to_corner, up, corner),
-    )
-    guesses = np.stack([np.zeros_like(up), left, up, (left + up) // 2, paeth]).astype(np.uint8)
-    candidates = band - guesses  # modulo 256
-    cost = np.minimum(candidates, -candidates).sum(axis=2, dtype=np.int64)
-    best = cost.argmin(axis=0)
-    chosen = candidates[best, np.arange(len(band))]
-    return np.concatenate([best[:, None].astype(np.uint8), chosen], axis=1).tobytes()

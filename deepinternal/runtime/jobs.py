@@ -22,8 +22,9 @@ import numpy as np
 
 from deepinternal.ops import metrics as measures
 from deepinternal.ops.resize import resize
-from deepinternal.runtime import image_io, report
+from deepinternal.runtime import image_io, kernel_io, report
 from deepinternal.runtime.checkpoint import Checkpoints
+from deepinternal.runtime.files import atomic_write_text, sha256_file
 from deepinternal.runtime.loop import Loop, Run, Schedule, Stopped, StopSignal
 from deepinternal.runtime.parallel import Programs
 from deepinternal.runtime.progress import Progress
@@ -32,7 +33,7 @@ from deepinternal.runtime.writers import to_json
 from deepinternal.types import InputError, Output, input_spec
 
 _READERS: dict[str, Callable] = {
-    "kernel": image_io.read_kernel,
+    "kernel": kernel_io.read_kernel,
     "image": lambda path: image_io.read_image(path).pixels,
 }
 
@@ -157,7 +158,7 @@ class _Runner:
         if not isinstance(error, InputError):
             text = f"{type(error).__name__}: {text[:300]}"
             trace = "".join(traceback.format_exception(error))
-            image_io.atomic_write_text(self.workdir.folder(job.stem) / "traceback.txt", trace)
+            atomic_write_text(self.workdir.folder(job.stem) / "traceback.txt", trace)
         print(f"{job.stem}: failed: {text}", file=sys.stderr)
         metrics = {
             "image": job.stem,
@@ -181,7 +182,7 @@ class _Runner:
 
     def _hashes(self, job: Job) -> dict[str, str]:
         files = {"input": job.path, **self._side_files(job)}
-        return {name: image_io.sha256_file(path) for name, path in files.items() if path}
+        return {name: sha256_file(path) for name, path in files.items() if path}
 
     def _side_files(self, job: Job) -> dict[str, Path | None]:
         kinds = self.module.SIDE_INPUTS.items()

@@ -29,30 +29,32 @@ def over_replicas(method: Method) -> Method:
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(method.replicas))
         return jax.vmap(method.init, (0, None))(keys, inputs)
 
-    def batched(stage):
+    # `advance` makes inputs of each replica's own; before the first they are shared.
+    def batched(index, stage):
+        axes = (0, None if index == 0 else 0)
+
         def step(state, inputs, variant):
-            state, metrics = jax.vmap(lambda s: stage.step(s, inputs, variant))(state)
+            one = lambda s, i: stage.step(s, i, variant)  # noqa: E731
+            state, metrics = jax.vmap(one, axes)(state, inputs)
             return state, jax.tree.map(lambda m: m.mean(0), metrics)
 
         def evaluate(state, inputs):
-            state, metrics = jax.vmap(stage.evaluate, (0, None))(state, inputs)
+            state, metrics = jax.vmap(stage.evaluate, axes)(state, inputs)
             return state, jax.tree.map(lambda m: m.mean(0), metrics)
-
-        def advance(state, inputs):
-            return jax.vmap(stage.advance, (0, None), (0, None))(state, inputs)
 
         return dataclasses.replace(
             stage,
             step=step,
             evaluate=stage.evaluate and evaluate,
-            advance=stage.advance and advance,
+            advance=stage.advance and jax.vmap(stage.advance, axes),
             done=lambda state: jnp.all(jax.vmap(stage.done)(state)),
         )
 
     def outputs(state, inputs):
-        return method.reduce(jax.vmap(method.outputs, (0, None))(state, inputs))
+        axes = (0, None if len(method.stages) == 1 else 0)
+        return method.reduce(jax.vmap(method.outputs, axes)(state, inputs))
 
-    stages = tuple(batched(s) for s in method.stages)
+    stages = tuple(batched(i, s) for i, s in enumerate(method.stages))
     return dataclasses.replace(
         method, init=init, stages=stages, outputs=outputs, replicas=1, reduce=None
     )

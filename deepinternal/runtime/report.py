@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from deepinternal.runtime.image_io import atomic_write_text, write_image
+from deepinternal.runtime.files import atomic_write_text
+from deepinternal.runtime.image_io import write_image
 from deepinternal.runtime.writers import read_jsonl
 
 _STYLE = """

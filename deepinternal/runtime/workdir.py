@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepinternal.runtime.image_io import atomic_write_text
+from deepinternal.runtime.files import atomic_write_text
 from deepinternal.runtime.writers import to_json
 from deepinternal.types import InputError
 

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from deepinternal.runtime.files import atomic_write_text
+
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
     """Strict JSON: numbers that JSON cannot hold (NaN, infinities) become null."""
@@ -36,9 +38,7 @@ class JsonlLog:
         kept = [e for e in read_jsonl(path) if e["step"] <= upto] if upto else []
         last = kept[-1]["step"] if kept else 0
         kept += [entry for entry in tail or [] if last < entry["step"] <= upto]
-        temporary = Path(f"{path}.tmp")
-        temporary.write_text("".join(to_json(e) + "\n" for e in kept), encoding="utf-8")
-        os.replace(temporary, path)
+        atomic_write_text(path, "".join(to_json(e) + "\n" for e in kept))
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
 
     def write(self, entries: list[dict]) -> None:

@@ -1,0 +1,118 @@
+"""Opening input files with one-line errors, and writing files whole or not at all."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import secrets
+import stat
+import warnings
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from deepinternal.types import InputError
+
+
+def atomic_write_bytes(path: str | os.PathLike, data: bytes) -> None:
+    """Writes a file that others see whole or not at all, also after a crash.
+
+    Raises:
+        OSError: it cannot be written; what was there before is unchanged.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    temporary = os.path.join(folder, f".{secrets.token_hex(8)}.tmp")
+    # Not tempfile: its files are private (0600) and would stay so after the rename.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def atomic_write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes UTF-8 text as `atomic_write_bytes` does."""
+    atomic_write_bytes(path, text.encode())
+
+
+def sha256_file(path: str | os.PathLike) -> str:
+    """SHA-256 of a file's bytes in hex. Raises InputError if it cannot be read."""
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def open_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """Opens a non-empty regular file, or raises InputError with the reason."""
+    name = show_path(path)
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{name}: is a folder; give a file.")
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{name}: is not a regular file; give a file on disk.")
+        file = open(path, "rb")  # noqa: SIM115 (closed below; only opening is guarded here)
+    except FileNotFoundError:
+        raise InputError(f"{name}: no such file; check the path.") from None
+    except PermissionError:
+        raise InputError(f"{name}: permission denied; make the file readable.") from None
+    except OSError as error:
+        why = error.strerror or reason(error)
+        raise InputError(f"{name}: cannot be opened ({why}); give a readable file.") from None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{name}: not a file name ({reason(error)}); give a path.") from None
+    with file:
+        if status.st_size == 0:
+            raise InputError(f"{name}: the file is empty; give a complete file.")
+        yield file
+
+
+def show_path(path: str | os.PathLike) -> str:
+    """The path for a message of one line: control characters escaped."""
+    text = os.fspath(path)
+    return text if text.isprintable() else repr(text)
+
+
+def reason(error: BaseException) -> str:
+    """What a library says, in one line without memory addresses."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps the warnings and log lines of the image decoders off stderr."""
+    loggers = [logging.getLogger(name) for name in ("PIL", "tifffile", "imageio")]
+    # A logger without any handler prints to stderr; the user's own handlers still get the lines.
+    handler = logging.NullHandler()
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+
+
+@contextlib.contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Drops what a C library such as libtiff prints to stderr about a damaged file."""
+    saved = None
+    with contextlib.suppress(OSError):  # a process may have no stderr
+        saved = os.dup(2)
+        with open(os.devnull, "wb") as sink:
+            os.dup2(sink.fileno(), 2)
+    try:
+        yield
+    finally:
+        if saved is not None:
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -1,0 +1,179 @@
+"""Two tiny methods that prove the Method protocol.
+
+`gan` is of the retargeting kind: two nets, two optimisers, an output size that changes from step to
+step. `decomposition` is of the layer-separation kind: three nets, stages of different shape, an early
+stop, the median over replicas.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from deepinternal.ops.resize import resize
+from deepinternal.types import Method, Output, Stage, TrainState
+
+SIZES = (8, 12, 16)
+
+
+def _conv(x, w):
+    dims = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x[None], w, (1, 1), "SAME", dimension_numbers=dims)[0]
+
+
+def gan(steps: int = 12) -> Method:
+    adam = optax.adam(1e-2, b1=0.5)
+
+    def generate(w, image, size):
+        return jnp.tanh(resize(_conv(image, w), output_shape=(size, size), method="linear"))
+
+    def init(key, inputs):
+        c = inputs["image"].shape[-1]
+        key_g, key_d, key = jax.random.split(key, 3)
+        params = {
+            "generator": 0.3 * jax.random.normal(key_g, (3, 3, c, c)),
+            "discriminator": 0.3 * jax.random.normal(key_d, (3, 3, c, 1)),
+        }
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            key=key,
+            params=params,
+            opt_state={name: adam.init(p) for name, p in params.items()},
+            model_state={"average": jnp.zeros(())},
+        )
+
+    def step(state, inputs, variant):
+        key = jax.random.fold_in(state.key, state.step)
+        image = inputs["image"] + jax.random.normal(key, inputs["image"].shape) / 255
+        params, opt_state, losses = dict(state.params), dict(state.opt_state), {}
+
+        def loss_g(g):
+            fake = generate(g, image, variant)
+            return jnp.mean((_conv(fake, params["discriminator"]) - 1) ** 2)
+
+        def loss_d(d):
+            fake = generate(params["generator"], image, variant)
+            return 0.5 * (jnp.mean((_conv(image, d) - 1) ** 2) + jnp.mean(_conv(fake, d) ** 2))
+
+        for name, loss in (("generator", loss_g), ("discriminator", loss_d)):
+            losses[name], grads = jax.value_and_grad(loss)(params[name])
+            updates, opt_state[name] = adam.update(grads, opt_state[name])
+            params[name] = optax.apply_updates(params[name], updates)
+        average = 0.9 * state.model_state["average"] + 0.1 * losses["generator"]
+        state = state.replace(
+            step=state.step + 1,
+            params=params,
+            opt_state=opt_state,
+            model_state={"average": average},
+        )
+        return state, {"loss": losses["generator"] + losses["discriminator"], **losses}
+
+    def evaluate(state, inputs):
+        cycle = generate(state.params["generator"], inputs["image"], 8)
+        return state, {"contrast": jnp.std(cycle)}
+
+    def outputs(state, inputs):
+        image = 0.5 + 0.5 * generate(state.params["generator"], inputs["image"], 16)
+        return {
+            "result": Output(image, "image"),
+            "average": Output(state.model_state["average"], "scalar"),
+        }
+
+    def variant(seed, step):
+        return int(np.random.default_rng((seed, step)).choice(SIZES))
+
+    stage = Stage("gan", steps, step, evaluate, evaluate_every=5, variant=variant)
+    return Method("tiny_gan", init, (stage,), outputs, progress="contrast")
+
+
+def decomposition(steps: int = 30, *, target: float = 0.02, replicas: int = 3) -> Method:
+    """Fits image = m * a + (1 - m) * b, first at half size, then at full size."""
+    adam = optax.adam(5e-2)
+
+    def compose(params):
+        mask = jax.nn.sigmoid(params["mask"])
+        return mask * params["first"] + (1 - mask) * params["second"]
+
+    def start(key, shape):
+        keys = jax.random.split(key, 3)
+        params = {
+            "first": 0.1 * jax.random.normal(keys[0], shape),
+            "second": 0.1 * jax.random.normal(keys[1], shape),
+            "mask": 0.1 * jax.random.normal(keys[2], (*shape[:2], 1)),
+        }
+        return params, {"all": adam.init(params)}
+
+    def init(key, inputs):
+        h, w, c = inputs["image"].shape
+        params, opt_state = start(key, (h // 2, w // 2, c))
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            key=key,
+            params=params,
+            opt_state=opt_state,
+            model_state={"best": jnp.asarray(jnp.inf), "blended": jnp.zeros((h // 2, w // 2, c))},
+        )
+
+    def done(state):
+        return state.model_state["best"] < target
+
+    def step(state, inputs, variant):
+        del variant
+        size = state.params["first"].shape[:2]
+        image = resize(inputs["image"], output_shape=size, method="box")
+        noise = 1e-3 * jax.random.normal(jax.random.fold_in(state.key, state.step), image.shape)
+        loss_fn = lambda p: jnp.mean((compose(p) - image - noise) ** 2)  # noqa: E731
+        loss, grads = jax.value_and_grad(loss_fn)(state.params)
+        updates, opt_state = adam.update(grads, state.opt_state["all"])
+        new = state.replace(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            opt_state={"all": opt_state},
+            model_state={
+                "best": jnp.minimum(state.model_state["best"], loss),
+                "blended": compose(state.params),
+            },
+        )
+        frozen = done(state)
+        new, key = new.replace(key=None), state.key
+        old = state.replace(key=None)
+        kept = jax.tree.map(lambda a, b: jnp.where(frozen, b, a), new, old)
+        return kept.replace(key=key), {"loss": loss}
+
+    def advance(state, inputs):
+        h, w, c = inputs["image"].shape
+        grow = lambda x: resize(x, output_shape=(h, w), method="linear")  # noqa: E731
+        params = jax.tree.map(grow, state.params)
+        state = state.replace(
+            step=jnp.zeros((), jnp.int32),
+            key=jax.random.fold_in(state.key, 1),
+            params=params,
+            opt_state={"all": adam.init(params)},
+            model_state={"best": jnp.asarray(jnp.inf), "blended": jnp.zeros((h, w, c))},
+        )
+        return state, {"image": inputs["image"], "coarse": params["mask"]}
+
+    def outputs(state, inputs):
+        del inputs
+        return {
+            "result": Output(compose(state.params), "image"),
+            "mask": Output(jax.nn.sigmoid(state.params["mask"])[..., 0], "mask"),
+        }
+
+    def reduce(outputs):
+        return jax.tree.map(lambda x: jnp.median(x, axis=0), outputs)
+
+    stages = (
+        Stage("coarse", steps, step, done=done, advance=advance),
+        Stage("fine", steps, step, done=done),
+    )
+    many = {"replicas": replicas, "reduce": reduce} if replicas > 1 else {}
+    return Method("tiny_decomposition", init, stages, outputs, **many)
+
+
+def photo(size: int = 16) -> np.ndarray:
+    """A piece of a photograph, (size, size, 3) in [0, 1]."""
+    import skimage.data
+
+    image = skimage.data.astronaut()[:256, 128:384].astype(np.float32) / 255
+    return np.asarray(resize(jnp.asarray(image), output_shape=(size, size)).clip(0, 1))
