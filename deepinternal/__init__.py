@@ -1,1 +1,27 @@
-"""Deep internal learning in JAX: networks trained at test time, on one image alone."""
+"""Deep internal learning in JAX: networks trained at test time, on one image alone.
+
+    import deepinternal as di
+    out = di.super_resolve(image, scale=2)
+
+Everything is imported when it is first used; importing the package costs nothing.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+_FUNCTIONS = ("super_resolve",)
+_MODULES = ("api", "losses", "methods", "nets", "ops", "runtime", "types")
+__all__ = [*_FUNCTIONS, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"deepinternal.{name}")
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module("deepinternal.api"), name)
+    raise AttributeError(f"module 'deepinternal' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

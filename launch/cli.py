@@ -10,6 +10,7 @@ from absl import app, flags
 from deepinternal.types import InputError
 
 USAGE_STATUS = 2
+INTERRUPTED_STATUS = 130
 
 
 def run(main: Callable[[], int]) -> None:
@@ -28,6 +29,10 @@ def run(main: Callable[[], int]) -> None:
             sys.exit(main())
         except InputError as error:
             _refuse(str(error))
+        except OSError as error:  # such as a full disk
+            _refuse(f"{error.filename or 'writing'}: {error.strerror or error}")
+        except KeyboardInterrupt:  # before or after training, which handles it itself
+            sys.exit(INTERRUPTED_STATUS)
 
     app.run(guarded, flags_parser=_parse)
 
@@ -49,14 +54,34 @@ def _refuse(message: str) -> None:
 
 def _explain(error: Exception, argv: list[str]) -> str:
     """One line for what flag parsing raised, without library words."""
-    text = " ".join(str(error).split()).strip("\"'")
+    text = " ".join(str(error).split())
+    if text[:1] in "\"'" and text[-1:] == text[:1]:
+        text = text[1:-1]
+    if missing := re.findall(r"Flag (--\w+) must have a value other than None", text):
+        return f"{' and '.join(missing)} must be given"
+    if field := _unknown_field(error, text, argv):
+        return field
+    if path := re.search(r"Failed loading config file.*?path\]: (\S+)", text):
+        return f"--config: cannot load {path[1]}: no such file"
+    if wrapped := re.search(r"Error whilst parsing config file.*InputError: (.*)", text):
+        return wrapped[1]
+    if "Non-boolean argument" in text:
+        return f"{text.split(': ')[0]}: give true or false"
+    text = re.sub("^Configuration is not available because of .*? to load: ", "", text)
+    # What is neither absl's complaint nor ours was raised while the config file ran.
+    ours = isinstance(error, flags.Error | InputError)
+    return text if text and ours else f"--config: {text or type(error).__name__}"
+
+
+def _unknown_field(error: Exception, text: str, argv: list[str]) -> str:
+    """The line for a field that the config has not; '' where the error is another."""
+    given = [a for a in argv if a.startswith("--config.")]
+    if isinstance(error, TypeError):  # below a field that has none
+        deep = [a for a in given if a.split("=")[0].count(".") > 1]
+        return f"{deep[0]}: the config has no such field" if deep else ""
     field = re.match(r"\W*(\w+)\W*(?:n?Did you mean \W?(\w+))?", text)
-    if isinstance(error, AttributeError | KeyError) and field:
-        given = [a for a in argv if a.startswith("--") and f".{field[1]}" in a.split("=")[0]]
-        hint = f"; did you mean {field[2]}?" if field[2] else ""
-        return f"{given[0] if given else field[1]}: the config has no such field{hint}"
-    missing = re.search(r"Failed loading config file.*?path\]: (\S+)", text)
-    if missing:
-        return f"--config: cannot load {missing[1]}: no such file"
-    wrapped = re.search(r"Error whilst parsing config file.*InputError: (.*)", text)
-    return wrapped[1] if wrapped else text or type(error).__name__
+    if not isinstance(error, AttributeError | KeyError) or not field:
+        return ""
+    given = [a for a in given if f".{field[1]}" in a.split("=")[0]]
+    hint = f"; did you mean {field[2]}?" if field[2] else ""
+    return f"{given[0] if given else field[1]}: the config has no such field{hint}"

@@ -104,7 +104,7 @@ def warp(
         wx = jnp.where((columns >= 0) & (columns < w), wx, 0.0)
         wy = jnp.where((rows >= 0) & (rows < h), wy, 0.0)
     columns, rows = mirror_index(columns, w), mirror_index(rows, h) * w
-    flat = image.reshape(h * w, c)
+    flat = jnp.asarray(image).reshape(h * w, c)
     out = 0.0
     # Tap by tap: XLA fuses that into one loop, 10 times faster on CPU than one large gather.
     for i in range(taps):

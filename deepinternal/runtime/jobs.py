@@ -5,6 +5,7 @@ A failing image is noted and the others go on. What a method's module must offer
 """
 
 import contextlib
+import dataclasses
 import json
 import math
 import sys
@@ -24,11 +25,11 @@ from deepinternal.ops import metrics as measures
 from deepinternal.ops.resize import resize
 from deepinternal.runtime import image_io, kernel_io, report
 from deepinternal.runtime.checkpoint import Checkpoints
-from deepinternal.runtime.files import atomic_write_text, sha256_file
+from deepinternal.runtime.files import atomic_write_text, sha256_file, show_path
 from deepinternal.runtime.loop import Loop, Run, Schedule, Stopped, StopSignal
 from deepinternal.runtime.parallel import Programs
 from deepinternal.runtime.progress import Progress
-from deepinternal.runtime.workdir import Job, Workdir, companion, list_jobs
+from deepinternal.runtime.workdir import Job, RefusedError, Workdir, companion, list_jobs
 from deepinternal.runtime.writers import to_json
 from deepinternal.types import InputError, Output, input_spec
 
@@ -56,39 +57,58 @@ def run_all(
         InputError: bad config, work folder or input list; also what is wrong with the image where
             there is only one.
     """
-    for field in filter(None, config.required.split(",")):
-        if not config[field]:
-            raise InputError(f"config.{field} must be given with this preset")
-    jobs = list_jobs(config.input)
+    _check_fields(config)
+    sides = tuple(module.SIDE_INPUTS)
+    companions = [config.ground_truth, *(config[field] for field in sides)]
+    jobs = list_jobs(config.input, tags=("gt", *sides), companions=companions)
     runner = _Runner(module, config, Workdir(workdir, to_plain(config), overwrite=overwrite))
     for job in jobs:
-        with contextlib.suppress(OSError):
-            runner.check_hashes(job)
-    images, status = [], 0
-    for job in jobs:
-        try:
-            with StopSignal() as stop:
+        runner.check_hashes(job)
+    images = []
+    with StopSignal() as stop:
+        for job in jobs:
+            try:
                 images.append(runner.run(job, stop))
-        except Stopped as event:
-            images.append(runner.workdir.metrics(job.stem))
-            status = 128 + event.signum
-            break
-        except InputError as error:
-            if len(jobs) == 1:
+            except Stopped:
+                images.append(runner.workdir.metrics(job.stem))
+            except RefusedError:
                 raise
-            images.append(runner.fail(job, error))
-        except Exception as error:  # one image's failure must not cost the others
-            images.append(runner.fail(job, error))
-    later = [runner.workdir.metrics(job.stem) for job in jobs[len(images) :]]
-    runner.workdir.write_summary([*images, *(m for m in later if m)])
-    report.write_index(runner.workdir.path, [m for m in images if m])
-    failed = any(m["status"] == "failed" for m in images)
-    return status or int(failed)
+            except Exception as error:  # one image's failure must not cost the others
+                if len(jobs) == 1 and isinstance(error, InputError):
+                    raise
+                images.append(runner.fail(job, error))
+            if stop.signum:  # also where it came too late to stop this image
+                break
+    later = (runner.workdir.metrics(job.stem) for job in jobs[len(images) :])
+    images += filter(None, later)
+    runner.workdir.write_summary(images)
+    report.write_index(runner.workdir.path, images)
+    if stop.signum:
+        return 128 + stop.signum
+    return int(any(m["status"] == "failed" for m in images))
 
 
 def to_plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """The config as JSON types."""
-    return json.loads(to_json(config.to_dict()))
+    # Command-line bytes that are no valid UTF-8 become question marks.
+    return json.loads(to_json(config.to_dict()).encode("utf-8", "replace"))
+
+
+def _check_fields(config: ml_collections.ConfigDict) -> None:
+    """Refuses run fields out of range, and a preset without what it needs."""
+    for field in filter(None, config.required.split(",")):
+        if not config.get(field):
+            raise InputError(f"config.{field} must be given with this preset")
+    chunk = config.parallel.steps_per_dispatch
+    for field, value, least, most in (
+        ("seed", config.seed, 0, 2**32 - 1),
+        ("log_every", config.log_every, 1, math.inf),
+        ("checkpoint_every", config.checkpoint_every, 0, math.inf),
+        ("parallel.steps_per_dispatch", chunk, 0, math.inf),
+    ):
+        if not least <= value <= most:
+            bounds = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+            raise InputError(f"config.{field}={value}: must be {bounds}")
 
 
 class _Runner:
@@ -109,17 +129,17 @@ class _Runner:
         truth = None if truth_path is None else _read_truth(truth_path, shape)
         limit = sum(stage.steps for stage in method.stages)
         old = self.workdir.metrics(job.stem)
-        self.workdir.claim(job.stem, self._hashes(job))
+        self.workdir.claim(job.stem, self._hashes(job), steps=limit)
         folder = self.workdir.folder(job.stem)
         if _is_finished(old, limit, folder):
-            if truth is not None and "psnr_y" not in old:
+            if truth is not None and old.get("ground_truth_sha256") != truth.sha256:
                 self._score(old, programs, inputs, truth, folder)
-                self.workdir.write_metrics(job.stem, old)
+                self._publish(job, old, programs, inputs, source)
             return old
         if job.path is None:
             image_io.write_image(folder / "input.png", source.pixels)
         checkpoints = Checkpoints(folder / "checkpoints")
-        progress = Progress(job.stem, limit, enabled=config.progress)
+        progress = Progress(show_path(job.stem), limit, enabled=config.progress)
         loop = Loop(
             programs,
             inputs,
@@ -134,20 +154,20 @@ class _Runner:
         try:
             run = loop.train()
         except Stopped as event:
-            self._write_metrics(job, method, event.run, source, shape, status="stopped")
+            metrics = self._metrics(job, event.run, status="stopped")
+            metrics |= _shapes(source, shape)
+            self.workdir.write_metrics(job.stem, metrics)
             progress.close(f"stopped at step {event.run.steps}; the same command goes on")
             raise
         finally:
             checkpoints.close()
-        outputs = programs.outputs(run.state, run.inputs)
-        extra = write_outputs(outputs, folder, source)
+        figures = write_outputs(programs.outputs(run.state, run.inputs), folder, source)
         loop.account()
-        figures: dict[str, Any] = {"steps_limit": limit, **extra}
+        metrics = self._metrics(job, run, status="done") | _shapes(source, shape)
+        metrics |= {"steps_limit": limit, **figures}
         if truth is not None:
-            self._score(figures, programs, inputs, truth, folder)
-        metrics = self._write_metrics(job, method, run, source, shape, **figures)
-        before = np.asarray(programs.baseline(inputs)) if method.baseline else source.pixels
-        report.write_report(folder, metrics, to_plain(config), before=before)
+            self._score(metrics, programs, inputs, truth, folder)
+        self._publish(job, metrics, programs, inputs, source)
         score = f", {metrics['psnr_y']:.2f} dB" if metrics.get("psnr_y") else ""
         progress.close(f"done, {run.steps} steps, {metrics['seconds']:.0f} s{score}")
         return metrics
@@ -155,21 +175,18 @@ class _Runner:
     def fail(self, job: Job, error: Exception) -> dict[str, Any]:
         """Notes that an image failed, and why; a traceback of ours goes to a file beside."""
         text = " ".join(str(error).split()) or type(error).__name__
+        trace = ""
         if not isinstance(error, InputError):
             text = f"{type(error).__name__}: {text[:300]}"
             trace = "".join(traceback.format_exception(error))
-            atomic_write_text(self.workdir.folder(job.stem) / "traceback.txt", trace)
-        print(f"{job.stem}: failed: {text}", file=sys.stderr)
-        metrics = {
-            "image": job.stem,
-            "method": self.config.method,
-            "input": str(job.path or ""),
-            "status": "failed",
-            "error": text,
-            "seed": self.config.seed,
-        }
-        if (self.workdir.metrics(job.stem) or {}).get("status") != "done":
-            self.workdir.write_metrics(job.stem, metrics)
+        print(f"{show_path(job.stem)}: failed: {text}", file=sys.stderr)
+        metrics = self._metrics(job, Run(), status="failed", error=text)
+        with contextlib.suppress(OSError, InputError):  # the folder itself may be what is wrong
+            if trace:
+                trace = trace.encode("utf-8", "replace").decode()
+                atomic_write_text(self.workdir.folder(job.stem) / "traceback.txt", trace)
+            if (self.workdir.metrics(job.stem) or {}).get("status") != "done":
+                self.workdir.write_metrics(job.stem, metrics)
         return metrics
 
     def check_hashes(self, job: Job) -> None:
@@ -218,40 +235,59 @@ class _Runner:
     def _score(self, figures: dict, programs: Programs, inputs, truth, folder: Path) -> None:
         """Adds the figures of the result file, and of the baseline, against the ground truth."""
         result = image_io.read_image(folder / "result.png").pixels
-        figures.update(score(result, truth, _scale(inputs, result)))
+        figures.update(score(result, truth.pixels, _scale(inputs, result)))
         if programs.method.baseline:
             base = np.asarray(programs.baseline(inputs))
             base = np.round(base * 255) / 255
-            scored = score(base, truth, _scale(inputs, result))
+            scored = score(base, truth.pixels, _scale(inputs, result))
             figures.update({f"baseline_{name}": value for name, value in scored.items()})
+        figures.update(ground_truth=truth.name, ground_truth_sha256=truth.sha256)
 
-    def _write_metrics(
-        self, job: Job, method, run: Run, source, shape, *, status: str = "done", **figures
-    ) -> dict[str, Any]:
+    def _publish(self, job: Job, metrics: dict, programs: Programs, inputs, source) -> None:
+        """Writes the report and, last of all, the metrics: they say that the image is done."""
+        folder = self.workdir.folder(job.stem)
+        before = source.pixels
+        if programs.method.baseline:
+            before = np.asarray(programs.baseline(inputs))
+        report.write_report(folder, metrics, to_plain(self.config), before=before)
+        self.workdir.write_metrics(job.stem, metrics)
+
+    def _metrics(self, job: Job, run: Run, *, status: str, error: str = "") -> dict[str, Any]:
+        """What metrics.json says of every image, also of one that failed."""
         device = jax.local_devices()[0]
-        training = max(run.train_seconds, 1e-9)
-        metrics = {
+        path = "skimage.data.astronaut" if job.path is None else str(job.path)
+        return {
             "image": job.stem,
-            "method": method.name,
-            "input": str(job.path or "skimage.data.astronaut"),
+            "method": self.config.method,
+            "input": path.encode("utf-8", "replace").decode(),
             "status": status,
-            "error": "",
+            "error": error.encode("utf-8", "replace").decode(),
             "seed": self.config.seed,
             "steps": run.steps,
             "seconds": run.seconds,
             "compile_seconds": run.compile_seconds,
-            "steps_per_second": round(run.steps / training, 4),
+            "steps_per_second": round(run.steps / max(run.train_seconds, 1e-9), 4),
             "programs": run.programs,
             "resumed_steps": run.resumed_steps,
             "device": device.device_kind,
             "device_count": 1,
             "jax_version": jax.__version__,
-            "image_shape": list(source.pixels.shape),
-            "output_shape": list(shape),
-            **figures,
+            "image_shape": None,
+            "output_shape": None,
         }
-        self.workdir.write_metrics(job.stem, metrics)
-        return metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class _Truth:
+    """A ground truth: pixels (H, W, C) in [0, 1], and which file they are from."""
+
+    pixels: np.ndarray
+    name: str
+    sha256: str
+
+
+def _shapes(source: image_io.ImageFile, shape: tuple[int, ...]) -> dict[str, list[int]]:
+    return {"image_shape": list(source.pixels.shape), "output_shape": list(shape)}
 
 
 def _is_finished(old: Mapping | None, limit: int, folder: Path) -> bool:
@@ -270,17 +306,19 @@ def _result_shape(method, inputs) -> tuple[int, ...]:
     return jax.eval_shape(method.outputs, state, inputs)["result"].value.shape
 
 
-def _read_truth(truth: Path | np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Ground truth with as many channels as the result."""
-    name = "the sample" if isinstance(truth, np.ndarray) else truth
-    pixels = truth if isinstance(truth, np.ndarray) else image_io.read_image(truth).pixels
+def _read_truth(truth: Path | np.ndarray, shape: tuple[int, ...]) -> _Truth | None:
+    """Ground truth of a result's size; None where the sample photograph is of another."""
+    if isinstance(truth, np.ndarray):
+        matches = truth.shape[:2] == shape[:2]
+        return _Truth(truth, "skimage.data.astronaut", "") if matches else None
+    pixels = image_io.read_image(truth).pixels
     if pixels.shape[:2] != shape[:2]:
         (h, w), (y, x) = pixels.shape[:2], shape[:2]
         raise InputError(
-            f"{name}: the ground truth is {h}x{w} but the result will be {y}x{x}; "
+            f"{show_path(truth)}: the ground truth is {h}x{w} but the result will be {y}x{x}; "
             f"give a matching file, or --config.output_shape={h},{w}"
         )
-    return pixels
+    return _Truth(pixels, str(truth).encode("utf-8", "replace").decode(), sha256_file(truth))
 
 
 def _scale(inputs, result: np.ndarray) -> tuple[int, int]:
@@ -305,14 +343,17 @@ def write_outputs(
 
     Returns:
         Figures for metrics.json: scalar outputs, and the peak value of maps, whose pictures are
-        stretched to it.
+        stretched to it; `outputs`, the names of the files.
     """
-    figures: dict[str, Any] = {}
+    files: list[str] = []
+    figures: dict[str, Any] = {"outputs": files}
     for name, output in outputs.items():
         value = np.asarray(output.value)
         if output.kind == "scalar":
             figures[name] = value.tolist()
-        elif output.kind == "map":
+            continue
+        files.append(f"{name}.png")
+        if output.kind == "map":
             peak = float(value.max())
             figures[f"{name}_max"] = peak
             image_io.write_image(folder / f"{name}.png", value / max(peak, 1e-12))

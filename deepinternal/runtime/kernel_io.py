@@ -30,6 +30,19 @@ def read_kernel(path: str | os.PathLike) -> np.ndarray:
         array = decode(path, 1_000_000)
     else:
         raise InputError(f"{name}: not a kernel file; give .mat, .npy, .png or .tif.")
+    return check_kernel(array, name)
+
+
+def check_kernel(array: np.ndarray, name: str = "kernel") -> np.ndarray:
+    """A blur kernel as float32 (K, K) of sum 1.
+
+    Args:
+        array: what the user gave.
+        name: what to call it in messages.
+
+    Raises:
+        InputError: not a finite real square matrix of 1x1 to 99x99 with a positive sum.
+    """
     if array.dtype.kind not in "buif":
         raise InputError(f"{name}: a kernel of type {array.dtype}; give real numbers.")
     if array.ndim != 2:

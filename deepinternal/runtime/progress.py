@@ -29,12 +29,10 @@ class Progress:
             return
         self._shown = now
         elapsed, steps = now - self._start[0], step - self._start[1]
-        rate = steps / elapsed if elapsed > 0 else 0.0
-        left = (self._total - step) / rate if rate > 0 else 0.0
-        text = (
-            f"{self._label}: step {step}/{self._total}, {rate:.2f} steps/s, "
-            f"at most {int(left) // 60}:{int(left) % 60:02d} left"
-        )
+        text = f"{self._label}: step {step}/{self._total}"
+        if steps and elapsed > 0:
+            left = int((self._total - step) * elapsed / steps)
+            text += f", {steps / elapsed:.2f} steps/s, at most {left // 60}:{left % 60:02d} left"
         self._write(f"{text}, {figure}" if figure else text)
 
     def close(self, text: str) -> None:

@@ -94,7 +94,8 @@ def write_report(
         '<div class=over><img alt="before" src="{}"></div></div>'
         f'<input type=range value=50 aria-label="before and after" oninput="{slide}"></div>'
     ).format(_picture(folder / "result.png"), _picture(folder / "baseline.png"))
-    others = sorted(p for p in folder.glob("*.png") if p.stem not in ("result", "baseline"))
+    names = [n for n in ("input.png", *metrics.get("outputs", ())) if n.endswith(".png")]
+    others = [folder / n for n in names if n != "result.png" and (folder / n).is_file()]
     figures = "".join(
         f'<figure><img alt="" src="{_picture(p)}"><figcaption>{html.escape(p.stem)}</figcaption>'
         "</figure>"

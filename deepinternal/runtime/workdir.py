@@ -4,6 +4,7 @@ DIR/config.json says what decides the results in DIR; a run with anything else i
 folder never mixes results of different settings. DIR/<stem>/ belongs to one image.
 """
 
+import contextlib
 import csv
 import dataclasses
 import glob
@@ -15,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepinternal.runtime.files import atomic_write_text
+from deepinternal.runtime.files import atomic_write_text, show_path
 from deepinternal.runtime.writers import to_json
 from deepinternal.types import InputError
 
@@ -24,6 +25,17 @@ SUFFIXES = {"image": IMAGE_SUFFIXES, "kernel": (".mat", ".npy", ".png", ".tif", 
 
 # Fields that say how to run, and change no result.
 RUN_FIELDS = ("steps", "log_every", "checkpoint_every", "progress", "parallel", "ground_truth")
+
+# What a run writes besides the outputs that metrics.json names.
+RUN_FILES = ("config.json", "summary.json", "summary.csv", "index.html")
+IMAGE_FILES = ("metrics.json", "train.jsonl", "report.html", "traceback.txt", "result.png")
+IMAGE_FILES += ("baseline.png", "input.png")
+
+_UNCOUNTED = ("seed", "device_count", "steps_limit")  # numbers whose mean says nothing
+
+
+class RefusedError(InputError):
+    """The work folder as a whole, not one image, does not go with the command."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,52 +46,65 @@ class Job:
     path: Path | None
 
 
-def list_jobs(text: str) -> list[Job]:
+def list_jobs(
+    text: str, *, tags: Sequence[str] = ("gt",), companions: Sequence[str] = ()
+) -> list[Job]:
     """The jobs of `config.input`.
 
     Args:
         text: a file, a folder, a glob, or several of them separated by commas; empty for the sample.
+        tags: files of folders and globs named `*_<tag>.*` are no inputs.
+        companions: files that go with the images; in folders and globs they are no inputs either.
 
     Returns:
-        One job per file, sorted within each part; files named `*_gt.*` in folders and globs are no
-        inputs; a stem that is taken already gets -2, -3, ...
+        One job per file, sorted within each part; a stem that is taken already, or that is the name
+        of a file in a work folder, gets -2, -3, ...
 
     Raises:
         InputError: a part that matches nothing.
     """
     if not text.strip():
         return [Job("sample", None)]
-    parts = [text] if os.path.exists(text) else [p.strip() for p in text.split(",") if p.strip()]
+    whole = os.path.lexists(text)
+    parts = [text] if whole else [p.strip() for p in text.split(",") if p.strip()]
+    if not parts:
+        raise InputError(f"config.input={text!r}: names no file; give a file, folder or glob")
+    others = {Path(c).absolute() for c in companions if c}
+    endings = tuple(f"_{tag}" for tag in tags)
     jobs: dict[str, Job] = {}
     seen: set[Path] = set()
-    for path in (path for part in parts for path in _files(part)):
+    for path in (path for part in parts for path in _files(part, endings, others)):
         if path.absolute() in seen:
             continue
         seen.add(path.absolute())
-        stem, n = path.stem, 1
-        while stem in jobs:
+        base = path.stem.encode("utf-8", "replace").decode()  # file names may be no valid UTF-8
+        stem, n = base, 1
+        while stem in jobs or stem in (".", "..", *RUN_FILES):
             n += 1
-            stem = f"{path.stem}-{n}"
+            stem = f"{base}-{n}"
         jobs[stem] = Job(stem, path)
     return list(jobs.values())
 
 
-def _files(part: str) -> list[Path]:
-    path = Path(part)
-    if path.is_dir():
+def _files(part: str, endings: tuple[str, ...], others: set[Path]) -> list[Path]:
+    """The inputs that one part of `config.input` stands for."""
+    name, path = show_path(part), Path(part)
+    # os.path answers False where Path raises, such as for a name that is too long.
+    if os.path.isdir(part):
         try:
             found = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
         except OSError as error:
-            raise InputError(f"config.input: {part}: {error.strerror}") from None
-        what = f"no images ({', '.join(s[1:] for s in IMAGE_SUFFIXES)}) in the folder {part}"
-    elif path.exists() or os.path.islink(part):
+            raise InputError(f"config.input: {name}: {error.strerror}") from None
+        what = f"no images ({', '.join(s[1:] for s in IMAGE_SUFFIXES)}) in the folder {name}"
+    elif os.path.lexists(part):
         return [path]
     elif glob.has_magic(part):
         found = [Path(p) for p in glob.glob(part, recursive=True) if os.path.isfile(p)]
-        what = f"nothing matches {part}"
+        what = f"nothing matches {name}"
     else:
-        raise InputError(f"config.input: no such file or folder: {part}")
-    found = [p for p in found if not p.stem.endswith("_gt") and not p.name.startswith(".")]
+        raise InputError(f"config.input: no such file or folder: {name}")
+    found = [p for p in found if not p.stem.endswith(endings) and not p.name.startswith(".")]
+    found = [p for p in found if p.absolute() not in others]
     if not found:
         raise InputError(f"config.input: {what}")
     return sorted(found)
@@ -111,21 +136,22 @@ def companion(
         near = [job.path.with_name(f"{job.path.stem}_{tag}{s}") for s in SUFFIXES[kind]]
         return next((p for p in near if p.is_file()), None)
     path = Path(value)
-    if not path.is_dir():
-        if not path.exists():
-            raise InputError(f"config.{field}: no such file or folder: {value}")
+    if not os.path.isdir(value):
+        if not os.path.lexists(value):
+            raise InputError(f"config.{field}: no such file or folder: {show_path(value)}")
         return path
     stem = job.path.stem if job.path else job.stem
     names = [job.path.name] if job.path and job.path.suffix.lower() in SUFFIXES[kind] else []
     names += [f"{stem}{end}{s}" for end in (f"_{tag}", "", "_0") for s in SUFFIXES[kind]]
     for name in names:
         candidate = path / name
-        if candidate.is_file() and (
+        if os.path.isfile(candidate) and (
             job.path is None or candidate.absolute() != job.path.absolute()
         ):
             return candidate
     raise InputError(
-        f"config.{field}: nothing for {stem} in the folder {value}, such as {names[0]}"
+        f"config.{field}: nothing for {show_path(stem)} in the folder {show_path(value)}, "
+        f"such as {show_path(names[0])}"
     )
 
 
@@ -138,11 +164,13 @@ class Workdir:
         Args:
             path: the folder.
             config: the whole config as plain JSON types.
-            overwrite: discard what the folder holds of earlier runs, instead of refusing.
+            overwrite: discard what earlier runs made in the folder, instead of refusing.
 
         Raises:
-            InputError: it cannot be written, or holds results of another config.
+            RefusedError: it cannot be written, or holds results of another config.
         """
+        if not str(path).strip():
+            raise RefusedError("--workdir: is empty; give a folder for the results")
         self.path = Path(path)
         self.config = dict(config)
         try:
@@ -151,7 +179,10 @@ class Workdir:
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
-            raise InputError(f"--workdir={path}: cannot be written: {error.strerror}") from None
+            raise RefusedError(
+                f"--workdir={show_path(path)}: cannot be written: {error.strerror}; "
+                "give a folder that can"
+            ) from None
         saved = self._saved()
         if overwrite and saved:
             self._discard(saved)
@@ -159,6 +190,7 @@ class Workdir:
         if saved:
             self._compare(saved["config"])
         self._inputs: dict[str, Any] = saved["inputs"] if saved else {}
+        self._steps: dict[str, int] = saved["steps"] if saved else {}
 
     def _saved(self) -> dict[str, Any] | None:
         path = self.path / "config.json"
@@ -166,38 +198,53 @@ class Workdir:
             return None
         try:
             saved = json.loads(path.read_text(encoding="utf-8"))
-            return {"config": dict(saved["config"]), "inputs": dict(saved["inputs"])}
+            parts = {name: dict(saved[name]) for name in ("config", "inputs")}
+            parts["steps"] = dict(saved.get("steps", {}))
         except (ValueError, KeyError, TypeError, OSError):
-            raise InputError(
+            raise RefusedError(
                 f"{path}: is not a config this program wrote; use another --workdir"
             ) from None
+        return parts
 
     def _compare(self, old: Mapping[str, Any]) -> None:
         new = self.config
         fields = [f for f in {**old, **new} if f not in RUN_FIELDS and old.get(f) != new.get(f)]
-        if 0 < new["steps"] < old["steps"]:
+        if 0 < new["steps"] < old.get("steps", 0):
             fields.append("steps")  # more steps go on, fewer cannot be taken back
         if fields:
             differing = ", ".join(f"{f} ({old.get(f)!r} there, {new.get(f)!r} now)" for f in fields)
-            raise InputError(
+            raise RefusedError(
                 f"--workdir={self.path}: holds results of another config: {differing}; "
                 "use another folder, or --overwrite"
             )
 
     def _discard(self, saved: Mapping[str, Any]) -> None:
+        """Removes what earlier runs made; a user's own files stay, also in the images' folders."""
         for stem in saved["inputs"]:
-            shutil.rmtree(self.path / stem, ignore_errors=True)
-        for name in ("summary.json", "summary.csv", "index.html", "config.json"):
+            folder = self.path / stem
+            made = (self.metrics(stem) or {}).get("outputs") or ()
+            for name in (*IMAGE_FILES, *made):
+                with contextlib.suppress(OSError):
+                    (folder / name).unlink()
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        for name in RUN_FILES:
             (self.path / name).unlink(missing_ok=True)
 
     def _write(self) -> None:
-        text = to_json({"config": self.config, "inputs": self._inputs}, indent=2)
-        atomic_write_text(self.path / "config.json", text + "\n")
+        saved = {"config": self.config, "inputs": self._inputs, "steps": self._steps}
+        atomic_write_text(self.path / "config.json", to_json(saved, indent=2) + "\n")
 
     def folder(self, stem: str) -> Path:
-        """The folder of one image, made if missing."""
+        """The folder of one image, made if missing. Raises InputError where it cannot be."""
         folder = self.path / stem
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{show_path(folder)}: cannot be made: {error.strerror}; use another --workdir"
+            ) from None
         return folder
 
     def check(self, stem: str, hashes: Mapping[str, str]) -> None:
@@ -208,21 +255,35 @@ class Workdir:
             hashes: SHA-256 of its files by role: 'input', 'kernel', ...
 
         Raises:
-            InputError: some hash differs from the one noted.
+            RefusedError: some hash differs from the one noted.
         """
         old = self._inputs.get(stem)
         if old is not None and old != hashes and (self.path / stem).exists():
             changed = [k for k in {**old, **hashes} if old.get(k) != hashes.get(k)]
-            raise InputError(
+            raise RefusedError(
                 f"--workdir={self.path}: {stem} was made from other bytes "
                 f"({', '.join(sorted(changed))}); use another folder, or --overwrite"
             )
 
-    def claim(self, stem: str, hashes: Mapping[str, str]) -> None:
-        """Notes the config and the hashes of an image's files before work on it begins."""
+    def claim(self, stem: str, hashes: Mapping[str, str], *, steps: int) -> None:
+        """Notes the config and what goes into an image's result before work on it begins.
+
+        Args:
+            stem: name of the image's folder.
+            hashes: as for `check`.
+            steps: the most steps that training may take.
+
+        Raises:
+            RefusedError: other hashes than before, or fewer steps.
+        """
         self.check(stem, hashes)
-        if self._inputs.get(stem) != hashes or not (self.path / "config.json").exists():
-            self._inputs[stem] = dict(hashes)
+        before = self._steps.get(stem, 0) if (self.path / stem).exists() else 0
+        if steps < before:
+            raise RefusedError(
+                f"--workdir={self.path}: holds results of another config: steps ({before} there, "
+                f"{steps} now); use another folder, or --overwrite"
+            )
+        self._inputs[stem], self._steps[stem] = dict(hashes), steps
         self._write()
 
     def metrics(self, stem: str) -> dict[str, Any] | None:
@@ -240,7 +301,7 @@ class Workdir:
     def write_summary(self, images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Writes summary.json and summary.csv of all images; returns the summary."""
         done = [m for m in images if m["status"] == "done"]
-        names = [k for m in done for k, v in m.items() if _is_figure(v)]
+        names = [k for m in done for k, v in m.items() if _is_figure(v) and k not in _UNCOUNTED]
         mean = {}
         for name in dict.fromkeys(names):
             values = [m[name] for m in done if _is_figure(m.get(name))]

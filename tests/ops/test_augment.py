@@ -3,7 +3,6 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -25,14 +24,29 @@ def _dihedral_group(x):
     return turned + [np.fliplr(t) for t in turned]
 
 
-def _draw(f, keys=KEYS, **options):
+@functools.partial(jax.jit, static_argnames="upright")
+def _fathers(keys, size, crop, upright=False, **options):
+    turn = {"turn": False} if upright else {}
+    return jax.vmap(lambda k: augment.father_transform(k, size, crop, **turn, **options))(keys)
+
+
+@jax.jit
+def _affines(keys, size, crop, options):
+    return jax.vmap(lambda key: augment.affine_crop(key, size, crop, **options))(keys)
+
+
+def _father(upright=False, p_as_is=0.05, p_dihedral=0.45, **affine):
     """float64 matrices (keys, 3, 3), crop coordinates -> image coordinates."""
-    return np.asarray(jax.jit(jax.vmap(functools.partial(f, **options)))(keys), np.float64)
+    affine = {"scale": (0.5, 1.0), "scale_difference": 0.25, "shear": 0.1} | affine
+    options = {"p_as_is": p_as_is, "p_dihedral": p_dihedral} | affine
+    return np.asarray(_fathers(KEYS, SIZE, CROP, upright, **options), np.float64)
 
 
 @functools.cache
-def _affine(**options):
-    return _draw(lambda key: augment.affine_crop(key, SIZE, CROP, **options))
+def _affine(size=SIZE, crop=CROP, **options):
+    """The same; everything is traced, so that one compiled program serves all tests."""
+    defaults = {"scale": (0.5, 1.0), "scale_difference": 0.25, "shear": 0.1, "turn": True}
+    return np.asarray(_affines(KEYS, size, crop, defaults | options), np.float64)
 
 
 def _linear_part(matrices):
@@ -68,20 +82,25 @@ def _locate(crop, group):
     return None
 
 
-def _dihedral_places(size, crop, keep):
-    image = _image(*size)
-
+@jax.jit
+def _dihedral_crops(image, keys, keep):
     def one(key):
-        matrix = augment.dihedral_crop(key, size, crop, keep=keep)
-        return warp(image, matrix, crop, boundary="zero")
+        matrix = augment.dihedral_crop(key, (8, 11), (5, 6), keep=keep)
+        return warp(image, matrix, (5, 6), method="linear", boundary="zero")
 
-    crops = np.asarray(jax.jit(jax.vmap(one))(KEYS[:1200]))
-    return [_locate(c, _dihedral_group(image)) for c in crops]
+    return jax.vmap(one)(keys)
+
+
+def _dihedral_places(keep):
+    """Where in the 8 transformed images each of 1200 crops of 5x6 out of 8x11 is from."""
+    image = _image(8, 11)
+    group = _dihedral_group(image)
+    return [_locate(c, group) for c in np.asarray(_dihedral_crops(image, KEYS[:1200], keep))]
 
 
 def test_dihedral_crops_are_literal_parts_of_transformed_images():
     size, crop = (8, 11), (5, 6)
-    places = _dihedral_places(size, crop, keep=False)
+    places = _dihedral_places(keep=False)
     assert None not in places
     counts = np.bincount([p[0] for p in places], minlength=8)
     # 1200 draws: 150 expected each, standard deviation 11.5.
@@ -95,7 +114,7 @@ def test_dihedral_crops_are_literal_parts_of_transformed_images():
 
 
 def test_keep_is_a_plain_crop():
-    places = _dihedral_places((8, 11), (5, 6), keep=True)
+    places = _dihedral_places(keep=True)
     counts = {}
     for element, row, column in places:
         assert element == 0
@@ -107,9 +126,10 @@ def test_keep_is_a_plain_crop():
 
 
 def test_a_crop_larger_than_the_image_is_centred():
-    matrices = _draw(lambda key: augment.dihedral_crop(key, (4, 9), (7, 12), keep=True), KEYS[:20])
-    expected = [[1, 0, -2], [0, 1, -2], [0, 0, 1]]  # -3 / 2 rounded down, on both axes
-    np.testing.assert_array_equal(matrices, np.broadcast_to(expected, matrices.shape))
+    draw = jax.jit(lambda key: augment.dihedral_crop(key, (4, 9), (7, 12), keep=True))
+    for key in KEYS[:5]:
+        # -3 / 2 rounded down, on both axes.
+        np.testing.assert_array_equal(draw(key), [[1, 0, -2], [0, 1, -2], [0, 0, 1]])
 
 
 def test_affine_without_extras_is_a_scaling():
@@ -135,13 +155,8 @@ def test_affine_without_extras_is_a_scaling():
 
 def test_affine_crop_larger_than_the_scaled_image_starts_at_its_corner():
     """No room to shift: the crop's corner is the frame's."""
-    matrices = _draw(
-        lambda key: augment.affine_crop(
-            key, (20, 30), (40, 50), scale_difference=0.0, shear=0.0, turn=False
-        ),
-        KEYS[:50],
-    )
-    corner = matrices @ [-0.5, -0.5, 1]
+    plain = {"scale_difference": 0.0, "shear": 0.0, "turn": False}
+    corner = _affine(size=(20, 30), crop=(40, 50), **plain) @ [-0.5, -0.5, 1]
     np.testing.assert_allclose(corner[:, :2], -0.5, atol=1e-5)
 
 
@@ -212,12 +227,10 @@ def test_turn_off_keeps_the_image_upright():
 
 
 def test_the_image_centre_maps_to_the_frame_centre():
-    """Scaled, turned and sheared about its centre, whatever the crop: room is what is left."""
-    m = _draw(lambda key: augment.affine_crop(key, SIZE, (1000, 1000), scale=(1, 1.00001)))
+    """Scaled, turned and sheared about its centre, where the crop leaves no room to shift."""
+    matrices = _affine(crop=(1000, 1000), scale=(1, 1.00001))
     centre = np.array([SIZE[1] / 2 - 0.5, SIZE[0] / 2 - 0.5, 1])
-    np.testing.assert_allclose(
-        (m @ centre)[:, :2], np.broadcast_to(centre[:2], (4000, 2)), atol=2e-3
-    )
+    np.testing.assert_allclose(matrices @ centre, np.tile(centre, (4000, 1)), atol=2e-3)
 
 
 def _kinds(matrices):
@@ -230,45 +243,33 @@ def _kinds(matrices):
 
 
 def test_father_shares():
-    draw = functools.partial(augment.father_transform, size=SIZE, crop=CROP)
     # One dihedral transform in eight is the identity. Standard deviations: at most 0.008.
     expected = [0.05 + 0.45 / 8, 0.45 * 7 / 8, 0.5]
-    np.testing.assert_allclose(_kinds(_draw(draw)), expected, atol=0.025)
-    shares = _kinds(_draw(draw, p_as_is=0.3, p_dihedral=0.0))
+    np.testing.assert_allclose(_kinds(_father()), expected, atol=0.025)
+    shares = _kinds(_father(p_as_is=0.3, p_dihedral=0.0))
     np.testing.assert_allclose(shares, [0.3, 0, 0.7], atol=0.025)
     assert shares[1] == 0
 
 
 def test_father_upright():
-    draw = functools.partial(augment.father_transform, size=SIZE, crop=CROP, turn=False)
-    matrices = _draw(draw)
+    matrices = _father(upright=True)
     np.testing.assert_allclose(_kinds(matrices), [0.5, 0, 0.5], atol=0.025)
     assert np.linalg.det(matrices[:, :2, :2]).min() > 0
 
 
 def test_father_passes_the_affine_options_on():
-    options = {"p_as_is": 0.0, "p_dihedral": 0.0, "scale": (0.75, 1.0)}
-    draw = functools.partial(augment.father_transform, size=SIZE, crop=CROP)
-    scales = np.linalg.svd(_linear_part(_draw(draw, shear=0.0, scale_difference=0.0, **options)))[1]
+    plain = {"scale": (0.75, 1.0), "shear": 0.0, "scale_difference": 0.0}
+    scales = np.linalg.svd(_linear_part(_father(p_as_is=0.0, p_dihedral=0.0, **plain)))[1]
     np.testing.assert_allclose(scales[:, 0], scales[:, 1], rtol=1e-4)
     assert 0.75 - 1e-5 <= scales.min() < 0.755
     assert 0.995 < scales.max() <= 1 + 1e-5
 
 
 def test_the_key_decides():
+    """One by one, with static sizes and default options, the same as all at once."""
     draw = jax.jit(lambda key: augment.father_transform(key, SIZE, CROP))
-    batch = jax.jit(jax.vmap(draw))(KEYS[:40])
     single = [draw(key) for key in KEYS[:40]]
-    for key, one, other in zip(KEYS[:40], single, batch, strict=True):
+    for key, one, other in zip(KEYS[:40], single, _father(), strict=False):
         np.testing.assert_array_equal(draw(key), one)
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-5)
     assert len({np.asarray(m).tobytes() for m in single}) > 30
-
-
-def test_the_size_may_be_traced():
-    """Images of several sizes share a program; the draw follows the size, not the canvas."""
-    key = KEYS[3]
-    traced = jax.jit(lambda size: augment.father_transform(key, size, CROP))
-    for size in (SIZE, (33, 47)):
-        expected = augment.father_transform(key, size, CROP)
-        np.testing.assert_allclose(traced(jnp.asarray(size)), expected, rtol=1e-5, atol=2e-5)

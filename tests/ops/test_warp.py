@@ -160,7 +160,7 @@ def test_gradient_by_the_matrix():
     """Smooth in the positions too: against central differences of the float64 loop."""
     image = _image(8, 8, 1)
     g = _image(5, 5, 1, seed=1)
-    gradient = jax.grad(lambda m: (g * warp(image, m, (5, 5))).sum())(jnp.asarray(PERSPECTIVE))
+    gradient = jax.jit(jax.grad(lambda m: (g * warp(image, m, (5, 5))).sum()))(PERSPECTIVE)
     options = {"kernel": functools.partial(_keys, a=-0.75), "radius": 2, "boundary": "mirror"}
     for i in ((0, 2), (1, 0), (2, 1)):
         step = np.zeros((3, 3))
@@ -193,9 +193,14 @@ def test_matrices():
     np.testing.assert_allclose(warps.compose(*map(jnp.asarray, parts)), expected, atol=1e-5)
 
 
+def test_numpy_images_are_taken():
+    image, matrix = _image(4, 5, 1), np.eye(3, dtype=np.float32)
+    assert jax.eval_shape(lambda: warp(image, matrix, (6, 7))).shape == (6, 7, 1)
+
+
 def test_mistakes_are_told():
     image, eye = _image(4, 4, 1), jnp.eye(3)
-    with pytest.raises(ValueError, match="'nearest'.*linear, cubic"):
+    with pytest.raises(ValueError, match=r"'nearest'.*linear, cubic"):
         warp(image, eye, (4, 4), method="nearest")
-    with pytest.raises(ValueError, match="'wrap'.*mirror, zero"):
+    with pytest.raises(ValueError, match=r"'wrap'.*mirror, zero"):
         warp(image, eye, (4, 4), boundary="wrap")

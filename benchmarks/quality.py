@@ -1,0 +1,221 @@
+"""Quality of the whole pipeline on images whose ground truth is known.
+
+    python -m benchmarks.quality --data=DIR --config=configs/zssr.py:fast [--config=...]
+                                 [--workdir=DIR] [--json=FILE] [--config.FIELD=VALUE ...]
+
+Every image goes through the same jobs as with `launch.main`. Which files make a pair, and what the
+columns mean: benchmarks/README.md.
+"""
+
+import contextlib
+import json
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from benchmarks import common
+from deepinternal.methods import registry
+from deepinternal.runtime import jobs
+from deepinternal.runtime.workdir import IMAGE_SUFFIXES
+from deepinternal.types import InputError
+from launch import cli
+
+ENDINGS = (("_LR", "_HR"), ("", "_gt"))  # of an input's stem and of its ground truth's
+COLUMNS = {
+    "psnr_y": ("Y-PSNR", ".2f"),
+    "ssim_y": ("SSIM", ".4f"),
+    "baseline_psnr_y": ("bicubic Y-PSNR", ".2f"),
+    "baseline_ssim_y": ("bicubic SSIM", ".4f"),
+    "steps": ("steps", ".0f"),
+    "seconds": ("seconds", ".1f"),
+}
+
+
+def find_pairs(folder: Path) -> dict[str, tuple[Path, Path]]:
+    """Images and their ground truth: `X_LR.*` with `X_HR.*`, or `X.*` with `X_gt.*`.
+
+    Args:
+        folder: where to look; files without a counterpart are left out.
+
+    Returns:
+        X: (input, ground truth), sorted by X.
+
+    Raises:
+        InputError: no such folder, no pair in it, or two pairs of one name.
+    """
+    if not folder.is_dir():
+        raise InputError(f"--data={folder}: no such folder")
+    files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+    by_stem: dict[str, Path] = {}
+    for path in files:
+        if path.stem in by_stem:
+            raise InputError(f"--data: {by_stem[path.stem]} and {path.name}: keep one of the two")
+        by_stem[path.stem] = path
+    pairs: dict[str, tuple[Path, Path]] = {}
+    for low, high in ENDINGS:
+        for stem, path in by_stem.items():
+            name = stem.removesuffix(low)
+            truth = by_stem.get(name + high)
+            if not stem.endswith(low) or truth is None:
+                continue
+            if name in pairs:
+                raise InputError(f"--data={folder}: {name} has two pairs; keep one of the two")
+            pairs[name] = (path, truth)
+    if not pairs:
+        raise InputError(
+            f"--data={folder}: no pairs of images; name them X_LR.png and X_HR.png, "
+            "or X.png and X_gt.png"
+        )
+    return dict(sorted(pairs.items()))
+
+
+def link_pairs(pairs: dict[str, tuple[Path, Path]], folder: Path) -> None:
+    """Fills `folder` with the pairs under the names that jobs expect: `X.*` and `X_gt.*`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {}
+    for name, (image, truth) in pairs.items():
+        wanted[f"{name}{image.suffix}"] = image.resolve()
+        wanted[f"{name}_gt{truth.suffix}"] = truth.resolve()
+    for old in folder.iterdir():  # of other data, in a folder that is used again
+        old.unlink()
+    for name, path in wanted.items():
+        try:
+            (folder / name).symlink_to(path)
+        except OSError:  # a file system without links
+            shutil.copyfile(path, folder / name)
+
+
+def run_config(text: str, settings: Sequence[str], pairs: Path, workdir: Path) -> dict[str, Any]:
+    """Runs one config on all pairs.
+
+    Args:
+        text: 'FILE.py:PRESETS'.
+        settings: 'field=value' overrides.
+        pairs: the folder that `link_pairs` filled.
+        workdir: for results; what is finished there is not run again.
+
+    Returns:
+        The config's text, the images' metrics, the means of the table's columns, the exit status.
+    """
+    config = _load(text, settings)
+    config.input, config.ground_truth = str(pairs), ""
+    status = jobs.run_all(registry.get(config.method), config, str(workdir))
+    summary = json.loads((workdir / "summary.json").read_text(encoding="utf-8"))
+    images = summary["images"]
+    done = [m for m in images if m["status"] == "done"]
+    mean = {}
+    for name in COLUMNS:
+        values = [m[name] for m in done if m.get(name) is not None]
+        if values:
+            mean[name] = sum(values) / len(values)
+    return {"config": text, "images": images, "mean": mean, "status": status}
+
+
+def _load(text: str, settings: Sequence[str]):
+    config = common.load_config(text)
+    common.override(config, settings)
+    return config
+
+
+def folder_name(text: str, settings: Sequence[str]) -> str:
+    """A folder's name for a config: 'zssr-fast', 'zssr-ideal-steps=30'."""
+    name, _, presets = text.partition(":")
+    parts = [Path(name).stem, *presets.split(","), *settings]
+    return re.sub(r"[^\w=.+-]+", "_", "-".join(filter(None, parts)))
+
+
+def report(result: dict[str, Any], settings: Sequence[str]) -> str:
+    """The table of one config."""
+
+    def cells(name, figures):
+        values = [(figures.get(column), form) for column, (_, form) in COLUMNS.items()]
+        return [name, *("-" if v is None else format(v, form) for v, form in values)]
+
+    rows = [
+        cells(m["image"] if m["status"] == "done" else f"{m['image']} ({m['status']})", m)
+        for m in result["images"]
+    ]
+    rows.append(cells("mean", result["mean"]))
+    title = " ".join([result["config"], *settings])
+    return f"{title}\n\n{common.table(['image', *(h for h, _ in COLUMNS.values())], rows)}\n"
+
+
+@contextlib.contextmanager
+def _folder(workdir: str | None) -> Iterator[Path]:
+    """The work folder; a temporary one where none is given."""
+    if workdir:
+        yield Path(workdir).resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="quality-") as folder:
+        yield Path(folder)
+
+
+def measure(
+    data: str, configs: Sequence[str], settings: Sequence[str] = (), *, workdir: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Runs the configs one after another; see `run_config`.
+
+    Args:
+        data: folder of pairs.
+        configs: 'FILE.py:PRESETS' each.
+        settings: overrides for all of them.
+        workdir: gets a folder for each config, and `pairs`; None for a temporary one.
+
+    Yields:
+        The result of each config; none after one that was interrupted.
+
+    Raises:
+        InputError: before anything is run, if a config or the data cannot be used.
+    """
+    pairs = find_pairs(Path(data))
+    for text in configs:
+        _load(text, settings)
+    with _folder(workdir) as root:
+        try:
+            link_pairs(pairs, root / "pairs")
+        except OSError as error:
+            raise InputError(f"--workdir={root}: cannot be written: {error.strerror}") from None
+        for text in dict.fromkeys(configs):
+            folder = root / folder_name(text, settings)
+            result = run_config(text, settings, root / "pairs", folder)
+            yield result
+            if result["status"] > 1:
+                return
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string("data", None, "Folder with images and their ground truth.")
+    flags.DEFINE_multi_string("config", None, "FILE.py[:PRESET,...]; may be given repeatedly.")
+    flags.DEFINE_string("workdir", None, "Folder for results, to resume from; default: temporary.")
+    flags.DEFINE_string("json", None, "File for the figures.")
+    flags.DEFINE_multi_string("set", [], "FIELD=VALUE; also spelled --config.FIELD=VALUE.")
+    flags.mark_flags_as_required(["data", "config"])
+
+
+def main() -> int:
+    """Runs the configs, prints the tables, writes the JSON file; returns the exit status.
+
+    It is that of the jobs: 0 all done, 1 some images failed, 128 + signal after a signal.
+    """
+    args = flags.FLAGS
+    common.check_writable(args.json)
+    facts, results = common.machine(), []
+    content = {"machine": facts, "data": args.data, "settings": args.set, "configs": results}
+    print(f"{common.describe(facts)}\n")
+    for result in measure(args.data, args.config, args.set, workdir=args.workdir):
+        print(report(result, args.set), flush=True)
+        results.append(result)
+        common.write_json(args.json, content)
+    return max(r["status"] for r in results)
+
+
+if __name__ == "__main__":
+    sys.argv = common.as_overrides(sys.argv)
+    _define_flags()
+    cli.run(main)

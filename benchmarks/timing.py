@@ -1,0 +1,99 @@
+"""What is timed: the full step as the runtime takes it, the matmul peak, and taking turns."""
+
+import dataclasses
+import io
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepinternal.runtime.loop import Loop
+from deepinternal.runtime.parallel import Programs
+from deepinternal.runtime.progress import Progress
+from deepinternal.types import Inputs, Method, TrainState
+
+
+class _TimedPrograms(Programs):
+    """Programs that note when the first step of a run was dispatched."""
+
+    first: float | None = None
+
+    def steps(self, *args):
+        """As in `Programs`."""
+        if self.first is None:
+            self.first = time.perf_counter()
+        return super().steps(*args)
+
+
+class FullStep:
+    """Training as the runtime does it, log included, without evaluations and checkpoints."""
+
+    def __init__(self, method: Method, inputs: Inputs, *, steps: int):
+        """Args: method; inputs; steps: length of a run, rounded up to whole dispatches."""
+        chunk = Programs(method).chunk
+        self.steps, self.chunk = -(-steps // chunk) * chunk, chunk
+        first = dataclasses.replace(
+            method.stages[0], steps=self.steps, evaluate=None, evaluate_every=0, advance=None
+        )
+        self.programs = _TimedPrograms(dataclasses.replace(method, stages=(first,)))
+        self._inputs = inputs
+
+    def run(self, *, seed: int = 0) -> tuple[float, TrainState]:
+        """Trains from the beginning; returns seconds per step and the state."""
+        self.programs.first = None
+        with tempfile.TemporaryDirectory() as folder:
+            progress = Progress("benchmark", self.steps, stream=io.StringIO())
+            log = str(Path(folder) / "train.jsonl")
+            loop = Loop(self.programs, self._inputs, seed=seed, log_path=log, progress=progress)
+            state = loop.train().state
+            return (time.perf_counter() - self.programs.first) / self.steps, state
+
+    def xla_flops(self, state: TrainState) -> float | None:
+        """Operations of one whole step as XLA counts them, before its optimisations."""
+        step = lambda state, inputs: self.programs.method.step(state, inputs, variant)  # noqa: E731
+        variant = self.programs.method.variant(0, 0)
+        return (jax.jit(step).lower(state, self._inputs).cost_analysis() or {}).get("flops")
+
+
+class MatmulPeak:
+    """Rate of a large float32 matrix product, at the precision the net has."""
+
+    def __init__(self, precision: str, side: int):
+        precision = None if precision == "default" else precision
+        self._flops = 2 * side**3
+        rng = np.random.default_rng(0)
+        self._matrix = jnp.asarray(rng.standard_normal((side, side), np.float32))
+        product = jax.jit(lambda a: jnp.matmul(a, a, precision=precision))
+        self._program = product.lower(self._matrix).compile()
+        self._repeats = max(1, round(0.1 / self._seconds(1)))
+
+    def _seconds(self, repeats: int) -> float:
+        start = time.perf_counter()
+        for _ in range(repeats):
+            result = self._program(self._matrix)
+        jax.block_until_ready(result)
+        return (time.perf_counter() - start) / repeats
+
+    def run(self) -> float:
+        """FLOP/s, averaged over about a tenth of a second."""
+        return self._flops / self._seconds(self._repeats)
+
+
+def take_turns(turns: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Calls all functions once a round, each round beginning with another one."""
+    taken: dict[str, list[float]] = {name: [] for name in turns}
+    names = list(turns)
+    for i in range(rounds):
+        for name in names[i % len(names) :] + names[: i % len(names)]:
+            taken[name].append(turns[name]())
+    return taken
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, least and greatest."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}

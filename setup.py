@@ -1,0 +1,40 @@
+"""Installs the package `deepinternal`; configs, launchers and benchmarks stay in the checkout."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+version = re.search(r'__version__ = "(.+)"', (here / "deepinternal/__init__.py").read_text())[1]
+
+setup(
+    name="deepinternal",
+    version=version,
+    description="Deep internal learning in JAX: networks trained at test time, on one image alone",
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["deepinternal", "deepinternal.*"]),
+    python_requires=">=3.11",
+    install_requires=[
+        "absl-py>=2.1",
+        "flax>=0.12",
+        "imageio>=2.36",
+        "jax>=0.10.2",
+        "ml_collections>=1.0",
+        "numpy>=2.0",
+        "optax>=0.2.5",
+        "orbax-checkpoint>=0.11,<1",
+        "pillow>=11",
+        "scikit-image>=0.25",  # sample photographs; brings tifffile
+        "scipy>=1.14",
+    ],
+    extras_require={
+        "test": ["pytest>=8", "ruff>=0.12"],
+        "video": ["imageio-ffmpeg>=0.5"],
+        "tensorboard": ["tensorboardX>=2.6", "tensorboard>=2.18"],
+        "bench": ["torch>=2.4"],
+        "cuda": ["jax[cuda13]>=0.10.2"],
+    },
+)

@@ -1,0 +1,105 @@
+"""The launcher as users run it, and small inputs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import zssr as zssr_config
+from deepinternal.methods import zssr
+from deepinternal.runtime import jobs
+from tests.tiny_methods import photo
+
+SMALL = {"features": 4, "layers": 2, "steps": 12, "evaluate_every": 5, "ensemble": "off"}
+
+
+class Launcher:
+    """Programs of their own, each as after `python -m launch.main`."""
+
+    def __init__(self, folder):
+        self._folder, self._count = folder, 0
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.launch.fork_server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def _ask(self, **command):
+        self._server.stdin.write(json.dumps(command) + "\n")
+        self._server.stdin.flush()
+        return json.loads(self._server.stdout.readline())
+
+    def start(self, *argv):
+        """Starts a program; returns its process id and the file with what it prints."""
+        self._count += 1
+        printed = self._folder / f"printed-{self._count}.txt"
+        return self._ask(argv=[str(a) for a in argv], stderr=str(printed)), printed
+
+    def wait(self, process, seconds=120):
+        status = self._ask(wait=process, seconds=seconds)
+        if status is None:
+            os.kill(process, signal.SIGKILL)
+            pytest.fail(f"the program did not end within {seconds} s")
+        return status
+
+    def run(self, *argv):
+        """Exit status and everything printed."""
+        process, printed = self.start(*argv)
+        return self.wait(process), printed.read_text(encoding="utf-8", errors="replace")
+
+    def close(self):
+        self._server.stdin.close()
+        self._server.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def launcher(tmp_path_factory):
+    launcher = Launcher(tmp_path_factory.mktemp("launcher"))
+    yield launcher
+    launcher.close()
+
+
+@pytest.fixture
+def train(tmp_path):
+    """Runs jobs in this process; returns the exit status."""
+
+    def run(source, *, workdir=tmp_path / "out", preset=None, overwrite=False, **fields):
+        config = zssr_config.get_config(preset)
+        config.progress = False
+        config.log_every = 1
+        config.update({**SMALL, "input": str(source), **fields})
+        return jobs.run_all(zssr, config, str(workdir), overwrite=overwrite)
+
+    return run
+
+
+def save(path, samples):
+    """Writes uint8 (H, W[, C]) by Pillow."""
+    Image.fromarray(np.asarray(samples)).save(path, format="PNG")
+    return path
+
+
+def picture(height=24, width=32):
+    """uint8 (H, W, 3) of a photograph."""
+    return np.round(photo(max(height, width))[:height, :width] * 255).astype(np.uint8)
+
+
+def until(condition, seconds=60):
+    """Waits until a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"nothing happened within {seconds} s")
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def small_png(tmp_path):
+    return save(tmp_path / "small.png", picture())

@@ -1,0 +1,67 @@
+"""Starts `python -m launch.main` many times at the price of one import.
+
+Reads one JSON command per line: {"argv", "stderr"} starts a program and answers its process id;
+{"wait", "seconds"} answers its exit status, as a shell would give it, or null where it is still
+running after so long.
+"""
+
+import json
+import os
+import runpy
+import sys
+import time
+
+
+def serve() -> None:
+    """Answers commands until stdin ends."""
+    import orbax.checkpoint  # noqa: F401
+    import scipy.io  # noqa: F401
+    import skimage.data  # noqa: F401
+
+    import deepinternal.methods.zssr
+    import deepinternal.runtime.jobs
+    import launch.cli  # noqa: F401
+
+    for line in sys.stdin:
+        command = json.loads(line)
+        answer = _start(**command) if "argv" in command else _wait(**command)
+        print(json.dumps(answer), flush=True)
+
+
+def _start(argv: list[str], stderr: str) -> int:
+    child = os.fork()
+    if child:
+        return child
+    sink = os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    null = os.open(os.devnull, os.O_RDWR)
+    for source, target in ((null, 0), (sink, 1), (sink, 2)):
+        os.dup2(source, target)
+    sys.argv = ["launch.main", *argv]
+    status = 0
+    try:
+        runpy.run_module("launch.main", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _wait(wait: int, seconds: float) -> int | None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        child, status = os.waitpid(wait, os.WNOHANG)
+        if child:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+        time.sleep(0.02)
+    return None
+
+
+if __name__ == "__main__":
+    serve()

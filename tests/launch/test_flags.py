@@ -1,0 +1,76 @@
+"""The command line: a mistake is one line on stderr and exit status 2."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.launch.conftest import SMALL
+
+CONFIG = "--config=configs/zssr.py:smoke"
+WORKDIR = "--workdir=never-made"
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ([], ["--config and --workdir must be given"]),
+        ([CONFIG], ["--workdir must be given"]),
+        ([WORKDIR], ["--config must be given"]),
+        ([CONFIG, "--workdir="], ["--workdir", "give a folder"]),
+        ([CONFIG, WORKDIR, "photo.png"], ["unexpected argument 'photo.png'"]),
+        ([CONFIG, WORKDIR, "--colour=1"], ["'colour'"]),
+        ([CONFIG, WORKDIR, "--overwrite=perhaps"], ["--overwrite=perhaps", "true or false"]),
+        (["--config=configs/nosuch.py", WORKDIR], ["configs/nosuch.py", "no such file"]),
+        (["--config=", WORKDIR], ["--config", "empty"]),
+        (["--config=configs", WORKDIR], ["--config", "configs"]),
+        (["--config=.ruff.toml", WORKDIR], ["--config", ".ruff.toml"]),
+        (["--config=configs/zssr.py:best,nosuch", WORKDIR], ["preset", "there are: ", "smoke"]),
+        ([CONFIG, WORKDIR, "--config.nosuch=1"], ["--config.nosuch=1", "no such field"]),
+        ([CONFIG, WORKDIR, "--config.sed=1"], ["--config.sed=1", "did you mean seed?"]),
+        ([CONFIG, WORKDIR, "--config.parallel.x=1"], ["--config.parallel.x=1", "no such field"]),
+        ([CONFIG, WORKDIR, "--config.input.x=1"], ["--config.input.x=1", "no such field"]),
+        ([CONFIG, WORKDIR, "--config.seed=abc"], ["--config.seed=abc"]),
+        ([CONFIG, WORKDIR, "--config.seed"], ["--config.seed"]),
+        ([CONFIG, WORKDIR, "--config.steps=1.5"], ["--config.steps=1.5"]),
+        ([CONFIG, WORKDIR, "--config.learning_rate=fast"], ["--config.learning_rate=fast"]),
+        ([CONFIG, WORKDIR, "--config.progress=maybe"], ["--config.progress=maybe", "true"]),
+        ([CONFIG, WORKDIR, "--config.parallel=3"], ["--config.parallel=3"]),
+        ([CONFIG, WORKDIR, "--config.input=nowhere.png"], ["config.input", "nowhere.png"]),
+    ],
+)
+def test_a_mistake_is_one_line(launcher, argv, words):
+    status, printed = launcher.run(*argv)
+    assert status == 2
+    assert printed.startswith("error: ")
+    assert printed.count("\n") == 1
+    assert "Traceback" not in printed
+    for word in words:
+        assert word in printed
+
+
+def test_help_says_how_to_call_it(launcher):
+    status, printed = launcher.run("--help")
+    assert status in (0, 1)
+    assert "python -m launch.main --config=" in printed
+    assert "--workdir" in printed
+    assert "Traceback" not in printed
+
+
+def test_as_users_start_it(tmp_path, small_png):
+    """All of it once without the fork server: a run, its output and its exit status."""
+    fields = [f"--config.{name}={value}" for name, value in SMALL.items()]
+    command = [sys.executable, "-m", "launch.main", CONFIG, f"--workdir={tmp_path / 'out'}"]
+    done = subprocess.run(
+        [*command, f"--config.input={small_png}", *fields],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "small: done, 12 steps" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    metrics = json.loads((tmp_path / "out/small/metrics.json").read_text())
+    assert metrics["status"] == "done"

@@ -1,0 +1,347 @@
+"""ZSSR against formulas written out in NumPy, and against what it is for."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+from flax import traverse_util
+
+from deepinternal.methods import registry, zssr
+from deepinternal.ops import kernels, resize
+from deepinternal.types import InputError, input_spec
+from tests.tiny_methods import photo
+
+IMAGE = photo(32)
+SMALL = {"features": 4, "layers": 3, "crop": 24}
+
+
+def build(image=IMAGE, kernel=None, **fields):
+    config = zssr.defaults()
+    config.update({**SMALL, **fields})
+    inputs = zssr.prepare(config, image, kernel)
+    method = zssr.make(config, input_spec(inputs))
+    return method, inputs, method.init(jax.random.key(1), inputs)
+
+
+def as_numpy(params):
+    return {k: np.asarray(v, np.float64) for k, v in params["net"].items()}
+
+
+def net_numpy(params, x):
+    """The network on (H, W, C), by scipy's correlation."""
+    hidden = x
+    for i in range(len(params)):
+        w = params[f"conv{i}"]
+        out = [
+            sum(
+                scipy.ndimage.correlate(hidden[..., c], w[:, :, c, d], mode="constant")
+                for c in range(w.shape[2])
+            )
+            for d in range(w.shape[3])
+        ]
+        hidden = np.stack(out, -1)
+        hidden = np.maximum(hidden, 0) if i < len(params) - 1 else hidden
+    return x + hidden
+
+
+def resize_numpy(x, scale, shape):
+    """(H, W, C) by the float64 matrices, which have tests of their own."""
+    rows, cols = (resize.resize_matrix(n, o, s) for n, o, s in zip(x.shape[:2], shape, scale))
+    return np.einsum("yh,xw,hwc->yxc", rows, cols, x)
+
+
+def test_the_published_net_and_its_start():
+    method = registry.make("zssr", {}, {"image": (40, 40, 3)})
+    state = method.init(jax.random.key(0), {"image": jnp.zeros((40, 40, 3))})
+    leaves = jax.tree.leaves(state.params)
+    assert sum(x.size for x in leaves) == 9 * (3 * 64 + 6 * 64 * 64 + 64 * 3) == 224_640
+    for w in leaves:
+        fan_in = 9 * w.shape[2]
+        assert np.std(w) == pytest.approx(np.sqrt(0.1 / fan_in), rel=0.1)
+    assert state.model_state["learning_rate"] == np.float32(1e-3)
+    assert method.stages[0].steps == 3000
+    assert method.stages[0].evaluate_every == 50
+
+
+def test_the_net_agrees_with_scipy():
+    method, inputs, state = build(steps=1)
+    net = zssr.ZSSRNet(layers=3, features=4)
+    ours = net.apply({"params": state.params["net"]}, inputs["image"][None])[0]
+    expected = net_numpy(as_numpy(state.params), IMAGE.astype(np.float64))
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+def test_a_step_is_one_step_of_adam_on_the_mean_absolute_error():
+    fields = {"p_as_is": 1.0, "p_dihedral": 0.0, "crop": 32}
+    method, inputs, state = build(**fields)
+    # With p_as_is = 1 and a crop of the image's size, the father is the image.
+    father = IMAGE.astype(np.float64)
+    son = np.clip(resize_numpy(father, (0.5, 0.5), (16, 16)), 0, 1)
+    son = resize_numpy(son, (2, 2), (32, 32))
+    first, metrics = jax.jit(method.step)(state, inputs)
+    params = as_numpy(state.params)
+    loss = np.abs(net_numpy(params, son) - father).mean()
+    assert metrics["loss"] == pytest.approx(loss, rel=1e-4)
+    assert set(metrics) == {"loss", "l1", "learning_rate"}
+    # The gradient of two weights by central differences, then Adam's first step by its formula.
+    for name, at in (("conv0", (1, 1, 0, 0)), ("conv2", (0, 2, 3, 1))):
+        h, losses = 1e-5, []
+        for sign in (1, -1):
+            moved = {k: v.copy() for k, v in params.items()}
+            moved[name][at] += sign * h
+            losses.append(np.abs(net_numpy(moved, son) - father).mean())
+        g = (losses[0] - losses[1]) / (2 * h)
+        m, v = 0.1 * g / (1 - 0.9), 0.001 * g * g / (1 - 0.999)
+        expected = params[name][at] - 1e-3 * m / (np.sqrt(v) + 1e-8)
+        assert first.params["net"][name][at] == pytest.approx(expected, abs=2e-5)
+    assert int(first.step) == 1
+
+
+def test_fathers_and_sons_change_with_the_step_and_the_key():
+    method, inputs, state = build(p_as_is=0.0, p_dihedral=0.0)
+    step = jax.jit(method.step)
+    losses = {float(step(state.replace(step=jnp.asarray(i)), inputs)[1]["loss"]) for i in range(5)}
+    losses |= {float(step(state.replace(key=jax.random.key(9)), inputs)[1]["loss"])}
+    assert len(losses) == 6
+    again = {float(step(state.replace(step=jnp.asarray(i)), inputs)[1]["loss"]) for i in range(5)}
+    assert again <= losses
+
+
+def test_noise_on_sons_has_the_given_deviation():
+    # Zero weights: the output is the interpolated son, the loss its distance from a grey father.
+    grey = np.full((64, 64, 3), 0.5, np.float32)
+    method, inputs, state = build(grey, noise_std=0.05, crop=64, patch_batch=4)
+    state = state.replace(params=jax.tree.map(jnp.zeros_like, state.params))
+    _, metrics = jax.jit(method.step)(state, inputs)
+    rng = np.random.default_rng(0)
+    noise = np.stack(
+        [resize_numpy(rng.normal(0, 0.05, (32, 32, 3)), (2, 2), (64, 64)) for _ in range(4)]
+    )
+    assert metrics["loss"] == pytest.approx(np.abs(noise).mean(), rel=0.05)
+    quiet, inputs, state2 = build(grey, crop=64)
+    state2 = state2.replace(params=jax.tree.map(jnp.zeros_like, state2.params))
+    assert jax.jit(quiet.step)(state2, inputs)[1]["loss"] < 1e-6
+
+
+def test_the_self_test_reconstructs_the_image_from_its_own_downscaled_version():
+    method, inputs, state = build()
+    new, scores = jax.jit(method.evaluate)(state, inputs)
+    son = np.clip(resize_numpy(IMAGE.astype(np.float64), (0.5, 0.5), (16, 16)), 0, 1)
+    refined = net_numpy(as_numpy(state.params), resize_numpy(son, (2, 2), (32, 32)))
+    expected = np.mean((np.clip(refined, 0, 1) - IMAGE) ** 2)
+    assert scores["test_mse"] == pytest.approx(expected, rel=1e-4)
+    assert scores["test_psnr"] == pytest.approx(-10 * np.log10(expected), abs=1e-3)
+    assert new.model_state["test_mse"][-1] == scores["test_mse"]
+
+
+def policy_numpy(step, changed_at, errors):
+    """Whether the learning rate falls, by numpy.polyfit's line and its covariance."""
+    if step % 60 or step - changed_at <= 256 or not np.all(np.isfinite(errors)):
+        return False
+    x = 50.0 * np.arange(len(errors))
+    (slope, _), covariance = np.polyfit(x, errors, 1, cov=True)
+    return bool(-1.5 * slope < np.sqrt(covariance[0, 0]))
+
+
+def test_the_learning_rate_policy_agrees_with_polyfit():
+    method, inputs, state = build(crop=16)
+    step = jax.jit(method.step)
+    rng = np.random.default_rng(5)
+    falls = []
+    for _ in range(60):
+        at = int(rng.choice([299, 300, 359, 419, 1199]))
+        changed = int(rng.choice([0, 60, 120]))
+        steep = rng.choice([0.0, 1e-5, 1e-4])
+        errors = 1e-2 - steep * np.arange(5) + rng.normal(0, 1e-4, 5)
+        if rng.random() < 0.1:
+            errors[0] = np.inf
+        model_state = {
+            "learning_rate": jnp.float32(1e-4),
+            "changed_at": jnp.int32(changed),
+            "test_mse": jnp.asarray(errors, jnp.float32),
+        }
+        new, _ = step(state.replace(step=jnp.int32(at), model_state=model_state), inputs)
+        fall = policy_numpy(at + 1, changed, np.asarray(errors, np.float32).astype(np.float64))
+        falls.append(fall)
+        expected = 1e-5 if fall else 1e-4
+        assert new.model_state["learning_rate"] == pytest.approx(expected, rel=1e-5)
+        assert int(new.model_state["changed_at"]) == (at + 1 if fall else changed)
+    assert 5 < sum(falls) < 55
+
+
+def test_a_run_that_is_done_changes_no_more():
+    method, inputs, state = build()
+    done = {**state.model_state, "learning_rate": jnp.float32(8e-6)}
+    state = state.replace(model_state=done)
+    assert method.done(state)
+    later, _ = jax.jit(method.step)(state, inputs)
+    later, _ = jax.jit(method.evaluate)(later, inputs)
+    for a, b in zip(jax.tree.leaves(state.replace(key=0)), jax.tree.leaves(later.replace(key=0))):
+        np.testing.assert_array_equal(a, b)
+
+
+def expected_output(params, image, scale, shape, elements, iterations):
+    """The published test-time procedure, by transforming the image: NumPy, float64."""
+    back = tuple(1 / s for s in scale)
+
+    def back_project(x):
+        for _ in range(iterations):
+            down = resize_numpy(x, back, image.shape[:2])
+            x = np.clip(x + resize_numpy(image - down, scale, shape), 0, 1)
+        return x
+
+    views = []
+    for k in elements:
+        view = np.rot90(image, k % 4)
+        view = np.fliplr(view) if k >= 4 else view
+        turned = k % 2 == 1
+        size, factor = (shape[::-1], scale[::-1]) if turned else (shape, scale)
+        out = np.clip(net_numpy(params, resize_numpy(view, factor, size)), 0, 1)
+        out = np.fliplr(out) if k >= 4 else out
+        views.append(back_project(np.rot90(out, -(k % 4))))
+    return back_project(np.median(views, axis=0)), np.std(views, axis=0).mean(-1)
+
+
+@pytest.mark.parametrize(
+    ("scale", "size", "elements"),
+    [("2", (20, 26), range(8)), ("3,2", (20, 26), (0, 2, 4, 6)), ("1.5", (20, 26), range(8))],
+)
+def test_outputs_follow_the_published_procedure(scale, size, elements):
+    image = IMAGE[: size[0], : size[1]]
+    method, inputs, state = build(image, scale=scale, back_projection=3)
+    outputs = jax.jit(method.outputs)(state, inputs)
+    factors = tuple(float(s) for s in scale.split(",")) * (1 if "," in scale else 2)
+    shape = tuple(int(np.ceil(n * s)) for n, s in zip(size, factors))
+    image = image.astype(np.float64)
+    result, spread = expected_output(as_numpy(state.params), image, factors, shape, elements, 3)
+    np.testing.assert_allclose(outputs["result"].value, result, atol=2e-5)
+    np.testing.assert_allclose(outputs["uncertainty"].value, spread, atol=2e-5)
+    assert outputs["result"].kind == "image"
+    baseline = np.clip(resize_numpy(image, factors, shape), 0, 1)
+    np.testing.assert_allclose(method.baseline(inputs), baseline, atol=1e-5)
+
+
+def test_explicit_output_shape():
+    method, inputs, state = build(output_shape="50,77")
+    assert jax.eval_shape(method.outputs, state, inputs)["result"].value.shape == (50, 77, 3)
+
+
+def test_back_projection_makes_the_result_agree_with_the_input():
+    errors = []
+    for iterations in (0, 2, 10):
+        method, inputs, state = build(back_projection=iterations)
+        result = jax.jit(method.outputs)(state, inputs)["result"].value
+        errors.append(np.abs(resize.resize(result, scale=0.5) - IMAGE).max())
+    assert errors[0] > 2 * errors[1] > 4 * errors[2]
+
+
+def test_a_kernel_turns_flips_off_and_is_used_for_sons_and_back_projection():
+    kernel = np.asarray(kernels.gaussian_kernel(7, (2.0, 0.6), theta=0.4))
+    method, inputs, state = build(kernel=kernel, p_as_is=1.0, p_dihedral=0.0, crop=32)
+    assert set(inputs) == {"image", "kernel"}
+    outputs = jax.jit(method.outputs)(state, inputs)
+    assert set(outputs) == {"result"}
+    k = np.asarray(inputs["kernel"], np.float64)
+    image = IMAGE.astype(np.float64)
+
+    def down(x):
+        blurred = [scipy.ndimage.correlate(x[..., c], k, mode="reflect") for c in range(3)]
+        return np.stack(blurred, -1)[::2, ::2]
+
+    x = np.clip(net_numpy(as_numpy(state.params), resize_numpy(image, (2, 2), (64, 64))), 0, 1)
+    for _ in range(4):  # 2 for the only view and 2 for the median
+        x = np.clip(x + resize_numpy(image - down(x), (2, 2), (64, 64)), 0, 1)
+    np.testing.assert_allclose(outputs["result"].value, x, atol=2e-5)
+    _, metrics = jax.jit(method.step)(state, inputs)
+    son = resize_numpy(np.clip(down(image), 0, 1), (2, 2), (32, 32))
+    loss = np.abs(net_numpy(as_numpy(state.params), son) - image).mean()
+    assert metrics["loss"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_pure_functions_jit_vmap_scan_and_pmap():
+    method, inputs, _ = build(crop=16)
+    keys = jax.random.split(jax.random.key(0), 2)
+    states = jax.vmap(method.init, (0, None))(keys, inputs)
+    alone = []
+    for key in keys:
+        state = method.init(key, inputs)
+        for _ in range(3):
+            state, _ = method.step(state, inputs)
+        alone.append(state)
+
+    def three(state):
+        return jax.lax.scan(lambda s, _: method.step(s, inputs), state, length=3)
+
+    scanned, metrics = jax.jit(jax.vmap(three))(states)
+    assert metrics["loss"].shape == (2, 3)
+    mapped = jax.pmap(three)(jax.tree.map(lambda x: x[:1], states))[0]
+    for i, state in enumerate(alone):
+        flat = traverse_util.flatten_dict(state.params)
+        for name, w in flat.items():
+            batched = traverse_util.flatten_dict(scanned.params)[name]
+            np.testing.assert_allclose(batched[i], w, atol=1e-4)
+            if i == 0:
+                pmapped = traverse_util.flatten_dict(mapped.params)[name]
+                np.testing.assert_allclose(pmapped[0], w, atol=1e-4)
+
+
+def test_the_patch_batch_is_the_mean_over_its_fathers():
+    one, inputs, state = build(patch_batch=1)
+    three, _, _ = build(patch_batch=3)
+    _, metrics = jax.jit(three.step)(state, inputs)
+    assert np.isfinite(metrics["loss"])
+    grey = {"image": jnp.full((32, 32, 3), 0.5)}
+    # On a constant image all fathers are alike, so the batch's loss and step are the single one's.
+    a, b = (jax.jit(m.step)(state, grey) for m in (one, three))
+    assert a[1]["loss"] == pytest.approx(float(b[1]["loss"]), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_training_beats_cubic_interpolation():
+    truth = photo(96)
+    config = zssr.defaults()
+    config.update({"features": 24, "layers": 5, "crop": 48, "steps": 300, "learning_rate": 3e-3})
+    image = np.asarray(zssr.example(config, truth))
+    inputs = zssr.prepare(config, image)
+    method = zssr.make(config, input_spec(inputs))
+    state = method.init(jax.random.key(0), inputs)
+    step = jax.jit(method.step, donate_argnums=0)
+    for _ in range(300):
+        state, _ = step(state, inputs)
+    result = jax.jit(method.outputs)(state, inputs)["result"].value
+    error, cubic = (np.mean((x - truth) ** 2) for x in (result, method.baseline(inputs)))
+    assert 10 * np.log10(cubic / error) > 1.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"scale": "1"}, "greater than 1"),
+        ({"scale": "16.5"}, "at most 16"),
+        ({"scale": "2,0.5"}, "greater than 1"),
+        ({"scale": "nan"}, "greater than 1"),
+        ({"scale": "two"}, "cannot be read"),
+        ({"scale": "2,2,2"}, "cannot be read"),
+        ({"scale": ""}, "cannot be read"),
+        ({"output_shape": "64"}, "height,width"),
+        ({"output_shape": "64.5,64"}, "whole"),
+        ({"output_shape": "16,16"}, "greater than 1"),
+        ({"scale": "9"}, "at least 36"),
+        ({"flips": "perhaps"}, "auto, on, off"),
+        ({"crop": 4}, "config.crop"),
+        ({"patch_batch": 0}, "config.patch_batch"),
+        ({"noise_std": float("nan")}, "config.noise_std"),
+    ],
+)
+def test_bad_settings_are_one_line(fields, message):
+    with pytest.raises(InputError, match=message) as error:
+        build(**fields)
+    assert "\n" not in str(error.value)
+
+
+def test_small_images_are_refused_and_unknown_methods_named():
+    with pytest.raises(InputError, match="8x8"):
+        build(np.zeros((8, 8, 3), np.float32))
+    with pytest.raises(InputError, match="zssr"):
+        registry.make("nothing")
