@@ -207,8 +207,9 @@ def main() -> int:
     common.check_writable(args.json)
     facts, results = common.machine(), []
     content = {"machine": facts, "data": args.data, "settings": args.set, "configs": results}
-    print(f"{common.describe(facts)}\n")
     for result in measure(args.data, args.config, args.set, workdir=args.workdir):
+        if not results:
+            print(f"{common.describe(facts)}\n")
         print(report(result, args.set), flush=True)
         results.append(result)
         common.write_json(args.json, content)

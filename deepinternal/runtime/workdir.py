@@ -275,6 +275,7 @@ class Workdir:
 
         Raises:
             RefusedError: other hashes than before, or fewer steps.
+            InputError: the image's folder cannot be made.
         """
         self.check(stem, hashes)
         before = self._steps.get(stem, 0) if (self.path / stem).exists() else 0
@@ -283,6 +284,7 @@ class Workdir:
                 f"--workdir={self.path}: holds results of another config: steps ({before} there, "
                 f"{steps} now); use another folder, or --overwrite"
             )
+        self.folder(stem)
         self._inputs[stem], self._steps[stem] = dict(hashes), steps
         self._write()
 

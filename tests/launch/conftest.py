@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 from configs import zssr as zssr_config
@@ -16,19 +18,27 @@ from deepinternal.methods import zssr
 from deepinternal.runtime import jobs
 from tests.tiny_methods import photo
 
+# Programs are compiled once for all tests here, also for those in processes of their own.
+CACHE = {
+    "jax_persistent_cache_min_compile_time_secs": 0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
 SMALL = {"features": 4, "layers": 2, "steps": 12, "evaluate_every": 5, "ensemble": "off"}
 
 
 class Launcher:
     """Programs of their own, each as after `python -m launch.main`."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, cache):
         self._folder, self._count = folder, 0
+        environment = {"JAX_COMPILATION_CACHE_DIR": str(cache)}
+        environment |= {name.upper(): str(value) for name, value in CACHE.items()}
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.launch.fork_server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, **environment},
         )
 
     def _ask(self, **command):
@@ -60,8 +70,27 @@ class Launcher:
 
 
 @pytest.fixture(scope="session")
-def launcher(tmp_path_factory):
-    launcher = Launcher(tmp_path_factory.mktemp("launcher"))
+def cache(tmp_path_factory):
+    """Folder of compiled programs."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cached_programs(cache):
+    options = {"jax_compilation_cache_dir": str(cache), **CACHE}
+    before = {name: getattr(jax.config, name) for name in options}
+    compilation_cache.reset_cache()
+    for name, value in options.items():
+        jax.config.update(name, value)
+    yield
+    compilation_cache.reset_cache()
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture(scope="session")
+def launcher(tmp_path_factory, cache):
+    launcher = Launcher(tmp_path_factory.mktemp("launcher"), cache)
     yield launcher
     launcher.close()
 

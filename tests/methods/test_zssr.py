@@ -56,9 +56,9 @@ def test_the_published_net_and_its_start():
     state = method.init(jax.random.key(0), {"image": jnp.zeros((40, 40, 3))})
     leaves = jax.tree.leaves(state.params)
     assert sum(x.size for x in leaves) == 9 * (3 * 64 + 6 * 64 * 64 + 64 * 3) == 224_640
-    for w in leaves:
-        fan_in = 9 * w.shape[2]
-        assert np.std(w) == pytest.approx(np.sqrt(0.1 / fan_in), rel=0.1)
+    for name, w in state.params["net"].items():
+        gain = 0.1 if name == "conv7" else 2.0
+        assert np.std(w) == pytest.approx(np.sqrt(gain / (9 * w.shape[2])), rel=0.1)
     assert state.model_state["learning_rate"] == np.float32(1e-3)
     assert method.stages[0].steps == 3000
     assert method.stages[0].evaluate_every == 50
