@@ -12,7 +12,10 @@ from typing import Any
 __version__ = "0.1.0"
 _FUNCTIONS = ("super_resolve",)
 _MODULES = ("api", "losses", "methods", "nets", "ops", "runtime", "types")
-__all__ = [*_FUNCTIONS, *_MODULES]
+__all__ = [  # noqa: PLE0604  (all strings)
+    *_FUNCTIONS,
+    *_MODULES,
+]
 
 
 def __getattr__(name: str) -> Any:

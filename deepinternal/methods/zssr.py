@@ -10,8 +10,8 @@ ensemble (median of 8) and back-projection -> `outputs`; section 3.3 (known kern
 input `kernel` and the fields `noise_std`, `flips`, `back_projection`.
 
 Deliberate deviations from the authors' code: hidden layers start with 20 times the variance, which
-saves about 200 idle steps (field `init_variance`); outside of the image fathers are mirrored, not black;
-all resizing mirrors alike on all four sides; rotations and mirrorings are exact (theirs are one pixel
+saves about 200 idle steps (field `init_variance`); outside of the image fathers are mirrored, not
+black; all resizing mirrors alike on all four sides; rotations and mirrorings are exact (theirs are one pixel
 off); the centring of even-sized kernels is exact; images smaller than the crop are cropped smaller.
 The ensemble applies the 8 transformed *weights* to the unchanged image, which is the same thing with
 one static shape.
@@ -245,7 +245,8 @@ def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
         father = jnp.clip(father, 0, 1)
         son = down(father, inputs, son_size(crop))
         if config.noise_std:
-            son = son + config.noise_std * jax.random.normal(key_noise, son.shape)
+            noise = jax.random.normal(key_noise, (son.size,)).reshape(son.shape)
+            son = son + config.noise_std * noise
         return father, up(jnp.clip(son, 0, 1), crop)
 
     def init(key: Array, inputs: Inputs) -> TrainState:
@@ -351,6 +352,7 @@ def _check(config: ml_collections.ConfigDict, size: tuple[int, int], scale) -> N
     """Refuses settings that cannot work, in one line each."""
     switch = ("auto", "on", "off")
     text = {"flips": switch, "ensemble": switch, "affine_sampling": ("cubic", "linear")}
+    text["precision"] = ("default", "high", "highest")
     for field, choices in text.items():
         if config[field] not in choices:
             raise InputError(

@@ -2,7 +2,7 @@
 
 from flax import linen as nn
 
-from deepinternal.nets.blocks import conv2d
+from deepinternal.nets.blocks import conv2d, scaled_normal
 from deepinternal.types import Array
 
 
@@ -35,9 +35,10 @@ class ZSSRNet(nn.Module):
         for i in range(self.layers):
             last = i == self.layers - 1
             gain = 0.1 if last else self.init_variance
-            init = nn.initializers.variance_scaling(gain, "fan_in", "normal")
             shape = (3, 3, hidden.shape[-1], channels if last else self.features)
-            hidden = conv2d(hidden, self.param(f"conv{i}", init, shape), precision=self.precision)
+            hidden = conv2d(
+                hidden, self.param(f"conv{i}", scaled_normal(gain), shape), precision=self.precision
+            )
             if not last:
                 hidden = nn.relu(hidden)
         return x + hidden

@@ -38,10 +38,10 @@ def dihedral(x: Array, index: int, *, axes: tuple[int, int] = (0, 1)) -> Array:
     return jnp.flip(x, axes[1]) if index >= 4 else x
 
 
-def _integer_crop(key: Array, size: Array, crop: tuple[int, int]) -> tuple[Array, Array]:
-    """Uniform whole-pixel crop origin (y, x); centred where the crop is larger than the image."""
+def _integer_crop(drawn: Array, size: Array, crop: tuple[int, int]) -> tuple[Array, Array]:
+    """Whole-pixel crop origin (y, x) from two numbers in [0, 1); centred if the crop is larger."""
     room = size - jnp.asarray(crop, jnp.float32)
-    drawn = jnp.floor(jax.random.uniform(key, (2,)) * (room + 1))
+    drawn = jnp.floor(drawn * (room + 1))
     origin = jnp.where(room >= 0, jnp.minimum(drawn, room), jnp.floor(room / 2))
     return origin[0], origin[1]
 
@@ -60,13 +60,13 @@ def dihedral_crop(
     Returns:
         3x3 matrix, crop coordinates -> image coordinates, for `warp.warp`.
     """
-    key_element, key_crop = jax.random.split(key)
-    element = jax.random.randint(key_element, (), 0, 8)
-    element = jnp.where(keep, 0, element)
+    # One draw of a vector where several of scalars would do: each costs a second of compile time.
+    drawn = jax.random.uniform(key, (3,))
+    element = jnp.where(keep, 0, jnp.floor(8 * drawn[0]).astype(jnp.int32))
     a, b, c, d = jnp.asarray(_DIHEDRAL)[element]
     h, w = jnp.asarray(size, jnp.float32)
     turned = jnp.stack([jnp.where(b != 0, w, h), jnp.where(b != 0, h, w)])
-    y, x = _integer_crop(key_crop, turned, crop)
+    y, x = _integer_crop(drawn[1:], turned, crop)
     to_centre = warps.translation(x - (turned[1] - 1) / 2, y - (turned[0] - 1) / 2)
     back = warps.translation((w - 1) / 2, (h - 1) / 2)
     return warps.compose(back, warps.linear_map(a, b, c, d), to_centre)
@@ -99,16 +99,17 @@ def affine_crop(
     Returns:
         3x3 matrix, crop coordinates -> image coordinates, for `warp.warp`.
     """
-    keys = jax.random.split(key, 6)
+    key_uniform, key_normal = jax.random.split(key)
+    uniform, normal = jax.random.uniform(key_uniform, (5,)), jax.random.normal(key_normal, (3,))
     h, w = jnp.asarray(size, jnp.float32)
-    factor = jax.random.uniform(keys[0], (), minval=scale[0], maxval=scale[1])
-    half = scale_difference * jax.random.normal(keys[1]) / 2
+    factor = scale[0] + (scale[1] - scale[0]) * uniform[0]
+    half = scale_difference * normal[0] / 2
     sx, sy = (jnp.maximum(factor + d, 0.1) for d in (half, -half))
-    shear_x, shear_y = shear * jax.random.normal(keys[2], (2,))
-    angle = 2 * jnp.pi * jax.random.uniform(keys[3]) * turn
-    mirror = jnp.where(turn & jax.random.bernoulli(keys[4]), -1.0, 1.0)
+    shear_x, shear_y = shear * normal[1:]
+    angle = 2 * jnp.pi * uniform[1] * turn
+    mirror = jnp.where(turn & (uniform[2] < 0.5), -1.0, 1.0)
     room = jnp.maximum(factor * jnp.stack([h, w]) - jnp.asarray(crop, jnp.float32), 0)
-    shift = room * jax.random.uniform(keys[5], (2,))
+    shift = room * uniform[3:]
     # The inverses in reverse order: shift, shear, rotation, scale and mirror. Centres are of pixel
     # areas, hence the halves.
     frame = warps.translation(

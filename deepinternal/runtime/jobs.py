@@ -5,7 +5,6 @@ A failing image is noted and the others go on. What a method's module must offer
 """
 
 import contextlib
-import dataclasses
 import json
 import math
 import sys
@@ -17,21 +16,19 @@ from types import ModuleType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from deepinternal.ops import metrics as measures
-from deepinternal.ops.resize import resize
 from deepinternal.runtime import image_io, kernel_io, report
 from deepinternal.runtime.checkpoint import Checkpoints
 from deepinternal.runtime.files import atomic_write_text, sha256_file, show_path
 from deepinternal.runtime.loop import Loop, Run, Schedule, Stopped, StopSignal
 from deepinternal.runtime.parallel import Programs
 from deepinternal.runtime.progress import Progress
+from deepinternal.runtime.results import SAMPLE, border_of, read_truth, score, write_outputs
 from deepinternal.runtime.workdir import Job, RefusedError, Workdir, companion, list_jobs
 from deepinternal.runtime.writers import to_json
-from deepinternal.types import InputError, Output, input_spec
+from deepinternal.types import InputError, input_spec
 
 _READERS: dict[str, Callable] = {
     "kernel": kernel_io.read_kernel,
@@ -126,7 +123,7 @@ class _Runner:
         programs, inputs = self._prepare(source, sides)
         method = programs.method
         shape = _result_shape(method, inputs)
-        truth = None if truth_path is None else _read_truth(truth_path, shape)
+        truth = None if truth_path is None else read_truth(truth_path, shape)
         limit = sum(stage.steps for stage in method.stages)
         old = self.workdir.metrics(job.stem)
         self.workdir.claim(job.stem, self._hashes(job), steps=limit)
@@ -235,11 +232,12 @@ class _Runner:
     def _score(self, figures: dict, programs: Programs, inputs, truth, folder: Path) -> None:
         """Adds the figures of the result file, and of the baseline, against the ground truth."""
         result = image_io.read_image(folder / "result.png").pixels
-        figures.update(score(result, truth.pixels, _scale(inputs, result)))
+        border = border_of(inputs["image"].shape[:2], result.shape[:2])
+        figures.update(score(result, truth.pixels, border))
         if programs.method.baseline:
             base = np.asarray(programs.baseline(inputs))
             base = np.round(base * 255) / 255
-            scored = score(base, truth.pixels, _scale(inputs, result))
+            scored = score(base, truth.pixels, border)
             figures.update({f"baseline_{name}": value for name, value in scored.items()})
         figures.update(ground_truth=truth.name, ground_truth_sha256=truth.sha256)
 
@@ -255,7 +253,7 @@ class _Runner:
     def _metrics(self, job: Job, run: Run, *, status: str, error: str = "") -> dict[str, Any]:
         """What metrics.json says of every image, also of one that failed."""
         device = jax.local_devices()[0]
-        path = "skimage.data.astronaut" if job.path is None else str(job.path)
+        path = SAMPLE if job.path is None else str(job.path)
         return {
             "image": job.stem,
             "method": self.config.method,
@@ -277,15 +275,6 @@ class _Runner:
         }
 
 
-@dataclasses.dataclass(frozen=True)
-class _Truth:
-    """A ground truth: pixels (H, W, C) in [0, 1], and which file they are from."""
-
-    pixels: np.ndarray
-    name: str
-    sha256: str
-
-
 def _shapes(source: image_io.ImageFile, shape: tuple[int, ...]) -> dict[str, list[int]]:
     return {"image_shape": list(source.pixels.shape), "output_shape": list(shape)}
 
@@ -304,68 +293,3 @@ def _result_shape(method, inputs) -> tuple[int, ...]:
     for stage in method.stages[:-1]:
         state, inputs = jax.eval_shape(stage.advance, state, inputs)
     return jax.eval_shape(method.outputs, state, inputs)["result"].value.shape
-
-
-def _read_truth(truth: Path | np.ndarray, shape: tuple[int, ...]) -> _Truth | None:
-    """Ground truth of a result's size; None where the sample photograph is of another."""
-    if isinstance(truth, np.ndarray):
-        matches = truth.shape[:2] == shape[:2]
-        return _Truth(truth, "skimage.data.astronaut", "") if matches else None
-    pixels = image_io.read_image(truth).pixels
-    if pixels.shape[:2] != shape[:2]:
-        (h, w), (y, x) = pixels.shape[:2], shape[:2]
-        raise InputError(
-            f"{show_path(truth)}: the ground truth is {h}x{w} but the result will be {y}x{x}; "
-            f"give a matching file, or --config.output_shape={h},{w}"
-        )
-    return _Truth(pixels, str(truth).encode("utf-8", "replace").decode(), sha256_file(truth))
-
-
-def _scale(inputs, result: np.ndarray) -> tuple[int, int]:
-    """Rows and columns that the protocol leaves out: the scale factors, 0 where there is none."""
-    size = inputs["image"].shape[:2]
-    factors = [o / n for o, n in zip(result.shape[:2], size)]
-    return tuple(0 if f <= 1 else math.ceil(round(f, 3)) for f in factors)
-
-
-def score(result: np.ndarray, truth: np.ndarray, border: tuple[int, int]) -> dict[str, float]:
-    """PSNR and SSIM of (H, W, C) images; a grey one is compared with the channels of the other."""
-    channels = max(result.shape[-1], truth.shape[-1])
-    pair = [np.broadcast_to(x, (*x.shape[:2], channels)) for x in (result, truth)]
-    figures = measures.quality(*map(jnp.asarray, pair), border=border)
-    return {name: round(float(value), 4) for name, value in figures.items()}
-
-
-def write_outputs(
-    outputs: Mapping[str, Output], folder: Path, source: image_io.ImageFile
-) -> dict[str, Any]:
-    """Writes every output in a form that suits its kind; the result in the input's format.
-
-    Returns:
-        Figures for metrics.json: scalar outputs, and the peak value of maps, whose pictures are
-        stretched to it; `outputs`, the names of the files.
-    """
-    files: list[str] = []
-    figures: dict[str, Any] = {"outputs": files}
-    for name, output in outputs.items():
-        value = np.asarray(output.value)
-        if output.kind == "scalar":
-            figures[name] = value.tolist()
-            continue
-        files.append(f"{name}.png")
-        if output.kind == "map":
-            peak = float(value.max())
-            figures[f"{name}_max"] = peak
-            image_io.write_image(folder / f"{name}.png", value / max(peak, 1e-12))
-        elif output.kind == "mask":
-            image_io.write_image(folder / f"{name}.png", value)
-        elif output.kind == "image":
-            alpha = source.alpha
-            if alpha is not None and alpha.shape != value.shape[:2]:
-                alpha = resize(jnp.asarray(alpha)[..., None], output_shape=value.shape[:2])
-                alpha = np.clip(np.asarray(alpha)[..., 0], 0, 1)
-            depth = source.bit_depth
-            image_io.write_image(folder / f"{name}.png", value, alpha=alpha, bit_depth=depth)
-        else:
-            raise ValueError(f"output {name!r} is of an unknown kind {output.kind!r}")
-    return figures

@@ -67,6 +67,7 @@ class Launcher:
     def close(self):
         self._server.stdin.close()
         self._server.wait(timeout=30)
+        self._server.stdout.close()
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,6 @@ def serve() -> None:
     import scipy.io  # noqa: F401
     import skimage.data  # noqa: F401
 
-    import deepinternal.methods.zssr
-    import deepinternal.runtime.jobs
     import launch.cli  # noqa: F401
 
     for line in sys.stdin:

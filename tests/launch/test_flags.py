@@ -1,6 +1,7 @@
 """The command line: a mistake is one line on stderr and exit status 2."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -58,13 +59,15 @@ def test_help_says_how_to_call_it(launcher):
     assert "Traceback" not in printed
 
 
-def test_as_users_start_it(tmp_path, small_png):
+def test_as_users_start_it(tmp_path, small_png, cache):
     """All of it once without the fork server: a run, its output and its exit status."""
     fields = [f"--config.{name}={value}" for name, value in SMALL.items()]
     command = [sys.executable, "-m", "launch.main", CONFIG, f"--workdir={tmp_path / 'out'}"]
     done = subprocess.run(
         [*command, f"--config.input={small_png}", *fields],
         capture_output=True,
+        check=False,
+        env={**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache)},
         text=True,
         timeout=120,
     )

@@ -1,0 +1,91 @@
+"""What becomes of a method's outputs: files, and figures against a ground truth."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from deepinternal.ops import metrics as measures
+from deepinternal.ops.resize import resize
+from deepinternal.runtime import image_io
+from deepinternal.runtime.files import sha256_file, show_path
+from deepinternal.types import InputError, Output
+
+SAMPLE = "skimage.data.astronaut"  # what stands for the file name of the bundled photograph
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """A ground truth: pixels (H, W, C) in [0, 1], and which file they are from."""
+
+    pixels: np.ndarray
+    name: str
+    sha256: str
+
+
+def read_truth(truth: Path | np.ndarray, shape: tuple[int, ...]) -> Truth | None:
+    """Ground truth of a result's size; None where the sample photograph is of another."""
+    if isinstance(truth, np.ndarray):
+        matches = truth.shape[:2] == shape[:2]
+        return Truth(truth, SAMPLE, "") if matches else None
+    pixels = image_io.read_image(truth).pixels
+    if pixels.shape[:2] != shape[:2]:
+        (h, w), (y, x) = pixels.shape[:2], shape[:2]
+        raise InputError(
+            f"{show_path(truth)}: the ground truth is {h}x{w} but the result will be {y}x{x}; "
+            f"give a matching file, or --config.output_shape={h},{w}"
+        )
+    return Truth(pixels, str(truth).encode("utf-8", "replace").decode(), sha256_file(truth))
+
+
+def border_of(size: tuple[int, int], result: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns that the protocol leaves out: the scale factors, 0 where there is none."""
+    factors = [o / n for o, n in zip(result, size)]
+    return tuple(0 if f <= 1 else math.ceil(round(f, 3)) for f in factors)
+
+
+def score(result: np.ndarray, truth: np.ndarray, border: tuple[int, int]) -> dict[str, float]:
+    """PSNR and SSIM of (H, W, C) images; a grey one is compared with the channels of the other."""
+    channels = max(result.shape[-1], truth.shape[-1])
+    pair = [np.broadcast_to(x, (*x.shape[:2], channels)) for x in (result, truth)]
+    figures = measures.quality(*map(jnp.asarray, pair), border=border)
+    return {name: round(float(value), 4) for name, value in figures.items()}
+
+
+def write_outputs(
+    outputs: Mapping[str, Output], folder: Path, source: image_io.ImageFile
+) -> dict[str, Any]:
+    """Writes every output in a form that suits its kind; the result in the input's format.
+
+    Returns:
+        Figures for metrics.json: scalar outputs, and the peak value of maps, whose pictures are
+        stretched to it; `outputs`, the names of the files.
+    """
+    files: list[str] = []
+    figures: dict[str, Any] = {"outputs": files}
+    for name, output in outputs.items():
+        value = np.asarray(output.value)
+        if output.kind == "scalar":
+            figures[name] = value.tolist()
+            continue
+        files.append(f"{name}.png")
+        if output.kind == "map":
+            peak = float(value.max())
+            figures[f"{name}_max"] = peak
+            image_io.write_image(folder / f"{name}.png", value / max(peak, 1e-12))
+        elif output.kind == "mask":
+            image_io.write_image(folder / f"{name}.png", value)
+        elif output.kind == "image":
+            alpha = source.alpha
+            if alpha is not None and alpha.shape != value.shape[:2]:
+                alpha = resize(jnp.asarray(alpha)[..., None], output_shape=value.shape[:2])
+                alpha = np.clip(np.asarray(alpha)[..., 0], 0, 1)
+            depth = source.bit_depth
+            image_io.write_image(folder / f"{name}.png", value, alpha=alpha, bit_depth=depth)
+        else:
+            raise ValueError(f"output {name!r} is of an unknown kind {output.kind!r}")
+    return figures
