@@ -31,7 +31,7 @@ setup(
         "scipy>=1.14",
     ],
     extras_require={
-        "test": ["pytest>=8", "ruff>=0.12"],
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.12"],
         "video": ["imageio-ffmpeg>=0.5"],
         "tensorboard": ["tensorboardX>=2.6", "tensorboard>=2.18"],
         "bench": ["torch>=2.4"],

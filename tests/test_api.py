@@ -14,13 +14,12 @@ IMAGE = (photo(24) * 255).astype(np.uint8)
 @pytest.mark.parametrize(
     "image",
     [
-        IMAGE[:20],
         IMAGE[..., 0],
         IMAGE[..., 0].astype(np.uint16) * 257,
         np.dstack([IMAGE, IMAGE[..., 0]]),
         IMAGE.astype(np.float64) / 255,
     ],
-    ids=["rgb8", "grey8", "grey16", "rgba8", "float"],
+    ids=["grey8", "grey16", "rgba8", "float"],
 )
 def test_dtype_and_rank_are_kept(image):
     out = di.super_resolve(image, scale=2, **FAST)

@@ -49,8 +49,9 @@ def test_importing_the_package_imports_nothing_heavy():
     code = (
         "import deepinternal, sys; print([m for m in ('jax', 'numpy', 'flax') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert done.stdout.strip() == "[]", done.stderr
+    command = [sys.executable, "-c", code]
+    printed = subprocess.check_output(command, text=True, cwd=ROOT)
+    assert printed.strip() == "[]"
 
 
 def test_every_public_name_is_there():

@@ -11,8 +11,9 @@ input `kernel` and the fields `noise_std`, `flips`, `back_projection`.
 
 Deliberate deviations from the authors' code: hidden layers start with 20 times the variance, which
 saves about 200 idle steps (field `init_variance`); outside of the image fathers are mirrored, not
-black; all resizing mirrors alike on all four sides; rotations and mirrorings are exact (theirs are one pixel
-off); the centring of even-sized kernels is exact; images smaller than the crop are cropped smaller.
+black; all resizing mirrors alike on all four sides; rotations and mirrorings are exact (theirs are
+one pixel off); the centring of even-sized kernels is exact; images smaller than the crop are
+cropped smaller.
 The ensemble applies the 8 transformed *weights* to the unchanged image, which is the same thing with
 one static shape.
 

@@ -26,7 +26,10 @@ class Checkpoints:
 
         self._ocp = ocp
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=2, create=True, enable_async_checkpointing=False
+            max_to_keep=2,
+            create=True,
+            enable_async_checkpointing=False,
+            cleanup_tmp_directories=True,
         )
         self._folder = Path(folder).absolute()
         self._manager = ocp.CheckpointManager(self._folder, options=options)

@@ -65,7 +65,7 @@ def test_the_published_net_and_its_start():
 
 
 def test_the_net_agrees_with_scipy():
-    method, inputs, state = build(steps=1)
+    _, inputs, state = build(steps=1)
     net = zssr.ZSSRNet(layers=3, features=4)
     ours = net.apply({"params": state.params["net"]}, inputs["image"][None])[0]
     expected = net_numpy(as_numpy(state.params), IMAGE.astype(np.float64))
@@ -228,12 +228,13 @@ def test_explicit_output_shape():
 
 
 def test_back_projection_makes_the_result_agree_with_the_input():
-    errors = []
+    errors, image = [], 0.25 + 0.5 * IMAGE  # away from 0 and 1, where clipping would interfere
     for iterations in (0, 2, 10):
-        method, inputs, state = build(back_projection=iterations)
+        method, inputs, state = build(image, back_projection=iterations, ensemble="off")
         result = jax.jit(method.outputs)(state, inputs)["result"].value
-        errors.append(np.abs(resize.resize(result, scale=0.5) - IMAGE).max())
-    assert errors[0] > 2 * errors[1] > 4 * errors[2]
+        errors.append(np.abs(resize.resize(result, scale=0.5) - image).mean())
+    assert errors[0] > 2 * errors[1]
+    assert errors[1] > 2 * errors[2]
 
 
 def test_a_kernel_turns_flips_off_and_is_used_for_sons_and_back_projection():

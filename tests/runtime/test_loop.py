@@ -89,7 +89,6 @@ def test_resumed_runs_end_with_the_same_bits(programs, tmp_path, name):
             result = run(programs[name], tmp_path, stop=Stop(at))
             break
         except Stopped as event:
-            assert event.signum == 15
             resumed_at.append(event.run.steps)
     assert len(resumed_at) >= 2
     assert_same_bits(whole.state, result.state)
