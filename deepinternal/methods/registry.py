@@ -1,8 +1,8 @@
 """Methods by name. A method's module is imported when it is first asked for.
 
 Such a module has `defaults() -> ConfigDict`, `make(config, input_spec) -> Method`,
-`prepare(config, image, **side_inputs) -> inputs`, `example(config, photo) -> image`, and
-`SIDE_INPUTS`: which config fields name further input files, and of what kind ('kernel', ...).
+`check(config)`, `prepare(config, image, **side_inputs) -> inputs`, `example(config, photo) -> image`,
+and `SIDE_INPUTS`: which config fields name further input files, and of what kind ('kernel', ...).
 """
 
 import importlib

@@ -95,14 +95,14 @@ def example(config: ml_collections.ConfigDict, photo: np.ndarray, kernel=None) -
     """A low-resolution image made from a photograph, as the method supposes images to be made.
 
     Args:
-        config: the method's config.
-        photo: (H, W, C) in [0, 1]: the ground truth; sides must be multiples of the scale.
+        config: the method's config; with an `output_shape` the factor is 2.
+        photo: (H, W, C) in [0, 1]: the ground truth, where its sides are multiples of the factor.
         kernel: blur kernel, or None for cubic downscaling.
 
     Returns:
-        (H / scale, W / scale, C) in [0, 1], rounded to 8 bits.
+        (ceil(H / scale), ceil(W / scale), C) in [0, 1], rounded to 8 bits.
     """
-    scale, _ = target_size(config, (16, 16))
+    scale = (2.0, 2.0) if config.output_shape else target_size(config, (1, 1))[0]
     photo = jnp.asarray(photo)
     if kernel is None:
         small = resize.resize(photo, scale=tuple(1 / s for s in scale))
@@ -198,7 +198,13 @@ def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
     """
     h, w, channels = input_spec["image"].shape
     scale, shape = target_size(config, (h, w))
-    _check(config, (h, w), scale)
+    check(config)
+    smallest = max(16, math.ceil(4 * max(scale)))
+    if min(h, w, config.crop) < smallest:
+        raise InputError(
+            f"the image is {h}x{w} and config.crop={config.crop}: at scale {max(scale):g} sides must "
+            f"be at least {smallest} pixels, for there must be patches to learn from"
+        )
     has_kernel = "kernel" in input_spec
     flips = {"on": True, "off": False, "auto": not has_kernel}[config.flips]
     ensemble = {"on": True, "off": False, "auto": flips}[config.ensemble]
@@ -349,8 +355,14 @@ def _unless(frozen: Array, new: TrainState, old: TrainState) -> TrainState:
     return jax.tree.map(select, new, old.replace(key=None)).replace(key=key)
 
 
-def _check(config: ml_collections.ConfigDict, size: tuple[int, int], scale) -> None:
-    """Refuses settings that cannot work, in one line each."""
+def check(config: ml_collections.ConfigDict) -> None:
+    """Refuses settings that work with no image, in one line each.
+
+    Raises:
+        InputError: a field out of range.
+    """
+    if not config.output_shape:
+        target_size(config, (1, 1))
     switch = ("auto", "on", "off")
     text = {"flips": switch, "ensemble": switch, "affine_sampling": ("cubic", "linear")}
     text["precision"] = ("default", "high", "highest")
@@ -359,13 +371,7 @@ def _check(config: ml_collections.ConfigDict, size: tuple[int, int], scale) -> N
             raise InputError(
                 f"config.{field}={config[field]!r}: choose one of {', '.join(choices)}"
             )
-    smallest = max(16, math.ceil(4 * max(scale)))
-    if min(size) < smallest:
-        raise InputError(
-            f"the image is {size[0]}x{size[1]}: at scale {max(scale):g} its shorter side must be at "
-            f"least {smallest} pixels, for there must be patches to learn from"
-        )
-    least = {"steps": 0, "noise_std": 0, "layers": 1, "features": 1, "crop": smallest}
+    least = {"steps": 0, "noise_std": 0, "layers": 1, "features": 1, "crop": 16}
     least |= {"patch_batch": 1, "evaluate_every": 1, "policy_every": 1, "learning_rate": 0}
     least |= {"affine_scale_min": 0.1, "affine_scale_max": config.affine_scale_min}
     for field, bound in least.items():

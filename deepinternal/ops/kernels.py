@@ -6,6 +6,7 @@ Kernels are float32 (K, K) correlation kernels that sum to 1: a low-resolution p
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -53,6 +54,7 @@ def _bspline_basis(offset: Array) -> Array:
     return jnp.where(x < 1, near, jnp.where(x < 2, far, 0.0))
 
 
+@jax.jit
 def shift_kernel(kernel: Array, shift: Array) -> Array:
     """Moves a kernel by a sub-pixel amount with cubic-spline interpolation.
 

@@ -55,6 +55,7 @@ def run_all(
             there is only one.
     """
     _check_fields(config)
+    module.check(config)
     sides = tuple(module.SIDE_INPUTS)
     companions = [config.ground_truth, *(config[field] for field in sides)]
     jobs = list_jobs(config.input, tags=("gt", *sides), companions=companions)
