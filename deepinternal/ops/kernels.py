@@ -111,9 +111,8 @@ def centre_kernel(
     Returns:
         (K + 2 pad, K + 2 pad), summing to 1.
 
-    References:
-        Section on kernel alignment of the ZSSR supplementary code; there the target for even K is
-        half a pixel off, here it is exact for both parities.
+    The target in ZSSR's public code is half a high-resolution pixel off for even K; this one is
+    exact for both parities.
     """
     scale = np.broadcast_to(np.asarray(scale, np.float32), (2,))
     size = kernel.shape[0]
