@@ -18,6 +18,7 @@ table{border-collapse:collapse}td,th{padding:.2em .8em;border-bottom:1px solid #
 .pair{position:relative;display:inline-block;max-width:100%}.pair img{display:block;max-width:100%}
 .pair .over{position:absolute;inset:0;clip-path:inset(0 50% 0 0)}
 .pair .over img{width:100%;height:100%}input[type=range]{width:100%}
+.slide{display:inline-block;max-width:100%}
 figure{display:inline-block;margin:.5em 1em .5em 0}figure img{max-width:320px}
 """
 
@@ -90,7 +91,7 @@ def write_report(
         "'inset(0 '+(100-this.value)+'% 0 0)'"
     )
     pair = (
-        '<div><div class=pair><img alt="result" src="{}">'
+        '<div class=slide><div class=pair><img alt="result" src="{}">'
         '<div class=over><img alt="before" src="{}"></div></div>'
         f'<input type=range value=50 aria-label="before and after" oninput="{slide}"></div>'
     ).format(_picture(folder / "result.png"), _picture(folder / "baseline.png"))
@@ -105,7 +106,7 @@ def write_report(
     names = dict.fromkeys(k for e in log for k in e if k not in ("step", "seconds", "stage"))
     curves = "".join(curve([(e["step"], e[n]) for e in log if n in e], n) for n in names)
     body = (
-        f"<p>Left of the line: before; right: the result.</p>{pair}{figures}"
+        f"<p>Left of the slider: before; right of it: the result.</p>{pair}{figures}"
         f"<h2>Figures</h2>{_table(metrics)}<h2>Training</h2>{curves}"
         f"<h2>Config</h2>{_table(config)}"
     )
