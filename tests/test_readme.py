@@ -1,0 +1,31 @@
+"""The README's code runs as printed."""
+
+import re
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from tests.tiny_methods import photo
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_a_loop_of_ones_own_with_another_loss():
+    names = {"image": jnp.asarray(photo(64)), "steps": 3}
+    exec(next(b for b in BLOCKS if "def step" in b), names)
+    assert names["result"].shape == (128, 128, 3)
+    assert np.isfinite(names["value"])
+
+
+def test_four_seeds_of_the_method():
+    import deepinternal as di
+
+    names = {"image": jnp.asarray(photo(32)), "di": di}
+    import jax
+
+    names["jax"] = jax
+    exec(next(b for b in BLOCKS if "vmap(method.init" in b), names)
+    assert names["metrics"]["loss"].shape == (4,)
+    assert len(set(np.asarray(names["metrics"]["loss"]).tolist())) == 4
