@@ -3,9 +3,11 @@
 import re
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+import deepinternal as di
 from tests.tiny_methods import photo
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -20,12 +22,7 @@ def test_a_loop_of_ones_own_with_another_loss():
 
 
 def test_four_seeds_of_the_method():
-    import deepinternal as di
-
-    names = {"image": jnp.asarray(photo(32)), "di": di}
-    import jax
-
-    names["jax"] = jax
+    names = {"image": jnp.asarray(photo(32)), "di": di, "jax": jax}
     exec(next(b for b in BLOCKS if "vmap(method.init" in b), names)
     assert names["metrics"]["loss"].shape == (4,)
     assert len(set(np.asarray(names["metrics"]["loss"]).tolist())) == 4

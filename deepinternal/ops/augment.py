@@ -60,7 +60,7 @@ def dihedral_crop(
     Returns:
         3x3 matrix, crop coordinates -> image coordinates, for `warp.warp`.
     """
-    # One draw of a vector where several of scalars would do: each costs a second of compile time.
+    # One draw of a vector, not several of scalars: each draw adds 0.1 to 0.3 s of compile time on CPU.
     drawn = jax.random.uniform(key, (3,))
     element = jnp.where(keep, 0, jnp.floor(8 * drawn[0]).astype(jnp.int32))
     a, b, c, d = jnp.asarray(_DIHEDRAL)[element]
