@@ -1,7 +1,9 @@
 """One call per task, for notebooks and scripts: arrays in, arrays out, no files."""
 
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -21,6 +23,7 @@ def super_resolve(
     *,
     output_shape: tuple[int, int] | None = None,
     kernel: np.ndarray | None = None,
+    down: Callable[[jax.Array], jax.Array] | None = None,
     seed: int = 0,
     progress: bool = False,
     **options: Any,
@@ -33,6 +36,9 @@ def super_resolve(
         scale: factor, or (vertical, horizontal) factors, greater than 1 and at most 16.
         output_shape: (H', W') instead of `scale`.
         kernel: (K, K) blur kernel of positive sum, if the image is not a cubic downscaling.
+        down: instead of a kernel, how the image is supposed to have been made: any differentiable
+            function of a JAX array (h, w, C) in [0, 1], alpha apart, that returns
+            (ceil(h / scale), ceil(w / scale), C).
         seed: of all random draws.
         progress: whether to show progress on stderr.
         **options: fields of the method's config, such as `steps`, `noise_std`, `flips`: see
@@ -48,15 +54,32 @@ def super_resolve(
     References:
         Shocher, Cohen, Irani: "Zero-Shot" Super-Resolution using Deep Internal Learning. CVPR 2018.
     """
-    fields = {"scale": _text(scale), "output_shape": _text(output_shape), "seed": seed, **options}
+    fields = {"scale": scale, "output_shape": output_shape, "seed": seed, **options}
+    if kernel is not None and down is not None:
+        raise InputError("kernel and down exclude each other: give one of them")
     sides = {} if kernel is None else {"kernel": check_kernel(np.asarray(kernel))}
-    return _run("zssr", fields, image, sides, progress=progress)
+    return _run("zssr", fields, image, sides, {"down": down}, progress=progress)
 
 
 def _run(
-    name: str, fields: dict[str, Any], image: np.ndarray, sides: dict[str, Any], *, progress: bool
+    name: str,
+    fields: dict[str, Any],
+    image: np.ndarray,
+    sides: dict[str, Any],
+    functions: dict[str, Any],
+    *,
+    progress: bool,
 ) -> dict[str, np.ndarray]:
-    """Trains a method on an image in memory and returns its outputs as arrays."""
+    """Trains a method on an image in memory and returns its outputs as arrays.
+
+    Args:
+        name: the method's.
+        fields: of its config.
+        image: as users have it.
+        sides: further inputs.
+        functions: further arguments of the method's `make`.
+        progress: whether to show it.
+    """
     module, config = registry.get(name), registry.defaults(name)
     unknown = sorted(set(fields) - set(config))
     if unknown:
@@ -64,12 +87,12 @@ def _run(
             f"{name}: no option {unknown[0]!r}; there are: {', '.join(sorted(config))}"
         )
     try:
-        config.update(fields)
+        registry.override(config, fields)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name}: {' '.join(str(error).split())}") from None
     source = to_array(image)
     inputs = module.prepare(config, source.pixels, **sides)
-    programs = Programs(module.make(config, input_spec(inputs)))
+    programs = Programs(module.make(config, input_spec(inputs), **functions))
     limit = sum(stage.steps for stage in programs.method.stages)
     shown = Progress(name, limit, enabled=progress)
     loop = Loop(programs, inputs, seed=config.seed, schedule=Schedule(), progress=shown)
@@ -88,10 +111,3 @@ def _like(pixels: np.ndarray, alpha: np.ndarray | None, image: np.ndarray) -> np
     if alpha is not None and alpha.shape != pixels.shape[:2]:
         alpha = resize(jnp.asarray(alpha)[..., None], output_shape=pixels.shape[:2])[..., 0]
     return from_float(pixels, image, alpha=alpha)
-
-
-def _text(value: Any) -> str:
-    """A number or a pair as config fields spell it; '' for None."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else ",".join(f"{v:.12g}" for v in np.ravel(value))

@@ -6,11 +6,14 @@ and `SIDE_INPUTS`: which config fields name further input files, and of what kin
 """
 
 import importlib
+import os
 from collections.abc import Mapping
 from types import ModuleType
+from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
 
 from deepinternal.types import InputError, Method, PyTree, input_spec
 
@@ -38,6 +41,24 @@ def defaults(name: str) -> ml_collections.ConfigDict:
     return get(name).defaults()
 
 
+def override(config: ml_collections.ConfigDict, fields: Mapping) -> None:
+    """Sets fields; numbers, pairs and None are spelled out where a field is text, such as 'scale'.
+
+    Raises:
+        TypeError, ValueError: a value that does not fit its field.
+    """
+    texts = [name for name in fields if isinstance(config.get(name), str)]
+    config.update({**fields, **{name: _text(fields[name]) for name in texts}})
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str | os.PathLike):
+        return os.fspath(value)
+    return ",".join(f"{v:.12g}" for v in np.ravel(value))
+
+
 def make(name: str, config: Mapping | None = None, spec: PyTree = None) -> Method:
     """A method for inputs of given shapes.
 
@@ -55,7 +76,7 @@ def make(name: str, config: Mapping | None = None, spec: PyTree = None) -> Metho
     """
     merged = defaults(name)
     with merged.unlocked():
-        merged.update(config or {})
+        override(merged, config or {})
     if not isinstance(spec, Mapping):
         spec = {"image": spec}
     is_shape = lambda s: isinstance(s, tuple)  # noqa: E731

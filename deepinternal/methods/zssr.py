@@ -4,23 +4,30 @@ A small net learns, from one image alone, to undo a downscaling: at each step a 
 of the image (the high-resolution *father*, as the paper calls it) is downscaled (its low-resolution
 *son*), and the net learns son -> father. Then it is applied to the image itself.
 
-Where the paper is in the code: section 3.1 (fathers, sons) -> `_draw_pair`; section 3.2 (net, L1,
-Adam) -> `nets.zssr`, `loss_fn`, `step`; its learning-rate policy and stopping -> `_policy`; test-time
-ensemble (median of 8) and back-projection -> `outputs`; section 3.3 (known kernel, noise) -> the
-input `kernel` and the fields `noise_std`, `flips`, `back_projection`.
+Where the paper is in the code: section 3.1 (fathers, sons) -> `sr.task.draw_pair`; section 3.2 (net,
+L1, Adam) -> `nets.zssr`, `loss_fn`, `step`; its learning-rate policy and stopping -> `_policy`;
+gradual increase of the factor -> `sr.jumps`, `advance`; test-time ensemble (median of 8) and
+back-projection -> `sr.enlarge`; section 3.3 (known kernel, noise) -> the input `kernel` and the
+fields `noise_std`, `flips`, `back_projection`.
 
 Deliberate deviations from the authors' code: hidden layers start with 20 times the variance, which
 saves about 200 idle steps (field `init_variance`); outside of the image fathers are mirrored, not
 black; all resizing mirrors alike on all four sides; rotations and mirrorings are exact (theirs are
 one pixel off); the centring of even-sized kernels is exact; images smaller than the crop are
-cropped smaller.
+cropped smaller; the self-test looks at no more than the central 512x512 pixels.
 The ensemble applies the 8 transformed *weights* to the unchanged image, which is the same thing with
 one static shape.
+
+Beyond the paper, by fields: `net=subpixel` works at the low resolution, `optimizer=muon`
+orthogonalises the updates of hidden layers, `schedule=cosine` takes a fixed number of steps,
+`average` averages the weights, `ensemble=mean`; presets `fast` and `best` are made of them.
 
 Presets: configs/zssr.py.
 """
 
+import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -29,12 +36,16 @@ import numpy as np
 import optax
 
 from deepinternal.losses.pixel import l1
+from deepinternal.methods import optimizers
+from deepinternal.methods.sr import enlarge, jumps
+from deepinternal.methods.sr.task import Task, check_degradation, draw_pair
 from deepinternal.nets.zssr import ZSSRNet
-from deepinternal.ops import augment, kernels, metrics, resize, warp
+from deepinternal.ops import kernels, metrics, resize
 from deepinternal.types import Array, InputError, Inputs, Method, Output, PyTree, Stage, TrainState
 
-MAX_SCALE = 16.0
 SIDE_INPUTS = {"kernel": "kernel"}
+TEST_SIDE = 512  # the self-test's image is at most so large
+target_size = jumps.target_size
 
 
 def defaults() -> ml_collections.ConfigDict:
@@ -42,20 +53,28 @@ def defaults() -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(
         {
             "seed": 0,
-            "steps": 0,  # at most so many; 0: 3000
-            "scale": "2",  # factor, or 'vertical,horizontal'
+            "steps": 0,  # at most so many per jump; 0: 3000
+            "scale": "2",  # factor, 'vertical,horizontal', or several with ';' between: gradual
+            "base_change": "",  # factors after which the result takes the input's place
             "output_shape": "",  # 'height,width' instead of scale
             "kernel": "",  # file or folder of blur kernels; '': cubic downscaling
             "noise_std": 0.0,  # noise added to sons, in units of the [0, 1] range
+            "tile": 0,  # side of the parts in which large images are enlarged; 0: as memory allows
+            "net": "interpolated",  # input enlarged first; or subpixel: at low resolution
             "layers": 8,
             "features": 64,
             "init_variance": 2.0,  # of hidden layers, times fan-in; 0.1 in the authors' code
             "precision": "default",  # matmul precision of the net
             "crop": 128,  # side of the fathers, in pixels
             "patch_batch": 1,  # fathers per step
+            "optimizer": "adam",  # or muon: with Adam for the first and the last layer
             "learning_rate": 1e-3,
+            "muon_rate": 0.03,
+            "schedule": "policy",  # or cosine: warm-up, then to zero over all steps
+            "warmup": 20,
+            "average": 0.0,  # decay of the moving average of weights; 0: none
             "min_learning_rate": 9e-6,  # training ends below it
-            "evaluate_every": 50,
+            "evaluate_every": 50,  # 0: never, where the schedule does not need it
             "policy_every": 60,
             "policy_wait": 256,  # steps after a change of learning rate before the next
             "policy_slope": 1.5,
@@ -67,8 +86,8 @@ def defaults() -> ml_collections.ConfigDict:
             "affine_shear": 0.1,
             "affine_sampling": "cubic",  # or linear
             "flips": "auto",  # rotated and mirrored fathers: on, off, auto: on without a kernel
-            "ensemble": "auto",  # median over flips of the net: on, off, auto: as flips
-            "back_projection": -1,  # iterations; -1: 10, with a kernel 2
+            "ensemble": "auto",  # median or mean over flips, off; auto: median with flips
+            "back_projection": "",  # iterations, one for all jumps or one each; '': 10, with kernel 2
         }
     )
 
@@ -111,69 +130,84 @@ def example(config: ml_collections.ConfigDict, photo: np.ndarray, kernel=None) -
     return jnp.round(jnp.clip(small, 0, 1) * 255) / 255
 
 
-def target_size(
-    config: ml_collections.ConfigDict, size: tuple[int, int]
-) -> tuple[tuple[float, float], tuple[int, int]]:
-    """((vertical, horizontal) scale factors, output (H, W)) for an input of `size`.
+def init(task: Task, optimizer: optax.GradientTransformation, key: Array, inputs: Inputs):
+    """The state before the first step."""
+    key_net, key = jax.random.split(key)
+    channels = inputs["image"].shape[-1]
+    params = task.net.init(key_net, jnp.zeros((1, 8, 8, channels)))["params"]
+    state = TrainState(
+        step=jnp.zeros((), jnp.int32),
+        key=key,
+        params={"net": params},
+        opt_state={"net": optimizer.init(params)},
+        # A copy: a step may take over its state's memory, each array once.
+        model_state={"average": jax.tree.map(jnp.copy, params)} if task.config.average else {},
+    )
+    return _restart(task.config, state)
 
-    Raises:
-        InputError: a scale or an output shape that is malformed or out of range.
-    """
-    shape = _numbers("output_shape", config.output_shape, (2,))
-    if shape:
-        if any(n != int(n) for n in shape):
-            raise InputError(f"config.output_shape: {config.output_shape} are not whole numbers")
-        shape = tuple(int(n) for n in shape)
-        scale = tuple(o / n for o, n in zip(shape, size))
-        what = f"config.output_shape={config.output_shape} on a {size[0]}x{size[1]} image: scale"
+
+def _restart(config: ml_collections.ConfigDict, state: TrainState) -> TrainState:
+    """The state at the beginning of a jump: weights, moments and average are kept."""
+    model_state = {k: v for k, v in state.model_state.items() if k == "average"}
+    if config.schedule == "policy":
+        tests = max(config.policy_wait // config.evaluate_every, 3)
+        model_state |= {
+            "learning_rate": jnp.asarray(config.learning_rate, jnp.float32),
+            "changed_at": jnp.zeros((), jnp.int32),
+            "test_mse": jnp.full((tests,), jnp.inf, jnp.float32),
+        }
+    return state.replace(step=jnp.zeros((), jnp.int32), model_state=model_state)
+
+
+def loss_fn(task: Task, params: PyTree, fathers: Array, sons: Array):
+    """Mean absolute error over a batch of pairs (N, h, w, C), and its named terms."""
+    refine = functools.partial(task.refine, params["net"], shape=task.crop)
+    loss = l1(jax.vmap(refine)(sons), fathers)
+    return loss, {"l1": loss}
+
+
+def step(task: Task, optimizer, steps: int, state: TrainState, inputs: Inputs, variant=None):
+    """One step on `patch_batch` pairs."""
+    del variant
+    config = task.config
+    keys = jax.random.split(jax.random.fold_in(state.key, state.step), config.patch_batch)
+    fathers, sons = jax.vmap(functools.partial(draw_pair, task), (0, None))(keys, inputs)
+    grad_fn = jax.value_and_grad(functools.partial(loss_fn, task), has_aux=True)
+    (loss, terms), grads = grad_fn(state.params, fathers, sons)
+    updates, opt_state = optimizer.update(grads["net"], state.opt_state["net"])
+    if config.schedule == "policy":
+        rate = state.model_state["learning_rate"]
     else:
-        scale = _numbers("scale", config.scale, (1, 2))
-        scale = scale if len(scale) == 2 else (*scale, *scale)
-        what = f"config.scale={config.scale}: factors"
-    if (
-        min(scale) < 1
-        or max(scale) == 1
-        or max(scale) > MAX_SCALE
-        or not all(map(np.isfinite, scale))
-    ):
-        raise InputError(f"{what} must be greater than 1 and at most {MAX_SCALE:g}")
-    return scale, shape or resize.output_size(size, scale)
-
-
-def _numbers(field: str, value, lengths: tuple[int, ...]) -> tuple[float, ...]:
-    """Reads '2', '1.5,2', 2 or (1.5, 2); () for an empty text."""
-    parts = value.replace("x", ",").split(",") if isinstance(value, str) else np.ravel(value)
-    if isinstance(value, str) and not value.strip() and 1 not in lengths:
-        return ()
-    try:
-        numbers = tuple(float(p) for p in parts)
-    except ValueError:
-        numbers = ()
-    if len(numbers) not in lengths:
-        form = "a number or two, 'vertical,horizontal'" if 1 in lengths else "'height,width'"
-        raise InputError(f"config.{field}={value!r} cannot be read: give {form}")
-    return numbers
+        rate = optimizers.warmup_cosine(
+            state.step, steps, peak=config.learning_rate, warmup=config.warmup
+        )
+    updates = jax.tree.map(lambda u: rate * u, updates)
+    params = optax.apply_updates(state.params["net"], updates)
+    model_state = dict(state.model_state)
+    if config.average:
+        model_state["average"] = optimizers.moving_average(
+            model_state["average"], params, state.step, decay=config.average
+        )
+    new = state.replace(
+        step=state.step + 1,
+        params={"net": params},
+        opt_state={"net": opt_state},
+        model_state=model_state,
+    )
+    if config.schedule == "policy":
+        new = new.replace(model_state=_policy(new, config))
+        new = _unless(done(task, state), new, state)
+    return new, {"loss": loss, **terms, "learning_rate": rate}
 
 
 def _policy(state: TrainState, config: ml_collections.ConfigDict) -> dict[str, Array]:
-    """The learning rate falls tenfold where the test error has stopped falling.
-
-    A line is fitted to the last test errors; where 1.5 times its descent is less than the slope's
-    standard deviation (least squares, n - 2 degrees of freedom), progress is drowned in noise.
-    """
+    """The learning rate falls tenfold where the test error has stopped falling."""
     new = state.model_state
-    y = new["test_mse"]
-    n = y.shape[0]
-    x = (jnp.arange(n) - (n - 1) / 2) * config.evaluate_every
-    sxx = jnp.sum(x * x)
-    slope = jnp.sum(x * (y - y.mean())) / sxx
-    residual = y - y.mean() - slope * x
-    deviation = jnp.sqrt(jnp.sum(residual**2) / (n - 2) / sxx)
     due = (state.step % config.policy_every == 0) & (
         state.step - new["changed_at"] > config.policy_wait
     )
-    full = jnp.all(jnp.isfinite(y))
-    fall = due & full & (-config.policy_slope * slope < deviation)
+    stalled = optimizers.stalled(new["test_mse"], config.evaluate_every, slopes=config.policy_slope)
+    fall = due & stalled
     return {
         **new,
         "learning_rate": jnp.where(fall, new["learning_rate"] / 10, new["learning_rate"]),
@@ -181,171 +215,11 @@ def _policy(state: TrainState, config: ml_collections.ConfigDict) -> dict[str, A
     }
 
 
-def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
-    """ZSSR for images of one shape.
-
-    Args:
-        config: as `defaults()`.
-        input_spec: shapes of the inputs: `image` (H, W, C), and `kernel` (K, K) where the blur kernel
-            is known (centred, as `prepare` returns it).
-
-    Returns:
-        The method. Outputs: `result` (H', W', C), and with the ensemble `uncertainty` (H', W'), the
-        standard deviation over the flips.
-
-    Raises:
-        InputError: a field out of range, or an image too small.
-    """
-    h, w, channels = input_spec["image"].shape
-    scale, shape = target_size(config, (h, w))
-    check(config)
-    smallest = max(16, math.ceil(4 * max(scale)))
-    if min(h, w, config.crop) < smallest:
-        raise InputError(
-            f"the image is {h}x{w} and config.crop={config.crop}: at scale {max(scale):g} sides must "
-            f"be at least {smallest} pixels, for there must be patches to learn from"
-        )
-    has_kernel = "kernel" in input_spec
-    flips = {"on": True, "off": False, "auto": not has_kernel}[config.flips]
-    ensemble = {"on": True, "off": False, "auto": flips}[config.ensemble]
-    back_projection = config.back_projection
-    if back_projection < 0:
-        back_projection = 2 if has_kernel else 10
-    crop = (min(config.crop, h), min(config.crop, w))
-    net = ZSSRNet(
-        layers=config.layers,
-        features=config.features,
-        init_variance=config.init_variance,
-        precision=None if config.precision == "default" else config.precision,
-    )
-    adam = optax.scale_by_adam()
-    tests = max(config.policy_wait // config.evaluate_every, 3)
-
-    def down(x: Array, inputs: Inputs, output_shape: tuple[int, int]) -> Array:
-        """The degradation assumed: (..., H, W, C) -> (..., *output_shape, C)."""
-        if has_kernel:
-            return kernels.downscale(x, inputs["kernel"], scale, output_shape=output_shape)
-        inverse = tuple(1 / s for s in scale)
-        return resize.resize(x, scale=inverse, output_shape=output_shape)
-
-    def up(x: Array, output_shape: tuple[int, int]) -> Array:
-        return resize.resize(x, scale=scale, output_shape=output_shape)
-
-    def son_size(size: tuple[int, int]) -> tuple[int, int]:
-        return resize.output_size(size, tuple(1 / s for s in scale))
-
-    def _draw_pair(key: Array, inputs: Inputs) -> tuple[Array, Array]:
-        """A father (h, w, C) and the son interpolated to its size."""
-        key_crop, key_noise = jax.random.split(key)
-        matrix = augment.father_transform(
-            key_crop,
-            (h, w),
-            crop,
-            p_as_is=config.p_as_is,
-            p_dihedral=config.p_dihedral,
-            turn=flips,
-            scale=(config.affine_scale_min, config.affine_scale_max),
-            scale_difference=config.affine_scale_difference,
-            shear=config.affine_shear,
-        )
-        father = warp.warp(inputs["image"], matrix, crop, method=config.affine_sampling)
-        father = jnp.clip(father, 0, 1)
-        son = down(father, inputs, son_size(crop))
-        if config.noise_std:
-            noise = jax.random.normal(key_noise, (son.size,)).reshape(son.shape)
-            son = son + config.noise_std * noise
-        return father, up(jnp.clip(son, 0, 1), crop)
-
-    def init(key: Array, inputs: Inputs) -> TrainState:
-        del inputs
-        key_net, key = jax.random.split(key)
-        params = net.init(key_net, jnp.zeros((1, 8, 8, channels)))["params"]
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            key=key,
-            params={"net": params},
-            opt_state={"net": adam.init(params)},
-            model_state={
-                "learning_rate": jnp.asarray(config.learning_rate, jnp.float32),
-                "changed_at": jnp.zeros((), jnp.int32),
-                "test_mse": jnp.full((tests,), jnp.inf, jnp.float32),
-            },
-        )
-
-    def loss_fn(params: PyTree, father: Array, son: Array) -> tuple[Array, dict[str, Array]]:
-        loss = l1(net.apply({"params": params["net"]}, son), father)
-        return loss, {"l1": loss}
-
-    def done(state: TrainState) -> Array:
-        return state.model_state["learning_rate"] < config.min_learning_rate
-
-    def step(state: TrainState, inputs: Inputs, variant=None):
-        del variant
-        keys = jax.random.split(jax.random.fold_in(state.key, state.step), config.patch_batch)
-        father, son = jax.vmap(_draw_pair, (0, None))(keys, inputs)
-        grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, terms), grads = grad_fn(state.params, father, son)
-        updates, opt_state = adam.update(grads["net"], state.opt_state["net"])
-        rate = state.model_state["learning_rate"]
-        updates = jax.tree.map(lambda u: -rate * u, updates)
-        new = state.replace(
-            step=state.step + 1,
-            params={"net": optax.apply_updates(state.params["net"], updates)},
-            opt_state={"net": opt_state},
-        )
-        new = new.replace(model_state=_policy(new, config))
-        return _unless(done(state), new, state), {"loss": loss, **terms, "learning_rate": rate}
-
-    def evaluate(state: TrainState, inputs: Inputs):
-        """Reconstructs the image from its own downscaled version."""
-        image = inputs["image"]
-        son = up(jnp.clip(down(image, inputs, son_size((h, w))), 0, 1), (h, w))
-        refined = net.apply({"params": state.params["net"]}, son[None])[0]
-        error = metrics.mse(jnp.clip(refined, 0, 1), image)
-        history = jnp.append(state.model_state["test_mse"][1:], error)
-        new = state.replace(model_state={**state.model_state, "test_mse": history})
-        scores = {"test_mse": error, "test_psnr": -10 * jnp.log10(error)}
-        return _unless(done(state), new, state), scores
-
-    def outputs(state: TrainState, inputs: Inputs) -> dict[str, Output]:
-        image = inputs["image"]
-        large = up(image, shape)
-
-        def refine(x: Array, _) -> tuple[Array, None]:
-            x = x + up(image - down(x, inputs, (h, w)), shape)
-            return jnp.clip(x, 0, 1), None
-
-        def back_project(x: Array) -> Array:
-            return jax.lax.scan(refine, x, length=back_projection)[0]
-
-        def view(params: PyTree) -> Array:
-            return back_project(jnp.clip(net.apply({"params": params}, large[None])[0], 0, 1))
-
-        if not ensemble:
-            return {"result": Output(back_project(view(state.params["net"])), "image")}
-        # Only the axis-keeping elements where the two axes are scaled differently.
-        elements = range(8) if scale[0] == scale[1] else (0, 2, 4, 6)
-        weights = jax.tree.map(
-            lambda k: jnp.stack([augment.dihedral(k, e) for e in elements]), state.params["net"]
-        )
-        views = jax.lax.map(view, weights)
-        return {
-            "result": Output(back_project(jnp.median(views, axis=0)), "image"),
-            "uncertainty": Output(jnp.std(views, axis=0).mean(-1), "map"),
-        }
-
-    def baseline(inputs: Inputs) -> Array:
-        return jnp.clip(up(inputs["image"], shape), 0, 1)
-
-    stage = Stage(
-        name="zssr",
-        steps=config.steps or 3000,
-        step=step,
-        evaluate=evaluate,
-        evaluate_every=config.evaluate_every,
-        done=done,
-    )
-    return Method("zssr", init, (stage,), outputs, baseline=baseline, progress="test_psnr")
+def done(task: Task, state: TrainState) -> Array:
+    """Whether the learning rate has fallen below its least value; never with the other schedule."""
+    if task.config.schedule != "policy":
+        return state.step < 0
+    return state.model_state["learning_rate"] < task.config.min_learning_rate
 
 
 def _unless(frozen: Array, new: TrainState, old: TrainState) -> TrainState:
@@ -355,6 +229,131 @@ def _unless(frozen: Array, new: TrainState, old: TrainState) -> TrainState:
     return jax.tree.map(select, new, old.replace(key=None)).replace(key=key)
 
 
+def evaluate(task: Task, state: TrainState, inputs: Inputs):
+    """Reconstructs the image, or its centre, from its own downscaled version."""
+    size = tuple(min(n, TEST_SIDE) for n in task.jump.base)
+    y, x = ((n - m) // 2 for n, m in zip(task.jump.base, size))
+    image = inputs["image"][y : y + size[0], x : x + size[1]]
+    son = jnp.clip(task.down(image, inputs), 0, 1)
+    error = metrics.mse(jnp.clip(task.refine(_weights(state), son, size), 0, 1), image)
+    scores = {"test_mse": error, "test_psnr": -10 * jnp.log10(error)}
+    if task.config.schedule != "policy":
+        return state, scores
+    history = jnp.append(state.model_state["test_mse"][1:], error)
+    new = state.replace(model_state={**state.model_state, "test_mse": history})
+    return _unless(done(task, state), new, state), scores
+
+
+def _weights(state: TrainState) -> PyTree:
+    return state.model_state.get("average", state.params["net"])
+
+
+def outputs(task: Task, state: TrainState, inputs: Inputs) -> dict[str, Output]:
+    """The super-resolved image, and the spread of the ensemble."""
+    made = enlarge.enlarge(task, _weights(state), inputs)
+    kinds = {"result": "image", "uncertainty": "map"}
+    return {name: Output(value, kinds[name]) for name, value in made.items()}
+
+
+def advance(task: Task, following: Task, state: TrainState, inputs: Inputs):
+    """State and inputs of the jump after `task`: its result joins the pool, or becomes the base."""
+    result = enlarge.enlarge(task, _weights(state), inputs)["result"]
+    new = {k: v for k, v in inputs.items() if k != "pool"}
+    if task.jump.rebase:
+        new["image"] = result
+    else:
+        pool = inputs.get("pool", inputs["image"][None])
+        h, w = (max(pair) for pair in zip(pool.shape[1:3], result.shape[:2]))
+        fill = lambda x: ((0, 0), (0, h - x.shape[1]), (0, w - x.shape[2]), (0, 0))  # noqa: E731
+        new["pool"] = jnp.concatenate([jnp.pad(x, fill(x)) for x in (pool, result[None])])
+    return _restart(following.config, state), new
+
+
+def make(
+    config: ml_collections.ConfigDict,
+    input_spec: Inputs,
+    *,
+    down: Callable[[Array], Array] | None = None,
+) -> Method:
+    """ZSSR for images of one shape.
+
+    Args:
+        config: as `defaults()`.
+        input_spec: shapes of the inputs: `image` (H, W, C), and `kernel` (K, K) where the blur kernel
+            is known (centred, as `prepare` returns it).
+        down: a degradation to undo instead of cubic downscaling or a kernel: any differentiable
+            function (h, w, C) -> (ceil(h / scale), ceil(w / scale), C) of images in [0, 1].
+
+    Returns:
+        The method. Outputs: `result` (H', W', C), and with the ensemble `uncertainty` (H', W'), the
+        standard deviation over the flips.
+
+    Raises:
+        InputError: a field out of range, an image too small, or a `down` of other sizes.
+    """
+    check(config)
+    config = ml_collections.FrozenConfigDict(config)
+    size, has_kernel = input_spec["image"].shape[:2], "kernel" in input_spec
+    path = jumps.plan(config, size, back_projection=2 if has_kernel else 10)
+    largest = max(max(jump.scale) for jump in path)
+    smallest = max(16, math.ceil(4 * largest))
+    if min(*size, config.crop) < smallest:
+        raise InputError(
+            f"the image is {size[0]}x{size[1]} and config.crop={config.crop}: at scale {largest:g} "
+            f"sides must be at least {smallest} pixels, for there must be patches to learn from"
+        )
+    if len(path) > 1 and (has_kernel or down is not None):
+        raise InputError(
+            f"config.scale={config.scale}: with a kernel or a degradation give one factor, the one "
+            "that it belongs to"
+        )
+    factor = (1, 1)
+    if config.net == "subpixel":
+        factor = tuple(math.ceil(max(jump.scale[axis] for jump in path)) for axis in (0, 1))
+    net = ZSSRNet(
+        layers=config.layers,
+        features=config.features,
+        factor=factor,
+        init_variance=config.init_variance,
+        precision=None if config.precision == "default" else config.precision,
+    )
+    tasks = [Task(config, jump, net, down, has_kernel) for jump in path]
+    for task in tasks:
+        enlarge.tile_of(task)
+        if down is not None:
+            check_degradation(task, input_spec["image"])
+    return _method(tasks, config)
+
+
+def _method(tasks: list[Task], config: ml_collections.ConfigDict) -> Method:
+    """The stages, one for each jump."""
+    optimizer = optimizers.adam()
+    if config.optimizer == "muon":
+        optimizer = optimizers.muon_and_adam(config.muon_rate / config.learning_rate)
+    steps, bind = config.steps or 3000, functools.partial
+    stages = []
+    for task, following in zip(tasks, [*tasks[1:], None]):
+        stages.append(
+            Stage(
+                name="x".join(f"{s:g}" for s in task.jump.scale),
+                steps=steps,
+                step=bind(step, task, optimizer, steps),
+                evaluate=bind(evaluate, task) if config.evaluate_every else None,
+                evaluate_every=config.evaluate_every,
+                done=bind(done, task),
+                advance=following and bind(advance, task, following),
+            )
+        )
+
+    def baseline(inputs: Inputs) -> Array:
+        scale, shape = target_size(config, inputs["image"].shape[:2])
+        return jnp.clip(resize.resize(inputs["image"], scale=scale, output_shape=shape), 0, 1)
+
+    first = bind(init, tasks[0], optimizer)
+    final = bind(outputs, tasks[-1])
+    return Method("zssr", first, tuple(stages), final, baseline=baseline, progress="test_psnr")
+
+
 def check(config: ml_collections.ConfigDict) -> None:
     """Refuses settings that work with no image, in one line each.
 
@@ -362,18 +361,31 @@ def check(config: ml_collections.ConfigDict) -> None:
         InputError: a field out of range.
     """
     if not config.output_shape:
-        target_size(config, (1, 1))
-    switch = ("auto", "on", "off")
-    text = {"flips": switch, "ensemble": switch, "affine_sampling": ("cubic", "linear")}
-    text["precision"] = ("default", "high", "highest")
+        jumps.plan(config, (1, 1), back_projection=0)
+    text = {
+        "flips": ("auto", "on", "off"),
+        "ensemble": ("auto", "median", "mean", "off"),
+        "affine_sampling": ("cubic", "linear"),
+        "precision": ("default", "high", "highest"),
+        "net": ("interpolated", "subpixel"),
+        "optimizer": ("adam", "muon"),
+        "schedule": ("policy", "cosine"),
+    }
     for field, choices in text.items():
         if config[field] not in choices:
             raise InputError(
                 f"config.{field}={config[field]!r}: choose one of {', '.join(choices)}"
             )
-    least = {"steps": 0, "noise_std": 0, "layers": 1, "features": 1, "crop": 16}
+    least = {"steps": 0, "noise_std": 0, "layers": 1, "features": 1, "crop": 16, "tile": 0}
     least |= {"patch_batch": 1, "evaluate_every": 1, "policy_every": 1, "learning_rate": 0}
-    least |= {"affine_scale_min": 0.1, "affine_scale_max": config.affine_scale_min}
+    least |= {"affine_scale_min": 0.1, "affine_scale_max": config.affine_scale_min, "average": 0}
+    least |= {"warmup": 0, "muon_rate": 0}
+    if config.schedule == "cosine":
+        least["evaluate_every"] = 0
+    if config.optimizer == "muon":
+        least |= {"layers": 3, "learning_rate": 1e-12}
     for field, bound in least.items():
         if not config[field] >= bound:
             raise InputError(f"config.{field}={config[field]}: must be at least {bound}")
+    if not config.average < 1:
+        raise InputError(f"config.average={config.average}: must be less than 1")

@@ -1,44 +1,82 @@
-"""The network of ZSSR: a small fully-convolutional net with a global residual."""
+"""The network of ZSSR (Shocher, Cohen, Irani, CVPR 2018, section 3.2), and its sub-pixel form."""
 
+from collections.abc import Mapping
+
+import jax.numpy as jnp
 from flax import linen as nn
 
 from deepinternal.nets.blocks import conv2d, scaled_normal
+from deepinternal.ops.augment import dihedral
+from deepinternal.ops.resize import resize
 from deepinternal.types import Array
 
 
 class ZSSRNet(nn.Module):
-    """Refines an interpolated image: conv 3x3 + ReLU, ..., conv 3x3, added to the input.
+    """3x3 convolutions with ReLUs between and none after the last; the input is added at the end.
 
-    No bias, no normalisation, zero 'SAME' padding (Shocher et al. 2018, section 3.2). Weights start
-    normal with variance `init_variance` / fan_in, those of the last layer with 0.1 / fan_in. The
-    authors' code has 0.1 everywhere: signals then fade to 1e-5 of their size on the way through, and
-    some 200 steps pass before the net does anything.
+    No biases, no normalisation, zero 'SAME' padding. Initial weights are normal; the last layer's
+    variance is 0.1 / fan-in, so that the net starts near the identity. With a `factor` the net works
+    at its input's resolution: the last layer makes all sub-pixels of a pixel at once (Shi et al.,
+    CVPR 2016, section 3.2), which are added to the cubic enlargement of the input.
 
     Attributes:
         layers: number of convolutions.
-        features: channels of the hidden layers.
-        init_variance: gain of the hidden layers' initialiser; 2 keeps the size of signals.
-        precision: matmul precision of the convolutions, as in `jax.lax.Precision`; None for the
-            backend's default.
+        features: channels between them.
+        factor: whole (vertical, horizontal) enlargement.
+        init_variance: variance of the hidden layers' initial weights times fan-in. 2 keeps the
+            activations' scale through ReLUs (He et al. 2015); the authors' code has 0.1.
+        precision: matmul precision, as in `jax.lax.Precision`; None for the backend's default.
     """
 
     layers: int = 8
     features: int = 64
+    factor: tuple[int, int] = (1, 1)
     init_variance: float = 2.0
     precision: str | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """(N, H, W, C) interpolated images -> (N, H, W, C) refined ones."""
-        channels = x.shape[-1]
+        """(N, H, W, C) images -> (N, H * vertical, W * horizontal, C) refined ones."""
+        n, h, w, channels = x.shape
+        vertical, horizontal = self.factor
         hidden = x
         for i in range(self.layers):
             last = i == self.layers - 1
             gain = 0.1 if last else self.init_variance
-            shape = (3, 3, hidden.shape[-1], channels if last else self.features)
+            outputs = vertical * horizontal * channels if last else self.features
+            shape = (3, 3, hidden.shape[-1], outputs)
             hidden = conv2d(
                 hidden, self.param(f"conv{i}", scaled_normal(gain), shape), precision=self.precision
             )
             if not last:
                 hidden = nn.relu(hidden)
-        return x + hidden
+        if self.factor == (1, 1):
+            return x + hidden
+        pixels = hidden.reshape(n, h, w, vertical, horizontal, channels).transpose(0, 1, 3, 2, 4, 5)
+        return resize(x, scale=self.factor) + pixels.reshape(
+            n, h * vertical, w * horizontal, channels
+        )
+
+
+def turn_weights(
+    params: Mapping[str, Array], element: int, factor: tuple[int, int] = (1, 1)
+) -> dict[str, Array]:
+    """Weights of the net that sees its input under a dihedral transform, and undoes it.
+
+    `dihedral(net(params, x), e) == net(turn_weights(params, e, factor), dihedral(x, e))` inside of
+    the image and at its border.
+
+    Args:
+        params: of a `ZSSRNet`.
+        element: as in `ops.augment.dihedral`; even where the two factors differ.
+        factor: the net's.
+
+    Returns:
+        Parameters of the same shapes.
+    """
+    turned = {name: dihedral(kernel, element) for name, kernel in params.items()}
+    last = f"conv{len(params) - 1}"
+    kernel = turned[last]
+    pixels = kernel.reshape(*kernel.shape[:3], *factor, -1)
+    pixels = dihedral(pixels, element, axes=(3, 4))
+    return {**turned, last: jnp.reshape(pixels, kernel.shape)}

@@ -1,5 +1,7 @@
 """Random views of an image: the dihedral group, and ZSSR's random fathers."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,7 +49,7 @@ def _integer_crop(drawn: Array, size: Array, crop: tuple[int, int]) -> tuple[Arr
 
 
 def dihedral_crop(
-    key: Array, size: tuple[int, int], crop: tuple[int, int], *, keep: bool | Array = False
+    key: Array, size: tuple[int, int] | Array, crop: tuple[int, int], *, keep: bool | Array = False
 ) -> Array:
     """A random rotation/mirroring of an image followed by a random whole-pixel crop.
 
@@ -99,6 +101,11 @@ def affine_crop(
     Returns:
         3x3 matrix, crop coordinates -> image coordinates, for `warp.warp`.
     """
+    return _affine(key, size, crop, scale, scale_difference, shear, turn)[0]
+
+
+def _affine(key, size, crop, scale, scale_difference, shear, turn) -> tuple[Array, Array]:
+    """The matrix of `affine_crop`, and the global scale that was drawn."""
     key_uniform, key_normal = jax.random.split(key)
     uniform, normal = jax.random.uniform(key_uniform, (5,)), jax.random.normal(key_normal, (3,))
     h, w = jnp.asarray(size, jnp.float32)
@@ -120,36 +127,74 @@ def affine_crop(
     unshear = warps.linear_map(1 / det, -shear_x / det, -shear_y / det, 1 / det)
     unscale = warps.linear_map(mirror / sx, 0.0, 0.0, 1 / sy)
     back = warps.translation(w / 2 - 0.5, h / 2 - 0.5)
-    return warps.compose(back, unscale, warps.rotation(-angle), unshear, frame)
+    return warps.compose(back, unscale, warps.rotation(-angle), unshear, frame), factor
 
 
-def father_transform(
-    key: Array,
-    size: tuple[int, int],
-    crop: tuple[int, int],
-    *,
-    p_as_is: float = 0.05,
-    p_dihedral: float = 0.45,
-    turn: bool = True,
-    **affine: float | tuple[float, float],
-) -> Array:
-    """Draws how an HR father is cut from the image: as is, dihedral, or affine.
+def father_transform(key: Array, size: tuple[int, int], crop: tuple[int, int], **options) -> Array:
+    """Draws how an HR father is cut from one image: as is, dihedral, or affine.
 
     Args:
         key: PRNG key.
         size: (H, W) of the image.
         crop: (h, w) of the father.
-        p_as_is: probability of a mere whole-pixel crop.
-        p_dihedral: probability of a dihedral transform and a whole-pixel crop; the rest is affine.
-        turn: whether rotations and mirrorings are allowed (off for asymmetric blur kernels).
-        **affine: `scale`, `scale_difference`, `shear` of `affine_crop`.
+        **options: as of `draw_father`.
 
     Returns:
         3x3 matrix, father coordinates -> image coordinates, for `warp.warp`.
     """
+    return draw_father(key, size, crop, **options)[1]
+
+
+def draw_father(
+    key: Array,
+    size: tuple[int, int],
+    crop: tuple[int, int],
+    *,
+    factors: Sequence[tuple[float, float]] = ((1.0, 1.0),),
+    p_as_is: float = 0.05,
+    p_dihedral: float = 0.45,
+    turn: bool = True,
+    scale: tuple[float, float] = (0.5, 1.0),
+    scale_difference: float = 0.25,
+    shear: float = 0.1,
+) -> tuple[Array, Array]:
+    """Draws from which image of a pool an HR father is cut, and how.
+
+    A father as is comes from the first image, a dihedral one from any, an affine one from the first
+    that is at least as large as the scale drawn for it.
+
+    Args:
+        key: PRNG key.
+        size: (H, W) of the first image.
+        crop: (h, w) of the father.
+        factors: (vertical, horizontal) size of each image of the pool in units of the first.
+        p_as_is: probability of a mere whole-pixel crop.
+        p_dihedral: probability of a dihedral transform and a whole-pixel crop; the rest is affine.
+        turn: whether rotations and mirrorings are allowed (off for asymmetric blur kernels).
+        scale: range of affine fathers' global scale in units of the first image; the upper end is
+            multiplied by the last image's smaller factor.
+        scale_difference: as of `affine_crop`.
+        shear: as of `affine_crop`.
+
+    Returns:
+        The image's index, and the 3x3 matrix, father coordinates -> that image's coordinates.
+    """
+    factors = jnp.asarray(factors, jnp.float32)
+    sizes = jnp.ceil(jnp.round(jnp.asarray(size, jnp.float32) * factors, 3))
     key_kind, key_whole, key_affine = jax.random.split(key, 3)
-    kind = jax.random.uniform(key_kind)
-    keep = (kind < p_as_is) | (not turn)
-    whole = dihedral_crop(key_whole, size, crop, keep=keep)
-    free = affine_crop(key_affine, size, crop, turn=turn, **affine)
-    return jnp.where(kind < p_as_is + p_dihedral, whole, free)
+    kind, any_image = jax.random.uniform(key_kind, (2,))
+    as_is, affine = kind < p_as_is, kind >= p_as_is + p_dihedral
+    source = jnp.where(as_is, 0, jnp.floor(any_image * len(factors)).astype(jnp.int32))
+    whole = dihedral_crop(key_whole, sizes[source], crop, keep=as_is | (not turn))
+    span = scale[0], jnp.maximum(scale[1] * factors[-1].min(), scale[0])
+    free, drawn = _affine(key_affine, size, crop, span, scale_difference, shear, turn)
+    enough = (factors.min(1) >= drawn - 1e-6).at[-1].set(True)
+    large = jnp.argmax(enough)
+    vertical, horizontal = factors[large]
+    to_source = warps.compose(
+        warps.translation(-0.5, -0.5),
+        warps.linear_map(horizontal, 0.0, 0.0, vertical),
+        warps.translation(0.5, 0.5),
+    )
+    free = warps.compose(to_source, free)
+    return jnp.where(affine, large, source), jnp.where(affine, free, whole)

@@ -62,6 +62,7 @@ def warp(
     method: str = "cubic",
     boundary: str = "mirror",
     cubic_a: float = CUBIC_A,
+    size: Array | tuple[int, int] | None = None,
 ) -> Array:
     """Samples an image under an affine or projective transform.
 
@@ -74,6 +75,8 @@ def warp(
         method: 'cubic' (4x4 taps) or 'linear' (2x2 taps).
         boundary: 'mirror' (edge pixel repeated) or 'zero' outside of the image.
         cubic_a: parameter of the cubic kernel (Keys 1981, eq. 10).
+        size: (H, W) of the image proper, maybe traced, in the upper left of a larger array; default:
+            all of it.
 
     Returns:
         (H', W', C).
@@ -83,7 +86,8 @@ def warp(
     """
     if boundary not in ("mirror", "zero"):
         raise ValueError(f"unknown boundary {boundary!r}; known: mirror, zero")
-    h, w, c = image.shape
+    stride, c = image.shape[1:]
+    h, w = image.shape[:2] if size is None else size
     x, y = jnp.meshgrid(
         jnp.arange(output_shape[1], dtype=jnp.float32),
         jnp.arange(output_shape[0], dtype=jnp.float32),
@@ -103,8 +107,8 @@ def warp(
     if boundary == "zero":
         wx = jnp.where((columns >= 0) & (columns < w), wx, 0.0)
         wy = jnp.where((rows >= 0) & (rows < h), wy, 0.0)
-    columns, rows = mirror_index(columns, w), mirror_index(rows, h) * w
-    flat = jnp.asarray(image).reshape(h * w, c)
+    columns, rows = mirror_index(columns, w), mirror_index(rows, h) * stride
+    flat = jnp.asarray(image).reshape(-1, c)
     out = 0.0
     # Tap by tap: XLA fuses that into one loop, 10 times faster on CPU than one large gather.
     for i in range(taps):

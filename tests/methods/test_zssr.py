@@ -18,7 +18,7 @@ SMALL = {"features": 4, "layers": 3, "crop": 24}
 
 def build(image=IMAGE, kernel=None, **fields):
     config = zssr.defaults()
-    config.update({**SMALL, **fields})
+    registry.override(config, {**SMALL, **fields})
     inputs = zssr.prepare(config, image, kernel)
     method = zssr.make(config, input_spec(inputs))
     return method, inputs, method.init(jax.random.key(1), inputs)

@@ -180,6 +180,45 @@ def test_vmap_over_matrices():
         np.testing.assert_allclose(result, jit_warp(image, matrix, (6, 5)), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("matrix", "method", "boundary"),
+    [
+        (AFFINE, "cubic", "mirror"),
+        (AFFINE, "linear", "zero"),
+        (PERSPECTIVE, "cubic", "zero"),
+        (PERSPECTIVE, "linear", "mirror"),
+    ],
+    ids=["affine-mirror", "affine-zero", "perspective-zero", "perspective-mirror"],
+)
+def test_size_of_an_image_in_a_larger_array(matrix, method, boundary):
+    """To the bit as without the padding, which is never looked at: it holds NaN."""
+    image = _image(9, 12, 2)
+    padded = np.pad(image, ((0, 4), (0, 7), (0, 0)), constant_values=np.nan)
+    options = {"method": method, "boundary": boundary}
+    expected = jit_warp(image, matrix, (14, 15), **options)
+    static = jit_warp(padded, matrix, (14, 15), size=(9, 12), **options)
+    np.testing.assert_array_equal(static, expected)
+    traced = jit_warp(padded, matrix, (14, 15), size=jnp.array([9, 12]), **options)
+    np.testing.assert_array_equal(traced, expected)
+    # The crop reaches beyond the image on its lower right, where the padding is.
+    x, y = np.stack(list(_positions(matrix, (14, 15))), 1)
+    assert x.max() > 11.5
+    assert y.max() > 8.5
+
+
+def test_size_picks_from_a_pool():
+    """Images of several sizes in one array, chosen by a traced index, in one program."""
+    images = [_image(9, 12, 1), _image(13, 8, 1, seed=1), _image(11, 11, 1, seed=2)]
+    sizes = jnp.array([x.shape[:2] for x in images])
+    fill = [((0, 13 - x.shape[0]), (0, 12 - x.shape[1]), (0, 0)) for x in images]
+    pool = jnp.stack([np.pad(x, f, constant_values=np.nan) for x, f in zip(images, fill)])
+    pick = jax.jit(jax.vmap(lambda i: warp(pool[i], AFFINE, (10, 10), size=sizes[i])))
+    for image, got in zip(images, pick(jnp.arange(3)), strict=True):
+        kernel = functools.partial(_keys, a=-0.75)
+        expected = _reference(image, AFFINE, (10, 10), kernel=kernel, radius=2, boundary="mirror")
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
 def test_matrices():
     point = np.array([3.0, 2.0, 1.0])
     np.testing.assert_allclose(warps.translation(5, -1) @ point, [8, 1, 1])

@@ -1,0 +1,191 @@
+"""The factors of super-resolution: what the fields mean, worked out by hand, and what is refused."""
+
+import math
+
+import ml_collections
+import pytest
+
+from deepinternal.methods.sr import jumps
+from deepinternal.types import InputError
+
+GRADUAL = "1,1.5;1.5,1;1.5,1.5;1.5,2;2,1.5;2,2"
+
+
+def _config(**fields):
+    blank = {"scale": "2", "output_shape": "", "base_change": "", "back_projection": ""}
+    return ml_collections.ConfigDict({**blank, **fields}, type_safe=False)
+
+
+def _plan(size=(40, 60), default=10, **fields):
+    return jumps.plan(_config(**fields), size, back_projection=default)
+
+
+def _whole(x):
+    return math.ceil(round(x, 6))
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"),
+    [
+        ("2", (2, 2)),
+        ("1.5", (1.5, 1.5)),
+        (" 2 , 3 ", (2, 3)),
+        ("1.5x2", (1.5, 2)),
+        ("1,1.25", (1, 1.25)),
+        ("16", (16, 16)),
+        (3, (3, 3)),
+        ((1.5, 2), (1.5, 2)),
+    ],
+)
+def test_one_factor(scale, expected):
+    (jump,) = _plan(scale=scale)
+    assert jump.scale == expected
+    assert jump.base == (40, 60)
+    assert jump.shape == (_whole(40 * expected[0]), _whole(60 * expected[1]))
+    assert jump.pool == ((1, 1),)
+    assert jump.back_projection == 10
+    assert not jump.rebase
+    assert jumps.target_size(_config(scale=scale), (40, 60)) == (expected, jump.shape)
+
+
+def test_sizes_are_rounded_up_but_not_for_float_errors():
+    assert _plan((33, 100), scale="1.5,1.1")[0].shape == (50, 110)
+    assert _plan((100, 10), scale="1.1,1.01")[0].shape == (110, 11)
+
+
+def test_gradual_list():
+    """Without a change of base all factors count from the input, and results join the pool."""
+    path = _plan(scale=GRADUAL, back_projection="6,6,8,10,10,12")
+    factors = ((1, 1.5), (1.5, 1), (1.5, 1.5), (1.5, 2), (2, 1.5), (2, 2))
+    assert tuple(jump.scale for jump in path) == factors
+    assert {jump.base for jump in path} == {(40, 60)}
+    assert [jump.shape for jump in path] == [
+        (40, 90),
+        (60, 60),
+        (60, 90),
+        (60, 120),
+        (80, 90),
+        (80, 120),
+    ]
+    for index, jump in enumerate(path):
+        assert jump.pool == ((1, 1), *factors[:index])
+    assert [jump.back_projection for jump in path] == [6, 6, 8, 10, 10, 12]
+    assert not any(jump.rebase for jump in path)
+
+
+def test_change_of_base():
+    """The result takes the input's place: what follows is in its units, and the pool starts anew."""
+    path = _plan(scale="1.5;2;3;4", base_change="2")
+    assert [jump.rebase for jump in path] == [False, True, False, False]
+    assert [jump.base for jump in path] == [(40, 60), (40, 60), (80, 120), (80, 120)]
+    assert [jump.scale for jump in path] == [(1.5, 1.5), (2, 2), (1.5, 1.5), (2, 2)]
+    assert [jump.shape for jump in path] == [(60, 90), (80, 120), (120, 180), (160, 240)]
+    first = ((1, 1), (1.5, 1.5))
+    assert [jump.pool for jump in path] == [((1, 1),), first, ((1, 1),), first]
+
+
+def test_two_changes_of_base_and_uneven_factors():
+    path = _plan(scale="1.25,2;2,2;2,4;4,5", base_change="1.25,2;2,4")
+    assert [jump.rebase for jump in path] == [True, False, True, False]
+    assert [jump.base for jump in path] == [(40, 60), (50, 120), (50, 120), (80, 240)]
+    assert [jump.shape for jump in path] == [(50, 120), (80, 120), (80, 240), (160, 300)]
+    assert path[-1].scale == (2, 1.25)
+    assert path[2].pool == ((1, 1), (1.6, 1))
+    assert path[3].pool == ((1, 1),)
+
+
+@pytest.mark.parametrize("size", [(33, 47), (40, 60), (1, 1), (101, 103)])
+@pytest.mark.parametrize(
+    ("scale", "change"), [(GRADUAL, ""), ("1.5;2", "1.5"), ("1.25;1.5;3", "1.25;1.5")]
+)
+def test_the_last_result_has_the_target_size(size, scale, change):
+    """However many jumps there are: the input's size times the last factor, rounded up."""
+    fields = {"scale": scale, "base_change": change}
+    factor, shape = jumps.target_size(_config(**fields), size)
+    last = float(scale.split(";")[-1].split(",")[-1])
+    assert factor == (last, last)
+    assert shape == tuple(_whole(n * last) for n in size)
+    assert _plan(size, **fields)[-1].shape == shape
+
+
+@pytest.mark.parametrize("text", ["100,90", "100x90", " 100, 90 "])
+def test_output_shape(text):
+    """It decides alone, whatever the scale."""
+    (jump,) = _plan(scale=GRADUAL, output_shape=text)
+    assert jump.shape == (100, 90)
+    assert jump.scale == (2.5, 1.5)
+    config = _config(scale="3", output_shape=text)
+    assert jumps.target_size(config, (40, 60)) == ((2.5, 1.5), (100, 90))
+
+
+def test_output_shape_of_no_round_factor():
+    (jump,) = _plan((33, 47), output_shape="50,71")
+    assert jump.shape == (50, 71)
+    assert jump.scale == (50 / 33, 71 / 47)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", [7, 7]), (" ", [7, 7]), ("0", [0, 0]), ("12", [12, 12]), ("6, 8", [6, 8])],
+)
+def test_back_projection(text, expected):
+    path = _plan(default=7, scale="1.5;2", back_projection=text)
+    assert [jump.back_projection for jump in path] == expected
+
+
+MISTAKES = [
+    ({"scale": "1"}, "scale"),
+    ({"scale": "1,1"}, "scale"),
+    ({"scale": "0.5,2"}, "scale"),
+    ({"scale": "-2"}, "scale"),
+    ({"scale": "16.5"}, "scale"),
+    ({"scale": "nan"}, "scale"),
+    ({"scale": "2,nan"}, "scale"),
+    ({"scale": "inf"}, "scale"),
+    ({"scale": ""}, "scale"),
+    ({"scale": "two"}, "scale"),
+    ({"scale": "2,2,2"}, "scale"),
+    ({"scale": "1.5;2;"}, "scale"),
+    ({"scale": "1.5;1;2"}, "scale"),
+    ({"scale": "1.5;2", "base_change": "1.25"}, "base_change"),
+    ({"scale": "1.5;2", "base_change": "2"}, "base_change"),
+    ({"scale": "2", "base_change": "2"}, "base_change"),
+    ({"scale": "1.5;2", "base_change": "x"}, "base_change"),
+    ({"scale": "1.5,1.5;1,2", "base_change": "1.5"}, "scale"),
+    ({"scale": "1.5;1.5;2", "base_change": "1.5"}, "scale"),
+    ({"output_shape": "39,80"}, "output_shape"),
+    ({"output_shape": "40,60"}, "output_shape"),
+    ({"output_shape": "641,60"}, "output_shape"),
+    ({"output_shape": "80"}, "output_shape"),
+    ({"output_shape": "80,120,3"}, "output_shape"),
+    ({"output_shape": "80.5,120"}, "output_shape"),
+    ({"output_shape": "big"}, "output_shape"),
+    ({"output_shape": "nan,120"}, "output_shape"),
+    ({"output_shape": "inf,120"}, "output_shape"),
+    ({"back_projection": "-1"}, "back_projection"),
+    ({"back_projection": "1001"}, "back_projection"),
+    ({"back_projection": "2.5"}, "back_projection"),
+    ({"back_projection": "many"}, "back_projection"),
+    ({"back_projection": "nan"}, "back_projection"),
+    ({"back_projection": "inf"}, "back_projection"),
+    ({"back_projection": "6,8"}, "back_projection"),
+    ({"scale": "1.5;1.6;2", "back_projection": "6,8"}, "back_projection"),
+]
+
+
+@pytest.mark.parametrize(("fields", "field"), MISTAKES)
+def test_mistakes_are_told_in_a_line(fields, field):
+    with pytest.raises(InputError) as caught:
+        _plan(**fields)
+    message = str(caught.value)
+    assert message.startswith(f"config.{field}")
+    assert "\n" not in message
+    assert any(part in message for part in fields[field].split(";"))  # what was wrong
+
+
+@pytest.mark.parametrize(
+    "fields", [{"scale": "1"}, {"scale": "1.5;x"}, {"output_shape": "30,30"}, {"output_shape": "9"}]
+)
+def test_target_size_refuses_the_same(fields):
+    with pytest.raises(InputError, match=r"^config\.(scale|output_shape)"):
+        jumps.target_size(_config(**fields), (40, 60))

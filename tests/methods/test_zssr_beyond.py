@@ -1,0 +1,250 @@
+"""ZSSR's gradual factors, and what goes beyond the paper: sub-pixel net, tiles, degradations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import scipy.ndimage
+
+import deepinternal as di
+from configs import zssr as presets
+from deepinternal.methods import registry, zssr
+from deepinternal.ops import resize
+from deepinternal.types import InputError, input_spec
+from tests.methods.test_zssr import as_numpy, build, resize_numpy
+from tests.tiny_methods import photo
+
+SUBPIXEL = {
+    "net": "subpixel",
+    "schedule": "cosine",
+    "evaluate_every": 0,
+    "affine_sampling": "linear",
+}
+WIDE = np.concatenate([photo(64), photo(48)[:, ::-1].repeat(2, 0)[:64]], 1)[:61]  # 61x112
+
+
+def subpixel_numpy(params, x, factor):
+    """The net at low resolution: (H, W, C) -> (f H, f W, C)."""
+    zero = np.zeros((*x.shape[:2], params[f"conv{len(params) - 1}"].shape[-1]))
+    hidden = net_numpy_without_input(params, x) + zero
+    h, w, c = x.shape
+    large = hidden.reshape(h, w, *factor, c).swapaxes(1, 2).reshape(h * factor[0], w * factor[1], c)
+    return resize_numpy(x, factor, large.shape[:2]) + large
+
+
+def net_numpy_without_input(params, x):
+    """The chain of layers, whose output may have other channels than its input."""
+    hidden = x
+    for i in range(len(params)):
+        w = params[f"conv{i}"]
+        maps = [
+            sum(
+                scipy.ndimage.correlate(hidden[..., c], w[:, :, c, d], mode="constant")
+                for c in range(w.shape[2])
+            )
+            for d in range(w.shape[3])
+        ]
+        hidden = np.stack(maps, -1)
+        hidden = np.maximum(hidden, 0) if i < len(params) - 1 else hidden
+    return hidden
+
+
+@pytest.mark.parametrize(
+    ("scale", "factor"), [("2", (2, 2)), ("3,2", (3, 2)), ("1.5", (2, 2)), ("1,2.5", (1, 3))]
+)
+def test_the_subpixel_net_enlarges_by_any_factor(scale, factor):
+    method, inputs, state = build(scale=scale, ensemble="off", back_projection=0, **SUBPIXEL)
+    params, image = as_numpy(state.params), np.asarray(inputs["image"], np.float64)
+    factors = tuple(float(s) for s in scale.split(",")) * (1 if "," in scale else 2)
+    shape = tuple(int(np.ceil(n * s)) for n, s in zip(image.shape, factors))
+    large = subpixel_numpy(params, image, factor)
+    rest = tuple(s / f for s, f in zip(factors, factor))
+    expected = np.clip(resize_numpy(large, rest, shape), 0, 1)
+    result = jax.jit(method.outputs)(state, inputs)["result"].value
+    np.testing.assert_allclose(result, expected, atol=2e-5)
+
+
+def test_the_mean_of_the_ensemble_is_back_projected_once():
+    fields = {**SUBPIXEL, "ensemble": "mean", "back_projection": 2}
+    method, inputs, state = build(photo(24)[:20], **fields)
+    image = np.asarray(inputs["image"], np.float64)
+    params, views = as_numpy(state.params), []
+    for k in range(8):
+        turned = np.rot90(image, k % 4)
+        turned = np.fliplr(turned) if k >= 4 else turned
+        out = np.clip(subpixel_numpy(params, turned, (2, 2)), 0, 1)
+        views.append(np.rot90(np.fliplr(out) if k >= 4 else out, -(k % 4)))
+    x = np.mean(views, axis=0)
+    for _ in range(2):
+        small = resize_numpy(x, (0.5, 0.5), image.shape[:2])
+        x = np.clip(x + resize_numpy(image - small, (2, 2), x.shape[:2]), 0, 1)
+    outputs = jax.jit(method.outputs)(state, inputs)
+    np.testing.assert_allclose(outputs["result"].value, x, atol=2e-5)
+    spread = np.std(views, axis=0).mean(-1)
+    np.testing.assert_allclose(outputs["uncertainty"].value, spread, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"back_projection": 2},
+        {**SUBPIXEL, "ensemble": "mean", "back_projection": 3},
+        {**SUBPIXEL, "scale": "1.5,2", "back_projection": 1},
+        {"scale": "1.25", "ensemble": "off", "back_projection": 1},
+    ],
+    ids=["published", "subpixel", "subpixel-1.5,2", "1.25"],
+)
+def test_tiles_equal_the_whole(fields):
+    results = []
+    for tile in (0, 8):
+        method, inputs, state = build(WIDE, tile=tile, **fields)
+        results.append(jax.jit(method.outputs)(state, inputs))
+    for name, whole in results[0].items():
+        np.testing.assert_allclose(results[1][name].value, whole.value, atol=2e-5)
+
+
+def test_tiles_with_a_kernel_equal_the_whole():
+    kernel = np.random.default_rng(0).random((7, 7)).astype(np.float32)
+    results = []
+    for tile in (0, 8):
+        method, inputs, state = build(WIDE, kernel=kernel / kernel.sum(), tile=tile)
+        results.append(jax.jit(method.outputs)(state, inputs)["result"].value)
+    np.testing.assert_allclose(results[1], results[0], atol=2e-5)
+
+
+def test_gradual_results_join_the_pool_and_weights_carry_over():
+    fields = {"scale": "1,1.5;2,2", "back_projection": "1,3", "ensemble": "off"}
+    method, inputs, state = build(steps=3, **fields)
+    assert [stage.name for stage in method.stages] == ["1x1.5", "2x2"]
+    first = method.stages[0]
+    before, _ = jax.jit(first.step)(state, inputs)
+    state, inputs = jax.jit(first.advance)(before, inputs)
+    assert inputs["pool"].shape == (2, 32, 48, 3)
+    np.testing.assert_array_equal(inputs["pool"][0, :32, :32], inputs["image"])
+    alone, _, _ = build(scale="1,1.5", back_projection=1, ensemble="off")
+    expected = jax.jit(alone.outputs)(before, {"image": inputs["image"]})["result"].value
+    np.testing.assert_allclose(inputs["pool"][1], expected, atol=1e-6)
+    assert int(state.step) == 0
+    assert state.model_state["learning_rate"] == np.float32(1e-3)
+    assert np.all(np.isinf(state.model_state["test_mse"]))
+    jax.tree.map(np.testing.assert_array_equal, state.params, before.params)
+    jax.tree.map(np.testing.assert_array_equal, state.opt_state, before.opt_state)
+    _, metrics = jax.jit(method.stages[1].step)(state, inputs)
+    assert np.isfinite(metrics["loss"])
+    result = jax.jit(method.outputs)(state, inputs)["result"].value
+    assert result.shape == (64, 64, 3)
+    # Back-projection ties it to the image.
+    np.testing.assert_allclose(resize.resize(result, scale=0.5), inputs["image"], atol=0.1)
+
+
+def test_after_a_change_of_base_the_result_is_the_input():
+    fields = {"scale": "1.5;3", "base_change": "1.5", "ensemble": "off"}
+    method, inputs, state = build(steps=1, **fields)
+    new_state, new = jax.jit(method.stages[0].advance)(state, inputs)
+    assert set(new) == {"image"}
+    assert new["image"].shape == (48, 48, 3)
+    twice, _, _ = build(new["image"], scale="2", ensemble="off")
+    expected = jax.jit(twice.outputs)(new_state, new)["result"].value
+    assert expected.shape == (96, 96, 3)
+    np.testing.assert_allclose(
+        jax.jit(method.outputs)(new_state, new)["result"].value, expected, atol=1e-6
+    )
+    assert method.baseline(inputs).shape == (96, 96, 3)
+
+
+def test_average_and_schedule():
+    fields = {**SUBPIXEL, "average": 0.9, "steps": 8, "warmup": 3, "learning_rate": 1e-2}
+    method, inputs, state = build(**fields)
+    assert method.stages[0].evaluate is None
+    average = as_numpy(state.params)
+    rates, step = [], jax.jit(method.step)
+    for i in range(8):
+        state, metrics = step(state, inputs)
+        rates.append(float(metrics["learning_rate"]))
+        decay = min(0.9, (1 + i) / (10 + i))
+        params = as_numpy(state.params)
+        average = {k: decay * average[k] + (1 - decay) * params[k] for k in params}
+    for name, value in average.items():
+        np.testing.assert_allclose(state.model_state["average"][name], value, atol=1e-6)
+    expected = optax.warmup_cosine_decay_schedule(1e-3, 1e-2, 3, 8)(np.arange(8))
+    np.testing.assert_allclose(rates, expected, rtol=1e-5)
+    plain, _, _ = build(**{**fields, "average": 0.0})
+    averaged = state.replace(params={"net": state.model_state["average"]}, model_state={})
+    np.testing.assert_allclose(
+        jax.jit(method.outputs)(state, inputs)["result"].value,
+        jax.jit(plain.outputs)(averaged, inputs)["result"].value,
+        atol=1e-6,
+    )
+
+
+def motion_blur(x):
+    """A blur along the rows, and every second pixel: (h, w, C) -> (ceil(h / 2), ceil(w / 2), C)."""
+    blurred = sum(jnp.roll(x, shift, axis=1) for shift in (-1, 0, 1, 2)) / 4
+    return blurred[::2, ::2]
+
+
+def test_a_degradation_of_ones_own_makes_the_sons_and_is_inverted():
+    truth = photo(96)
+    image = np.asarray(motion_blur(jnp.asarray(truth)))
+    fields = {"features": 12, "layers": 4, "crop": 32, "steps": 150, "learning_rate": 4e-3}
+    fields |= {"schedule": "cosine", "evaluate_every": 0, "net": "subpixel"}
+    out = di.super_resolve(image, 2, down=motion_blur, **fields)["result"]
+    cubic = np.asarray(resize.resize(jnp.asarray(image), scale=2))
+    errors = [np.mean((x - truth)[4:-4, 4:-4] ** 2) for x in (out, cubic)]
+    assert 10 * np.log10(errors[1] / errors[0]) > 1.0
+    assert np.abs(motion_blur(out) - image).mean() < 0.01
+
+
+def test_a_degradation_of_another_size_or_with_tiles_is_refused():
+    image = photo(32)
+    with pytest.raises(InputError, match=r"down: makes \(24, 24, 3\)"):
+        di.super_resolve(image, 2, down=lambda x: x, crop=24)
+    with pytest.raises(InputError, match=r"config\.tile"):
+        di.super_resolve(image, 2, down=motion_blur, tile=16)
+    with pytest.raises(InputError, match="exclude"):
+        di.super_resolve(image, 2, down=motion_blur, kernel=np.ones((3, 3)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"scale": "2;1"}, "greater than 1"),
+        ({"scale": "1.5;2", "base_change": "3"}, "base_change"),
+        ({"scale": "2;1.5", "base_change": "2"}, "change of base"),
+        ({"scale": "1.5;2", "back_projection": "1,2,3"}, "back_projection"),
+        ({"back_projection": "many"}, "back_projection"),
+        ({"net": "large"}, "config.net"),
+        ({"average": 1.0}, "config.average"),
+        ({"optimizer": "muon", "layers": 2}, "config.layers"),
+        ({"scale": "2.0123", "tile": 8}, "config.tile"),
+        ({"evaluate_every": 0}, "config.evaluate_every"),
+    ],
+)
+def test_bad_settings_are_one_line(fields, message):
+    with pytest.raises(InputError, match=message) as error:
+        build(**fields)
+    assert "\n" not in str(error.value)
+
+
+def test_one_kernel_does_not_serve_several_factors():
+    with pytest.raises(InputError, match="one factor"):
+        build(kernel=np.full((5, 5), 0.04, np.float32), scale="1.5;2")
+
+
+@pytest.mark.slow
+def test_the_fast_preset_beats_cubic_interpolation_by_far():
+    truth = photo(128)
+    config = presets.get_config("fast")
+    image = np.asarray(zssr.example(config, truth))
+    fields = {"steps": 60, "features": 24, "crop": 48}
+    registry.override(config, fields)
+    inputs = zssr.prepare(config, image)
+    method = zssr.make(config, input_spec(inputs))
+    state = method.init(jax.random.key(0), inputs)
+    step = jax.jit(method.step, donate_argnums=0)
+    for _ in range(60):
+        state, _ = step(state, inputs)
+    result = jax.jit(method.outputs)(state, inputs)["result"].value
+    error, cubic = (np.mean((x - truth) ** 2) for x in (result, method.baseline(inputs)))
+    assert 10 * np.log10(cubic / error) > 1.0
