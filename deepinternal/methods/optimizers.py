@@ -66,13 +66,13 @@ def adam() -> optax.GradientTransformation:
 
 
 def warmup_cosine(step: Array, steps: int, *, peak: float, warmup: int) -> Array:
-    """Learning rate that rises linearly to `peak` over `warmup` steps and falls to 0 like a cosine.
+    """Learning rate that rises from a tenth of `peak` and falls to 0 like a cosine.
 
     Args:
         step: steps taken so far.
         steps: of the whole run.
         peak: the highest rate.
-        warmup: steps; at most half of the run.
+        warmup: steps of the linear rise; at most half of the run.
     """
     warmup = max(min(warmup, steps // 2), 1)
     schedule = optax.warmup_cosine_decay_schedule(0.1 * peak, peak, warmup, max(steps, warmup + 1))
@@ -112,4 +112,4 @@ def stalled(errors: Array, every: int, *, slopes: float) -> Array:
     slope = jnp.sum(x * (errors - errors.mean())) / sxx
     residual = errors - errors.mean() - slope * x
     deviation = jnp.sqrt(jnp.sum(residual**2) / (n - 2) / sxx)
-    return jnp.all(jnp.isfinite(errors)) & (-slopes * slope < deviation)
+    return jnp.all(jnp.isfinite(errors)) & (-slopes * slope <= deviation)

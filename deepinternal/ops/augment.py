@@ -180,7 +180,7 @@ def draw_father(
         The image's index, and the 3x3 matrix, father coordinates -> that image's coordinates.
     """
     factors = jnp.asarray(factors, jnp.float32)
-    sizes = jnp.ceil(jnp.round(jnp.asarray(size, jnp.float32) * factors, 3))
+    sizes = jnp.ceil(jnp.asarray(size, jnp.float32) * factors - 1e-3)
     key_kind, key_whole, key_affine = jax.random.split(key, 3)
     kind, any_image = jax.random.uniform(key_kind, (2,))
     as_is, affine = kind < p_as_is, kind >= p_as_is + p_dihedral

@@ -64,10 +64,9 @@ def plan(
                 f"config.scale={config.scale}: after the change of base, factors must be greater "
                 "than the new base's"
             )
+        # Rounded up once, not at every change of base.
         last = index == len(factors) - 1
-        shape = output_size(base, scale)
-        if last and config.output_shape:
-            shape = _shape(config)
+        shape = target_size(config, size)[1] if last else output_size(base, scale)
         rebase = factor in changes
         jumps.append(Jump(scale, base, shape, tuple(pool), count, rebase))
         pool.append(scale)
@@ -105,7 +104,7 @@ def _factors(config: ml_collections.ConfigDict, size: tuple[int, int]) -> tuple[
 
 def _shape(config: ml_collections.ConfigDict) -> tuple[int, int]:
     shape = _numbers("output_shape", config.output_shape, (2,), "'height,width'")
-    if any(n != int(n) for n in shape):
+    if not all(n.is_integer() for n in shape):
         raise InputError(f"config.output_shape: {config.output_shape} are not whole numbers")
     return tuple(int(n) for n in shape)
 
@@ -114,18 +113,21 @@ def _pairs(field: str, value) -> tuple[Factor, ...]:
     """Reads '2', '1.5,2', '1,1.5;1.5,1;2', 2 or (1.5, 2)."""
     parts = value.split(";") if isinstance(value, str) else [value]
     form = "a number or two, 'vertical,horizontal', several with semicolons between them"
-    pairs = [_numbers(field, part, (1, 2), form) for part in parts]
+    pairs = [_numbers(field, part, (1, 2), form, whole=str(value)) for part in parts]
     return tuple(pair if len(pair) == 2 else (*pair, *pair) for pair in pairs)
 
 
-def _numbers(field: str, value, lengths: tuple[int, ...], form: str) -> tuple[float, ...]:
+def _numbers(
+    field: str, value, lengths: tuple[int, ...], form: str, *, whole: str = ""
+) -> tuple[float, ...]:
+    """The numbers in a part of a field's text; the whole of it is for messages."""
     parts = value.replace("x", ",").split(",") if isinstance(value, str) else np.ravel(value)
     try:
         numbers = tuple(float(p) for p in parts)
     except ValueError:
         numbers = ()
     if len(numbers) not in lengths:
-        raise InputError(f"config.{field}={value!r} cannot be read: give {form}")
+        raise InputError(f"config.{field}={whole or value!r} cannot be read: give {form}")
     return numbers
 
 
@@ -135,7 +137,7 @@ def _counts(value: str, jumps: int, default: int) -> tuple[int, ...]:
         return (default,) * jumps
     form = "a whole number" + (f", or {jumps} with commas between them" if jumps > 1 else "")
     counts = _numbers("back_projection", value, (1, jumps), form)
-    if any(n != int(n) or not 0 <= n <= 1000 for n in counts):
+    if not all(n.is_integer() and 0 <= n <= 1000 for n in counts):
         raise InputError(f"config.back_projection={value!r}: give {form}, from 0 to 1000")
     counts = tuple(int(n) for n in counts)
     return counts if len(counts) == jumps else counts * jumps
