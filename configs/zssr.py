@@ -38,7 +38,7 @@ def _fast(config: ml_collections.ConfigDict) -> None:
     config.evaluate_every = 0
     config.crop = 96
     config.affine_sampling = "linear"
-    config.ensemble = "mean"
+    config.ensemble_reduce = "mean"
 
 
 def _kernel(config: ml_collections.ConfigDict) -> None:

@@ -39,7 +39,7 @@ def test_options_seed_and_kernel():
     assert out[0].shape == (36, 48, 3)
     np.testing.assert_array_equal(out[0], out[1])
     assert np.any(out[0] != out[2])
-    out = di.super_resolve(IMAGE, output_shape=(30, 40), **{**FAST, "ensemble": "median"})
+    out = di.super_resolve(IMAGE, output_shape=(30, 40), **{**FAST, "ensemble": "on"})
     assert out["result"].shape == (30, 40, 3)
     assert out["uncertainty"].shape == (30, 40)
 

@@ -20,7 +20,7 @@ one static shape.
 
 Beyond the paper, by fields: `net=subpixel` works at the low resolution, `optimizer=muon`
 orthogonalises the updates of hidden layers, `schedule=cosine` takes a fixed number of steps,
-`average` averages the weights, `ensemble=mean`; presets `fast` and `best` are made of them.
+`average` averages the weights, `ensemble_reduce=mean`; presets `fast` and `best` are made of them.
 
 Presets: configs/zssr.py.
 """
@@ -86,7 +86,8 @@ def defaults() -> ml_collections.ConfigDict:
             "affine_shear": 0.1,
             "affine_sampling": "cubic",  # or linear
             "flips": "auto",  # rotated and mirrored fathers: on, off, auto: on without a kernel
-            "ensemble": "auto",  # median or mean over flips, off; auto: median with flips
+            "ensemble": "auto",  # over flips of the net: on, off, auto: as flips
+            "ensemble_reduce": "median",  # or mean, back-projected only once
             "back_projection": "",  # iterations, one for all jumps or one each; '': 10, with kernel 2
         }
     )
@@ -364,7 +365,8 @@ def check(config: ml_collections.ConfigDict) -> None:
         jumps.plan(config, (1, 1), back_projection=0)
     text = {
         "flips": ("auto", "on", "off"),
-        "ensemble": ("auto", "median", "mean", "off"),
+        "ensemble": ("auto", "on", "off"),
+        "ensemble_reduce": ("median", "mean"),
         "affine_sampling": ("cubic", "linear"),
         "precision": ("default", "high", "highest"),
         "net": ("interpolated", "subpixel"),

@@ -232,7 +232,8 @@ class _Runner:
 
     def _score(self, figures: dict, programs: Programs, inputs, truth, folder: Path) -> None:
         """Adds the figures of the result file, and of the baseline, against the ground truth."""
-        result = image_io.read_image(folder / "result.png").pixels
+        size = math.prod(truth.pixels.shape[:2])
+        result = image_io.read_image(folder / "result.png", max_pixels=size).pixels
         border = border_of(inputs["image"].shape[:2], result.shape[:2])
         figures.update(score(result, truth.pixels, border))
         if programs.method.baseline:

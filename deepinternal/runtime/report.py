@@ -2,6 +2,7 @@
 
 import base64
 import html
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,12 @@ from typing import Any
 import numpy as np
 
 from deepinternal.runtime.files import atomic_write_text
-from deepinternal.runtime.image_io import write_image
+from deepinternal.runtime.image_io import decode, write_image
+from deepinternal.runtime.png import encode
 from deepinternal.runtime.writers import read_jsonl
+
+PREVIEW = 2048  # longest side of a picture in a page, in pixels
+READABLE = 150_000_000  # pixels, most that a picture to be reduced may have
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
@@ -24,8 +29,21 @@ figure{display:inline-block;margin:.5em 1em .5em 0}figure img{max-width:320px}
 
 
 def _picture(path: Path) -> str:
-    data = base64.b64encode(path.read_bytes()).decode()
-    return f"data:image/png;base64,{data}"
+    """A PNG file as the address of itself; reduced where it is larger than a screen shows.
+
+    What is too large even for reducing is linked.
+    """
+    data = path.read_bytes()
+    width, height = struct.unpack(">II", data[16:24])
+    if width * height > READABLE:
+        return path.name
+    if max(width, height) > PREVIEW:
+        samples = decode(path, width * height)
+        step = -(-max(width, height) // PREVIEW)
+        small = samples[: height // step * step, : width // step * step]
+        small = small.reshape(height // step, step, width // step, step, -1)
+        data = encode(small.mean((1, 3), dtype=np.float32).round().astype(samples.dtype))
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
 
 def _table(values: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import scipy.io
 import tifffile
 from PIL import Image
 
+from deepinternal.ops.resize import resize
 from deepinternal.types import InputError
 from tests.launch.conftest import picture, save
 from tests.runtime.image_samples import SIGNATURE, chunk, png_bytes
@@ -293,3 +294,28 @@ def test_results_keep_depth_and_channels(train, tmp_path, mode, depth):
     channels = 1 if mode[0] in "LI" else 3
     assert metrics["image_shape"] == [20, 28, channels]
     assert metrics["output_shape"] == [40, 42, channels]
+
+
+def test_a_cmyk_photograph_from_a_camera_held_upright(train, tmp_path):
+    rgb = picture(20, 28)
+    exif = Image.Exif()
+    exif[274] = 6  # the top of the scene is at the right
+    turned = Image.fromarray(np.rot90(rgb)).convert("CMYK")
+    turned.save(tmp_path / "a.jpg", exif=exif, quality=100, subsampling=0)
+    assert train(tmp_path / "a.jpg", steps=1, learning_rate=1e-9) == 0
+    result = np.asarray(Image.open(tmp_path / "out/a/result.png"))
+    assert result.shape == (40, 56, 3)
+    expected = np.asarray(Image.fromarray(rgb).resize((56, 40), Image.Resampling.BICUBIC))
+    assert np.abs(result.astype(float) - expected).mean() < 12
+
+
+def test_alpha_is_enlarged_and_does_not_touch_the_colours(train, tmp_path):
+    rgb = picture(20, 28)
+    alpha = np.linspace(0, 255, 28).round().astype(np.uint8) * np.ones((20, 1), np.uint8)
+    save(tmp_path / "a.png", np.dstack([rgb, alpha]))
+    save(tmp_path / "b.png", rgb)
+    assert train(f"{tmp_path}/a.png,{tmp_path}/b.png", steps=3) == 0
+    a, b = (np.asarray(Image.open(tmp_path / f"out/{n}/result.png")) for n in "ab")
+    np.testing.assert_array_equal(a[..., :3], b)
+    expected = np.clip(resize(np.float32(alpha[..., None] / 255.0), scale=2), 0, 1)[..., 0] * 255
+    np.testing.assert_allclose(a[..., 3], expected, atol=0.51)

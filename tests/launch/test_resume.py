@@ -53,7 +53,7 @@ def assert_same_run(a, b):
 
 def test_what_a_folder_holds(train, tmp_path, small_png):
     save(tmp_path / "small_gt.png", picture(48, 64))
-    assert train(small_png, ensemble="median") == 0
+    assert train(small_png, ensemble="on") == 0
     out = tmp_path / "out"
     files = {"result.png", "uncertainty.png", "metrics.json", "train.jsonl", "report.html"}
     assert files <= {p.name for p in (out / "small").iterdir()}

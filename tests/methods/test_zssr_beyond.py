@@ -66,7 +66,7 @@ def test_the_subpixel_net_enlarges_by_any_factor(scale, factor):
 
 
 def test_the_mean_of_the_ensemble_is_back_projected_once():
-    fields = {**SUBPIXEL, "ensemble": "mean", "back_projection": 2}
+    fields = {**SUBPIXEL, "ensemble_reduce": "mean", "back_projection": 2}
     method, inputs, state = build(photo(24)[:20], **fields)
     image = np.asarray(inputs["image"], np.float64)
     params, views = as_numpy(state.params), []
@@ -89,7 +89,7 @@ def test_the_mean_of_the_ensemble_is_back_projected_once():
     "fields",
     [
         {"back_projection": 2},
-        {**SUBPIXEL, "ensemble": "mean", "back_projection": 3},
+        {**SUBPIXEL, "ensemble_reduce": "mean", "back_projection": 3},
         {**SUBPIXEL, "scale": "1.5,2", "back_projection": 1},
         {"scale": "1.25", "ensemble": "off", "back_projection": 1},
     ],

@@ -7,8 +7,10 @@ import re
 
 import numpy as np
 import pytest
+import skimage.measure
 from PIL import Image
 
+from deepinternal.runtime import image_io, png, report
 from deepinternal.runtime.image_io import write_image
 from deepinternal.runtime.report import curve, write_index, write_report
 from deepinternal.runtime.writers import to_json
@@ -118,3 +120,18 @@ def test_index(tmp_path):
     assert links == [f"{n}/report.html" for n in names[:2]]
     assert not any(a["href"].startswith(("http", "/")) for a in page.all("a"))
     assert "30.12" in page.text
+
+
+def test_large_pictures_are_reduced(tmp_path, monkeypatch):
+    samples = np.arange(12 * 20 * 3, dtype=np.uint16).reshape(12, 20, 3) * 50
+    (tmp_path / "a.png").write_bytes(png.encode(samples))
+    whole = report._picture(tmp_path / "a.png")
+    assert base64.b64decode(whole.split(",")[1]) == (tmp_path / "a.png").read_bytes()
+    monkeypatch.setattr(report, "PREVIEW", 10)
+    (tmp_path / "b.png").write_bytes(
+        base64.b64decode(report._picture(tmp_path / "a.png").split(",")[1])
+    )
+    expected = skimage.measure.block_reduce(samples, (2, 2, 1), np.mean)
+    np.testing.assert_allclose(image_io.decode(tmp_path / "b.png", 1000), expected, atol=0.51)
+    monkeypatch.setattr(report, "READABLE", 100)
+    assert report._picture(tmp_path / "a.png") == "a.png"

@@ -34,6 +34,8 @@ def enlarge_window(task: Task, params: PyTree, image: Array, inputs: Inputs) -> 
     whole = image.shape[:2] == jump.base
     shape = jump.shape if whole else resize.output_size(image.shape[:2], jump.scale)
 
+    mean = task.config.ensemble_reduce == "mean"
+
     def correct(x: Array) -> Array:
         down = lambda y: task.down(y, inputs, image.shape[:2])  # noqa: E731
         if task.degradation is not None:
@@ -43,15 +45,15 @@ def enlarge_window(task: Task, params: PyTree, image: Array, inputs: Inputs) -> 
 
     def view(params: PyTree) -> Array:
         x = jnp.clip(task.refine(params, image, shape), 0, 1)
-        return x if task.ensemble == "mean" else correct(x)
+        return x if mean else correct(x)
 
-    if task.ensemble == "off":
+    if not task.ensemble:
         return {"result": correct(view(params))}
     # Only the axis-keeping elements where the two axes are scaled differently.
     elements = range(8) if jump.scale[0] == jump.scale[1] else (0, 2, 4, 6)
     turned = [turn_weights(params, element, task.net.factor) for element in elements]
     views = jax.lax.map(view, jax.tree.map(lambda *k: jnp.stack(k), *turned))
-    middle = jnp.median(views, 0) if task.ensemble == "median" else views.mean(0)
+    middle = views.mean(0) if mean else jnp.median(views, 0)
     return {"result": correct(middle), "uncertainty": jnp.std(views, axis=0).mean(-1)}
 
 
@@ -84,5 +86,5 @@ def reach(task: Task, inputs: Inputs) -> int:
     elif task.jump.scale != task.net.factor:
         net += 2 * math.ceil(max(f / s for f, s in zip(task.net.factor, task.jump.scale)))
     down = math.ceil(inputs["kernel"].shape[0] / 2 / scale) + 1 if task.has_kernel else 2
-    rounds = task.jump.back_projection * (1 if task.ensemble == "mean" else 2)
+    rounds = task.jump.back_projection * (1 if task.config.ensemble_reduce == "mean" else 2)
     return net + rounds * (down + 2) + 2

@@ -43,11 +43,9 @@ class Task:
         return {"on": True, "off": False, "auto": not known}[self.config.flips]
 
     @property
-    def ensemble(self) -> str:
-        """'median', 'mean' or 'off'."""
-        if self.config.ensemble == "auto":
-            return "median" if self.flips else "off"
-        return self.config.ensemble
+    def ensemble(self) -> bool:
+        """Whether the net is applied to all flips of the image."""
+        return {"on": True, "off": False, "auto": self.flips}[self.config.ensemble]
 
     def down(self, x: Array, inputs: Inputs, shape: tuple[int, int] | None = None) -> Array:
         """The degradation assumed: (H, W, C) -> (ceil(H / scale), ceil(W / scale), C) or `shape`."""
@@ -76,9 +74,8 @@ class Task:
 def draw_pair(task: Task, key: Array, inputs: Inputs) -> tuple[Array, Array]:
     """A father (h, w, C), from the image or an earlier result, and its son."""
     config = task.config
-    key_crop, key_noise = jax.random.split(key)
     source, matrix = augment.draw_father(
-        key_crop,
+        key,
         task.jump.base,
         task.crop,
         factors=task.jump.pool,
@@ -97,6 +94,7 @@ def draw_pair(task: Task, key: Array, inputs: Inputs) -> tuple[Array, Array]:
     father = jnp.clip(father, 0, 1)
     son = task.down(father, inputs)
     if config.noise_std:
+        key_noise = jax.random.fold_in(key, 2)  # `draw_father` uses the two children before it
         noise = jax.random.normal(key_noise, (son.size,)).reshape(son.shape)
         son = son + config.noise_std * noise
     return father, jnp.clip(son, 0, 1)
