@@ -1,76 +1,39 @@
-"""ZSSR x2. Presets: ideal (default), kernel, real, smoke.
+"""ZSSR. Presets: ideal (default), gradual, fast, best, kernel, real, smoke.
 
-    python -m launch.main --config=configs/zssr.py --workdir=DIR --config.input=photo.png
+    python -m launch.main --config=configs/zssr.py:fast --workdir=DIR --config.input=photo.png
     python -m launch.main --config=configs/zssr.py:kernel --config.kernel=photo_kernel.mat ...
 
-* ideal: the low-resolution image is taken for a cubic downscaling of what is looked for.
-* kernel: the blur kernel is given; no rotations and flips, 2 iterations of back-projection.
-* real: as photographs come, kernel optional: noise on sons, no back-projection, no flips, mild
-  affine fathers.
-* smoke: a few steps of a small net, to see that everything runs; combines with the others.
+Several are joined by commas, the later one deciding: `fast,kernel`, `gradual,smoke`. What they set:
+`deepinternal.methods.sr.presets`. What they reach: benchmarks/README.md.
 """
+
+import functools
 
 import ml_collections
 
 from configs.common import apply_presets, run_fields
 from deepinternal.methods import zssr
-
-GRADUAL = "1,1.5;1.5,1;1.5,1.5;1.5,2;2,1.5;2,2"
-
-
-def _ideal(config: ml_collections.ConfigDict) -> None:
-    del config
+from deepinternal.methods.sr import presets
 
 
-def _gradual(config: ml_collections.ConfigDict) -> None:
-    config.scale = GRADUAL
-    config.back_projection = "6,6,8,10,10,12"
-
-
-def _fast(config: ml_collections.ConfigDict) -> None:
-    config.net = "subpixel"
-    config.init_variance = 1.0
-    config.optimizer = "muon"
-    config.learning_rate = 2e-3
-    config.schedule = "cosine"
-    config.steps = 400
-    config.average = 0.96
-    config.evaluate_every = 0
-    config.crop = 96
-    config.affine_sampling = "linear"
-    config.ensemble_reduce = "mean"
+def _apply(fields, config: ml_collections.ConfigDict) -> None:
+    config.update(fields)
 
 
 def _kernel(config: ml_collections.ConfigDict) -> None:
-    config.flips = "off"
-    config.back_projection = "2"
+    config.update(presets.PRESETS["kernel"])
     config.required = "kernel"
 
 
-def _real(config: ml_collections.ConfigDict) -> None:
-    config.flips = "off"
-    config.back_projection = "0"
-    config.noise_std = 0.0125
-    config.affine_scale_min = 0.75
-    config.affine_scale_difference = 0.0
-    config.affine_shear = 0.0
-
-
 def _smoke(config: ml_collections.ConfigDict) -> None:
-    config.steps = 30
-    config.features = 16
-    config.crop = 64
+    config.update(presets.PRESETS["smoke"])
     config.log_every = 5
+    if ";" in config.scale:
+        config.scale = "1,1.5;2,2"
 
 
-_PRESETS = {
-    "ideal": _ideal,
-    "gradual": _gradual,
-    "fast": _fast,
-    "kernel": _kernel,
-    "real": _real,
-    "smoke": _smoke,
-}
+_PRESETS = {name: functools.partial(_apply, fields) for name, fields in presets.PRESETS.items()}
+_PRESETS |= {"kernel": _kernel, "smoke": _smoke}
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:

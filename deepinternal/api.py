@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepinternal.methods import registry
+from deepinternal.methods.sr import presets
 from deepinternal.ops.resize import resize
 from deepinternal.runtime.image_io import from_float, to_array
 from deepinternal.runtime.kernel_io import check_kernel
@@ -19,11 +20,12 @@ from deepinternal.types import InputError, input_spec
 
 def super_resolve(
     image: np.ndarray,
-    scale: float | tuple[float, float] = 2,
+    scale: float | tuple[float, float] | str | None = None,
     *,
     output_shape: tuple[int, int] | None = None,
     kernel: np.ndarray | None = None,
     down: Callable[[jax.Array], jax.Array] | None = None,
+    preset: str = "ideal",
     seed: int = 0,
     progress: bool = False,
     **options: Any,
@@ -33,12 +35,15 @@ def super_resolve(
     Args:
         image: (H, W) or (H, W, C), C = 1 to 4 (the last of 2 or 4 is alpha, which is interpolated,
             not learned); uint8, uint16, or float in [0, 1].
-        scale: factor, or (vertical, horizontal) factors, greater than 1 and at most 16.
+        scale: factor, or (vertical, horizontal) factors, greater than 1 and at most 16; or text, as
+            the config has it: '1.5;2' for gradual steps. Default: 2, or the preset's.
         output_shape: (H', W') instead of `scale`.
         kernel: (K, K) blur kernel of positive sum, if the image is not a cubic downscaling.
         down: instead of a kernel, how the image is supposed to have been made: any differentiable
             function of a JAX array (h, w, C) in [0, 1], alpha apart, that returns
             (ceil(h / scale), ceil(w / scale), C).
+        preset: 'ideal' (the published settings), 'fast', 'best', ...: see
+            `deepinternal.methods.sr.presets`.
         seed: of all random draws.
         progress: whether to show progress on stderr.
         **options: fields of the method's config, such as `steps`, `noise_std`, `flips`: see
@@ -54,7 +59,9 @@ def super_resolve(
     References:
         Shocher, Cohen, Irani: "Zero-Shot" Super-Resolution using Deep Internal Learning. CVPR 2018.
     """
-    fields = {"scale": scale, "output_shape": output_shape, "seed": seed, **options}
+    fields = {**presets.preset(preset), "output_shape": output_shape, "seed": seed, **options}
+    if scale is not None:
+        fields["scale"] = scale
     if kernel is not None and down is not None:
         raise InputError("kernel and down exclude each other: give one of them")
     sides = {} if kernel is None else {"kernel": check_kernel(np.asarray(kernel))}

@@ -1,6 +1,8 @@
 """The README's code runs as printed."""
 
+import functools
 import re
+import types
 from pathlib import Path
 
 import jax
@@ -19,6 +21,14 @@ def test_a_loop_of_ones_own_with_another_loss():
     exec(next(b for b in BLOCKS if "def step" in b), names)
     assert names["result"].shape == (128, 128, 3)
     assert np.isfinite(names["value"])
+
+
+def test_a_degradation_of_ones_own():
+    tiny = {"steps": 2, "features": 4, "layers": 3, "crop": 24}
+    stub = types.SimpleNamespace(super_resolve=functools.partial(di.super_resolve, **tiny))
+    names = {"image": photo(32), "jnp": jnp, "di": stub}
+    exec(next(b for b in BLOCKS if "def down" in b), names)
+    assert names["sharp"].shape == (64, 64, 3)
 
 
 def test_four_seeds_of_the_method():

@@ -257,3 +257,18 @@ def test_signals_and_kills(launcher, tmp_path, small_png):
     assert 0 < resumed[0] <= resumed[1] < resumed[2] <= resumed[3] < steps
     assert [step for step, _ in losses(folder)] == list(range(1, steps + 1))
     assert read(folder / "metrics.json")["steps"] == steps
+
+
+def test_a_gradual_run_goes_on_in_its_second_jump(launcher, tmp_path, small_png):
+    """The pool, the moments of both optimisers and the average of weights are in a checkpoint."""
+    fields = {"scale": "1.5;2", "net": "subpixel", "optimizer": "muon", "layers": 3}
+    fields |= {"schedule": "cosine", "average": 0.9, "evaluate_every": 50}
+    more = [f"--config.{name}={value}" for name, value in fields.items()]
+    whole, broken = (command(small_png, tmp_path / n, 300) + more for n in ("whole", "broken"))
+    assert launcher.run(*whole)[0] == 0
+    folder = tmp_path / "broken/small"
+    assert after_lines(folder, 400, launcher, broken, signal.SIGTERM)[0] == 143
+    assert 300 < read(folder / "metrics.json")["steps"] < 600
+    assert launcher.run(*broken)[0] == 0
+    assert_same_run(tmp_path / "whole/small", folder)
+    assert {e["stage"] for e in read_jsonl(folder / "train.jsonl")} == {"1.5x1.5", "2x2"}
