@@ -6,8 +6,10 @@ same net written with `lax.conv_general_dilated` says what the faster convolutio
 
 import dataclasses
 import itertools
+import math
 import time
 from collections.abc import Callable, Sequence
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,10 @@ import optax
 from jax import lax
 
 from deepinternal.losses.pixel import l1
+from deepinternal.methods.zssr import target_size
+from deepinternal.nets import zssr as zssr_net
 from deepinternal.nets.zssr import ZSSRNet
+from deepinternal.ops.resize import output_size
 from deepinternal.types import Array, Inputs, PyTree
 
 
@@ -42,7 +47,7 @@ class BareNet:
 
     Attributes:
         params: its parameters.
-        shape: (N, H, W, C) of the batch, and of what the net is to give for it.
+        shape: (N, H, W, C) of the batch.
         apply: `(params, batch) -> result`, as the method applies it.
         plain: the same function with `lax.conv_general_dilated`.
         convs: its convolutions.
@@ -56,39 +61,45 @@ class BareNet:
 
 
 def zssr(config: ml_collections.ConfigDict, inputs: Inputs) -> BareNet:
-    """The net of ZSSR on the fathers of one step."""
+    """The net of ZSSR on the pairs of one step."""
     h, w, channels = inputs["image"].shape
-    shape = (config.patch_batch, min(config.crop, h), min(config.crop, w), channels)
+    father = (min(config.crop, h), min(config.crop, w))
+    size, factor = father, (1, 1)
+    if config.net == "subpixel":
+        scale = target_size(config, (h, w))[0]
+        factor = tuple(math.ceil(s) for s in scale)
+        size = output_size(father, tuple(1 / s for s in scale))
     precision = None if config.precision == "default" else config.precision
-    net = ZSSRNet(layers=config.layers, features=config.features, precision=precision)
+    fields = {"layers": config.layers, "features": config.features, "factor": factor}
+    net = ZSSRNet(**fields, precision=precision)
     # Random on the host, for a program that draws them would take seconds to compile.
     rng = np.random.default_rng(0)
     drawn = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 8, 8, channels)))["params"]
     params = jax.tree.map(lambda p: 0.05 * rng.standard_normal(p.shape, np.float32), drawn)
-    widths = [channels, *[config.features] * (config.layers - 1), channels]
-    pixels = shape[0] * shape[1] * shape[2]
+    widths = [channels, *[config.features] * (config.layers - 1), channels * math.prod(factor)]
+    pixels = config.patch_batch * math.prod(size)
     sides = enumerate(itertools.pairwise(widths))
 
+    def apply(params: PyTree, x: Array) -> Array:
+        return net.apply({"params": params}, x)
+
     def plain(params: PyTree, x: Array) -> Array:
-        hidden = x
-        dims = ("NHWC", "HWIO", "NHWC")
-        for i in range(config.layers):
-            hidden = lax.conv_general_dilated(
-                jax.nn.relu(hidden) if i else hidden,
-                params[f"conv{i}"],
-                (1, 1),
-                "SAME",
-                dimension_numbers=dims,
-                precision=precision,
-            )
-        return x + hidden
+        with mock.patch.object(zssr_net, "conv2d", _plain_conv2d):
+            return net.apply({"params": params}, x)
 
     return BareNet(
         params=params,
-        shape=shape,
-        apply=lambda params, x: net.apply({"params": params}, x),
+        shape=(config.patch_batch, *size, channels),
+        apply=apply,
         plain=plain,
         convs=tuple(Conv(pixels, (3, 3, *side), input_gradient=i > 0) for i, side in sides),
+    )
+
+
+def _plain_conv2d(x: Array, w: Array, *, precision: lax.PrecisionLike = None) -> Array:
+    dims = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(
+        x, w, (1, 1), "SAME", dimension_numbers=dims, precision=precision
     )
 
 
@@ -115,7 +126,9 @@ class BareTrainer:
     def __init__(self, net: BareNet, apply: Callable, *, chunk: int, learning_rate: float = 1e-4):
         """Args: net; apply: `net.apply` or `net.plain`; chunk: steps in one dispatch."""
         rng = np.random.default_rng(1)
-        self._batch = tuple(jnp.asarray(rng.random(net.shape, np.float32)) for _ in range(2))
+        answer = jax.eval_shape(apply, net.params, jax.ShapeDtypeStruct(net.shape, jnp.float32))
+        shapes = (net.shape, answer.shape)
+        self._batch = tuple(jnp.asarray(rng.random(shape, np.float32)) for shape in shapes)
         adam = optax.scale_by_adam()
         # Copies, for the programs give their buffers back.
         params = jax.tree.map(jnp.array, net.params)

@@ -52,11 +52,14 @@ def conv_flops_of(jaxpr):
     return total
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-def test_flops_by_hand_are_those_of_the_convolutions_that_autodiff_makes(batch):
-    config = tiny_config(f"patch_batch={batch}", "layers=4")
+@pytest.mark.parametrize(
+    ("batch", "kind", "side"),
+    [(1, "interpolated", 24), (2, "interpolated", 24), (2, "subpixel", 12)],
+)
+def test_flops_by_hand_are_those_of_the_convolutions_that_autodiff_makes(batch, kind, side):
+    config = tiny_config(f"patch_batch={batch}", "layers=4", f"net={kind}")
     net = bare.zssr(config, {"image": jnp.zeros((40, 30, 3))})
-    assert net.shape == (batch, 24, 24, 3)
+    assert net.shape == (batch, side, side, 3)
     x = jnp.ones(net.shape)
     traced = jax.make_jaxpr(jax.grad(lambda p: net.plain(p, x).sum()))(net.params)
     assert bare.training_flops(net.convs) == conv_flops_of(traced.jaxpr)
@@ -70,8 +73,9 @@ def test_flops_of_one_layer_written_out():
     assert bare.training_flops([first]) == 2 * forward
 
 
-def test_both_bare_nets_compute_the_same():
-    net = bare.zssr(tiny_config("crop=33"), {"image": jnp.zeros((40, 40, 3))})
+@pytest.mark.parametrize("kind", ["interpolated", "subpixel"])
+def test_both_bare_nets_compute_the_same(kind):
+    net = bare.zssr(tiny_config("crop=33", f"net={kind}"), {"image": jnp.zeros((40, 40, 3))})
     x = jax.random.uniform(jax.random.key(2), net.shape)
     np.testing.assert_allclose(net.apply(net.params, x), net.plain(net.params, x), atol=1e-5)
 
