@@ -55,6 +55,7 @@ def defaults() -> ml_collections.ConfigDict:
             "seed": 0,
             "steps": 0,  # at most so many per jump; 0: 3000
             "scale": "2",  # factor, 'vertical,horizontal', or several with ';' between: gradual
+            "rounds": 1,  # how often the last factor is taken, fathers also cut from its own results
             "base_change": "",  # factors after which the result takes the input's place
             "output_shape": "",  # 'height,width' instead of scale
             "kernel": "",  # file or folder of blur kernels; '': cubic downscaling
@@ -303,10 +304,10 @@ def make(
             f"the image is {size[0]}x{size[1]} and config.crop={config.crop}: at scale {largest:g} "
             f"sides must be at least {smallest} pixels, for there must be patches to learn from"
         )
-    if len(path) > 1 and (has_kernel or down is not None):
+    if len({jump.scale for jump in path}) > 1 and (has_kernel or down is not None):
         raise InputError(
             f"config.scale={config.scale}: with a kernel or a degradation give one factor, the one "
-            "that it belongs to"
+            "that it belongs to, and perhaps config.rounds"
         )
     factor = (1, 1)
     if config.net == "subpixel":
@@ -333,10 +334,10 @@ def _method(tasks: list[Task], config: ml_collections.ConfigDict) -> Method:
         optimizer = optimizers.muon_and_adam(config.muon_rate / config.learning_rate)
     steps, bind = config.steps or 3000, functools.partial
     stages = []
-    for task, following in zip(tasks, [*tasks[1:], None]):
+    for number, (task, following) in enumerate(zip(tasks, [*tasks[1:], None]), 1):
         stages.append(
             Stage(
-                name="x".join(f"{s:g}" for s in task.jump.scale),
+                name=f"{number}: " + "x".join(f"{s:g}" for s in task.jump.scale),
                 steps=steps,
                 step=bind(step, task, optimizer, steps),
                 evaluate=bind(evaluate, task) if config.evaluate_every else None,
@@ -381,7 +382,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     least = {"steps": 0, "noise_std": 0, "layers": 1, "features": 1, "crop": 16, "tile": 0}
     least |= {"patch_batch": 1, "evaluate_every": 1, "policy_every": 1, "learning_rate": 0}
     least |= {"affine_scale_min": 0.1, "affine_scale_max": config.affine_scale_min, "average": 0}
-    least |= {"warmup": 0, "muon_rate": 0}
+    least |= {"warmup": 0, "muon_rate": 0, "rounds": 1}
     if config.schedule == "cosine":
         least["evaluate_every"] = 0
     if config.optimizer == "muon":

@@ -271,4 +271,4 @@ def test_a_gradual_run_goes_on_in_its_second_jump(launcher, tmp_path, small_png)
     assert 300 < read(folder / "metrics.json")["steps"] < 600
     assert launcher.run(*broken)[0] == 0
     assert_same_run(tmp_path / "whole/small", folder)
-    assert {e["stage"] for e in read_jsonl(folder / "train.jsonl")} == {"1.5x1.5", "2x2"}
+    assert {e["stage"] for e in read_jsonl(folder / "train.jsonl")} == {"1: 1.5x1.5", "2: 2x2"}

@@ -116,7 +116,7 @@ def test_tiles_with_a_kernel_equal_the_whole():
 def test_gradual_results_join_the_pool_and_weights_carry_over():
     fields = {"scale": "1,1.5;2,2", "back_projection": "1,3", "ensemble": "off"}
     method, inputs, state = build(steps=3, **fields)
-    assert [stage.name for stage in method.stages] == ["1x1.5", "2x2"]
+    assert [stage.name for stage in method.stages] == ["1: 1x1.5", "2: 2x2"]
     first = method.stages[0]
     before, _ = jax.jit(first.step)(state, inputs)
     state, inputs = jax.jit(first.advance)(before, inputs)
@@ -151,6 +151,18 @@ def test_after_a_change_of_base_the_result_is_the_input():
         jax.jit(method.outputs)(new_state, new)["result"].value, expected, atol=1e-6
     )
     assert method.baseline(inputs).shape == (96, 96, 3)
+
+
+def test_rounds_repeat_the_last_factor_also_with_a_kernel():
+    kernel = np.random.default_rng(0).random((5, 5)).astype(np.float32)
+    fields = {"rounds": 2, "output_shape": "61,64", "ensemble": "off"}
+    method, inputs, state = build(kernel=kernel / kernel.sum(), **fields)
+    assert [stage.name[3:] for stage in method.stages] == ["1.90625x2"] * 2
+    state, inputs = jax.jit(method.stages[0].advance)(state, inputs)
+    assert inputs["pool"].shape == (2, 61, 64, 3)
+    _, metrics = jax.jit(method.stages[1].step)(state, inputs)
+    assert np.isfinite(metrics["loss"])
+    assert jax.eval_shape(method.outputs, state, inputs)["result"].value.shape == (61, 64, 3)
 
 
 def test_average_and_schedule():

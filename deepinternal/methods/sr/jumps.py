@@ -39,7 +39,7 @@ def plan(
     """The jumps for an input of `size`.
 
     Args:
-        config: `scale`, `output_shape`, `base_change`, `back_projection`.
+        config: `scale`, `output_shape`, `rounds`, `base_change`, `back_projection`.
         size: (H, W) of the input.
         back_projection: iterations where the config leaves them open.
 
@@ -47,9 +47,10 @@ def plan(
         InputError: a field that cannot be read, or out of range.
     """
     factors = _factors(config, size)
+    factors += factors[-1:] * (config.rounds - 1)
     changes = _pairs("base_change", config.base_change) if config.base_change.strip() else ()
     for change in changes:
-        if change not in factors[:-1]:
+        if change not in factors or change == factors[-1]:
             text = ",".join(f"{f:g}" for f in change)
             raise InputError(
                 f"config.base_change={config.base_change}: {text} is not one of config.scale's "
@@ -57,7 +58,7 @@ def plan(
             )
     counts = _counts(config.back_projection, len(factors), back_projection)
     jumps, base, base_factor, pool = [], size, (1.0, 1.0), [(1.0, 1.0)]
-    for index, (factor, count) in enumerate(zip(factors, counts)):
+    for factor, count in zip(factors, counts):
         scale = tuple(f / b for f, b in zip(factor, base_factor))
         if min(scale) < 1 or max(scale) == 1:
             raise InputError(
@@ -65,7 +66,7 @@ def plan(
                 "than the new base's"
             )
         # Rounded up once, not at every change of base.
-        last = index == len(factors) - 1
+        last = factor == factors[-1]
         shape = target_size(config, size)[1] if last else output_size(base, scale)
         rebase = factor in changes
         jumps.append(Jump(scale, base, shape, tuple(pool), count, rebase))
