@@ -11,8 +11,8 @@ from deepinternal.nets.blocks import _form, conv2d
 
 # The last column is the form a CPU takes; odd and tiny sizes, even kernels, N > 1.
 SHAPES = [
-    ((1, 33, 40, 16), (3, 3, 16, 18), "wide"),
-    ((1100, 1, 1, 16), (3, 3, 16, 16), "wide"),
+    ((1, 33, 40, 34), (3, 3, 34, 36), "wide"),
+    ((1100, 1, 1, 34), (3, 3, 34, 34), "wide"),
     ((1, 37, 35, 3), (3, 3, 3, 16), "shifted"),
     ((3, 20, 23, 12), (3, 3, 12, 2), "shifted"),
     ((1, 2, 600, 7), (5, 4, 7, 6), "shifted"),

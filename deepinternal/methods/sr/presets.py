@@ -16,13 +16,13 @@ from deepinternal.types import InputError
 
 FAST = {
     "net": "subpixel",
-    "features": 40,
+    "features": 32,
     "init_variance": 0.25,
     "optimizer": "muon",
     "learning_rate": 3e-3,
     "muon_rate": 0.02,
     "schedule": "cosine",
-    "steps": 440,
+    "steps": 520,
     "average": 0.96,
     "evaluate_every": 0,
     "crop": 112,
