@@ -12,7 +12,13 @@ GRADUAL = "1,1.5;1.5,1;1.5,1.5;1.5,2;2,1.5;2,2"
 
 
 def _config(**fields):
-    blank = {"scale": "2", "output_shape": "", "base_change": "", "back_projection": "", "rounds": 1}
+    blank = {
+        "scale": "2",
+        "output_shape": "",
+        "base_change": "",
+        "back_projection": "",
+        "rounds": 1,
+    }
     return ml_collections.ConfigDict({**blank, **fields}, type_safe=False)
 
 

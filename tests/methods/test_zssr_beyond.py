@@ -239,6 +239,29 @@ def test_bad_settings_are_one_line(fields, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "names", ["ideal", "gradual", "fast", "best", "real", "kernel", "fast,kernel", "best,smoke"]
+)
+def test_presets_make_methods(names):
+    config = presets.get_config(names)
+    spec = {"image": jax.ShapeDtypeStruct((40, 36, 3), jnp.float32)}
+    if "kernel" in names:
+        spec["kernel"] = jax.ShapeDtypeStruct((7, 7), jnp.float32)
+        assert config.required == "kernel"
+    method = zssr.make(config, spec)
+    state = jax.eval_shape(method.init, jax.random.key(0), spec)
+    for stage in method.stages[:-1]:
+        state, spec = jax.eval_shape(stage.advance, state, spec)
+    result = jax.eval_shape(method.outputs, state, spec)
+    assert result["result"].value.shape == (80, 72, 3)
+    assert ("uncertainty" in result) == (names not in ("real", "kernel", "fast,kernel"))
+
+
+def test_unknown_presets_are_named():
+    with pytest.raises(InputError, match="'quick'; there are: ideal, gradual"):
+        di.super_resolve(photo(32), preset="quick")
+
+
 def test_one_kernel_does_not_serve_several_factors():
     with pytest.raises(InputError, match="one factor"):
         build(kernel=np.full((5, 5), 0.04, np.float32), scale="1.5;2")
