@@ -36,7 +36,7 @@ FAST = {
 SIX_JUMPS = {"scale": "1,1.5;1.5,1;1.5,1.5;1.5,2;2,1.5;2,2"}
 PRESETS: Mapping[str, Mapping] = {
     "ideal": {},
-    "gradual": {**FAST, **SIX_JUMPS, "steps": 250},
+    "gradual": {**FAST, **SIX_JUMPS, "steps": 300},
     "kernel": {"flips": "off", "back_projection": "2"},
     "real": {
         "flips": "off",
@@ -47,7 +47,7 @@ PRESETS: Mapping[str, Mapping] = {
         "affine_shear": 0.0,
     },
     "fast": FAST,
-    "best": {**FAST, **SIX_JUMPS, "steps": 1000, "average": 0.99, "crop": 128},
+    "best": {**FAST, **SIX_JUMPS, "features": 48, "steps": 800, "average": 0.99},
     "smoke": {"steps": 30, "features": 16, "crop": 64},
 }
 
