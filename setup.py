@@ -24,7 +24,7 @@ setup(
         "jax>=0.10.2",
         "ml_collections>=1.0",
         "numpy>=2.0",
-        "optax>=0.2.5",
+        "optax>=0.2.8",
         "orbax-checkpoint>=0.11,<1",
         "pillow>=11",
         "scikit-image>=0.25",  # sample photographs; brings tifffile
