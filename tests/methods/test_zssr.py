@@ -29,7 +29,12 @@ def as_numpy(params):
 
 
 def net_numpy(params, x):
-    """The network on (H, W, C), by scipy's correlation."""
+    """The network on (H, W, C)."""
+    return x + layers_numpy(params, x)
+
+
+def layers_numpy(params, x):
+    """Its layers alone, by scipy's correlation; their output may have other channels than `x`."""
     hidden = x
     for i in range(len(params)):
         w = params[f"conv{i}"]
@@ -42,7 +47,7 @@ def net_numpy(params, x):
         ]
         hidden = np.stack(out, -1)
         hidden = np.maximum(hidden, 0) if i < len(params) - 1 else hidden
-    return x + hidden
+    return hidden
 
 
 def resize_numpy(x, scale, shape):

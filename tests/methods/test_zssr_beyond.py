@@ -5,14 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import scipy.ndimage
 
 import deepinternal as di
 from configs import zssr as presets
 from deepinternal.methods import registry, zssr
 from deepinternal.ops import resize
 from deepinternal.types import InputError, input_spec
-from tests.methods.test_zssr import as_numpy, build, resize_numpy
+from tests.methods.test_zssr import as_numpy, build, layers_numpy, resize_numpy
 from tests.tiny_methods import photo
 
 SUBPIXEL = {
@@ -26,28 +25,10 @@ WIDE = np.concatenate([photo(64), photo(48)[:, ::-1].repeat(2, 0)[:64]], 1)[:61]
 
 def subpixel_numpy(params, x, factor):
     """The net at low resolution: (H, W, C) -> (f H, f W, C)."""
-    zero = np.zeros((*x.shape[:2], params[f"conv{len(params) - 1}"].shape[-1]))
-    hidden = net_numpy_without_input(params, x) + zero
+    hidden = layers_numpy(params, x)
     h, w, c = x.shape
     large = hidden.reshape(h, w, *factor, c).swapaxes(1, 2).reshape(h * factor[0], w * factor[1], c)
     return resize_numpy(x, factor, large.shape[:2]) + large
-
-
-def net_numpy_without_input(params, x):
-    """The chain of layers, whose output may have other channels than its input."""
-    hidden = x
-    for i in range(len(params)):
-        w = params[f"conv{i}"]
-        maps = [
-            sum(
-                scipy.ndimage.correlate(hidden[..., c], w[:, :, c, d], mode="constant")
-                for c in range(w.shape[2])
-            )
-            for d in range(w.shape[3])
-        ]
-        hidden = np.stack(maps, -1)
-        hidden = np.maximum(hidden, 0) if i < len(params) - 1 else hidden
-    return hidden
 
 
 @pytest.mark.parametrize(
