@@ -73,6 +73,9 @@ def warmup_cosine(step: Array, steps: int, *, peak: float, warmup: int) -> Array
         steps: of the whole run.
         peak: the highest rate.
         warmup: steps of the linear rise; at most half of the run.
+
+    Returns:
+        A scalar.
     """
     warmup = max(min(warmup, steps // 2), 1)
     schedule = optax.warmup_cosine_decay_schedule(0.1 * peak, peak, warmup, max(steps, warmup + 1))
@@ -86,7 +89,10 @@ def moving_average(average, new, step: Array, *, decay: float):
         average: so far.
         new: the newest value.
         step: steps taken before this one.
-        decay: weight of the past, less than 1.
+        decay: weight of the past, less than 1; in the first steps (1 + step) / (10 + step).
+
+    Returns:
+        A tree as `average`.
     """
     decay = jnp.minimum(decay, (1 + step) / (10 + step))
     return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, average, new)

@@ -60,7 +60,7 @@ def defaults() -> ml_collections.ConfigDict:
             "output_shape": "",  # 'height,width' instead of scale
             "kernel": "",  # file or folder of blur kernels; '': cubic downscaling
             "noise_std": 0.0,  # noise added to sons, in units of the [0, 1] range
-            "tile": 0,  # side of the parts in which large images are enlarged; 0: as memory allows
+            "tile": 0,  # side of the tiles in which large images are enlarged; 0: see `sr.enlarge`
             "net": "interpolated",  # input enlarged first; or subpixel: at low resolution
             "layers": 8,
             "features": 64,

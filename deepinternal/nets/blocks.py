@@ -26,8 +26,9 @@ from jax import lax
 from deepinternal.types import Array
 
 _NARROW = 4  # channels up to which all shifted copies of one side are cheap to write out
-_WIDE = 33  # channels from which 16 matrix products beat the convolution they replace; from 16 on
-# they do in time per step, but by less than the seconds that they add to compiling are worth
+# Channels from which 16 matrix products replace a convolution. From 16 on they are faster, but up to
+# 32 so little that it takes about 1000 steps to win back the seconds of compiling.
+_WIDE = 33
 _MIN_PIXELS = 32 * 32  # below this the copies cost more than the products save
 
 

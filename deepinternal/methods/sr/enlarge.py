@@ -17,6 +17,11 @@ UNTILED = 1024  # longest side of what a net is applied to at once, unless the c
 def enlarge(task: Task, params: PyTree, inputs: Inputs) -> dict[str, Array]:
     """Super-resolves the base image.
 
+    Args:
+        task: the jump.
+        params: the net's.
+        inputs: with the base image, (H, W, C) in [0, 1].
+
     Returns:
         `result` (H', W', C), and with an ensemble `uncertainty` (H', W').
     """
@@ -29,7 +34,7 @@ def enlarge(task: Task, params: PyTree, inputs: Inputs) -> dict[str, Array]:
 
 
 def enlarge_window(task: Task, params: PyTree, image: Array, inputs: Inputs) -> dict[str, Array]:
-    """Super-resolves an image or a window of it, taken at once."""
+    """Super-resolves an image (h, w, C) or a window of it, taken at once; returns as `enlarge`."""
     jump = task.jump
     whole = image.shape[:2] == jump.base
     shape = jump.shape if whole else resize.output_size(image.shape[:2], jump.scale)
@@ -58,7 +63,11 @@ def enlarge_window(task: Task, params: PyTree, image: Array, inputs: Inputs) -> 
 
 
 def tile_of(task: Task) -> int:
-    """Side of the tiles in input pixels; 0: the image is taken at once."""
+    """Side of the tiles in input pixels; 0: the image is taken at once.
+
+    Raises:
+        InputError: the config wants tiles, which this factor or degradation does not allow.
+    """
     jump = task.jump
     side = math.ceil(UNTILED / max(jump.scale)) if task.net.factor == (1, 1) else UNTILED // 2
     tile = task.config.tile or (side if max(jump.base) > 1.5 * side else 0)
