@@ -7,6 +7,7 @@ What the columns mean: benchmarks/README.md.
 """
 
 import functools
+import math
 import statistics
 import sys
 import time
@@ -20,7 +21,7 @@ from absl import flags
 
 from benchmarks import bare, common, timing
 from deepinternal.methods import registry
-from deepinternal.runtime.parallel import Programs
+from deepinternal.runtime.parallel import Programs, spread
 from deepinternal.types import InputError, Inputs, Method, TrainState, input_spec
 from launch import cli
 
@@ -61,7 +62,8 @@ def measure(
     Args:
         name: the method's name.
         config: its config.
-        images: how many images to train; one after another, there being no batches of images.
+        images: how many images to train: as `launch.main` would, side by side on one device, or
+            one after another where the backend's default is that.
         steps: steps in a row of each of the programs that take turns.
         rounds: turns.
         photo: as in `sample`.
@@ -96,7 +98,7 @@ def measure(
         "xla_flops_per_step": xla_flops,
         "peak_flops_per_second": max(taken["peak"]),
     }
-    figures["runs"] = [_several(full, n, figures) for n in images]
+    figures["runs"] = [_several(full, inputs, n, figures) for n in images]
     return figures
 
 
@@ -138,10 +140,18 @@ def _ratios(taken: dict[str, list[float]]) -> dict[str, dict[str, float]]:
     }
 
 
-def _several(full: timing.FullStep, count: int, figures: dict[str, Any]) -> dict[str, Any]:
+def _several(
+    full: timing.FullStep, inputs: Inputs, count: int, figures: dict[str, Any]
+) -> dict[str, Any]:
     """Rates for `count` images; a single one has been timed in the turns already."""
     seconds = figures["seconds_per_step"]["full"]["median"]
-    if count > 1:
+    lanes = spread(count, devices=1)[1]
+    if lanes > 1:
+        batch = timing.FullStep(full.programs.method, inputs, steps=full.steps, lanes=lanes)
+        batch.run()
+        runs = math.ceil(count / lanes)
+        seconds = sum(batch.run(seed=i)[0] for i in range(runs)) / (runs * lanes)
+    elif count > 1:
         seconds = statistics.mean(full.run(seed=i)[0] for i in range(count))
     flops, limit, every = (figures[k] for k in ("flops_per_step", "steps_limit", "evaluate_every"))
     tests = limit // every if every else 0
@@ -150,7 +160,7 @@ def _several(full: timing.FullStep, count: int, figures: dict[str, Any]) -> dict
     rate = flops / seconds if flops else None
     return {
         "images": count,
-        "batched": False,
+        "lanes": lanes,
         "steps_per_second": 1 / seconds,
         "images_per_hour": 3600 / image,
         "flops_per_second": rate,
@@ -161,13 +171,14 @@ def _several(full: timing.FullStep, count: int, figures: dict[str, Any]) -> dict
 def report(results: Sequence[dict[str, Any]]) -> str:
     """The tables for people."""
     number = lambda value, form: "-" if value is None else format(value, form)  # noqa: E731
-    head = "method images steps/s images/h compile_s GFLOP/step XLA_GFLOP/step GFLOP/s peak share"
+    head = "method images lanes steps/s images/h compile_s GFLOP/step XLA_GFLOP/step GFLOP/s peak share"
     head = [*(h.replace("_", " ") for h in head.split()), "memory MB"]
     giga = lambda value: None if value is None else value / 1e9  # noqa: E731
     rows = [
         [
             r["method"],
             str(run["images"]),
+            str(run["lanes"]),
             number(run["steps_per_second"], ".3f"),
             number(run["images_per_hour"], ".2f"),
             number(r["compile_seconds"], ".1f"),
@@ -182,8 +193,6 @@ def report(results: Sequence[dict[str, Any]]) -> str:
         for run in r["runs"]
     ]
     lines = [common.table(head, rows), ""]
-    if any(run["images"] > 1 for r in results for run in r["runs"]):
-        lines += ["Several images: not batched yet, trained one after another.", ""]
     for r in results:
         lines.append(_explain(r))
     ms = lambda s: f"{1e3 * s['median']:.1f} ({1e3 * s['min']:.1f}-{1e3 * s['max']:.1f})"  # noqa: E731

@@ -5,7 +5,7 @@ import io
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -15,6 +15,7 @@ import numpy as np
 from deepinternal.runtime.loop import Loop
 from deepinternal.runtime.parallel import Programs
 from deepinternal.runtime.progress import Progress
+from deepinternal.runtime.track import Track
 from deepinternal.types import Inputs, Method, TrainState
 
 
@@ -33,25 +34,44 @@ class _TimedPrograms(Programs):
 class FullStep:
     """Training as the runtime does it, log included, without evaluations and checkpoints."""
 
-    def __init__(self, method: Method, inputs: Inputs, *, steps: int):
-        """Args: method; inputs; steps: length of a run, rounded up to whole dispatches."""
+    def __init__(self, method: Method, inputs: Inputs, *, steps: int, lanes: int = 1):
+        """Sets it up.
+
+        Args:
+            method: the method.
+            inputs: of an image.
+            steps: length of a run, rounded up to whole dispatches.
+            lanes: how many train side by side, each on this image.
+        """
         chunk = Programs(method).chunk
         self.steps, self.chunk = -(-steps // chunk) * chunk, chunk
         first = dataclasses.replace(
             method.stages[0], steps=self.steps, evaluate=None, evaluate_every=0, advance=None
         )
-        self.programs = _TimedPrograms(dataclasses.replace(method, stages=(first,)))
+        shortened = dataclasses.replace(method, stages=(first,))
+        self.programs = _TimedPrograms(shortened, images_per_device=lanes)
         self._inputs = inputs
 
     def run(self, *, seed: int = 0) -> tuple[float, TrainState]:
-        """Trains from the beginning; returns seconds per step and the state."""
+        """Trains from the beginning; returns seconds per step of all lanes, and the last state."""
         self.programs.first = None
         with tempfile.TemporaryDirectory() as folder:
-            progress = Progress("benchmark", self.steps, stream=io.StringIO())
-            log = str(Path(folder) / "train.jsonl")
-            loop = Loop(self.programs, self._inputs, seed=seed, log_path=log, progress=progress)
-            state = loop.train().state
+            state = None
+            for track in Loop(self.programs).train(self._tracks(Path(folder), seed)):
+                if track.error:
+                    raise track.error
+                state = track.run.state
             return (time.perf_counter() - self.programs.first) / self.steps, state
+
+    def _tracks(self, folder: Path, seed: int) -> Iterator[Track]:
+        for lane in range(self.programs.lanes):
+            yield Track(
+                self._inputs,
+                seed=seed,
+                name=str(lane),
+                log_path=str(folder / f"{lane}.jsonl"),
+                progress=Progress("benchmark", self.steps, stream=io.StringIO()),
+            )
 
     def xla_flops(self, state: TrainState) -> float | None:
         """Operations of one whole step as XLA counts them, before its optimisations."""

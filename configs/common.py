@@ -27,7 +27,14 @@ def run_fields(method: str, config: ml_collections.ConfigDict) -> ml_collections
         "checkpoint_every": 30.0,  # seconds
         "log_every": 10,  # steps
         "progress": True,
-        "parallel": {"steps_per_dispatch": 0},  # 0: 1 on CPU, 50 on accelerators
+        "parallel": {
+            "images_per_device": 0,  # images that train side by side; 0: 1 on CPU, 16 on accelerators
+            "devices": 0,  # of this process; 0: all
+            "steps_per_dispatch": 0,  # 0: 1 on CPU, 50 on accelerators
+        },
+        "tensorboard": False,  # whether the log is also written for TensorBoard
+        "profile": 0,  # dispatches to trace for a profiler
+        "debug_nans": False,  # stop at the operation that makes the first NaN; slow
     }
     return ml_collections.ConfigDict({**fields, **config.to_dict()})
 

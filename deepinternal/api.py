@@ -12,7 +12,7 @@ from deepinternal.methods.sr import presets
 from deepinternal.ops.resize import resize
 from deepinternal.runtime.image_io import from_float, to_array
 from deepinternal.runtime.kernel_io import check_kernel
-from deepinternal.runtime.loop import Loop, Schedule
+from deepinternal.runtime.loop import train
 from deepinternal.runtime.parallel import Programs
 from deepinternal.runtime.progress import Progress
 from deepinternal.types import InputError, input_spec
@@ -102,8 +102,7 @@ def _run(
     programs = Programs(module.make(config, input_spec(inputs), **functions))
     limit = sum(stage.steps for stage in programs.method.stages)
     shown = Progress(name, limit, enabled=progress)
-    loop = Loop(programs, inputs, seed=config.seed, schedule=Schedule(), progress=shown)
-    run = loop.train()
+    run = train(programs, inputs, seed=config.seed, progress=shown)
     outputs = programs.outputs(run.state, run.inputs)
     shown.close(f"done, {run.steps} steps, {run.seconds:.0f} s")
     arrays = {key: np.asarray(output.value) for key, output in outputs.items()}

@@ -49,10 +49,12 @@ class Output:
         value: image (H, W, C) or mask (H, W) in [0, 1]; kernel (K, K) summing to 1; frames
             (T, H, W, C); scalar or vector of any shape.
         kind: 'image', 'mask', 'kernel', 'frames' or 'scalar'; static under jax transformations.
+        size: (2,) int32, the (H, W) of what counts, in the upper left of `value`; None: all of it.
     """
 
     value: Array
     kind: str = struct.field(pytree_node=False, default="image")
+    size: Array | None = None
 
 
 def no_variant(seed: int, step: int) -> Hashable:

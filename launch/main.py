@@ -2,32 +2,32 @@
 
     python -m launch.main --config=configs/NAME.py[:PRESET,...] --workdir=DIR [--config.FIELD=VALUE]
 
-The same command again resumes. Exit status: 0 all images done, 1 some failed, 2 bad flag, config or
-input, 130 or 143 interrupted after a checkpoint.
+The same command again resumes. Several processes, on one or more machines, may work in one folder: see
+launch/README.md. Exit status: 0 all images done, 1 some failed, 2 bad flag, config or input, 130 or 143
+interrupted after a checkpoint.
 """
 
 from absl import flags
-from ml_collections import config_flags
 
 from deepinternal.methods import registry
-from deepinternal.runtime import jobs
-from launch import cli
+from deepinternal.runtime import jobs, parallel
+from launch import cli, distributed, run_flags
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Config file, with presets after a colon."
-)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for results and checkpoints.")
-_OVERWRITE = flags.DEFINE_bool(
-    "overwrite", False, "Discard what --workdir holds of another config instead of refusing."
-)
-flags.mark_flags_as_required(["config", "workdir"])
+# For --help.
+flags.adopt_module_key_flags(run_flags)
+flags.adopt_module_key_flags(distributed)
 
 
 def main() -> int:
     """Works through the input list of the config; returns the exit status."""
-    config = _CONFIG.value
+    config = run_flags.CONFIG.value
+    parallel.force_cpu_devices(config.parallel.devices)
     return jobs.run_all(
-        registry.get(config.method), config, _WORKDIR.value, overwrite=_OVERWRITE.value
+        registry.get(config.method),
+        config,
+        run_flags.WORKDIR.value,
+        overwrite=run_flags.OVERWRITE.value,
+        process=distributed.start(),
     )
 
 

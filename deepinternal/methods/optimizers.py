@@ -112,10 +112,11 @@ def stalled(errors: Array, every: int, *, slopes: float) -> Array:
     Returns:
         bool; False while there are infinite errors.
     """
-    n = errors.shape[0]
+    n, known = errors.shape[0], jnp.isfinite(errors)
+    errors = jnp.where(known, errors, 0)  # so that no NaN arises, which would stop a search for one
     x = (jnp.arange(n) - (n - 1) / 2) * every
     sxx = jnp.sum(x * x)
     slope = jnp.sum(x * (errors - errors.mean())) / sxx
     residual = errors - errors.mean() - slope * x
     deviation = jnp.sqrt(jnp.sum(residual**2) / (n - 2) / sxx)
-    return jnp.all(jnp.isfinite(errors)) & (-slopes * slope <= deviation)
+    return jnp.all(known) & (-slopes * slope <= deviation)

@@ -3,6 +3,16 @@
 Such a module has `defaults() -> ConfigDict`, `make(config, input_spec) -> Method`,
 `check(config)`, `prepare(config, image, **side_inputs) -> inputs`, `example(config, photo) -> image`,
 and `SIDE_INPUTS`: which config fields name further input files, and of what kind ('kernel', ...).
+
+It may have two functions more, so that images of different sizes share programs and batches: each lies
+in the upper left of a canvas with the greatest height and width among them. Methods without these are
+batched only where all shapes are equal.
+
+* `canvas_group(config, input_spec) -> Hashable | None`, of one image's prepared inputs: images for
+  which it is equal may share a canvas; None for an image that can share none.
+* `pad(config, inputs, canvas) -> inputs` puts prepared inputs on a canvas (H, W). `make` for the padded
+  shapes returns a method for all images of the group; its outputs and its baseline have the canvas's
+  size, and `Output.size` says how much of an output counts.
 """
 
 import importlib

@@ -26,7 +26,6 @@ Presets: configs/zssr.py.
 """
 
 import functools
-import math
 from collections.abc import Callable
 
 import jax
@@ -37,15 +36,14 @@ import optax
 
 from deepinternal.losses.pixel import l1
 from deepinternal.methods import optimizers
-from deepinternal.methods.sr import enlarge, jumps
-from deepinternal.methods.sr.task import Task, check_degradation, draw_pair
-from deepinternal.nets.zssr import ZSSRNet
-from deepinternal.ops import kernels, metrics, resize
+from deepinternal.methods.sr import canvas, enlarge, jumps
+from deepinternal.methods.sr.task import Task, build, check_degradation, draw_pair, self_test
+from deepinternal.ops import kernels, resize
 from deepinternal.types import Array, InputError, Inputs, Method, Output, PyTree, Stage, TrainState
 
 SIDE_INPUTS = {"kernel": "kernel"}
-TEST_SIDE = 512  # the self-test's image is at most so large
 target_size = jumps.target_size
+canvas_group, pad = canvas.canvas_group, canvas.pad
 
 
 def defaults() -> ml_collections.ConfigDict:
@@ -232,12 +230,8 @@ def _unless(frozen: Array, new: TrainState, old: TrainState) -> TrainState:
 
 
 def evaluate(task: Task, state: TrainState, inputs: Inputs):
-    """Reconstructs the image, or its centre, from its own downscaled version."""
-    size = tuple(min(n, TEST_SIDE) for n in task.jump.base)
-    y, x = ((n - m) // 2 for n, m in zip(task.jump.base, size))
-    image = inputs["image"][y : y + size[0], x : x + size[1]]
-    son = jnp.clip(task.down(image, inputs), 0, 1)
-    error = metrics.mse(jnp.clip(task.refine(_weights(state), son, size), 0, 1), image)
+    """Notes how well the image is reconstructed from its own downscaled version."""
+    error = self_test(task, _weights(state), inputs)
     scores = {"test_mse": error, "test_psnr": -10 * jnp.log10(error)}
     if task.config.schedule != "policy":
         return state, scores
@@ -254,7 +248,8 @@ def outputs(task: Task, state: TrainState, inputs: Inputs) -> dict[str, Output]:
     """The super-resolved image, and the spread of the ensemble."""
     made = enlarge.enlarge(task, _weights(state), inputs)
     kinds = {"result": "image", "uncertainty": "map"}
-    return {name: Output(value, kinds[name]) for name, value in made.items()}
+    _, size = task.sizes(inputs)
+    return {name: Output(value, kinds[name], size) for name, value in made.items()}
 
 
 def advance(task: Task, following: Task, state: TrainState, inputs: Inputs):
@@ -282,7 +277,8 @@ def make(
     Args:
         config: as `defaults()`.
         input_spec: shapes of the inputs: `image` (H, W, C), and `kernel` (K, K) where the blur kernel
-            is known (centred, as `prepare` returns it).
+            is known (centred, as `prepare` returns it); of an image on a canvas what `pad` returns,
+            but not with `down`.
         down: a degradation to undo instead of cubic downscaling or a kernel: any differentiable
             function (h, w, C) -> (ceil(h / scale), ceil(w / scale), C) of images in [0, 1].
 
@@ -295,31 +291,7 @@ def make(
     """
     check(config)
     config = ml_collections.FrozenConfigDict(config)
-    size, has_kernel = input_spec["image"].shape[:2], "kernel" in input_spec
-    path = jumps.plan(config, size, back_projection=2 if has_kernel else 10)
-    largest = max(max(jump.scale) for jump in path)
-    smallest = max(16, math.ceil(4 * largest))
-    if min(*size, config.crop) < smallest:
-        raise InputError(
-            f"the image is {size[0]}x{size[1]} and config.crop={config.crop}: at scale {largest:g} "
-            f"sides must be at least {smallest} pixels, for there must be patches to learn from"
-        )
-    if len({jump.scale for jump in path}) > 1 and (has_kernel or down is not None):
-        raise InputError(
-            f"config.scale={config.scale}: with a kernel or a degradation give one factor, the one "
-            "that it belongs to, and perhaps config.rounds"
-        )
-    factor = (1, 1)
-    if config.net == "subpixel":
-        factor = tuple(math.ceil(max(jump.scale[axis] for jump in path)) for axis in (0, 1))
-    net = ZSSRNet(
-        layers=config.layers,
-        features=config.features,
-        factor=factor,
-        init_variance=config.init_variance,
-        precision=None if config.precision == "default" else config.precision,
-    )
-    tasks = [Task(config, jump, net, down, has_kernel) for jump in path]
+    tasks = build(config, input_spec, down)
     for task in tasks:
         enlarge.tile_of(task)
         if down is not None:
@@ -349,7 +321,9 @@ def _method(tasks: list[Task], config: ml_collections.ConfigDict) -> Method:
 
     def baseline(inputs: Inputs) -> Array:
         scale, shape = target_size(config, inputs["image"].shape[:2])
-        return jnp.clip(resize.resize(inputs["image"], scale=scale, output_shape=shape), 0, 1)
+        size, _ = tasks[0].sizes(inputs)
+        large = resize.resize(inputs["image"], scale=scale, output_shape=shape, size=size)
+        return jnp.clip(large, 0, 1)
 
     first = bind(init, tasks[0], optimizer)
     final = bind(outputs, tasks[-1])

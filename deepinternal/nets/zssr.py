@@ -1,5 +1,6 @@
 """The network of ZSSR (Shocher, Cohen, Irani, CVPR 2018, section 3.2), and its sub-pixel form."""
 
+import functools
 from collections.abc import Mapping
 
 import jax.numpy as jnp
@@ -26,6 +27,7 @@ class ZSSRNet(nn.Module):
         init_variance: variance of the hidden layers' initial weights times fan-in. 2 keeps the
             activations' scale through ReLUs (He et al. 2015); the authors' code has 0.1.
         precision: matmul precision, as in `jax.lax.Precision`; None for the backend's default.
+        batching: how weights that differ from image to image are batched, as in `blocks.conv2d`.
     """
 
     layers: int = 8
@@ -33,19 +35,35 @@ class ZSSRNet(nn.Module):
     factor: tuple[int, int] = (1, 1)
     init_variance: float = 2.0
     precision: str | None = None
+    batching: str | None = None
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """(N, H, W, C) images -> (N, H * vertical, W * horizontal, C) refined ones."""
+    def __call__(self, x: Array, size: Array | tuple[int, int] | None = None) -> Array:
+        """Refines images.
+
+        Args:
+            x: (N, H, W, C).
+            size: (H, W) of the images proper, maybe traced, in the upper left of larger arrays;
+                default: all of it. What lies beyond is not read, and what the result holds beyond
+                the images proper's results means nothing.
+
+        Returns:
+            (N, H * vertical, W * horizontal, C).
+        """
         n, h, w, channels = x.shape
+        if size is not None:
+            inside = (jnp.arange(h) < size[0])[:, None, None] & (jnp.arange(w) < size[1])[:, None]
         vertical, horizontal = self.factor
+        conv = functools.partial(conv2d, batching=self.batching) if self.batching else conv2d
         hidden = x
         for i in range(self.layers):
             last = i == self.layers - 1
             gain = 0.1 if last else self.init_variance
             outputs = vertical * horizontal * channels if last else self.features
             shape = (3, 3, hidden.shape[-1], outputs)
-            hidden = conv2d(
+            if size is not None:  # 'SAME' padding must act at the images' border
+                hidden = jnp.where(inside, hidden, 0)
+            hidden = conv(
                 hidden, self.param(f"conv{i}", scaled_normal(gain), shape), precision=self.precision
             )
             if not last:
@@ -53,7 +71,7 @@ class ZSSRNet(nn.Module):
         if self.factor == (1, 1):
             return x + hidden
         pixels = hidden.reshape(n, h, w, vertical, horizontal, channels).transpose(0, 1, 3, 2, 4, 5)
-        return resize(x, scale=self.factor) + pixels.reshape(
+        return resize(x, scale=self.factor, size=size) + pixels.reshape(
             n, h * vertical, w * horizontal, channels
         )
 

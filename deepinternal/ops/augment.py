@@ -156,6 +156,7 @@ def draw_father(
     crop: tuple[int, int],
     *,
     factors: Sequence[tuple[float, float]] = ((1.0, 1.0),),
+    sizes: Array | Sequence[tuple[int, int]] | None = None,
     p_as_is: float = 0.05,
     p_dihedral: float = 0.45,
     turn: bool = True,
@@ -170,9 +171,10 @@ def draw_father(
 
     Args:
         key: PRNG key.
-        size: (H, W) of the first image.
+        size: (H, W) of the first image, maybe traced.
         crop: (h, w) of the father.
         factors: (vertical, horizontal) size of each image of the pool in units of the first.
+        sizes: (H, W) of each image of the pool, maybe traced; default: size * factors, rounded up.
         p_as_is: probability of a mere whole-pixel crop.
         p_dihedral: probability of a dihedral transform and a whole-pixel crop; the rest is affine.
         turn: whether rotations and mirrorings are allowed (off for asymmetric blur kernels).
@@ -185,14 +187,15 @@ def draw_father(
         The image's index, and the 3x3 matrix, father coordinates -> that image's coordinates.
     """
     factors = jnp.asarray(factors, jnp.float32)
-    sizes = jnp.ceil(jnp.asarray(size, jnp.float32) * factors - 1e-3)
+    if sizes is None:
+        sizes = jnp.ceil(jnp.asarray(size, jnp.float32) * factors - 1e-3)
     # Few draws of vectors, for each draw adds 0.1 to 0.3 s of compile time on CPU.
     key_uniform, key_normal = jax.random.split(key)
     uniform, normal = jax.random.uniform(key_uniform, (10,)), jax.random.normal(key_normal, (3,))
     kind, any_image = uniform[:2]
     as_is, affine = kind < p_as_is, kind >= p_as_is + p_dihedral
     source = jnp.where(as_is, 0, jnp.floor(any_image * len(factors)).astype(jnp.int32))
-    whole = _dihedral(uniform[2:5], sizes[source], crop, as_is | (not turn))
+    whole = _dihedral(uniform[2:5], jnp.asarray(sizes)[source], crop, as_is | (not turn))
     span = scale[0], jnp.maximum(scale[1] * factors[-1].min(), scale[0])
     free, drawn = _affine(uniform[5:], normal, size, crop, span, scale_difference, shear, turn)
     enough = (factors.min(1) >= drawn - 1e-6).at[-1].set(True)

@@ -5,13 +5,14 @@ Kernels are float32 (K, K) correlation kernels that sum to 1: a low-resolution p
 """
 
 import math
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from deepinternal.ops.resize import output_size
+from deepinternal.ops.resize import mirror_index, output_size
 from deepinternal.types import Array
 
 
@@ -138,12 +139,41 @@ def sample_positions(length: int, scale: float, out_length: int | None = None) -
     return np.round(np.linspace(0, max(length - scale, 0), n)).astype(np.int64)
 
 
+def whole_positions(
+    length: int | Array, scale: float, n: int | Array, out_length: int
+) -> np.ndarray | Array:
+    """The positions of `sample_positions(length, scale, n)` in int32, also for traced lengths.
+
+    Exact, with halves to even, where `scale` is a fraction of small numbers: floats, in which
+    `sample_positions` counts, may be on the other side of a half.
+
+    Args:
+        length: samples of the input axis.
+        scale: a fraction with a denominator of at most 64.
+        n: samples of the output axis.
+        out_length: how many positions to return; those from `n` on mean nothing.
+
+    Returns:
+        int32 (out_length,).
+    """
+    ratio = Fraction(scale).limit_denominator(64)
+    step = length * ratio.denominator - ratio.numerator
+    among = (n - 1) * ratio.denominator
+    among = among + (among == 0)
+    products = np.arange(out_length, dtype=np.int32) * step
+    whole, rest = products // among, products % among
+    up = (2 * rest > among) | ((2 * rest == among) & (whole % 2 == 1))
+    return whole + up
+
+
 def downscale(
     image: Array,
     kernel: Array,
     scale: float | tuple[float, float],
     *,
     output_shape: tuple[int, int] | None = None,
+    size: Array | tuple[int, int] | None = None,
+    small: Array | tuple[int, int] | None = None,
 ) -> Array:
     """Blurs with a numeric kernel and subsamples: the forward model of super-resolution.
 
@@ -152,19 +182,32 @@ def downscale(
         kernel: (K, L) correlation kernel, centred for `scale` (see `centre_kernel`).
         scale: factor >= 1, or (vertical, horizontal).
         output_shape: (H', W'), default ceil((H, W) / scale).
+        size: (H, W) of the image proper, maybe traced, in the upper left of a larger array; default:
+            all of it. What lies beyond is not read, and what the result holds beyond the image
+            proper's result means nothing.
+        small: with `size`, the (H', W') of the image proper's result, maybe traced; default: exactly
+            size / scale, where scale is whole, which is faster. Positions are `whole_positions`.
 
     Returns:
         (..., H', W', C). The border is mirrored with the edge pixel repeated.
     """
     scale = np.broadcast_to(np.asarray(scale, np.float64), (2,))
     *lead, h, w, c = image.shape
-    rows, columns = (
-        sample_positions(n, s, o) for n, s, o in zip((h, w), scale, output_shape or (None, None))
-    )
+    output_shape = output_shape or output_size((h, w), tuple(1 / scale))
     before = [k // 2 for k in kernel.shape]
     padding = [(b, k - 1 - b) for b, k in zip(before, kernel.shape)]
     x = jnp.moveaxis(image.reshape(-1, h, w, c), -1, 1).reshape(-1, 1, h, w)
-    x = jnp.pad(x, [(0, 0), (0, 0), *padding], mode="symmetric")
+    if size is None:
+        rows, columns = map(sample_positions, (h, w), scale, output_shape)
+        x = jnp.pad(x, [(0, 0), (0, 0), *padding], mode="symmetric")
+    else:
+        for axis, n, (first, last) in zip((2, 3), size, padding):
+            index = jnp.arange(-first, x.shape[axis] + last)
+            x = jnp.take(x, mirror_index(index, n), axis=axis, mode="clip")
+        if small is None:
+            rows, columns = (np.arange(o) * int(s) for o, s in zip(output_shape, scale))
+        else:
+            rows, columns = map(whole_positions, size, scale, small, output_shape)
     strides = [_uniform_stride(p) for p in (rows, columns)]
     x = lax.conv_general_dilated(
         x, kernel[None, None].astype(x.dtype), strides, "VALID", precision=lax.Precision.HIGHEST
@@ -175,7 +218,9 @@ def downscale(
     return jnp.moveaxis(x, 1, -1).reshape(*lead, len(rows), len(columns), c)
 
 
-def _uniform_stride(positions: np.ndarray) -> int:
-    """The common step of evenly spaced positions, 1 where they are not evenly spaced."""
+def _uniform_stride(positions: np.ndarray | Array) -> int:
+    """The common step of evenly spaced positions, 1 where they are not evenly spaced or traced."""
+    if not isinstance(positions, np.ndarray):
+        return 1
     steps = np.unique(np.diff(positions))
     return int(steps[0]) if len(steps) == 1 and steps[0] > 0 else 1

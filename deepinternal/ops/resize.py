@@ -63,6 +63,26 @@ def mirror_index(index: np.ndarray, length: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=256)
+def _taps(
+    out_length: int, scale: float, method: str, antialias: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The table of `resize_table` before mirroring, which alone depends on the input's length."""
+    if method not in _KERNELS:
+        raise ValueError(f"unknown resize method {method!r}; known: {', '.join(METHODS)}")
+    kernel, width = _KERNELS[method]
+    stretch = scale if antialias and scale < 1 else 1.0
+    width /= stretch
+    # MATLAB's own arithmetic (1-based), so that a box kernel's ties fall as they do there.
+    centre = np.arange(1, out_length + 1) / scale + 0.5 * (1 - 1 / scale) - 1
+    first = np.floor(centre - width / 2).astype(np.int64)
+    indices = first[:, None] + np.arange(math.ceil(width) + 2)
+    weights = stretch * kernel(stretch * (centre[:, None] - indices))
+    weights /= weights.sum(axis=1, keepdims=True)
+    used = np.any(weights != 0, axis=0)
+    return indices[:, used], weights[:, used]
+
+
+@functools.lru_cache(maxsize=256)
 def resize_table(
     in_length: int, out_length: int, scale: float, method: str = "cubic", antialias: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -82,19 +102,8 @@ def resize_table(
     Raises:
         ValueError: unknown method.
     """
-    if method not in _KERNELS:
-        raise ValueError(f"unknown resize method {method!r}; known: {', '.join(METHODS)}")
-    kernel, width = _KERNELS[method]
-    stretch = scale if antialias and scale < 1 else 1.0
-    width /= stretch
-    # MATLAB's own arithmetic (1-based), so that a box kernel's ties fall as they do there.
-    centre = np.arange(1, out_length + 1) / scale + 0.5 * (1 - 1 / scale) - 1
-    first = np.floor(centre - width / 2).astype(np.int64)
-    indices = first[:, None] + np.arange(math.ceil(width) + 2)
-    weights = stretch * kernel(stretch * (centre[:, None] - indices))
-    weights /= weights.sum(axis=1, keepdims=True)
-    used = np.any(weights != 0, axis=0)
-    return mirror_index(indices, in_length)[:, used].astype(np.int32), weights[:, used]
+    indices, weights = _taps(out_length, scale, method, antialias)
+    return mirror_index(indices, in_length).astype(np.int32), weights
 
 
 @functools.lru_cache(maxsize=256)
@@ -123,6 +132,7 @@ def resize(
     output_shape: tuple[int, int] | None = None,
     method: str = "cubic",
     antialias: bool = True,
+    size: Array | tuple[int, int] | None = None,
 ) -> Array:
     """Resizes images as MATLAB's `imresize` does.
 
@@ -133,24 +143,40 @@ def resize(
             agree: `scale` sets the sampling positions, `output_shape` how many samples are taken.
         method: 'cubic', 'linear', 'box', 'lanczos2' or 'lanczos3'.
         antialias: whether the kernel is stretched on an axis that shrinks.
+        size: (H, W) of the image proper, maybe traced, in the upper left of a larger array; default:
+            all of it. Needs `scale`. What lies beyond is not read, and what the result holds beyond
+            the image proper's result means nothing.
 
     Returns:
         (..., H', W', C).
 
     Raises:
-        ValueError: neither scale nor output_shape given, or an unknown method.
+        ValueError: neither scale nor output_shape given, size without scale, or an unknown method.
     """
-    size = image.shape[-3:-1]
-    if scale is None and output_shape is None:
-        raise ValueError("resize needs a scale or an output_shape")
+    shape = image.shape[-3:-1]
+    if scale is None and (output_shape is None or size is not None):
+        raise ValueError("resize needs a scale or an output_shape; with a size, a scale")
     if scale is None:
-        scale = tuple(o / n for o, n in zip(output_shape, size))
+        scale = tuple(o / n for o, n in zip(output_shape, shape))
     elif np.ndim(scale) == 0:
         scale = (scale, scale)
-    output_shape = output_shape or output_size(size, scale)
-    for axis, out, factor in zip((-3, -2), output_shape, scale):
+    output_shape = output_shape or output_size(shape, scale)
+    lengths = (None, None) if size is None else size
+    for axis, out, factor, length in zip((-3, -2), output_shape, scale, lengths):
+        if length is not None:
+            image = _mirrored(image, axis, length, int(out), float(factor), method, antialias)
         image = _resize_axis(image, axis, int(out), float(factor), method, antialias)
     return image
+
+
+def _mirrored(
+    x: Array, axis: int, length: Array, out_length: int, scale: float, method: str, antialias: bool
+) -> Array:
+    """As far of an axis as a resizing reads, what lies beyond `length` replaced by mirroring."""
+    if scale == 1 and out_length == x.shape[axis]:
+        return x
+    reach = int(_taps(out_length, scale, method, antialias)[0].max()) + 1
+    return jnp.take(x, mirror_index(jnp.arange(reach), length), axis=axis, mode="clip")
 
 
 def _resize_axis(

@@ -1,40 +1,37 @@
-"""Runs a method on one input: stages, evaluations, log, checkpoints, stopping.
+"""Trains many runs of a method in the lanes of its programs: rounds, refills, log, checkpoints, stops.
 
 The device is never waited for at each step: a few dispatches stay in flight, and the log follows
 them. A run that was interrupted and resumed ends with the same bits as one that was not, for a
 checkpoint holds all that decides the future and is taken between dispatches.
+
+A *round* takes every lane to its next evaluation, or to the end of its stage; then a run that has come
+to its end leaves its lane to the next. So all lanes are evaluated at once whenever their runs began,
+and nothing is compiled again.
 """
 
 import collections
 import dataclasses
-import math
 import signal
 import threading
 import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
-import jax
-import numpy as np
-
-from deepinternal.runtime.checkpoint import Checkpoints
 from deepinternal.runtime.parallel import Programs
-from deepinternal.runtime.progress import Progress
-from deepinternal.runtime.writers import JsonlLog
-from deepinternal.types import Inputs, TrainState
+from deepinternal.runtime.telemetry import Profile
+from deepinternal.runtime.track import Run, Track, TrackError
+from deepinternal.types import Inputs, PyTree, Stage, TrainState, no_variant
 
 IN_FLIGHT = 3  # dispatches waiting before the oldest is waited for
+SAVING_SHARE = 0.1  # of the time, at most, goes into checkpoints of many lanes
 
 
 class Stopped(Exception):  # noqa: N818  (an event, not an error)
     """A signal ended the run after a checkpoint; `signum` says which, `run` how far it came."""
 
-    def __init__(self, signum: int, run: "Run"):
+    def __init__(self, signum: int, run: Run):
         super().__init__(f"stopped by {signal.Signals(signum).name}")
         self.signum, self.run = signum, run
-
-
-class NonFiniteError(RuntimeError):
-    """The loss became NaN or infinite."""
 
 
 class StopSignal:
@@ -64,268 +61,286 @@ class StopSignal:
 
 
 @dataclasses.dataclass
-class Run:
-    """How a run went.
+class _Pending:
+    """A dispatch whose results have not been looked at."""
 
-    Attributes:
-        state: the state after the last step.
-        inputs: the inputs of the last stage.
-        steps: steps taken over all stages.
-        seconds: wall time since the first start, of all resumed parts.
-        train_seconds: the part of it spent stepping, without compiling.
-        compile_seconds: the part of it spent compiling.
-        programs: programs compiled.
-        resumed_steps: at which step each resumption began.
-    """
-
-    state: TrainState | None = None
-    inputs: Inputs | None = None
-    steps: int = 0
-    seconds: float = 0.0
-    train_seconds: float = 0.0
-    compile_seconds: float = 0.0
-    programs: int = 0
-    resumed_steps: list[int] = dataclasses.field(default_factory=list)
-
-
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """When the loop logs and saves; nothing here changes a result.
-
-    Attributes:
-        log_every: steps between lines of the log.
-        checkpoint_every: seconds between checkpoints. The first comes with the first line of the
-            log, so that whatever is in the log can be resumed.
-    """
-
-    log_every: int = 10
-    checkpoint_every: float = 30.0
+    tracks: list[Track | None]
+    firsts: list[int]  # steps of the stage taken before, per lane
+    counts: list[int]
+    results: PyTree
+    tests: PyTree
 
 
 @dataclasses.dataclass
-class _Pending:
-    """A dispatch whose results have not been looked at: steps first+1 .. first+count."""
+class _Batch:
+    """What trains at the moment: one stage, a track or nothing in each lane."""
 
-    first: int
-    count: int
-    results: Any
-    tests: Any
+    stage: Stage
+    index: int
+    tracks: list[Track | None]
+    states: TrainState | None = None
+    inputs: Inputs | None = None
+    results: PyTree = None  # of the newest dispatch
+    pending: collections.deque[_Pending] = dataclasses.field(default_factory=collections.deque)
+
+    def active(self) -> Iterator[tuple[int, Track]]:
+        """Lanes that have a track, and the tracks."""
+        return ((lane, track) for lane, track in enumerate(self.tracks) if track)
 
 
 class Loop:
-    """One run of a method on one input. Call `train()` once."""
+    """Trains tracks in the lanes of a method's programs. Call `train` once."""
 
     def __init__(
-        self,
-        programs: Programs,
-        inputs: Inputs,
-        *,
-        seed: int,
-        schedule: Schedule | None = None,
-        checkpoints: Checkpoints | None = None,
-        log_path: str | None = None,
-        progress: Progress | None = None,
-        stop: StopSignal | None = None,
-        started: float | None = None,
+        self, programs: Programs, *, stop: StopSignal | None = None, profile: Profile | None = None
     ):
-        """Sets up a run.
+        """Args: programs; stop: asked between dispatches; profile: told of each dispatch."""
+        self._programs, self._stop, self._profile = programs, stop, profile
+        self._waiting: list[collections.deque[Track]] = [
+            collections.deque() for _ in programs.method.stages
+        ]
+        self._failed: list[Track] = []
+        self._saving = 0.0  # seconds that the last checkpoints took
+
+    def train(self, source: Iterable[Track]) -> Iterator[Track]:
+        """Trains all tracks; yields each when it has ended: done, failed or stopped.
 
         Args:
-            programs: the method's programs.
-            inputs: the method's inputs.
-            seed: of the random key.
-            schedule: when to log and save.
-            checkpoints: where to save and to resume from; None for neither.
-            log_path: JSON-lines file; None for none.
-            progress: told of every logged step.
-            stop: asked between dispatches.
-            started: `time.monotonic()` at which the work on this input began; default now.
+            source: asked for the next track whenever a lane is free.
         """
-        self._programs, self._method = programs, programs.method
-        self._initial, self._seed = inputs, seed
-        self._schedule = schedule or Schedule()
-        self._checkpoints, self._log_path = checkpoints, log_path
-        self._progress, self._stop = progress, stop
-        self._started = time.monotonic() if started is None else started
-        self._compiled_before = (programs.seconds, programs.count)
-        self._run = Run()
-        self._log: JsonlLog | None = None
-        self._tail: list[dict] = []  # log lines not yet written
-        self._figure = ""
-        self._saved: tuple[float, int] | None = None  # time and step of the last checkpoint
-        self._base = Run()  # what earlier parts of this run have spent
-        self._stage = 0
-        self._training_since: float | None = None
-
-    def train(self) -> Run:
-        """Trains to the end, or to a signal.
-
-        Raises:
-            Stopped: a signal came; a checkpoint was saved.
-            NonFiniteError: the loss is no longer a number.
-        """
-        self._training_since = time.monotonic()
-        state, inputs, stage, offset = self._begin()
-        if self._log_path:
-            self._log = JsonlLog(self._log_path, upto=self._run.steps, tail=self._tail)
-        self._tail = []
+        self._source = iter(source)
         try:
-            while True:
-                state = self._run_stage(stage, offset, state, inputs)
-                if stage + 1 == len(self._method.stages):
-                    break
-                offset = self._run.steps
-                state, inputs = self._programs.advance(stage, state, inputs)
-                stage += 1
-            if self._saved is None or self._saved[1] < self._run.steps:
-                self._save(stage, offset, state, inputs)
-            self._write_log()
+            while not self._interrupted and (index := self._next_stage()) is not None:
+                yield from self._train_stage(index)
+            for track in (t for queue in self._waiting for t in queue):
+                try:
+                    track.stop(track.state)
+                    yield track
+                except TrackError as error:
+                    self._fail(track, error)
+            yield from self._take_failed()
         finally:
-            if self._log:
-                self._log.close()
-        self._run.state, self._run.inputs = state, inputs
-        self.account()
-        self._training_since = None
-        return self._run
+            if self._profile:
+                self._profile.close()
 
-    def _begin(self) -> tuple[TrainState, Inputs, int, int]:
-        found = None
-        if self._checkpoints:
-            found = self._checkpoints.restore(self._method, self._initial)
-        if found is None:
-            state = self._programs.init(jax.random.key(self._seed), self._initial)
-            return state, self._initial, 0, 0
-        state, inputs, meta = found
-        self._base = Run(**meta["spent"])
-        self._tail = meta["tail"]
-        self._run.steps = meta["steps"]
-        self._run.resumed_steps = self._checkpoints.note_resumption(meta["steps"])
-        self._saved = (time.monotonic(), meta["steps"])
-        return state, inputs, meta["stage"], meta["offset"]
+    @property
+    def _interrupted(self) -> bool:
+        return bool(self._stop and self._stop.signum)
 
-    def _run_stage(self, index: int, offset: int, state: TrainState, inputs: Inputs) -> TrainState:
-        """All steps of a stage; `offset` steps were taken in the stages before."""
-        stage = self._method.stages[index]
-        self._stage = index
-        step = _step_of(state)
-        finished = self._programs.done(index, state)
-        pending: collections.deque[_Pending] = collections.deque()
-        while step < stage.steps and not finished:
-            count, variant = self._next_dispatch(stage, step)
-            state, metrics, done = self._programs.steps(index, variant, count, state, inputs)
-            tests = {}
-            if stage.evaluate and (step + count) % stage.evaluate_every == 0:
-                state, tests = self._programs.evaluate(index, state, inputs)
-            pending.append(_Pending(offset + step, count, (metrics, done), tests))
-            step += count
-            while len(pending) > IN_FLIGHT and not finished:
-                finished = self._look_at(pending.popleft(), last=offset + stage.steps)
-            if finished or not self._must_save(offset + step):
-                continue
-            while pending and not finished:
-                finished = self._look_at(pending.popleft(), last=offset + stage.steps)
-            self._save(index, offset, state, inputs)
-            if self._stop and self._stop.signum:
-                self.account()
-                raise Stopped(self._stop.signum, self._run)
-        while pending and not finished:
-            finished = self._look_at(pending.popleft(), last=offset + stage.steps)
-        self._run.steps = offset + _step_of(state)
-        return state
+    def _pull(self) -> bool:
+        """Takes one track from the source to where it belongs; False where there is none."""
+        track = None if self._interrupted else next(self._source, None)
+        if track is not None:
+            try:
+                track.begin(self._programs)
+                self._waiting[track.stage].append(track)
+            except Exception as error:  # one image's failure must not cost the others
+                self._fail(track, error)
+        return track is not None
 
-    def _next_dispatch(self, stage, step: int) -> tuple[int, Any]:
-        """How many steps to take at once: up to the next evaluation, change of variant, or end."""
-        limit = min(self._programs.chunk, stage.steps - step)
-        if stage.evaluate:
-            limit = min(limit, stage.evaluate_every - step % stage.evaluate_every)
-        variant = stage.variant(self._seed, step)
-        count = 1
-        while count < limit and stage.variant(self._seed, step + count) == variant:
+    def _next_stage(self) -> int | None:
+        """The last stage for which all lanes can be filled; else the first with anything to do."""
+        while True:
+            filled = [i for i, queue in enumerate(self._waiting) if queue]
+            full = [i for i in filled if len(self._waiting[i]) >= self._programs.lanes]
+            if full:
+                return full[-1]
+            if self._waiting[0] or not self._pull():
+                return filled[0] if filled else None
+
+    def _next_track(self, batch: _Batch, index: int) -> Track | None:
+        """The next track for a free lane of a stage, None where there is none."""
+        queue = self._waiting[index]
+        later = lambda: sum(map(len, self._waiting[1:]))  # noqa: E731
+        while index == 0 and not queue and later() < self._programs.lanes and self._pull():
+            pass
+        if not queue:
+            return None
+        present = {(track.seed, track.step) for _, track in batch.active()}
+        if batch.stage.variant is not no_variant and present - {(queue[0].seed, queue[0].step)}:
+            return None  # all lanes run one program, which depends on seed and step
+        return queue.popleft()
+
+    def _train_stage(self, index: int) -> Iterator[Track]:
+        """Trains in one stage until there is nothing more to do in it, or a signal comes."""
+        programs = self._programs
+        batch = _Batch(programs.method.stages[index], index, [])
+        while len(batch.tracks) < programs.lanes and (new := self._next_track(batch, index)):
+            batch.tracks.append(new)
+        try:
+            batch.states, batch.inputs = programs.stack([(t.state, t.inputs) for t in batch.tracks])
+            batch.tracks += [None] * (programs.lanes - len(batch.tracks))
+            for _, track in batch.active():
+                track.state = None  # its memory is given away
+            while any(batch.tracks):
+                self._round(batch)
+                if self._interrupted:
+                    yield from self._end(batch)
+                    return
+                yield from self._change(batch)
+        except Exception as error:
+            if programs.lanes > 1 and "RESOURCE_EXHAUSTED" in str(error):
+                error = MemoryError(
+                    f"too little memory for {programs.lanes} images on {len(programs.devices)} "
+                    "devices at once; lower config.parallel.images_per_device"
+                )
+            for _, track in batch.active():
+                self._fail(track, error)
+        yield from self._take_failed()
+
+    def _end(self, batch: _Batch) -> Iterator[Track]:
+        """Saves and stops what is in the lanes."""
+        self._drain(batch)
+        for lane, track in list(batch.active()):
+            self._guard(batch, lane, lambda t, state: t.stop(state))
+            if track.status == "stopped":
+                yield track
+        yield from self._take_failed()
+
+    def _round(self, batch: _Batch) -> None:
+        """Takes every lane to its next evaluation or to the end of its stage, if nothing comes up."""
+        programs, stage = self._programs, batch.stage
+        every = stage.evaluate_every if stage.evaluate else 0
+        left = [track.steps_left if track else 0 for track in batch.tracks]
+        if every:
+            left = [min(n, every - t.step % every) if n else 0 for n, t in zip(left, batch.tracks)]
+        else:
+            shortest = min((n for n in left if n), default=0)
+            left = [shortest if n else 0 for n in left]
+        while any(left := [n if t else 0 for n, t in zip(left, batch.tracks)]):
+            before = [track.step if track else 0 for track in batch.tracks]
+            budget = self._dispatch(batch, left)
+            left = [n - b for n, b in zip(left, budget)]
+            results, tests = batch.results, {}
+            chosen = [b > 0 and t.step % every == 0 for b, t in zip(budget, batch.tracks) if every]
+            if not any(left) and any(chosen):
+                which = None if programs.lanes == 1 else chosen
+                batch.states, tests = programs.evaluate(
+                    batch.index, batch.states, batch.inputs, which
+                )
+            batch.pending.append(_Pending([*batch.tracks], before, budget, results, tests))
+            while len(batch.pending) > IN_FLIGHT:
+                self._look_at(batch, batch.pending.popleft())
+            self._save(batch)
+            ended = [track.ended for _, track in batch.active()]
+            if self._interrupted or all(ended) or (any(ended) and not every):
+                return
+
+    def _dispatch(self, batch: _Batch, left: Sequence[int]) -> list[int]:
+        """Starts some steps; returns how many in each lane. Lanes with fewer left begin later."""
+        programs, stage = self._programs, batch.stage
+        most = max(left)
+        leader = batch.tracks[left.index(most)]
+        count, variant = self._count(stage, leader, most)
+        budget = [max(0, n - (most - count)) for n in left]
+        if self._profile:
+            self._profile.tick()
+        if programs.lanes == 1:
+            dispatched, steps = None, count
+        else:  # one program of a fixed length, unless the variant decides
+            dispatched = budget
+            steps = programs.chunk if stage.variant is no_variant else count
+        batch.states, batch.results = programs.steps(
+            batch.index, variant, steps, batch.states, batch.inputs, dispatched
+        )
+        for lane, track in batch.active():
+            track.step += budget[lane]
+        return budget
+
+    def _count(self, stage: Stage, track: Track, limit: int) -> tuple[int, Hashable]:
+        """Steps up to the next change of variant, at most a dispatch's; and their variant."""
+        limit = min(self._programs.chunk, limit)
+        variant, count = stage.variant(track.seed, track.step), 1
+        while count < limit and stage.variant(track.seed, track.step + count) == variant:
             count += 1
         return count, variant
 
-    def _look_at(self, entry: _Pending, *, last: int) -> bool:
-        """Waits for a dispatch, logs its steps, and tells whether the stage is done."""
-        (metrics, done), tests = jax.device_get((entry.results, entry.tests))
-        every = self._schedule.log_every
-        for i in range(entry.count):
-            step = entry.first + i + 1
-            ended = bool(done[i])
-            values = {name: float(v[i]) for name, v in metrics.items()}
-            if not math.isfinite(values.get("loss", 0.0)):
-                raise NonFiniteError(
-                    f"the loss became {values['loss']} at step {step}; a smaller "
-                    "config.learning_rate may help"
-                )
-            tested = {k: float(v) for k, v in tests.items()} if i == entry.count - 1 else {}
-            if step % every == 0 or tested or ended or step == last:
-                line = {"step": step, "seconds": self._elapsed(), **self._stage_name()}
-                self._tail.append({**line, **values, **tested})
-            if self._method.progress in tested:
-                self._figure = f"{self._method.progress} {tested[self._method.progress]:.2f}"
-            if self._progress:
-                self._progress.update(step, self._figure)
-            self._run.steps = step
-            if ended:
-                break
-        # Nothing is shown in the log before a checkpoint covers a part of it.
-        if self._checkpoints is None or self._saved:
-            self._write_log()
-        return ended
+    def _look_at(self, batch: _Batch, entry: _Pending) -> None:
+        """Waits for a dispatch and tells its tracks."""
+        seen = self._programs.per_lane((entry.results, entry.tests))
+        for lane, ((metrics, done), tests) in enumerate(seen):
+            track = entry.tracks[lane]
+            if track is None or track.ended or track.status != "running":
+                continue
+            try:
+                track.see(entry.firsts[lane], entry.counts[lane], metrics, done, tests)
+            except TrackError as error:
+                self._fail(track, error)
+                batch.tracks[lane] = None
 
-    def _stage_name(self) -> dict[str, str]:
-        stages = self._method.stages
-        return {"stage": stages[self._stage].name} if len(stages) > 1 else {}
+    def _drain(self, batch: _Batch) -> None:
+        while batch.pending:
+            self._look_at(batch, batch.pending.popleft())
 
-    def _write_log(self) -> None:
-        if self._log:
-            self._log.write(self._tail)
-        self._tail = []
+    def _save(self, batch: _Batch) -> None:
+        """Saves the tracks that are due, or all on a signal."""
+        least = self._saving / SAVING_SHARE if self._programs.lanes > 1 else 0.0
+        due = [track for _, track in batch.active() if track.must_save(least=least)]
+        if not due or self._interrupted:
+            return  # on a signal `stop` saves
+        self._drain(batch)
+        began = time.monotonic()
+        for lane, track in list(batch.active()):
+            if track in due and not track.ended:
+                self._guard(batch, lane, lambda t, state: t.save(state))
+        self._saving = time.monotonic() - began
 
-    def _must_save(self, step: int) -> bool:
-        if self._stop and self._stop.signum:
-            return True
-        if self._checkpoints is None:
-            return False
-        if self._saved is None:
-            return step >= self._schedule.log_every
-        return time.monotonic() - self._saved[0] >= self._schedule.checkpoint_every
+    def _guard(self, batch: _Batch, lane: int, action: Callable) -> None:
+        """Does something with a track and its state; a state that is no good ends that track only."""
+        track = batch.tracks[lane]
+        try:
+            action(track, self._programs.pick(batch.states, lane))
+        except TrackError as error:
+            self._fail(track, error)
+            batch.tracks[lane] = None
 
-    def _save(self, stage: int, offset: int, state: TrainState, inputs: Inputs) -> None:
-        """Saves a checkpoint, then the log lines it knows of."""
-        if self._checkpoints:
-            steps = offset + _step_of(state)
-            self.account()
-            spent = dataclasses.replace(self._run, state=None, inputs=None)
-            meta = {
-                "stage": stage,
-                "offset": offset,
-                "steps": steps,
-                "tail": self._tail,
-                "spent": dataclasses.asdict(spent),
-            }
-            self._checkpoints.save(steps, state, inputs if stage else None, meta)
-            self._saved = (time.monotonic(), steps)
-        self._write_log()
+    def _change(self, batch: _Batch) -> Iterator[Track]:
+        """Takes tracks that have ended the stage out of their lanes, and puts others in."""
+        if any(track.steps_left == 0 for _, track in batch.active()):
+            self._drain(batch)
+        for lane, track in list(batch.active()):
+            if track.steps_left:
+                continue
+            self._guard(batch, lane, lambda t, state: t.finish_stage(state))
+            batch.tracks[lane] = None
+            if track.status == "running":
+                self._waiting[track.stage].append(track)
+            elif track.status == "done":
+                yield track
+        yield from self._take_failed()
+        for lane, track in enumerate(batch.tracks):
+            if track is None and (new := self._next_track(batch, batch.index)):
+                fresh = (new.state, new.inputs)
+                both = self._programs.put((batch.states, batch.inputs), lane, fresh)
+                batch.states, batch.inputs = both
+                batch.tracks[lane], new.state = new, None
 
-    def _elapsed(self) -> float:
-        return round(self._base.seconds + time.monotonic() - self._started, 3)
+    def _fail(self, track: Track, error: Exception) -> None:
+        track.fail(error)
+        self._failed.append(track)
 
-    def account(self) -> None:
-        """Adds up what this part of the run and the earlier ones have spent so far.
-
-        Called again after the outputs are made and written, it counts those in, too.
-        """
-        base, run, (seconds, count) = self._base, self._run, self._compiled_before
-        compiling = self._programs.seconds - seconds
-        run.seconds = self._elapsed()
-        run.compile_seconds = round(base.compile_seconds + compiling, 3)
-        run.programs = base.programs + self._programs.count - count
-        if self._training_since is not None:
-            training = time.monotonic() - self._training_since - compiling
-            run.train_seconds = round(base.train_seconds + training, 3)
+    def _take_failed(self) -> Iterator[Track]:
+        while self._failed:
+            yield self._failed.pop(0)
 
 
-def _step_of(state: TrainState) -> int:
-    """Steps taken in the current stage, of the replica that has taken the most."""
-    return int(np.max(jax.device_get(state.step)))
+def train(programs: Programs, inputs: Inputs, *, stop: StopSignal | None = None, **options) -> Run:
+    """Trains on one input to the end, or to a signal.
+
+    Args:
+        programs: the method's programs, of a single lane.
+        inputs: the method's inputs.
+        stop: asked between dispatches.
+        **options: as of `Track`.
+
+    Raises:
+        Stopped: a signal came; a checkpoint was saved.
+        NonFiniteError: the loss is no longer a number.
+    """
+    track = Track(inputs, **options)
+    for ended in Loop(programs, stop=stop).train([track]):
+        if ended.status == "failed":
+            raise ended.error
+        if ended.status == "stopped":
+            raise Stopped(stop.signum, ended.run)
+    return track.run

@@ -25,15 +25,18 @@ class Progress:
         now = time.monotonic()
         if self._start is None:
             self._start = (now, step)
-        if not self._enabled or now - self._shown < self._interval:
-            return
-        self._shown = now
         elapsed, steps = now - self._start[0], step - self._start[1]
-        text = f"{self._label}: step {step}/{self._total}"
+        text = f"step {step}/{self._total}"
         if steps and elapsed > 0:
             left = int((self._total - step) * elapsed / steps)
             text += f", {steps / elapsed:.2f} steps/s, at most {left // 60}:{left % 60:02d} left"
-        self._write(f"{text}, {figure}" if figure else text)
+        self.show(f"{text}, {figure}" if figure else text, now)
+
+    def show(self, text: str, now: float) -> None:
+        """Shows how far it is at the time `now`, if that was not done a moment ago."""
+        if self._enabled and now - self._shown >= self._interval:
+            self._shown = now
+            self._write(f"{self._label}: {text}")
 
     def close(self, text: str) -> None:
         """Ends the line with a last word."""
@@ -46,3 +49,52 @@ class Progress:
     def _write(self, text: str) -> None:
         self._stream.write(f"\r\x1b[2K{text}" if self._terminal else f"{text}\n")
         self._stream.flush()
+
+
+class Board:
+    """One progress line for many images that train side by side."""
+
+    def __init__(self, images: int, *, enabled: bool = True, stream: TextIO | None = None):
+        """Args: images: how many there are; enabled; stream: default stderr."""
+        self._line = Progress(f"{images} images", images, enabled=enabled, stream=stream)
+        self._steps: dict[str, int] = {}  # of those in training
+        self._taken = self._ended = 0
+        self._start: float | None = None
+
+    def member(self, label: str) -> "Member":
+        """The progress of one of the images."""
+        return Member(self, label)
+
+    def update(self, label: str, step: int) -> None:
+        """Tells that an image has come to a step."""
+        now = time.monotonic()
+        self._start = self._start or now
+        self._taken += step - self._steps.get(label, step)
+        self._steps[label] = step
+        rate = self._taken / max(now - self._start, 1e-9)
+        training = len(self._steps)
+        self._line.show(
+            f"{self._ended} ended, {training} in training, {rate:.1f} steps/s in all", now
+        )
+
+    def end(self, label: str, text: str) -> None:
+        """Tells that an image has ended."""
+        self._steps.pop(label, None)
+        self._ended += 1
+        self._line.close(f"{self._ended} ended, {label}: {text}")
+
+
+class Member:
+    """What a `Board` gives to one image; has the methods of `Progress`."""
+
+    def __init__(self, board: Board, label: str):
+        self._board, self._label = board, label
+
+    def update(self, step: int, figure: str = "") -> None:
+        """Tells that `step` steps are done."""
+        del figure
+        self._board.update(self._label, step)
+
+    def close(self, text: str) -> None:
+        """Tells that it has ended."""
+        self._board.end(self._label, text)

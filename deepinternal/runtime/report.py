@@ -1,148 +1,378 @@
-"""One self-contained page per image and an index of them; no network, no scripts from elsewhere."""
+"""Self-contained pages: a report per image and an index of them; they work without a network.
+
+Markup, style and scripts are the files in templates/. Here are the values that go into them:
+pictures as addresses of themselves, curves as places in a drawing, tables.
+"""
 
 import base64
-import html
+import functools
+import importlib.metadata
+import io
+import math
+import platform
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
+import deepinternal
 from deepinternal.runtime.files import atomic_write_text
-from deepinternal.runtime.image_io import decode, write_image
+from deepinternal.runtime.image_io import decode, to_array, write_image
 from deepinternal.runtime.png import encode
 from deepinternal.runtime.writers import read_jsonl
+from deepinternal.types import InputError
 
 PREVIEW = 2048  # longest side of a picture in a page, in pixels
 READABLE = 150_000_000  # pixels, most that a picture to be reduced may have
+THUMBNAIL = 160  # longest side of a picture in the index, in pixels
+POINTS = 2000  # about the most that a curve shows
 
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
-table{border-collapse:collapse}td,th{padding:.2em .8em;border-bottom:1px solid #ddd;text-align:left}
-.pair{position:relative;display:inline-block;max-width:100%}.pair img{display:block;max-width:100%}
-.pair .over{position:absolute;inset:0;clip-path:inset(0 50% 0 0)}
-.pair .over img{width:100%;height:100%}input[type=range]{width:100%}
-.slide{display:inline-block;max-width:100%}
-figure{display:inline-block;margin:.5em 1em .5em 0}figure img{max-width:320px}
-"""
+# Of a curve: the size of the drawing, and left, right, top and bottom of the axes in it.
+_SIZE, _FRAME = (400, 230), (58, 384, 18, 190)
 
-
-def _picture(path: Path) -> str:
-    """A PNG file as the address of itself; reduced where it is larger than a screen shows.
-
-    What is too large even for reducing is linked.
-    """
-    data = path.read_bytes()
-    width, height = struct.unpack(">II", data[16:24])
-    if width * height > READABLE:
-        return path.name
-    if max(width, height) > PREVIEW:
-        samples = decode(path, width * height)
-        step = -(-max(width, height) // PREVIEW)
-        small = samples[: height // step * step, : width // step * step]
-        small = small.reshape(height // step, step, width // step, step, -1)
-        data = encode(small.mean((1, 3), dtype=np.float32).round().astype(samples.dtype))
-    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
-
-
-def _table(values: Mapping[str, Any]) -> str:
-    rows = (
-        f"<tr><th>{html.escape(str(k))}</th><td>{html.escape(_short(v))}</td></tr>"
-        for k, v in values.items()
-    )
-    return f"<table>{''.join(rows)}</table>"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def curve(points: Sequence[tuple[float, float]], label: str) -> str:
-    """An SVG line plot of (x, y) points with the range of y written at the axis."""
-    points = [(x, y) for x, y in points if y is not None]
-    if len(points) < 2:
-        return ""
-    xs, ys = np.array(points, np.float64).T
-    low, high = ys.min(), ys.max()
-    px = 70 + 520 * (xs - xs[0]) / max(xs[-1] - xs[0], 1e-12)
-    py = 190 - 170 * (ys - low) / max(high - low, 1e-12)
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(px, py))
-    text = '<text x="{}" y="{}" font-size="12">{}</text>'
-    return (
-        '<svg viewBox="0 0 620 230" width="620" role="img">'
-        f"<title>{html.escape(label)}</title>"
-        f'<path d="M70 20V190H590" fill="none" stroke="#888"/>'
-        f'<polyline points="{line}" fill="none" stroke="#06c" stroke-width="1.5"/>'
-        + text.format(2, 25, f"{high:.4g}")
-        + text.format(2, 194, f"{low:.4g}")
-        + text.format(70, 210, f"step {xs[0]:g}")
-        + text.format(520, 210, f"step {xs[-1]:g}")
-        + text.format(250, 226, html.escape(label))
-        + "</svg>"
-    )
-
-
-def _page(title: str, body: str) -> str:
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8>"
-        '<meta name=viewport content="width=device-width">'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
-        f"<h1>{html.escape(title)}</h1>{body}</html>\n"
-    )
+_FIGURES = {"psnr_y": "PSNR, luma", "ssim_y": "SSIM, luma", "psnr_rgb": "PSNR, RGB"}
+_PACKAGES = ("jax", "jaxlib", "numpy", "flax", "optax")
 
 
 def write_report(
-    folder: Path, metrics: Mapping[str, Any], config: Mapping[str, Any], *, before: np.ndarray
+    folder: Path,
+    metrics: Mapping[str, Any],
+    config: Mapping[str, Any],
+    *,
+    before: np.ndarray | None,
 ) -> None:
-    """Writes `report.html` beside the results of one image.
+    """Writes `report.html` beside the results of one image, of whatever there is of them.
 
     Args:
-        folder: the image's folder, with its PNG files and train.jsonl.
+        folder: the image's folder, with the files that `metrics` names and train.jsonl.
         metrics: contents of metrics.json.
         config: the config as plain types.
-        before: (H, W, C) in [0, 1], what to compare the result with.
+        before: (H, W, C) in [0, 1], what to compare the result with, written as `baseline.png`;
+            None where there is nothing.
     """
-    write_image(folder / "baseline.png", before)
-    slide = (
-        "this.previousElementSibling.lastElementChild.style.clipPath="
-        "'inset(0 '+(100-this.value)+'% 0 0)'"
-    )
-    pair = (
-        '<div class=slide><div class=pair><img alt="result" src="{}">'
-        '<div class=over><img alt="before" src="{}"></div></div>'
-        f'<input type=range value=50 aria-label="before and after" oninput="{slide}"></div>'
-    ).format(_picture(folder / "result.png"), _picture(folder / "baseline.png"))
-    names = [n for n in ("input.png", *metrics.get("outputs", ())) if n.endswith(".png")]
-    others = [folder / n for n in names if n != "result.png" and (folder / n).is_file()]
-    figures = "".join(
-        f'<figure><img alt="" src="{_picture(p)}"><figcaption>{html.escape(p.stem)}</figcaption>'
-        "</figure>"
-        for p in others
-    )
+    if before is not None:
+        write_image(folder / "baseline.png", before)
+    outputs = [n for n in metrics.get("outputs", ()) if (folder / n).is_file()]
     log = read_jsonl(folder / "train.jsonl")
-    names = dict.fromkeys(k for e in log for k in e if k not in ("step", "seconds", "stage"))
-    curves = "".join(curve([(e["step"], e[n]) for e in log if n in e], n) for n in names)
-    body = (
-        f"<p>Left of the slider: before; right of it: the result.</p>{pair}{figures}"
-        f"<h2>Figures</h2>{_table(metrics)}<h2>Training</h2>{curves}"
-        f"<h2>Config</h2>{_table(config)}"
+    charts = _charts(log)
+    page = _templates().get_template("report.html")
+    text = page.render(
+        title=str(metrics["image"]),
+        metrics=metrics,
+        figures=_figures(metrics),
+        pictures=_pictures(folder, outputs, metrics),
+        films=[_link(n) for n in outputs if n.endswith(".mp4")],
+        files=[_link(n) for n in outputs if not n.endswith((".png", ".mp4"))],
+        traceback=(folder / "traceback.txt").is_file(),
+        charts=charts,
+        curves=[c["points"] for c in charts],
+        frame=_FRAME,
+        size=_SIZE,
+        tables={
+            "Metrics": _flat({k: v for k, v in metrics.items() if k != "spans"}),
+            "Config": _flat(config),
+            "Environment": environment(metrics.get("device")),
+        },
     )
-    atomic_write_text(folder / "report.html", _page(str(metrics["image"]), body))
+    atomic_write_text(folder / "report.html", text)
 
 
 def write_index(workdir: Path, images: Sequence[Mapping[str, Any]]) -> None:
-    """Writes `index.html`: one row per image, linked to its report."""
-    from urllib.parse import quote
+    """Writes `index.html`: one row per image with a small picture, linked to its report.
 
-    columns = ("status", "steps", "seconds", "psnr_y", "ssim_y", "baseline_psnr_y", "error")
-    head = "".join(f"<th>{c}</th>" for c in ("image", *columns))
+    Args:
+        workdir: the work folder.
+        images: contents of the images' metrics.json.
+    """
+    names = [n for n in ("psnr_y", "ssim_y") if any(n in m for m in images)]
+    columns = [("steps", "steps", ".0f"), ("seconds", "seconds", ".1f")]
+    for name in names:
+        digits = 2 if name.startswith("psnr") else 4
+        columns.append((name, f"{_FIGURES[name]}{_unit(name)}", f".{digits}f"))
+        columns.append((f"gain {name}", "gain", f"+.{digits}f"))
     rows = []
     for m in images:
-        name = html.escape(m["image"])
-        linked = (workdir / m["image"] / "report.html").exists()
-        link = f'<a href="{quote(m["image"])}/report.html">{name}</a>' if linked else name
-        cells = "".join(f"<td>{html.escape(_short(m.get(c, '')))}</td>" for c in columns)
-        rows.append(f"<tr><td>{link}</td>{cells}</tr>")
-    body = f"<table><tr>{head}</tr>{''.join(rows)}</table>"
-    atomic_write_text(workdir / "index.html", _page("deepinternal results", body))
+        values = {**m, **{f"gain {n}": _gain(m, n) for n in names}}
+        folder = workdir / m["image"]
+        rows.append(
+            {
+                **{key: m.get(key) or "" for key in ("image", "status", "error")},
+                "link": f"{quote(m['image'], safe='')}/report.html"
+                if (folder / "report.html").exists()
+                else "",
+                "thumbnail": _thumbnail(folder / "result.png"),
+                "values": [values.get(key) for key, _, _ in columns],
+            }
+        )
+    done = [r["values"] for r in rows if r["status"] == "done"]
+    means = []
+    for i in range(len(columns)):
+        known = [v[i] for v in done if _is_number(v[i])]
+        means.append(sum(known) / len(known) if known else None)
+    counts = {s: sum(r["status"] == s for r in rows) for s in ("done", "failed", "stopped")}
+    page = _templates().get_template("index.html")
+    text = page.render(rows=rows, columns=columns, means=means, counts=counts)
+    atomic_write_text(workdir / "index.html", text)
+
+
+def environment(device: str | None = None) -> dict[str, str]:
+    """Versions of what computes, by name, and the machine; `device` as metrics.json has it."""
+    found = {"deepinternal": deepinternal.__version__}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "unknown"
+    found |= {"python": platform.python_version(), "platform": platform.platform()}
+    return found | ({"device": device} if device else {})
+
+
+@functools.cache
+def _templates() -> Any:
+    import jinja2
+
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    made.filters |= {"short": _short, "fixed": _fixed}
+    made.globals["version"] = deepinternal.__version__
+    return made
+
+
+def _is_number(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+
+
+def _short(value: Any) -> str:
+    """A value for a table."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_short, value))
+    return "" if value is None else str(value)
+
+
+def _fixed(value: Any, form: str) -> str:
+    return format(value, form) if _is_number(value) else _short(value)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested fields by dotted names."""
+    flat = {}
+    for key, value in values.items():
+        nested = isinstance(value, Mapping) and value
+        flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
+
+
+def _link(name: str) -> dict[str, str]:
+    return {"name": name, "href": quote(name, safe="")}
+
+
+def _unit(name: str) -> str:
+    return " (dB)" if name.startswith("psnr") else ""
+
+
+def _gain(metrics: Mapping[str, Any], name: str) -> float | None:
+    """How much larger a figure is than that of the baseline; None where one is missing."""
+    pair = metrics.get(name), metrics.get(f"baseline_{name}")
+    return pair[0] - pair[1] if all(map(_is_number, pair)) else None
+
+
+def _figures(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The figures at the head of a report."""
+    return [
+        {
+            "title": _FIGURES[name],
+            "value": metrics[name],
+            "baseline": metrics.get(f"baseline_{name}"),
+            "gain": _gain(metrics, name),
+            "digits": 2 if name.startswith("psnr") else 4,
+            "unit": "dB" if name.startswith("psnr") else "",
+        }
+        for name in _FIGURES
+        if metrics.get(name) is not None
+    ]
+
+
+def _address(data: bytes, kind: str = "png") -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _reduce(samples: np.ndarray, longest: int) -> np.ndarray:
+    """Means over blocks of (H, W[, C]) samples, so that no side is longer than `longest`."""
+    height, width = samples.shape[:2]
+    step = -(-max(height, width) // longest)
+    if step == 1:
+        return samples
+    y, x = min(step, height), min(step, width)
+    blocks = samples[: height // y * y, : width // x * x]
+    mean = blocks.reshape(height // y, y, width // x, x, -1).mean((1, 3), dtype=np.float32)
+    return (mean.round() if samples.dtype.kind == "u" else mean).astype(samples.dtype)
+
+
+def _picture(path: Path) -> dict[str, Any]:
+    """A PNG file for a page: its address and size there, reduced to what a screen shows.
+
+    The address of one that is too large even for reducing is empty: there is just the link to it.
+    """
+    with path.open("rb") as file:
+        data = file.read(24)
+        width, height = struct.unpack(">II", data[16:24])
+        picture = _link(path.name) | {"full": (width, height), "size": (width, height), "src": ""}
+        if width * height > READABLE:
+            return picture
+        data += file.read()
+    if max(width, height) > PREVIEW:
+        samples = _reduce(decode(path, width * height), PREVIEW)
+        picture["size"] = samples.shape[1::-1]
+        data = encode(samples)
+    return picture | {"src": _address(data)}
+
+
+def _source(path: str) -> dict[str, Any] | None:
+    """The user's own file, which may be of any kind and anywhere; None where it cannot be read."""
+    try:
+        samples = decode(Path(path), READABLE)
+        pixels = to_array(_reduce(samples, PREVIEW)).pixels
+    except InputError:
+        return None
+    size = pixels.shape[1::-1]
+    src = _address(encode(np.round(pixels * 255).astype(np.uint8)))
+    return {"name": path, "href": "", "full": samples.shape[1::-1], "size": size, "src": src}
+
+
+def _pictures(folder: Path, outputs: list[str], metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The pictures of a report: before, result, the other outputs, input."""
+    names = {"before": "baseline.png", "result": "result.png"}
+    names |= {Path(n).stem: n for n in outputs if n.endswith(".png") and n != "result.png"}
+    found = []
+    for title, name in names.items():
+        if (folder / name).is_file():
+            peak = metrics.get(f"{title}_max")
+            note = f"white is {peak:.4g}" if _is_number(peak) else ""
+            role = title if name in ("baseline.png", "result.png") else "other"
+            found.append(_picture(folder / name) | {"title": title, "role": role, "note": note})
+    own = (folder / "input.png").is_file()
+    source = _picture(folder / "input.png") if own else _source(str(metrics.get("input", "")))
+    if source and source["src"] not in [p["src"] for p in found]:
+        found.append(source | {"title": "input", "role": "other", "note": ""})
+    return found
+
+
+def _thumbnail(path: Path) -> str:
+    """The address of a small JPEG of a result; empty where there is none."""
+    from PIL import Image
+
+    try:
+        samples = _reduce(decode(path, READABLE), 2 * THUMBNAIL)
+    except InputError:
+        return ""
+    pixels = np.round(to_array(samples).pixels * 255).astype(np.uint8)
+    image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    file = io.BytesIO()
+    image.save(file, format="JPEG", quality=80)
+    return _address(file.getvalue(), "jpeg")
+
+
+def _charts(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Every number of the log over the steps; what is equal throughout shares a drawing."""
+    names = dict.fromkeys(k for e in log for k in e if k not in ("step", "seconds", "stage"))
+    series: dict[tuple, list[str]] = {}
+    for name in names:
+        # JSON has no NaN: null is written in its place, and is a gap in the curve.
+        points = tuple((e["step"], e[name]) for e in log if name in e)
+        numbers = [_is_number(v) for _, v in points if v is not None]
+        if len(numbers) > 1 and all(numbers):
+            series.setdefault(points, []).append(name)
+    stages = [(e["step"], str(e["stage"])) for e in log if "stage" in e]
+    stages = [s for s, old in zip(stages, [(0, None), *stages]) if s[1] != old[1]]
+    return [_chart(" = ".join(n), _thin(points), stages) for points, n in series.items()]
+
+
+def _chart(label: str, points: Sequence[tuple], stages: Sequence[tuple]) -> dict[str, Any]:
+    """What a template needs to draw one curve.
+
+    Args:
+        label: what the values are.
+        points: (step, value), in order of the steps; the value is None where there is a gap.
+        stages: (first step, name).
+    """
+    left, right, top, bottom = _FRAME
+    values = [v for _, v in points if v is not None]
+    log = min(values) > 0 and max(values) > 10 * min(values)
+    log = log and not any(n in label for n in ("psnr", "ssim"))  # decibels are a logarithm already
+    x_low, x_high = points[0][0], points[-1][0]
+    low, high = min(values), max(values)
+    if low == high:
+        low, high = low - 0.1 * abs(low) - 0.01, high + 0.1 * abs(high) + 0.01
+    scale = math.log10 if log else float
+
+    def x(step):
+        return round(left + (right - left) * (step - x_low) / max(x_high - x_low, 1), 1)
+
+    def y(value):
+        share = (scale(value) - scale(low)) / (scale(high) - scale(low))
+        return round(bottom - (bottom - top) * share, 1)
+
+    places = [(s, v, x(s), None if v is None else y(v)) for s, v in points]
+    steps = [t for t in _ticks(x_low, x_high) if t == round(t)]
+    return {
+        "label": label,
+        "log": log,
+        "points": places,
+        "path": _path([p[2:] for p in places]),
+        "x": [(x(t), f"{t:.10g}") for t in steps],
+        "y": [(y(t), f"{t:.10g}") for t in (_log_ticks if log else _ticks)(low, high)],
+        "stages": [(x(s), name) for s, name in stages if x_low <= s <= x_high],
+    }
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Two to six round numbers from `low` to `high`."""
+    step = 10.0 ** math.floor(math.log10(max(high - low, 1e-300) / 2))
+    step *= next(m for m in (1, 2, 5, 10) if (high - low) / (m * step) <= 5)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return [k * step for k in range(first, last + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten from `low` to `high`, or also twice and five times them where these are few."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    within = [k for k in powers if low <= 10.0**k <= high]
+    if len(within) > 2:
+        return [10.0**k for k in within[:: -(-len(within) // 6)]]
+    return [t for k in powers for m in (1, 2, 5) if low <= (t := m * 10.0**k) <= high]
+
+
+def _path(places: Sequence[tuple[float, float | None]]) -> str:
+    """SVG path data of a curve with gaps; a point between two gaps becomes a dot."""
+    parts, pen = [], "M{} {}h0"
+    for x, y in places:
+        parts.append("" if y is None else pen.format(x, y))
+        pen = "M{} {}h0" if y is None else "L{} {}"
+    return "".join(parts)
+
+
+def _thin(points: Sequence[tuple]) -> list[tuple]:
+    """At most about POINTS of the points: of each stretch its lowest, its highest and a gap."""
+    stretch = -(-2 * len(points) // POINTS)
+    if stretch <= 2:
+        return list(points)
+    kept = []
+    for start in range(0, len(points), stretch):
+        part = points[start : start + stretch]
+        known = [p for p in part if p[1] is not None]
+        ends = {f(known, key=lambda p: p[1]) for f in (min, max)} if known else set()
+        ends |= set([p for p in part if p[1] is None][:1])
+        kept += sorted(ends, key=lambda p: p[0])
+    return kept

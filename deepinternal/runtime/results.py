@@ -42,6 +42,14 @@ def read_truth(truth: Path | np.ndarray, shape: tuple[int, ...]) -> Truth | None
     return Truth(pixels, str(truth).encode("utf-8", "replace").decode(), sha256_file(truth))
 
 
+def cut(output: Output) -> Output:
+    """An output on the host, without what a canvas has beyond its size."""
+    value, size = np.asarray(output.value), output.size
+    if size is not None:
+        value = value[: int(size[0]), : int(size[1])]
+    return Output(value, output.kind)
+
+
 def border_of(size: tuple[int, int], result: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns that the protocol leaves out: the scale factors, 0 where there is none."""
     factors = [o / n for o, n in zip(result, size)]

@@ -10,6 +10,7 @@ import dataclasses
 import glob
 import io
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -25,11 +26,14 @@ SUFFIXES = {"image": IMAGE_SUFFIXES, "kernel": (".mat", ".npy", ".png", ".tif", 
 
 # Fields that say how to run, and change no result.
 RUN_FIELDS = ("steps", "log_every", "checkpoint_every", "progress", "parallel", "ground_truth")
+RUN_FIELDS += ("tensorboard", "profile", "debug_nans")
 
 # What a run writes besides the outputs that metrics.json names.
 RUN_FILES = ("config.json", "summary.json", "summary.csv", "index.html")
+RUN_FOLDERS = (CLAIMS := ".claims", PROFILE := "profile")
 IMAGE_FILES = ("metrics.json", "train.jsonl", "report.html", "traceback.txt", "result.png")
-IMAGE_FILES += ("baseline.png", "input.png")
+IMAGE_FILES += ("baseline.png", "input.png", NOTED := "input.json")
+IMAGE_FOLDERS = ("checkpoints", TENSORBOARD := "tensorboard")
 
 _UNCOUNTED = ("seed", "device_count", "steps_limit")  # numbers whose mean says nothing
 
@@ -79,7 +83,7 @@ def list_jobs(
         seen.add(path.absolute())
         base = path.stem.encode("utf-8", "replace").decode()  # file names may be no valid UTF-8
         stem, n = base, 1
-        while stem in jobs or stem in (".", "..", *RUN_FILES):
+        while stem in jobs or stem in (".", "..", *RUN_FILES, *RUN_FOLDERS):
             n += 1
             stem = f"{base}-{n}"
         jobs[stem] = Job(stem, path)
@@ -177,7 +181,7 @@ class Workdir:
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / ".writable"
             probe.write_bytes(b"")
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # another process may have been as quick
         except OSError as error:
             raise RefusedError(
                 f"--workdir={show_path(path)}: cannot be written: {error.strerror}; "
@@ -185,26 +189,21 @@ class Workdir:
             ) from None
         saved = self._saved()
         if overwrite and saved:
-            self._discard(saved)
-            saved = None
-        if saved:
-            self._compare(saved["config"])
-        self._inputs: dict[str, Any] = saved["inputs"] if saved else {}
-        self._steps: dict[str, int] = saved["steps"] if saved else {}
+            self._discard()
+        elif saved:
+            self._compare(saved)
 
     def _saved(self) -> dict[str, Any] | None:
+        """The config that the folder's results were made with."""
         path = self.path / "config.json"
         if not path.exists():
             return None
         try:
-            saved = json.loads(path.read_text(encoding="utf-8"))
-            parts = {name: dict(saved[name]) for name in ("config", "inputs")}
-            parts["steps"] = dict(saved.get("steps", {}))
+            return dict(json.loads(path.read_text(encoding="utf-8"))["config"])
         except (ValueError, KeyError, TypeError, OSError):
             raise RefusedError(
                 f"{path}: is not a config this program wrote; use another --workdir"
             ) from None
-        return parts
 
     def _compare(self, old: Mapping[str, Any]) -> None:
         new = self.config
@@ -218,23 +217,27 @@ class Workdir:
                 "use another folder, or --overwrite"
             )
 
-    def _discard(self, saved: Mapping[str, Any]) -> None:
+    def _discard(self) -> None:
         """Removes what earlier runs made; a user's own files stay, also in the images' folders."""
-        for stem in saved["inputs"]:
-            folder = self.path / stem
-            made = (self.metrics(stem) or {}).get("outputs") or ()
+        for folder in [path.parent for path in self.path.glob(f"*/{NOTED}")]:
+            made = (self.metrics(folder.name) or {}).get("outputs") or ()
             for name in (*IMAGE_FILES, *made):
                 with contextlib.suppress(OSError):
                     (folder / name).unlink()
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            for name in IMAGE_FOLDERS:
+                shutil.rmtree(folder / name, ignore_errors=True)
             with contextlib.suppress(OSError):
                 folder.rmdir()
         for name in RUN_FILES:
             (self.path / name).unlink(missing_ok=True)
 
-    def _write(self) -> None:
-        saved = {"config": self.config, "inputs": self._inputs, "steps": self._steps}
-        atomic_write_text(self.path / "config.json", to_json(saved, indent=2) + "\n")
+    def _noted(self, stem: str) -> dict[str, Any]:
+        """What is known of an image's earlier runs: hashes of its files, and most steps."""
+        try:
+            noted = json.loads((self.path / stem / NOTED).read_text(encoding="utf-8"))
+            return {"files": dict(noted["files"]), "steps": int(noted["steps"])}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
 
     def folder(self, stem: str) -> Path:
         """The folder of one image, made if missing. Raises InputError where it cannot be."""
@@ -257,15 +260,15 @@ class Workdir:
         Raises:
             RefusedError: some hash differs from the one noted.
         """
-        old = self._inputs.get(stem)
-        if old is not None and old != hashes and (self.path / stem).exists():
+        old = self._noted(stem).get("files")
+        if old is not None and old != hashes:
             changed = [k for k in {**old, **hashes} if old.get(k) != hashes.get(k)]
             raise RefusedError(
                 f"--workdir={self.path}: {stem} was made from other bytes "
                 f"({', '.join(sorted(changed))}); use another folder, or --overwrite"
             )
 
-    def claim(self, stem: str, hashes: Mapping[str, str], *, steps: int) -> None:
+    def note(self, stem: str, hashes: Mapping[str, str], *, steps: int) -> None:
         """Notes the config and what goes into an image's result before work on it begins.
 
         Args:
@@ -278,15 +281,24 @@ class Workdir:
             InputError: the image's folder cannot be made.
         """
         self.check(stem, hashes)
-        before = self._steps.get(stem, 0) if (self.path / stem).exists() else 0
+        before = self._noted(stem).get("steps", 0)
         if steps < before:
             raise RefusedError(
                 f"--workdir={self.path}: holds results of another config: steps ({before} there, "
                 f"{steps} now); use another folder, or --overwrite"
             )
-        self.folder(stem)
-        self._inputs[stem], self._steps[stem] = dict(hashes), steps
-        self._write()
+        text = to_json({"files": hashes, "steps": steps}, indent=2) + "\n"
+        atomic_write_text(self.folder(stem) / NOTED, text)
+        config = to_json({"config": self.config}, indent=2) + "\n"
+        if self._text("config.json") != config:
+            atomic_write_text(self.path / "config.json", config)
+
+    def _text(self, name: str) -> str | None:
+        """A file's text, None where there is no such file."""
+        try:
+            return (self.path / name).read_text(encoding="utf-8")
+        except OSError:
+            return None
 
     def metrics(self, stem: str) -> dict[str, Any] | None:
         """The metrics.json of an image, None where there is none."""
@@ -308,13 +320,13 @@ class Workdir:
         for name in dict.fromkeys(names):
             values = [m[name] for m in done if _is_figure(m.get(name))]
             mean[name] = sum(values) / len(values)
-        total = sum(m.get("seconds") or 0.0 for m in done)
+        total = _covered([span for m in done for span in m.get("spans", ())])
         per_hour = 3600 * len(done) / total if total else 0.0
         summary = {"images": list(images), "mean": mean, "images_per_hour": per_hour}
         atomic_write_text(self.path / "summary.json", to_json(summary, indent=2) + "\n")
         table = io.StringIO()
-        columns = dict.fromkeys(k for m in images for k in m)
-        writer = csv.DictWriter(table, columns, restval="")
+        columns = dict.fromkeys(k for m in images for k in m if k != "spans")
+        writer = csv.DictWriter(table, columns, restval="", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(images)
         atomic_write_text(self.path / "summary.csv", table.getvalue())
@@ -323,3 +335,12 @@ class Workdir:
 
 def _is_figure(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _covered(spans: Sequence[Sequence[float]]) -> float:
+    """Seconds that lie in at least one of the spans: images may train side by side."""
+    total, until = 0.0, -math.inf
+    for begin, end in sorted(spans):
+        total += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return total

@@ -128,7 +128,7 @@ def test_throughput_is_consistent():
     # XLA leaves out the padding and counts all the rest of the step.
     assert 0.5 * result["flops_per_step"] < result["xla_flops_per_step"]
     text = throughput.report([result])
-    assert "one after another" in text
+    assert two["lanes"] == 1, "on CPU images train one after another"
     assert "nan" not in text
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from deepinternal.runtime import jobs
+from deepinternal.runtime import cases
 from deepinternal.runtime.writers import read_jsonl
 from deepinternal.types import InputError
 from tests.launch.conftest import SMALL, picture, save, until
@@ -85,7 +85,7 @@ def test_a_finished_image_is_skipped(train, tmp_path, small_png, monkeypatch):
     def forbidden(*_):
         raise AssertionError("trains again")
 
-    monkeypatch.setattr("deepinternal.runtime.loop.Loop.train", forbidden)
+    monkeypatch.setattr("deepinternal.runtime.jobs.Loop.train", forbidden)
     options = {"log_every": 5, "checkpoint_every": 1.0, "progress": True}
     assert train(small_png, parallel={"steps_per_dispatch": 1}, **options) == 0
     assert (tmp_path / "out/small/result.png").stat().st_mtime_ns == before
@@ -156,7 +156,7 @@ def test_other_results_are_refused_and_overwritten(train, tmp_path, small_png):
 
 def test_fewer_steps_than_the_methods_own_are_refused(train, tmp_path, small_png, monkeypatch):
     """`steps` 0 stands for a number that only the method knows."""
-    monkeypatch.setattr("deepinternal.runtime.loop.Loop.train", lambda _: 1 / 0)
+    monkeypatch.setattr("deepinternal.runtime.jobs.Loop.train", lambda *_: 1 / 0)
     assert train(small_png, steps=0) == 1
     with pytest.raises(InputError, match=r"steps .3000 there, 12 now"):
         train(small_png, steps=12)
@@ -191,19 +191,19 @@ def test_the_sample_needs_no_input(train, tmp_path, monkeypatch):
 def test_a_signal_after_training_ends_the_list(train, tmp_path, small_png, monkeypatch):
     """It comes while the first image's results are written: that one ends, no other begins."""
     other = save(tmp_path / "other.png", picture())
-    original = jobs.write_outputs
+    original = cases.write_outputs
 
     def interrupted(*args):
         os.kill(os.getpid(), signal.SIGTERM)
         return original(*args)
 
-    monkeypatch.setattr(jobs, "write_outputs", interrupted)
+    monkeypatch.setattr(cases, "write_outputs", interrupted)
     assert train(f"{small_png},{other}", steps=1) == 143
     images = read(tmp_path / "out/summary.json")["images"]
     assert [(m["image"], m["status"]) for m in images] == [("small", "done")]
     assert not (tmp_path / "out/other").exists()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    monkeypatch.setattr(jobs, "write_outputs", original)
+    monkeypatch.setattr(cases, "write_outputs", original)
     assert train(f"{small_png},{other}", steps=1) == 0
 
 

@@ -8,6 +8,7 @@ import scipy.ndimage
 from flax import traverse_util
 
 from deepinternal.methods import registry, zssr
+from deepinternal.nets.zssr import ZSSRNet
 from deepinternal.ops import kernels, resize
 from deepinternal.types import InputError, input_spec
 from tests.tiny_methods import photo
@@ -71,7 +72,7 @@ def test_the_published_net_and_its_start():
 
 def test_the_net_agrees_with_scipy():
     _, inputs, state = build(steps=1)
-    net = zssr.ZSSRNet(layers=3, features=4)
+    net = ZSSRNet(layers=3, features=4)
     ours = net.apply({"params": state.params["net"]}, inputs["image"][None])[0]
     expected = net_numpy(as_numpy(state.params), IMAGE.astype(np.float64))
     np.testing.assert_allclose(ours, expected, atol=1e-5)

@@ -81,6 +81,24 @@ def test_net_is_its_formula(factor):
     assert np.abs(got - plain).mean() > 0.02
 
 
+@pytest.mark.parametrize("factor", [(1, 1), (2, 3)])
+def test_images_on_a_canvas(factor):
+    """Zeros begin, and the enlargement mirrors, at their own border, whatever lies around them."""
+    net, params = _net(factor)
+    apply = jax.jit(lambda x, size: net.apply({"params": params}, x, size))
+    for h, w in ((9, 7), (12, 5), (12, 13)):
+        x = _image(2, h, w, 3)
+        expected = np.stack([_reference(params, image, factor) for image in x])
+        for seed in (1, 2):
+            canvas = 1e4 * _image(2, 12, 13, 3, seed=seed)
+            canvas[:, :h, :w] = x
+            got = apply(canvas, np.array((h, w)))
+            assert got.shape == (2, 12 * factor[0], 13 * factor[1], 3)
+            assert np.all(np.isfinite(got))
+            got = got[:, : h * factor[0], : w * factor[1]]
+            np.testing.assert_allclose(got, expected, atol=2e-5)
+
+
 def test_identity_without_weights():
     apply, params = _apply((1, 1))
     x = _image(1, 9, 7, 3)

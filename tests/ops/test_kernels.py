@@ -1,6 +1,8 @@
 """Blur kernels against scipy, NumPy formulas, and the property they are centred for: no drift."""
 
 import functools
+import math
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -209,6 +211,59 @@ def test_kernel_larger_than_the_image():
     kernel /= kernel.sum()
     expected = _reference_downscale(image, kernel, slice(None, None, 2), [0, 2, 3])
     np.testing.assert_allclose(kernels.downscale(image, kernel, (2, 2)), expected, atol=2e-6)
+
+
+def _on_canvas(image, kernel, scale, shape, size=None, small=None):
+    """What counts of the result for an image amid large numbers, its sizes traced."""
+    (h, w, c), results = image.shape, []
+    for seed in (1, 2):
+        canvas = 1e6 * _image(40, 36, c, seed=seed)
+        canvas[:h, :w] = image
+        downscale = functools.partial(kernels.downscale, scale=scale, output_shape=shape)
+        got = jax.jit(downscale)(canvas, kernel, size=np.array(size), small=small)
+        assert got.shape == (*shape, c)
+        assert np.all(np.isfinite(got))
+        results.append(got)
+    return results
+
+
+@pytest.mark.parametrize(("scale", "size"), [((2, 3), (28, 33)), (2, (6, 36)), ((4, 1), (40, 7))])
+def test_downscale_on_a_canvas(scale, size):
+    """As if the image were alone; mirrored at its own border, even by kernels larger than it."""
+    image, kernel = _image(*size, 2), _skewed_kernel(9)
+    v, h = np.broadcast_to(scale, 2)
+    expected = _reference_downscale(image, kernel, slice(None, None, v), slice(None, None, h))
+    for got in _on_canvas(image, kernel, scale, (40 // v, 36 // h), size):
+        np.testing.assert_allclose(got[: size[0] // v, : size[1] // h], expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("scale", [(2, 3), (1.5, 2.75), (4, 1.25)])
+@pytest.mark.parametrize("size", [(25, 31), (40, 22)])
+def test_downscale_on_a_canvas_of_sizes_that_do_not_divide(scale, size):
+    image, kernel = _image(*size, 2), _skewed_kernel(6)
+    small = tuple(int(np.ceil(n / s)) for n, s in zip(size, scale, strict=True))
+    rows, columns = (
+        np.round(np.linspace(0, n - s, m)).astype(int)
+        for n, s, m in zip(size, scale, small, strict=True)
+    )
+    expected = _reference_downscale(image, kernel, rows, columns)
+    shape = tuple(int(np.ceil(n / s)) for n, s in zip((40, 36), scale, strict=True))
+    for got in _on_canvas(image, kernel, scale, shape, size, np.array(small)):
+        np.testing.assert_allclose(got[: small[0], : small[1]], expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 1.25, 4 / 3, 1.7])
+def test_whole_positions_are_exact(scale):
+    """Against fractions; traced lengths give the same."""
+    ratio = Fraction(scale).limit_denominator(64)
+    traced = jax.jit(lambda length, n: kernels.whole_positions(length, scale, n, 700))
+    for length in (16, 85, 173, 534, 777):
+        n = math.ceil(length / ratio)
+        expected = [round(i * (length - ratio) / (n - 1)) for i in range(n)]
+        np.testing.assert_array_equal(kernels.whole_positions(length, scale, n, n), expected)
+        np.testing.assert_array_equal(traced(length, n)[:n], expected)
+        floats = kernels.sample_positions(length, scale, n)
+        assert np.mean(floats != expected) < 0.05  # on the other side of a half
 
 
 @functools.cache

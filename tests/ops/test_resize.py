@@ -1,5 +1,6 @@
 """resize against MATLAB's definition, written out in float64 loops, and against its own algebra."""
 
+import functools
 import math
 
 import jax
@@ -206,8 +207,54 @@ def test_mirror_index_repeats_the_edge(length):
     np.testing.assert_array_equal(mirror_index(jnp.asarray(index), length), expected)
 
 
+@functools.cache
+def _on_canvas(limit, scale, shape, method, antialias):
+    """Compiled once for a limit and settings; sizes are arrays."""
+    del limit
+    options = {"scale": scale, "output_shape": shape, "method": method, "antialias": antialias}
+    return jax.jit(lambda x, size: resize(x, size=size, **options))
+
+
+@pytest.mark.parametrize("limit", [0, 512])
+@pytest.mark.parametrize("size", [(17, 22), (24, 9), (3, 1)])
+@pytest.mark.parametrize(
+    ("scale", "method", "antialias"),
+    [
+        ((2.0, 1.5), "cubic", True),
+        ((0.5, 0.37), "cubic", True),
+        ((1.0, 0.3), "box", True),
+        ((0.4, 1.0), "lanczos3", False),
+    ],
+)
+def test_an_image_on_a_canvas(monkeypatch, limit, size, scale, method, antialias):
+    """As if it were alone, whatever lies around it."""
+    monkeypatch.setattr(resize_module, "DENSE_LIMIT", limit)
+    (h, w), shape = size, output_size(size, scale)
+    x = _image(*size, 2)
+    expected = _reference(x, scale, shape, method, antialias)
+    canvas_shape = output_size((24, 22), scale)
+    for seed in (1, 2):
+        canvas = 1e6 * _image(24, 22, 2, seed=seed)
+        canvas[:h, :w] = x
+        got = _on_canvas(limit, scale, canvas_shape, method, antialias)(canvas, np.array(size))
+        assert got.shape == (*canvas_shape, 2)
+        assert np.all(np.isfinite(got))
+        np.testing.assert_allclose(got[: shape[0], : shape[1]], expected, atol=3e-6)
+
+
+def test_images_on_canvases_side_by_side():
+    x, sizes = _image(3, 12, 14, 1), np.array([(12, 9), (7, 14), (10, 10)])
+    got = jax.jit(jax.vmap(lambda x, size: resize(x, scale=1.5, size=size)))(x, sizes)
+    for image, (h, w), result in zip(x, sizes, got):
+        shape = output_size((h, w), (1.5, 1.5))
+        expected = _reference(image[:h, :w], (1.5, 1.5), shape)
+        np.testing.assert_allclose(result[: shape[0], : shape[1]], expected, atol=2e-6)
+
+
 def test_mistakes_are_told():
     x = _image(4, 4, 1)
+    with pytest.raises(ValueError, match="with a size, a scale"):
+        resize(x, output_shape=(8, 8), size=(3, 3))
     with pytest.raises(ValueError, match=r"'bicubic'.*cubic, linear, box, lanczos2, lanczos3"):
         resize(x, scale=2, method="bicubic")
     with pytest.raises(ValueError, match="scale or an output_shape"):

@@ -13,10 +13,12 @@ import pytest
 from deepinternal import types
 from deepinternal.methods import registry
 from deepinternal.runtime.checkpoint import Checkpoints
-from deepinternal.runtime.loop import Loop, NonFiniteError, Schedule, Stopped
+from deepinternal.runtime.loop import Stopped, train
 from deepinternal.runtime.parallel import Programs, over_replicas
+from deepinternal.runtime.track import NonFiniteError, Schedule
 from deepinternal.runtime.writers import JsonlLog, read_jsonl
 from tests import tiny_methods
+from tests.runtime.stop import Stop
 
 INPUTS = {"image": jnp.asarray(tiny_methods.photo())}
 
@@ -38,21 +40,9 @@ def programs():
     return {name: Programs(make()) for name, make in METHODS.items()}
 
 
-class Stop:
-    """A stop signal that comes when the loop has shown step `at`."""
-
-    def __init__(self, at):
-        self.at, self.signum = at, 0
-
-    def update(self, step, figure):
-        del figure
-        if step >= self.at:
-            self.signum = 15
-
-
 def run(programs, folder=None, *, stop=None, log_every=1, inputs=INPUTS, **schedule):
     checkpoints = Checkpoints(folder / "checkpoints") if folder else None
-    loop = Loop(
+    return train(
         programs,
         inputs,
         seed=3,
@@ -62,11 +52,6 @@ def run(programs, folder=None, *, stop=None, log_every=1, inputs=INPUTS, **sched
         progress=stop,
         stop=stop,
     )
-    try:
-        return loop.train()
-    finally:
-        if checkpoints:
-            checkpoints.close()
 
 
 def plain(tree):
@@ -107,7 +92,7 @@ def test_the_log_of_a_resumed_run_has_the_same_numbers(programs, tmp_path):
         run(programs["gan"], tmp_path / "b", stop=Stop(5))
     run(programs["gan"], tmp_path / "b")
     logs = [read_jsonl(tmp_path / x / "train.jsonl") for x in "ab"]
-    strip = lambda log: [{k: v for k, v in e.items() if k != "seconds"} for e in log]  # noqa: E731
+    strip = lambda log: [{k: e[k] for k in e if k not in ("seconds", "memory_mb")} for e in log]  # noqa: E731
     assert strip(logs[0]) == strip(logs[1])
     assert "contrast" in logs[0][4]
     assert "contrast" not in logs[0][3]

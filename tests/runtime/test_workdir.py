@@ -96,9 +96,9 @@ def test_companion_file_folder_and_beside(files):
 
 def test_rules(tmp_path):
     hashes = {"input": "1", "kernel": "2"}
-    Workdir(tmp_path, CONFIG).claim("a", hashes, steps=10)
-    Workdir(tmp_path, {**CONFIG, "log_every": 7}).claim("a", hashes, steps=10)
-    Workdir(tmp_path, {**CONFIG, "steps": 20}).claim("a", hashes, steps=20)
+    Workdir(tmp_path, CONFIG).note("a", hashes, steps=10)
+    Workdir(tmp_path, {**CONFIG, "log_every": 7}).note("a", hashes, steps=10)
+    Workdir(tmp_path, {**CONFIG, "steps": 20}).note("a", hashes, steps=20)
     for field, value in (("seed", 1), ("scale", "3"), ("steps", 19), ("new", 1)):
         with pytest.raises(RefusedError, match=f"{field} .*--overwrite"):
             Workdir(tmp_path, {**CONFIG, "steps": 20, field: value})
@@ -110,9 +110,9 @@ def test_rules(tmp_path):
         ({"input": "1"}, r"a .*\(kernel\)"),
     ):
         with pytest.raises(RefusedError, match=words):
-            workdir.claim("a", other, steps=20)
+            workdir.note("a", other, steps=20)
     with pytest.raises(RefusedError, match=r"steps .20 there, 10 now"):
-        workdir.claim("a", hashes, steps=10)
+        workdir.note("a", hashes, steps=10)
 
 
 def test_opening_binds_nothing(tmp_path):
@@ -134,7 +134,7 @@ def test_overwrite_removes_what_runs_made(tmp_path):
     workdir = Workdir(tmp_path, CONFIG)
     made = ["result.png", "mask.png", "train.jsonl", "checkpoints/12/state", "report.html"]
     for stem in ("a", "b"):
-        workdir.claim(stem, {"input": "1"}, steps=10)
+        workdir.note(stem, {"input": "1"}, steps=10)
         for name in made:
             (tmp_path / stem / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / stem / name).write_bytes(b"x")
@@ -159,6 +159,9 @@ def test_summary(tmp_path):
         {"image": "c", "status": "done", "seconds": 90.0, "seed": 3, "psnr_y": 32.0},
         {"image": "d", "status": "failed", "seconds": 0.0, "seed": 3, "error": "x"},
     ]
+    # Side by side for 20 seconds, and a pause of 1000 between two parts: 120 seconds in all.
+    images[0]["spans"] = [[1000.0, 1030.0]]
+    images[2]["spans"] = [[1010.0, 1070.0], [2070.0, 2120.0]]
     workdir.write_summary([*images[:1], *images[2:]])
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["mean"] == {"seconds": 60.0, "psnr_y": 31.0}

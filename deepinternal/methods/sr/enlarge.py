@@ -20,14 +20,14 @@ def enlarge(task: Task, params: PyTree, inputs: Inputs) -> dict[str, Array]:
     Args:
         task: the jump.
         params: the net's.
-        inputs: with the base image, (H, W, C) in [0, 1].
+        inputs: with the base image, (H, W, C) in [0, 1], or one on a canvas, which is never tiled.
 
     Returns:
         `result` (H', W', C), and with an ensemble `uncertainty` (H', W').
     """
     function = lambda x: enlarge_window(task, params, x, inputs)  # noqa: E731
     tile = tile_of(task)
-    if not tile:
+    if not tile or "sizes" in inputs:
         return function(inputs["image"])
     halo = reach(task, inputs)
     return tiles.tiled(function, inputs["image"], scale=task.jump.scale, tile=tile, halo=halo)
@@ -38,18 +38,21 @@ def enlarge_window(task: Task, params: PyTree, image: Array, inputs: Inputs) -> 
     jump = task.jump
     whole = image.shape[:2] == jump.base
     shape = jump.shape if whole else resize.output_size(image.shape[:2], jump.scale)
-
+    small, size = task.sizes(inputs)
+    # Where the factor is whole, so is the ratio of the sizes, and downscaling can be faster.
+    exact = all(float(s).is_integer() for s in jump.scale)
+    sampled = {"size": size, "small": None if exact else small}
     mean = task.config.ensemble_reduce == "mean"
 
     def correct(x: Array) -> Array:
-        down = lambda y: task.down(y, inputs, image.shape[:2])  # noqa: E731
+        down = lambda y: task.down(y, inputs, image.shape[:2], **sampled)  # noqa: E731
         if task.degradation is not None:
             return descend(x, image, down, iterations=jump.back_projection)
-        up = lambda y: task.up(y, shape)  # noqa: E731
+        up = lambda y: task.up(y, shape, small=small)  # noqa: E731
         return back_project(x, image, down, up, iterations=jump.back_projection)
 
     def view(params: PyTree) -> Array:
-        x = jnp.clip(task.refine(params, image, shape), 0, 1)
+        x = jnp.clip(task.refine(params, image, shape, size=size, small=small), 0, 1)
         return x if mean else correct(x)
 
     if not task.ensemble:

@@ -17,18 +17,22 @@ class Jump:
     """One factor of the list.
 
     Attributes:
+        number: its place in the list, from 0.
         scale: (vertical, horizontal) factor from the base image to this jump's result.
         base: (H, W) of the base image: the input, or the result that took its place.
         shape: (H', W') of the result.
         pool: sizes of the images that fathers are cut from, in units of the base, which comes first.
+        pool_shapes: their (H, W).
         back_projection: iterations.
         rebase: whether the result is the base of the jumps that follow.
     """
 
+    number: int
     scale: Factor
     base: tuple[int, int]
     shape: tuple[int, int]
     pool: tuple[Factor, ...]
+    pool_shapes: tuple[tuple[int, int], ...]
     back_projection: int
     rebase: bool
 
@@ -57,8 +61,8 @@ def plan(
                 "factors before the last"
             )
     counts = _counts(config.back_projection, len(factors), back_projection)
-    jumps, base, base_factor, pool = [], size, (1.0, 1.0), [(1.0, 1.0)]
-    for factor, count in zip(factors, counts):
+    jumps, base, base_factor, pool, pool_shapes = [], size, (1.0, 1.0), ((1.0, 1.0),), (size,)
+    for number, (factor, count) in enumerate(zip(factors, counts)):
         scale = tuple(f / b for f, b in zip(factor, base_factor))
         if min(scale) < 1 or max(scale) == 1:
             raise InputError(
@@ -69,10 +73,10 @@ def plan(
         last = factor == factors[-1]
         shape = target_size(config, size)[1] if last else output_size(base, scale)
         rebase = factor in changes
-        jumps.append(Jump(scale, base, shape, tuple(pool), count, rebase))
-        pool.append(scale)
+        jumps.append(Jump(number, scale, base, shape, pool, pool_shapes, count, rebase))
+        pool, pool_shapes = (*pool, scale), (*pool_shapes, shape)
         if rebase:
-            base, base_factor, pool = shape, factor, [(1.0, 1.0)]
+            base, base_factor, pool, pool_shapes = shape, factor, ((1.0, 1.0),), (shape,)
     return tuple(jumps)
 
 

@@ -1,0 +1,263 @@
+"""Which process works on what, where several share a folder and nothing else.
+
+A claim on a name is a file, FOLDER/<hash of the name>/<n>, made exclusively; the highest n counts. What
+a dead process left is taken over by making n + 1, which one of any number of racing processes can do.
+A claim is stale, and may be taken over, once it was released, once its process on this machine has
+ended, or once its holder has not touched it for some time: on another machine, or hung.
+
+Ages are told by the file system's own clock, for those of machines differ. A file system that caches
+names (NFS: up to a minute) may show a takeover late to a holder that was suspended; two processes then
+work on one name for so long.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+
+class Claims:
+    """The claims of one process in one folder. Threads may share it.
+
+    Attributes:
+        name: what `owner` calls this process.
+    """
+
+    def __init__(self, folder: str | os.PathLike, *, stale_after: float = 60.0):
+        """Starts a thread that keeps the claims fresh.
+
+        Args:
+            folder: where the claims of all processes lie; made if missing.
+            stale_after: seconds without a sign of life after which a claim may be taken over; the
+                same for all processes.
+        """
+        self._folder, self._stale_after = Path(folder), stale_after
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.name = f"process {os.getpid()} on {socket.gethostname()}"
+        self._mine: dict[str, Path] = {}
+        self._lock = threading.Lock()
+        self._content = json.dumps(
+            {
+                "host": socket.gethostname(),
+                "machine": _machine(),
+                "pid": os.getpid(),
+                "started": _start_time(os.getpid()),
+                "token": secrets.token_hex(8),
+            }
+        )
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._keep_fresh, daemon=True)
+        self._thread.start()
+
+    def take(self, name: str) -> bool:
+        """Claims a name; of any number of processes that try, one gets True.
+
+        Args:
+            name: any text.
+
+        Returns:
+            Whether this process holds it now; also True where it held it before.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        with self._lock:
+            if name in self._mine and self._is_newest(self._mine[name]):
+                return True
+            self._mine.pop(name, None)
+            while True:
+                began = time.monotonic()
+                path = self._take_over(name)
+                # Whoever was suspended in between cannot trust what it saw before.
+                if path is None or time.monotonic() - began < self._stale_after / 2:
+                    break
+                _mark_released(path)
+            if path is not None:
+                self._mine[name] = path
+            return path is not None
+
+    def held(self, name: str) -> bool:
+        """Whether this process holds a name still: one that was suspended may have lost it."""
+        with self._lock:
+            return name in self._mine and self._is_newest(self._mine[name])
+
+    def release(self, name: str) -> None:
+        """Gives a name back, so that others can take it at once; nothing where it is not held."""
+        with self._lock:
+            path = self._mine.pop(name, None)
+            if path is not None:
+                _mark_released(path)
+
+    def close(self) -> None:
+        """Releases all that is held and ends the thread."""
+        self._closed.set()
+        self._thread.join()
+        for name in list(self._mine):
+            self.release(name)
+
+    def owner(self, name: str) -> str:
+        """Who has a name, for messages, such as 'process 123 on node7'; '' where it is free."""
+        return self._owner(self._place(name))
+
+    def abandoned(
+        self, names: Iterable[str], *, stopped: Callable[[], bool] = lambda: False
+    ) -> list[str]:
+        """Waits until it is known which names are held by the living; returns those that are not.
+
+        A process on another machine shows that it lives by touching its claim, a few times within
+        `stale_after`; one on this machine by being there.
+
+        Args:
+            names: which ones.
+            stopped: asked now and then; once True, the rest counts as held.
+        """
+        free: list[str] = []
+        unknown = {name: self._newest(name) for name in names}
+        while unknown and not stopped():
+            for name, before in list(unknown.items()):
+                now = self._newest(name)
+                if not self.owner(name):
+                    free.append(name)
+                elif now == before and now[0].get("machine") != _machine():
+                    continue
+                del unknown[name]
+            if unknown:
+                time.sleep(min(1.0, self._stale_after / 60))
+        return free
+
+    def _newest(self, name: str) -> tuple[dict[str, Any], float]:
+        """What a name's newest claim says, and when it was touched."""
+        folder = self._place(name)
+        return _read(folder / str(max(_generations(folder), default=0)))
+
+    def others(self) -> str:
+        """Who else has any name, as `owner` says it; '' where nobody has."""
+        mine = {path.parent for path in self._mine.values()}
+        folders = (path for path in self._folder.iterdir() if path.is_dir() and path not in mine)
+        return next(filter(None, map(self._owner, folders)), "")
+
+    def _owner(self, folder: Path) -> str:
+        generations = _generations(folder)
+        if not generations or self._is_stale(folder / str(generations[-1])):
+            return ""
+        content = _read(folder / str(generations[-1]))[0]
+        if "pid" not in content:
+            return "a process that did not say its name"
+        return f"process {content['pid']} on {content.get('host')}"
+
+    def _place(self, name: str) -> Path:
+        # Names may be too long for the file system, or be no valid UTF-8.
+        key = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        return self._folder / key
+
+    def _take_over(self, name: str) -> Path | None:
+        """Makes the next generation of a claim if that is free; None where another has it."""
+        folder = self._place(name)
+        folder.mkdir(exist_ok=True)
+        newest = max(_generations(folder), default=0)
+        if newest and not self._is_stale(folder / str(newest)):
+            return None
+        path = folder / str(newest + 1)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            return None
+        with os.fdopen(descriptor, "w") as file:
+            file.write(self._content)
+        generations = _generations(folder)
+        if max(generations, default=0) != newest + 1:  # it was there before, and was cleaned up
+            _mark_released(path)
+            return None
+        self._clean_up(folder, generations)
+        return path
+
+    def _clean_up(self, folder: Path, generations: list[int]) -> None:
+        """Removes old generations, the oldest first; never one that somebody may just look for.
+
+        The last but one stays. It must have been there for some time before those below it go: then
+        everybody who makes one of them anew sees a higher one.
+        """
+        if len(generations) < 3:
+            return
+        with contextlib.suppress(OSError):
+            times = [os.stat(folder / str(n)).st_ctime for n in generations[-2:]]
+            if times[1] - times[0] > self._stale_after:
+                for n in generations[:-2]:
+                    os.unlink(folder / str(n))
+
+    def _is_newest(self, path: Path) -> bool:
+        # The successor first: it is removed after `path`, never before.
+        return not path.with_name(str(int(path.name) + 1)).exists() and path.exists()
+
+    def _is_stale(self, path: Path) -> bool:
+        content, touched = _read(path)
+        machine, pid = content.get("machine"), content.get("pid")
+        if machine and machine == _machine() and _start_time(pid) != content.get("started"):
+            return True
+        return self._now() - touched > self._stale_after
+
+    def _now(self) -> float:
+        """The time by the file system's clock."""
+        os.utime(self._folder)
+        return os.stat(self._folder).st_mtime
+
+    def _keep_fresh(self) -> None:
+        while not self._closed.wait(self._stale_after / 6):
+            with self._lock:
+                for path in self._mine.values():
+                    with contextlib.suppress(OSError):
+                        os.utime(path)
+
+
+def _generations(folder: Path) -> list[int]:
+    """The numbers of a name's claim files, in order."""
+    try:
+        return sorted(int(n) for n in os.listdir(folder) if n.isdecimal())
+    except FileNotFoundError:
+        return []
+
+
+def _mark_released(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        os.utime(path, (0, 0))
+
+
+def _read(path: Path) -> tuple[dict[str, Any], float]:
+    """What a claim file says, {} where it is damaged or half-written, and when it was touched."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            # After opening: only then does NFS ask the server.
+            touched, text = os.fstat(file.fileno()).st_mtime, file.read()
+    except FileNotFoundError:  # cleaned up: somebody holds a newer one
+        return {}, float("inf")
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = {}
+    return content if isinstance(content, dict) else {}, touched
+
+
+def _machine() -> str:
+    """What two processes must have in common to see each other by their ids; '' if unknown."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')} {socket.gethostname()}"
+    except OSError:
+        return ""
+
+
+def _start_time(pid: Any) -> str:
+    """When a process of this machine started, in clock ticks since boot; '' where it has ended."""
+    try:
+        text = Path(f"/proc/{int(pid)}/stat").read_text(errors="replace")
+        fields = text.rsplit(")", 1)[1].split()  # the name before it may hold anything
+    except (OSError, ValueError, TypeError, IndexError):
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]

@@ -1,0 +1,55 @@
+"""What the runtime tells of itself: memory, and a profiler's trace on request."""
+
+import os
+from collections.abc import Sequence
+
+import jax
+
+
+def memory_mb(devices: Sequence[jax.Device]) -> float:
+    """Memory in use on the devices in MB (1e6 bytes): the fullest one's; on CPU this process's."""
+    used = [(d.memory_stats() or {}).get("bytes_in_use") for d in devices]
+    if all(n is None for n in used):
+        return round(_resident() / 1e6, 1)
+    return round(max(n or 0 for n in used) / 1e6, 1)
+
+
+def _resident() -> int:
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+class Profile:
+    """A trace of some steps for TensorBoard's profiler or Perfetto."""
+
+    def __init__(self, folder: str, *, first: int, count: int):
+        """Sets it up.
+
+        Args:
+            folder: for the trace.
+            first: dispatches that go before, so that compiling is over.
+            count: dispatches to trace; 0 for no trace.
+        """
+        self._folder, self._left, self._before = folder, count, first
+        self._tracing = False
+
+    def tick(self) -> None:
+        """Called before every dispatch."""
+        if self._before > 0 or not self._left:
+            self._before -= 1
+        elif not self._tracing:
+            jax.profiler.start_trace(self._folder)
+            self._tracing = True
+        else:
+            self._left -= 1
+            if not self._left:
+                self.close()
+
+    def close(self) -> None:
+        """Ends the trace where one is being taken."""
+        if self._tracing:
+            self._tracing, self._left = False, 0
+            jax.profiler.stop_trace()

@@ -1,0 +1,167 @@
+"""Several processes in one work folder: every image is worked on by one of them, and none is lost."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from deepinternal.runtime import claims as claims_module
+from deepinternal.runtime import jobs
+from deepinternal.runtime.claims import Claims
+from deepinternal.runtime.workdir import CLAIMS
+from deepinternal.runtime.writers import read_jsonl
+from deepinternal.types import InputError
+from tests.launch.conftest import SMALL, picture, save, until
+
+STEPS = 200
+SIZES = [(24, 32), (32, 24), (28, 28), (24, 32), (26, 30)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Images of several sizes, all to share one canvas."""
+    (tmp_path / "in").mkdir()
+    for i, (height, width) in enumerate(SIZES):
+        save(tmp_path / f"in/{i}.png", np.roll(picture(height, width), 3 * i, axis=1))
+    return tmp_path / "in"
+
+
+def command(source, workdir, steps=STEPS):
+    fields = {**SMALL, "crop": 24, "steps": steps, "log_every": 1, "checkpoint_every": 0.1}
+    fields["input"] = source
+    flags = [f"--config.{name}={value}" for name, value in fields.items()]
+    return ["--config=configs/zssr.py", f"--workdir={workdir}", *flags]
+
+
+def metrics(workdir):
+    """metrics.json of all images, by stem."""
+    return {
+        path.parent.name: json.loads(path.read_text(encoding="utf-8"))
+        for path in workdir.glob("*/metrics.json")
+    }
+
+
+def written(workdir):
+    """Bytes of all logs."""
+    return sum(path.stat().st_size for path in workdir.glob("*/train.jsonl"))
+
+
+def results(workdir):
+    return {path.parent.name: path.read_bytes() for path in workdir.glob("*/result.png")}
+
+
+def assert_whole(workdir):
+    """All images are done, with whole logs, and the summary knows them."""
+    images = metrics(workdir)
+    assert sorted(images) == [str(i) for i in range(len(SIZES))]
+    for stem, figures in images.items():
+        assert figures["status"] == "done"
+        steps = [e["step"] for e in read_jsonl(workdir / stem / "train.jsonl")]
+        assert steps == list(range(1, STEPS + 1))
+    summary = json.loads((workdir / "summary.json").read_text(encoding="utf-8"))
+    assert [m["image"] for m in summary["images"]] == sorted(images)
+    assert all(m["status"] == "done" for m in summary["images"])
+
+
+def test_two_processes_share_the_work(launcher, tmp_path, folder):
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    assert launcher.run(*command(folder, alone))[0] == 0
+    processes = [launcher.start(*command(folder, shared))[0] for _ in range(2)]
+    assert [launcher.wait(process) for process in processes] == [0, 0]
+    assert_whole(shared)
+    assert results(shared) == results(alone)
+    begun = sum(not m["resumed_steps"] for m in metrics(shared).values())
+    assert begun == len(SIZES), "an image was taken twice"
+
+
+@pytest.mark.slow
+def test_what_killed_processes_leave_is_finished(launcher, tmp_path, folder):
+    """Nothing is lost, and nothing that was finished is done again."""
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    assert launcher.run(*command(folder, alone))[0] == 0
+    finished: dict[str, int] = {}
+    for kills in (1, 2):
+        before = written(shared)
+        processes = [launcher.start(*command(folder, shared))[0] for _ in range(2)]
+        until(lambda before=before: written(shared) > before + 5000)
+        for process in processes[:kills]:
+            os.kill(process, signal.SIGKILL)
+        if kills == 1:  # the other one need not come to its end either
+            until(lambda: len(results(shared)) >= 2)
+            os.kill(processes[1], signal.SIGKILL)
+        statuses = [launcher.wait(process) for process in processes]
+        assert statuses == [128 + signal.SIGKILL] * 2
+        for stem, stamp in finished.items():
+            assert (shared / stem / "result.png").stat().st_mtime_ns == stamp
+        done = [stem for stem, m in metrics(shared).items() if m["status"] == "done"]
+        finished = {s: (shared / s / "result.png").stat().st_mtime_ns for s in done}
+    assert launcher.run(*command(folder, shared))[0] == 0
+    assert_whole(shared)
+    assert results(shared) == results(alone)
+
+
+def test_what_another_process_holds_is_left_to_it(train, tmp_path, folder):
+    claims = Claims(tmp_path / "out" / CLAIMS)
+    try:
+        assert claims.take("1")
+        assert train(folder, steps=1) == 0
+        assert sorted(metrics(tmp_path / "out")) == ["0", "2", "3", "4"]
+    finally:
+        claims.close()
+    assert train(folder, steps=1) == 0
+    assert len(metrics(tmp_path / "out")) == len(SIZES)
+
+
+def test_what_a_dead_machine_holds_is_taken_over_in_the_end(train, tmp_path, folder, monkeypatch):
+    """Its claim is young when the list begins, and never touched again."""
+    out = tmp_path / "out"
+    monkeypatch.setattr(claims_module, "_machine", lambda: "elsewhere")
+    dead = Claims(out / CLAIMS)
+    assert dead.take("1")
+    dead._closed.set()  # no more signs of life
+    monkeypatch.undo()
+    monkeypatch.setattr(Claims.__init__, "__kwdefaults__", {"stale_after": 6.0})
+    assert train(folder, steps=1) == 0
+    assert sorted(metrics(out)) == ["0", "1", "2", "3", "4"]
+
+
+def test_an_image_that_was_taken_over_is_not_written(train, tmp_path, folder, monkeypatch, capfd):
+    """A process that slept for too long neither saves nor publishes what another works on."""
+    monkeypatch.setattr(Claims, "held", lambda self, name: name != "2")
+    assert train(folder, steps=3) == 0
+    assert "2: another process has taken this image over" in capfd.readouterr().err
+    assert sorted(metrics(tmp_path / "out")) == ["0", "1", "3", "4"]
+    assert not (tmp_path / "out/2/result.png").exists()
+
+
+def test_each_process_begins_with_its_share(tmp_path, folder, monkeypatch):
+    from configs import zssr as zssr_config
+    from deepinternal.methods import zssr
+
+    config = zssr_config.get_config()
+    fields = {**SMALL, "crop": 24, "steps": 1, "progress": False, "input": str(folder)}
+    config.update(fields)
+    order = []
+    take = Claims.take
+
+    def noted(self, name):
+        order.append(name)
+        return take(self, name)
+
+    monkeypatch.setattr(Claims, "take", noted)
+    assert jobs.run_all(zssr, config, str(tmp_path / "out"), process=(1, 2)) == 0
+    assert order == ["1", "3", "0", "2", "4"]
+
+
+def test_overwriting_what_others_work_on_is_refused(train, tmp_path, folder):
+    assert train(folder, steps=1) == 0
+    claims = Claims(tmp_path / "out" / CLAIMS)
+    try:
+        assert claims.take("1")
+        with pytest.raises(InputError, match="is working in"):
+            train(folder, steps=1, seed=1, overwrite=True)
+    finally:
+        claims.close()
+    assert train(folder, steps=1, seed=1, overwrite=True) == 0

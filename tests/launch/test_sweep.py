@@ -1,0 +1,233 @@
+"""Sweeps: which runs there are, their table, going on, and mistakes."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from configs import zssr as zssr_config
+from deepinternal.runtime import jobs
+from deepinternal.types import InputError
+from launch import sweep, sweep_table
+from launch.sweep_fields import combinations
+from tests.launch.conftest import SMALL, picture, save
+
+
+def config(**fields):
+    made = zssr_config.get_config()
+    made.progress = False
+    made.update({**SMALL, "steps": 2, **fields})
+    return made
+
+
+@pytest.fixture
+def photos(tmp_path):
+    (tmp_path / "in").mkdir()
+    save(tmp_path / "in/a.png", picture())
+    save(tmp_path / "in/a_gt.png", picture(48, 64))
+    return str(tmp_path / "in")
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_all_combinations_in_order():
+    runs = combinations(config(), "0,1", ["features=4|8", "flips=on", "scale=2|1.5;2"])
+    assert list(runs) == [
+        f"features={f},flips=on,scale={s},seed={seed}"
+        for f in (4, 8)
+        for s in ("2", "1.5;2")
+        for seed in (0, 1)
+    ]
+    for fields, one in runs.values():
+        assert {name: one[name] for name in fields} == fields
+        assert (one.steps, one.layers) == (2, SMALL["layers"])
+    assert len({id(one) for _, one in runs.values()}) == len(runs)
+
+
+def test_values_have_their_fields_types():
+    sweeps = ["learning_rate=1|1e-4", "parallel.devices=0|1", "config.progress=TRUE| false"]
+    runs = combinations(config(), "", sweeps)
+    for fields, one in runs.values():
+        assert type(one.learning_rate) is float
+        assert one.parallel.devices == fields["parallel.devices"]
+        assert type(one.parallel.devices) is int
+    assert [one.progress for _, one in runs.values()] == [True, False] * 4
+
+
+@pytest.mark.parametrize(
+    ("seeds", "sweeps", "words"),
+    [
+        ("", [], ["nothing to sweep", "--seeds"]),
+        ("", ["feature=4"], ["--sweep=feature=4", "no field feature", "did you mean features?"]),
+        ("", ["parallel=4"], ["no field parallel "]),
+        ("", ["steps.x=4"], ["no field steps.x"]),
+        ("", ["method=zssr"], ["no field method"]),
+        ("", ["features"], ["--sweep=features", "FIELD=VALUE"]),
+        ("", ["=4"], ["FIELD=VALUE"]),
+        ("", ["features=4|x"], ["'x'", "a whole number"]),
+        ("", ["features=4|8.5"], ["'8.5'", "a whole number"]),
+        ("", ["features="], ["''", "a whole number"]),
+        ("", ["learning_rate=fast"], ["'fast'", "a number"]),
+        ("", ["progress=maybe"], ["'maybe'", "true or false"]),
+        ("", ["learning_rate=1|1.0"], ["1.0 is there twice"]),
+        ("0,1,0", [], ["--seeds=0,1,0", "0 is there twice"]),
+        ("0,", [], ["--seeds=0,", "a whole number"]),
+        ("", ["steps=1", "steps=2"], ["steps is swept already"]),
+        ("0", ["seed=1"], ["--seeds=0", "seed is swept already"]),
+        ("", ["scale=2|0.5"], ["scale=0.5"]),
+    ],
+)
+def test_a_mistake_is_found_before_anything_runs(seeds, sweeps, words):
+    with pytest.raises(InputError) as caught:
+        combinations(config(), seeds, sweeps)
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_names_do_for_folders(tmp_path):
+    long = "x" * 300
+    inputs = ["../a b/c.png", "../a b_c.png", "écran", long, long + "y", "a\nb", "..", ""]
+    runs = combinations(config(), "", ["input=" + "|".join(inputs)])
+    assert len(runs) == len(inputs)
+    for name in runs:
+        (tmp_path / name).mkdir()
+        assert (tmp_path / name).parent == tmp_path
+        assert name.startswith("input=")
+    assert "input=écran" in runs
+
+
+@pytest.mark.slow
+def test_every_run_and_its_row(tmp_path, photos, capsys):
+    runs = combinations(config(input=photos), "0", ["features=4|6"])
+    assert sweep.run(runs, str(tmp_path / "out")) == 0
+    printed = capsys.readouterr().out.splitlines()
+    rows = read(tmp_path / "out/sweep.json")
+    assert [(r["run"], r["fields"]) for r in rows] == [(n, f) for n, (f, _) in runs.items()]
+    for row in rows:
+        folder = tmp_path / "out" / row["run"]
+        metrics = read(folder / "a/metrics.json")
+        assert (row["status"], row["images"], row["done"]) == (0, 1, 1)
+        assert row["mean"] == read(folder / "summary.json")["mean"]
+        assert row["mean"]["psnr_y"] == metrics["psnr_y"]
+        assert metrics["seed"] == row["fields"]["seed"]
+        assert read(folder / "config.json")["config"]["features"] == row["fields"]["features"]
+    with open(tmp_path / "out/sweep.csv", newline="", encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    assert [float(r["mean_psnr_y"]) for r in table] == [r["mean"]["psnr_y"] for r in rows]
+    assert [int(r["features"]) for r in table] == [4, 6]
+    assert len(printed) == 2 + len(rows)
+    columns = [c.strip() for c in printed[0].strip("|").split("|")]
+    assert columns[:6] == ["features", "seed", "done", "psnr_y", "ssim_y", "seconds"]
+    best = int(np.argmax([r["mean"]["psnr_y"] for r in rows]))
+    marked = [line.split("|")[4].strip().startswith("**") for line in printed[2:]]
+    assert marked[best]
+
+    # Again, and with one more value: what is done is not trained again.
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("*/a/result.png")}
+    assert len(before) == 2
+    runs = combinations(config(input=photos), "0", ["features=4|6|8"])
+    assert sweep.run(runs, str(tmp_path / "out")) == 0
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    assert len(read(tmp_path / "out/sweep.json")) == 3
+
+
+def test_the_worst_status_counts_and_others_go_on(tmp_path, photos, monkeypatch, capsys):
+    statuses = iter([0, InputError("b.png: too small"), 1, 0])
+
+    def run_all(*_, **__):
+        status = next(statuses)
+        if isinstance(status, Exception):
+            raise status
+        return status
+
+    monkeypatch.setattr(jobs, "run_all", run_all)
+    (tmp_path / "out").mkdir()
+    runs = combinations(config(input=photos), "0,1,2,3", [])
+    assert sweep.run(runs, str(tmp_path / "out")) == 2
+    assert capsys.readouterr().err == "seed=1: b.png: too small\n"
+    assert [r["status"] for r in read(tmp_path / "out/sweep.json")] == [0, 2, 1, 0]
+
+
+def test_what_is_wrong_with_all_is_said_once(tmp_path):
+    runs = combinations(config(input=str(tmp_path / "nowhere.png")), "0,1", [])
+    with pytest.raises(InputError, match=r"nowhere\.png"):
+        sweep.run(runs, str(tmp_path / "out"))
+
+
+def test_a_signal_ends_the_sweep(tmp_path, photos, monkeypatch):
+    """It comes while the first run's results are written; the second does not begin."""
+    original = jobs.Cases.finish
+
+    def interrupted(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return original(*args)
+
+    runs = combinations(config(input=photos), "0,1", [])
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs.Cases, "finish", interrupted)
+        assert sweep.run(runs, str(tmp_path / "out")) == 143
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert [r["run"] for r in read(tmp_path / "out/sweep.json")] == ["seed=0"]
+    assert not (tmp_path / "out/seed=1").exists()
+    assert sweep.run(runs, str(tmp_path / "out")) == 0
+    assert [r["done"] for r in read(tmp_path / "out/sweep.json")] == [1, 1]
+
+
+def test_a_signal_between_two_runs(tmp_path, photos, monkeypatch):
+    def run_all(*_, **__):
+        os.kill(os.getpid(), signal.SIGINT)
+        return 0
+
+    monkeypatch.setattr(jobs, "run_all", run_all)
+    (tmp_path / "out").mkdir()
+    runs = combinations(config(input=photos), "0,1", [])
+    assert sweep.run(runs, str(tmp_path / "out")) == 130
+    assert len(read(tmp_path / "out/sweep.json")) == 1
+
+
+def row(seed, done, **mean):
+    return {"run": f"s{seed}", "fields": {"seed": seed}, "images": 2, "done": done, "mean": mean}
+
+
+def test_the_table():
+    rows = [
+        row(0, 2, psnr_y=30.0, seconds=4.0, steps=10, baseline_psnr_y=28.0, loss=1.0),
+        row(1, 1, psnr_y=31.25, seconds=5.0, steps=10, baseline_psnr_y=29.0, loss=2.0),
+        row("a|b", 0),
+    ]
+    lines = sweep_table.as_markdown(rows).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert [
+        [c.strip() for c in line[1:-1].split(" | ")] for line in lines if "---" not in line
+    ] == [
+        ["seed", "done", "psnr_y", "seconds", "baseline_psnr_y", "loss"],
+        ["0", "2/2", "30", "**4**", "28", "1"],
+        ["1", "1/2", "**31.25**", "5", "29", "2"],
+        ["a\\|b", "0/2", "", "", "", ""],
+    ]
+
+
+def test_nothing_done_is_a_table_too():
+    assert sweep_table.as_markdown([row(0, 0)]).splitlines()[0] == "| seed | done |"
+
+
+def test_the_program_lists_its_runs(tmp_path):
+    command = [sys.executable, "-m", "launch.sweep", "--config=configs/zssr.py:smoke", "--list"]
+    command += [f"--workdir={tmp_path / 'out'}", "--seeds=0,1", "--sweep=scale=2|1.5;2"]
+    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "scale=2,seed=0",
+        "scale=2,seed=1",
+        "scale=1.5;2,seed=0",
+        "scale=1.5;2,seed=1",
+    ]
+    assert not (tmp_path / "out").exists()
