@@ -46,15 +46,34 @@ class Output:
     """One result of a method and what it is, so that writers need not know the method.
 
     Attributes:
-        value: image (H, W, C) or mask (H, W) in [0, 1]; kernel (K, K) summing to 1; frames
-            (T, H, W, C); scalar or vector of any shape.
-        kind: 'image', 'mask', 'kernel', 'frames' or 'scalar'; static under jax transformations.
+        value: image (H, W, C) or mask (H, W) in [0, 1]; frames (T, H, W[, C]) in [0, 1]; scalar or
+            vector of any shape.
+        kind: 'image', 'mask', 'map', 'frames' or 'scalar'; static under jax transformations. A map is
+            (H, W), not negative, and shown stretched to its peak.
         size: (2,) int32, the (H, W) of what counts, in the upper left of `value`; None: all of it.
+        source: where several files are one job, the index of the one whose transparency and bit
+            depth an image has; static.
     """
 
     value: Array
     kind: str = struct.field(pytree_node=False, default="image")
     size: Array | None = None
+    source: int = struct.field(pytree_node=False, default=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """What stands for the user's files where there are none, see `methods.registry`.
+
+    Attributes:
+        image: in the form in which the method's `prepare` takes it.
+        truth: (H, W, C) in [0, 1], what the result should be, or None.
+        sides: side inputs in the form of `prepare`, for those fields that the user left empty.
+    """
+
+    image: Any
+    truth: Any = None
+    sides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def no_variant(seed: int, step: int) -> Hashable:

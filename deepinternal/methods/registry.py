@@ -1,8 +1,38 @@
 """Methods by name. A method's module is imported when it is first asked for.
 
-Such a module has `defaults() -> ConfigDict`, `make(config, input_spec) -> Method`,
-`check(config)`, `prepare(config, image, **side_inputs) -> inputs`, `example(config, photo) -> image`,
-and `SIDE_INPUTS`: which config fields name further input files, and of what kind ('kernel', ...).
+What such a module has:
+
+* `defaults() -> ConfigDict`, `check(config)`, `make(config, input_spec) -> Method`.
+* `prepare(config, image, **side_inputs) -> inputs`, on the host: from what the user gave to what `make`
+  and the method take.
+* `example(config, photo, **side_inputs)`: what stands for the user's files where there are none, made
+  from a photograph (H, W, C): the image, whose ground truth the photograph is; or a `types.Example`.
+* `SIDE_INPUTS`: which config fields name further input files, a file each or a folder matched by the
+  image's name, and of what kind. `prepare` and `example` take what was read by the field's name, and
+  nothing for an empty field:
+
+      'kernel'  (K, K) float32 that sums to 1
+      'image'   (H, W, 3) float32 in [0, 1], of the image's size
+      'mask'    (H, W) float32 in [0, 1], white is 1, of the image's size; empty ones included
+      'masks'   (T, H, W), one for each frame of a video, or (1, H, W), one in all, for its first
+                frame; in the form of 'mask'
+
+It may say how input files make a job; without these each image is a job of its own:
+
+* `grouping(config) -> str` is one of:
+
+      'single'    `prepare` takes `image` (H, W, C) float32 in [0, 1], C = 1 or 3
+      'together'  all files of `config.input` are one job; `image` is a list of such arrays, in the
+                  order given, of one size, all grey or all RGB
+      'video'     each video file, or folder of frames, is a job; `image` is (T, H, W, C) uint8
+
+* `counts(config) -> (least, most)`: how many files 'together' takes (without it: any number), or how
+  many frames a video may have (without it: at least 2); `most` is None where there is no limit.
+
+Its `Method.outputs` say what they are, see `types.Output`: of the kind 'frames' for a video; with
+`Output.source` the number of the file that an output of several files belongs to. `result` must be an
+image, a mask or frames. A field `frame_rate` in the defaults, if there is one, is that of the videos
+written; 0 and no such field: that of the input, 25 for frames from a folder.
 
 It may have two functions more, so that images of different sizes share programs and batches: each lies
 in the upper left of a canvas with the greatest height and width among them. Methods without these are
