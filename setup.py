@@ -34,6 +34,7 @@ setup(
     ],
     extras_require={
         "test": [
+            "imageio-ffmpeg>=0.5",
             "playwright>=1.50",
             "pytest>=8",
             "pytest-xdist>=3.6",

@@ -22,7 +22,7 @@ from absl import flags
 from benchmarks import common
 from deepinternal.methods import registry
 from deepinternal.runtime import jobs
-from deepinternal.runtime.workdir import IMAGE_SUFFIXES
+from deepinternal.runtime.inputs import IMAGE_SUFFIXES
 from deepinternal.types import InputError
 from launch import cli
 

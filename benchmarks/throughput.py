@@ -22,7 +22,7 @@ from absl import flags
 from benchmarks import bare, common, timing
 from deepinternal.methods import registry
 from deepinternal.runtime.parallel import Programs, spread
-from deepinternal.types import InputError, Inputs, Method, TrainState, input_spec
+from deepinternal.types import Example, InputError, Inputs, Method, TrainState, input_spec
 from launch import cli
 
 PEAK_SIDE = 2048  # of the square matrices whose product is taken for the device's peak
@@ -43,7 +43,9 @@ def sample(
         import skimage.data
 
         photo = skimage.data.astronaut().astype(np.float32) / 255
-    inputs = module.prepare(config, np.asarray(module.example(config, photo)))
+    made = module.example(config, photo)
+    made = made if isinstance(made, Example) else Example(np.asarray(made))
+    inputs = module.prepare(config, made.image, **made.sides)
     return module.make(config, input_spec(inputs)), inputs
 
 
@@ -87,7 +89,7 @@ def measure(
     flops = bare.training_flops(net.convs) if net else None
     figures |= {
         "method": name,
-        "image_shape": list(inputs["image"].shape),
+        "image_shape": list(next(x.shape for x in inputs.values() if len(x.shape) > 2)),
         "steps_limit": sum(stage.steps for stage in method.stages),
         "evaluate_every": method.stages[0].evaluate_every,
         "steps_per_turn": full.steps,

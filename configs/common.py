@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import ml_collections
 
+from deepinternal.methods import registry
 from deepinternal.types import InputError
 
 Preset = Callable[[ml_collections.ConfigDict], None]
@@ -37,6 +38,23 @@ def run_fields(method: str, config: ml_collections.ConfigDict) -> ml_collections
         "debug_nans": False,  # stop at the operation that makes the first NaN; slow
     }
     return ml_collections.ConfigDict({**fields, **config.to_dict()})
+
+
+def with_presets(method: str, arg: str | None) -> ml_collections.ConfigDict:
+    """The launcher's config of a method, with the presets that its module names.
+
+    Args:
+        method: the method's name in the registry.
+        arg: what stands after the colon of `--config=FILE:ARG`, or None.
+
+    Returns:
+        A new config.
+
+    Raises:
+        InputError: an unknown preset.
+    """
+    config = run_fields(method, registry.defaults(method))
+    return registry.preset(method, arg, config) if arg else config
 
 
 def apply_presets(

@@ -10,7 +10,16 @@ import importlib
 from typing import Any
 
 __version__ = "0.1.0"
-_FUNCTIONS = ("super_resolve",)
+_FUNCTIONS = (
+    "super_resolve",
+    "denoise",
+    "inpaint",
+    "segment",
+    "dehaze",
+    "separate",
+    "remove_watermark",
+    "fit",
+)
 _MODULES = ("api", "losses", "methods", "nets", "ops", "runtime", "types")
 __all__ = [  # noqa: PLE0604  (all strings)
     *_FUNCTIONS,

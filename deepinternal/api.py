@@ -1,6 +1,6 @@
 """One call per task, for notebooks and scripts: arrays in, arrays out, no files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -8,14 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepinternal.methods import registry
-from deepinternal.methods.sr import presets
 from deepinternal.ops.resize import resize
-from deepinternal.runtime.image_io import from_float, to_array
-from deepinternal.runtime.kernel_io import check_kernel
+from deepinternal.runtime.image_io import from_float
 from deepinternal.runtime.loop import train
 from deepinternal.runtime.parallel import Programs
 from deepinternal.runtime.progress import Progress
-from deepinternal.types import InputError, input_spec
+from deepinternal.runtime.sources import check_sides, from_memory, to_side
+from deepinternal.types import InputError, Inputs, Method, Output, input_spec
 
 
 def super_resolve(
@@ -59,19 +58,235 @@ def super_resolve(
     References:
         Shocher, Cohen, Irani: "Zero-Shot" Super-Resolution using Deep Internal Learning. CVPR 2018.
     """
-    fields = {**presets.preset(preset), "output_shape": output_shape, "seed": seed, **options}
+    fields = {"preset": preset, "output_shape": output_shape, "seed": seed, **options}
     if scale is not None:
         fields["scale"] = scale
     if kernel is not None and down is not None:
         raise InputError("kernel and down exclude each other: give one of them")
-    sides = {} if kernel is None else {"kernel": check_kernel(np.asarray(kernel))}
-    return _run("zssr", fields, image, sides, {"down": down}, progress=progress)
+    return _run("zssr", fields, image, {"kernel": kernel}, {"down": down}, progress=progress)
+
+
+def denoise(
+    image: np.ndarray,
+    *,
+    sigma: float = 0.0,
+    preset: str = "fast",
+    seed: int = 0,
+    progress: bool = False,
+    **options: Any,
+) -> dict[str, np.ndarray]:
+    """Denoises an image with a deep image prior.
+
+    Args:
+        image: (H, W[, C]) noisy; uint8, uint16, or float in [0, 1].
+        sigma: the noise's standard deviation, of 255, if it is known; 0: it is not.
+        preset: 'fast', or '' for the published settings; see `deepinternal.methods.dip`.
+        seed: of all random draws.
+        progress: whether to show it on stderr.
+        **options: fields of `methods.dip.defaults`.
+
+    Returns:
+        `result`, in the form of `image`.
+
+    Raises:
+        InputError: an image or an option that cannot be used.
+
+    References:
+        Ulyanov, Vedaldi, Lempitsky: Deep Image Prior. CVPR 2018.
+    """
+    fields = {"preset": f"denoise,{preset}", "sigma": sigma, "seed": seed, **options}
+    return _run("dip", fields, image, {}, {}, progress=progress)
+
+
+def inpaint(
+    image: np.ndarray,
+    mask: np.ndarray,
+    *,
+    preset: str = "fast",
+    seed: int = 0,
+    progress: bool = False,
+    **options: Any,
+) -> dict[str, np.ndarray]:
+    """Fills in what is missing of an image with a deep image prior.
+
+    Args:
+        image: (H, W[, C]); what lies where the mask is 0 does not count.
+        mask: (H, W), 1 (or True, or 255) where the image is known.
+        preset: 'fast'; '' for the published settings; 'restore' for single missing pixels; see
+            `deepinternal.methods.dip`.
+        seed: of all random draws.
+        progress: whether to show it on stderr.
+        **options: fields of `methods.dip.defaults`.
+
+    Returns:
+        `result`, in the form of `image`; equal to it where it is known.
+
+    Raises:
+        InputError: an image, mask or option that cannot be used.
+    """
+    fields = {"preset": f"inpaint,{preset}", "seed": seed, **options}
+    return _run("dip", fields, image, {"mask": mask}, {}, progress=progress)
+
+
+def segment(
+    image: np.ndarray,
+    foreground: np.ndarray | None = None,
+    background: np.ndarray | None = None,
+    *,
+    preset: str = "fast",
+    seed: int = 0,
+    progress: bool = False,
+    **options: Any,
+) -> dict[str, np.ndarray]:
+    """Segments an image, or a video, into foreground and background with Double-DIP.
+
+    Args:
+        image: (H, W[, C]); a video (T, H, W, C).
+        foreground: (H, W), 1 where it surely is foreground; for a video of its first frame, or
+            (T, H, W). None for both: found from the image itself.
+        background: likewise.
+        preset: 'fast', or '' for the published settings.
+        seed: of all random draws.
+        progress: whether to show it on stderr.
+        **options: fields of `methods.double_dip.segmentation.defaults` or `.video.defaults`.
+
+    Returns:
+        `mask` (H, W) of zeros and ones, `foreground` and `background`, the two layers, and `result`,
+        the image where the mask is one; each with a leading axis T for a video.
+
+    Raises:
+        InputError: an image, hint or option that cannot be used.
+
+    References:
+        Gandelsman, Shocher, Irani: "Double-DIP": Unsupervised Image Decomposition via Coupled
+        Deep-Image-Priors. CVPR 2019.
+    """
+    name = "video_segmentation" if np.ndim(image) == 4 else "segmentation"
+    fields = {"preset": preset, "seed": seed, **options}
+    sides = {"foreground": foreground, "background": background}
+    return _run(name, fields, image, sides, {}, progress=progress)
+
+
+def dehaze(
+    image: np.ndarray,
+    *,
+    airlight: str | Sequence[float] = "auto",
+    preset: str = "fast",
+    seed: int = 0,
+    progress: bool = False,
+    **options: Any,
+) -> dict[str, np.ndarray]:
+    """Removes haze from an image with Double-DIP.
+
+    Args:
+        image: (H, W[, C]).
+        airlight: the colour of the haze to begin with, (red, green, blue) in [0, 1]; 'auto' or
+            'dark_channel' to estimate it.
+        preset: 'fast', 'uniform,fast', or '' for the published settings.
+        seed: of all random draws.
+        progress: whether to show it on stderr.
+        **options: fields of `methods.double_dip.dehazing.defaults`.
+
+    Returns:
+        `result`, haze-free; `transmission` (H, W); `airlight` (H, W, C) and its mean
+        `airlight_colour` (C,).
+
+    Raises:
+        InputError: an image, airlight or option that cannot be used.
+    """
+    fields = {"preset": preset, "airlight": airlight, "seed": seed, **options}
+    return _run("dehazing", fields, image, {}, {}, progress=progress)
+
+
+def separate(
+    image: np.ndarray | Sequence[np.ndarray],
+    *,
+    preset: str = "fast",
+    seed: int = 0,
+    progress: bool = False,
+    **options: Any,
+) -> dict[str, np.ndarray]:
+    """Separates transparent layers with Double-DIP.
+
+    Args:
+        image: (H, W[, C]), the sum of two layers; or a list of two mixtures of the same layers.
+        preset: 'fast', or '' for the published settings.
+        seed: of all random draws.
+        progress: whether to show it on stderr.
+        **options: fields of `methods.double_dip.transparency.defaults`.
+
+    Returns:
+        `layer1`, `layer2`, and `result`, which is the former; of two mixtures `alphas` (2,), the
+        weight of layer1 in each.
+
+    Raises:
+        InputError: an image or option that cannot be used.
+    """
+    kind = "single" if isinstance(image, np.ndarray) and image.ndim < 4 else "pair"
+    fields = {"preset": f"{kind},{preset}", "seed": seed, **options}
+    return _run("transparency", fields, image, {}, {}, progress=progress)
+
+
+def remove_watermark(
+    image: np.ndarray | Sequence[np.ndarray],
+    mask: np.ndarray | None = None,
+    *,
+    box: Sequence[int] | None = None,
+    preset: str = "fast",
+    seed: int = 0,
+    progress: bool = False,
+    **options: Any,
+) -> dict[str, np.ndarray]:
+    """Removes a watermark with Double-DIP.
+
+    Args:
+        image: (H, W[, C]); or a list of images with the same mark.
+        mask: (H, W), 1 where the mark is, roughly; for one image, or
+        box: (y0, x0, y1, x1) in pixels, the end excluded.
+        preset: 'fast', or '' for the published settings.
+        seed: of all random draws.
+        progress: whether to show it on stderr.
+        **options: fields of `methods.double_dip.watermark.defaults`.
+
+    Returns:
+        `result`, the clean (first) image; of several also `clean1`, ...; `watermark`, and `mask`, its
+        opacity.
+
+    Raises:
+        InputError: an image, region or option that cannot be used.
+    """
+    kind = "single" if isinstance(image, np.ndarray) and image.ndim < 4 else "many"
+    fields = {"preset": f"{kind},{preset}", "box": box, "seed": seed, **options}
+    return _run("watermark", fields, image, {"mask": mask}, {}, progress=progress)
+
+
+def fit(
+    method: Method,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    seed: int = 0,
+    progress: bool = False,
+) -> dict[str, np.ndarray]:
+    """Runs any method, such as a decomposition of one's own, on its inputs.
+
+    Args:
+        method: as `deepinternal.methods.fit.build` makes it.
+        inputs: arrays by name, in the form that the method takes.
+        seed: of all random draws.
+        progress: whether to show progress on stderr.
+
+    Returns:
+        The method's outputs, float32.
+    """
+    inputs = {name: np.asarray(x) for name, x in inputs.items()}
+    outputs = _train(Programs(method), inputs, seed, progress)
+    return {key: np.asarray(output.value) for key, output in outputs.items()}
 
 
 def _run(
     name: str,
     fields: dict[str, Any],
-    image: np.ndarray,
+    image: np.ndarray | Sequence[np.ndarray],
     sides: dict[str, Any],
     functions: dict[str, Any],
     *,
@@ -81,13 +296,17 @@ def _run(
 
     Args:
         name: the method's.
-        fields: of its config.
-        image: as users have it.
-        sides: further inputs.
+        fields: of its config; 'preset', names of its presets, joined by commas.
+        image: as users have it; a sequence of images, or frames (T, H, W[, C]), for a method that
+            takes these.
+        sides: side inputs as users have them, by field; None for none.
         functions: further arguments of the method's `make`.
         progress: whether to show it.
     """
     module, config = registry.get(name), registry.defaults(name)
+    presets = fields.pop("preset", "").strip(",")
+    if presets:
+        registry.preset(name, presets, config)
     unknown = sorted(set(fields) - set(config))
     if unknown:
         raise InputError(
@@ -97,19 +316,34 @@ def _run(
         registry.override(config, fields)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name}: {' '.join(str(error).split())}") from None
-    source = to_array(image)
-    inputs = module.prepare(config, source.pixels, **sides)
+    source = from_memory(image, module, config)
+    kinds = module.SIDE_INPUTS
+    sides = {f: to_side(kinds[f], x, name=f) for f, x in sides.items() if x is not None}
+    check_sides(sides, kinds, source, {})
+    inputs = module.prepare(config, source.given, **sides)
     programs = Programs(module.make(config, input_spec(inputs), **functions))
-    limit = sum(stage.steps for stage in programs.method.stages)
-    shown = Progress(name, limit, enabled=progress)
-    run = train(programs, inputs, seed=config.seed, progress=shown)
-    outputs = programs.outputs(run.state, run.inputs)
-    shown.close(f"done, {run.steps} steps, {run.seconds:.0f} s")
+    outputs = _train(programs, inputs, config.seed, progress)
     arrays = {key: np.asarray(output.value) for key, output in outputs.items()}
     for key, output in outputs.items():
         if output.kind == "image":
-            arrays[key] = _like(arrays[key], source.alpha, image)
+            alpha = source.images[output.source].alpha
+            like = image if source.grouping != "single" else [image]
+            arrays[key] = _like(arrays[key], alpha, like[output.source])
+        elif output.kind == "frames":
+            values = [from_float(frame, image[0]) for frame in arrays[key]]
+            arrays[key] = np.stack(values)
     return arrays
+
+
+def _train(programs: Programs, inputs: Inputs, seed: int, progress: bool) -> dict[str, Output]:
+    """Trains to the end and makes the outputs."""
+    method = programs.method
+    limit = sum(stage.steps for stage in method.stages)
+    shown = Progress(method.name, limit, enabled=progress)
+    run = train(programs, inputs, seed=seed, progress=shown)
+    outputs = programs.outputs(run.state, run.inputs)
+    shown.close(f"done, {run.steps} steps, {run.seconds:.0f} s")
+    return outputs
 
 
 def _like(pixels: np.ndarray, alpha: np.ndarray | None, image: np.ndarray) -> np.ndarray:

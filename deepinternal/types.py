@@ -46,10 +46,10 @@ class Output:
     """One result of a method and what it is, so that writers need not know the method.
 
     Attributes:
-        value: image (H, W, C) or mask (H, W) in [0, 1]; frames (T, H, W[, C]) in [0, 1]; scalar or
-            vector of any shape.
-        kind: 'image', 'mask', 'map', 'frames' or 'scalar'; static under jax transformations. A map is
-            (H, W), not negative, and shown stretched to its peak.
+        value: image (H, W, C) or mask (H, W) in [0, 1]; kernel (K, K) summing to 1; map (H, W), shown
+            stretched to its peak; frames (T, H, W[, C]) in [0, 1]; scalar or vector of any shape.
+        kind: 'image', 'mask', 'kernel', 'map', 'frames' or 'scalar'; static under jax
+            transformations.
         size: (2,) int32, the (H, W) of what counts, in the upper left of `value`; None: all of it.
         source: where several files are one job, the index of the one whose transparency and bit
             depth an image has; static.

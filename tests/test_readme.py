@@ -31,6 +31,15 @@ def test_a_degradation_of_ones_own():
     assert names["sharp"].shape == (64, 64, 3)
 
 
+def test_a_decomposition_of_ones_own():
+    image = np.clip(photo(24), 0.05, 1)
+    names = {"image": image, "steps": 150}
+    exec(next(b for b in BLOCKS if "def outputs" in b), names)
+    made = names["out"]["result"] * names["out"]["shading"]
+    assert names["out"]["shading"].shape == (24, 24, 1)
+    assert np.mean((made - image) ** 2) < 0.3 * np.var(image)
+
+
 def test_four_seeds_of_the_method():
     names = {"image": jnp.asarray(photo(32)), "di": di, "jax": jax}
     exec(next(b for b in BLOCKS if "vmap(method.init" in b), names)

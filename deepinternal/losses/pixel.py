@@ -13,3 +13,36 @@ def l1(prediction: Array, target: Array) -> Array:
 def l2(prediction: Array, target: Array) -> Array:
     """Mean squared error of two arrays of one shape, a scalar."""
     return jnp.mean(jnp.square(prediction - target))
+
+
+def masked_l2(prediction: Array, target: Array, mask: Array) -> Array:
+    """Mean over all pixels of the squared error times the squared mask.
+
+    Args:
+        prediction: (..., H, W, C).
+        target: of the same shape.
+        mask: (..., H, W, 1 or C), 1 where the target counts.
+
+    Returns:
+        A scalar.
+    """
+    return jnp.mean(jnp.square(mask * (prediction - target)))
+
+
+def hinted_l1(prediction: Array, target: Array, hint: Array) -> Array:
+    """The mean absolute error where there is a hint: mean |h * a - h * b| / mean |h|.
+
+    Args:
+        prediction: (..., H, W, C).
+        target: of the same shape.
+        hint: (..., H, W, 1 or C), 0 where nothing is known.
+
+    Returns:
+        A scalar; 0, with gradients of 0, for an empty hint.
+
+    References:
+        Double-DIP's public code (Gandelsman, Shocher, Irani, CVPR 2019).
+    """
+    total = jnp.mean(jnp.abs(hint))
+    error = jnp.mean(jnp.abs(hint * (prediction - target)))
+    return jnp.where(total > 0, error / jnp.where(total > 0, total, 1), 0)

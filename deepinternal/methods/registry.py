@@ -3,6 +3,8 @@
 What such a module has:
 
 * `defaults() -> ConfigDict`, `check(config)`, `make(config, input_spec) -> Method`.
+* `PRESETS`: by name the fields that differ from the defaults, or a function of the config so far that
+  returns them.
 * `prepare(config, image, **side_inputs) -> inputs`, on the host: from what the user gave to what `make`
   and the method take.
 * `example(config, photo, **side_inputs)`: what stands for the user's files where there are none, made
@@ -23,7 +25,7 @@ It may say how input files make a job; without these each image is a job of its 
 
       'single'    `prepare` takes `image` (H, W, C) float32 in [0, 1], C = 1 or 3
       'together'  all files of `config.input` are one job; `image` is a list of such arrays, in the
-                  order given, of one size, all grey or all RGB
+                  order given, of one size unless `any_size(config)`, all grey or all RGB
       'video'     each video file, or folder of frames, is a job; `image` is (T, H, W, C) uint8
 
 * `counts(config) -> (least, most)`: how many files 'together' takes (without it: any number), or how
@@ -57,7 +59,16 @@ import numpy as np
 
 from deepinternal.types import InputError, Method, PyTree, input_spec
 
-_MODULES = {"zssr": "deepinternal.methods.zssr"}
+_MODULES = {
+    "zssr": "deepinternal.methods.zssr",
+    "dip": "deepinternal.methods.dip",
+    "segmentation": "deepinternal.methods.double_dip.segmentation",
+    "video_segmentation": "deepinternal.methods.double_dip.video",
+    "dehazing": "deepinternal.methods.double_dip.dehazing",
+    "transparency": "deepinternal.methods.double_dip.transparency",
+    "watermark": "deepinternal.methods.double_dip.watermark",
+}
+LAST = ("fast", "smoke")  # presets that look at what others have set
 
 
 def names() -> tuple[str, ...]:
@@ -79,6 +90,31 @@ def get(name: str) -> ModuleType:
 def defaults(name: str) -> ml_collections.ConfigDict:
     """A method's default config, a fresh copy."""
     return get(name).defaults()
+
+
+def preset(name: str, presets: str, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """Applies a method's named presets to a config.
+
+    Args:
+        name: the method's.
+        presets: names joined by commas, the later one deciding; 'fast' and 'smoke' come last anyway.
+        config: changed in place.
+
+    Returns:
+        `config`.
+
+    Raises:
+        InputError: an unknown preset.
+    """
+    known = get(name).PRESETS
+    asked = [part.strip() for part in presets.split(",")]
+    for part in asked:
+        if part not in known:
+            raise InputError(f"{name}: no preset {part!r}; there are: {', '.join(known)}")
+    for part in sorted(asked, key=LAST.__contains__):
+        fields = known[part]
+        config.update(fields(config) if callable(fields) else fields)
+    return config
 
 
 def override(config: ml_collections.ConfigDict, fields: Mapping) -> None:

@@ -36,12 +36,13 @@ import optax
 
 from deepinternal.losses.pixel import l1
 from deepinternal.methods import optimizers
-from deepinternal.methods.sr import canvas, enlarge, jumps
+from deepinternal.methods.sr import canvas, enlarge, jumps, presets
 from deepinternal.methods.sr.task import Task, build, check_degradation, draw_pair, self_test
 from deepinternal.ops import kernels, resize
 from deepinternal.types import Array, InputError, Inputs, Method, Output, PyTree, Stage, TrainState
 
 SIDE_INPUTS = {"kernel": "kernel"}
+PRESETS = presets.PRESETS
 target_size = jumps.target_size
 canvas_group, pad = canvas.canvas_group, canvas.pad
 

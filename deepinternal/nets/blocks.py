@@ -1,12 +1,14 @@
-"""Building blocks of the nets: a stride-1 convolution that trains fast on CPU as well.
+"""Building blocks of the nets: a convolution that trains fast on CPU as well.
 
-Activations are (N, H, W, C), kernels (kh, kw, C_in, C_out), padding is zero 'SAME'. On accelerators
-`conv2d` is `lax.conv_general_dilated`. On CPU XLA's gradient of a convolution with respect to its
-kernel is several times slower than its forward pass, so there two special forms take over:
+Activations are (N, H, W, C), kernels (kh, kw, C_in, C_out), padding is zero 'SAME' or none. On
+accelerators `conv2d` is `lax.conv_general_dilated`. On CPU XLA's gradient of a convolution with respect
+to its kernel can be several times slower than its forward pass, so there special forms take over:
 
 * wide 3x3 layers: the minimal filtering algorithm, `nets.minimal_filtering`.
-* all others: the kernel's gradient is a few matrix products of shifted copies of the input and of
-  the output's gradient; the rest is `lax.conv_general_dilated`.
+* all others with padding: the kernel's gradient is a few matrix products of shifted copies of the
+  input and of the output's gradient; the rest is `lax.conv_general_dilated`.
+* without padding: strides, and gradients of narrow layers' kernels, in cells (`nets.polyphase`), and
+  layers that reduce the channels as convolutions of rows.
 """
 
 import dataclasses
@@ -21,15 +23,16 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 
 from deepinternal.nets import batching as batches
-from deepinternal.nets import minimal_filtering
+from deepinternal.nets import minimal_filtering, polyphase
 from deepinternal.nets.batching import dot, offsets, shift
-from deepinternal.types import Array
+from deepinternal.types import Array, InputError
 
 _NARROW = 4  # channels up to which all shifted copies of one side are cheap to write out
 # Channels from which 16 matrix products replace a convolution. From 16 on they are faster, but up to
 # 32 so little that it takes about 1000 steps to win back the seconds of compiling.
 _WIDE = 33
 _MIN_PIXELS = 32 * 32  # below this the copies cost more than the products save
+_CELL_CHANNELS = 32  # below this a kernel's gradient is faster in cells of 2x2 pixels
 
 
 def scaled_normal(gain: float) -> Callable[..., Array]:
@@ -47,9 +50,15 @@ def scaled_normal(gain: float) -> Callable[..., Array]:
 
 
 def conv2d(
-    x: Array, w: Array, *, precision: lax.PrecisionLike = None, batching: str | None = None
+    x: Array,
+    w: Array,
+    *,
+    stride: int = 1,
+    padding: str = "SAME",
+    precision: lax.PrecisionLike = None,
+    batching: str | None = None,
 ) -> Array:
-    """Convolves (in fact correlates) with stride 1 and zero 'SAME' padding.
+    """Convolves (in fact correlates).
 
     The form is chosen while tracing, from the default backend and the shapes. The special forms
     agree with `lax.conv_general_dilated` up to float rounding; reverse mode only, also nested.
@@ -62,18 +71,23 @@ def conv2d(
     * 'patches', 'taps': batched matrix products, see `nets.batching`.
 
     Args:
-        x: (N, H, W, C_in), any H, W >= 1.
+        x: (N, H, W, C_in), any H, W >= 1; without padding at least as large as the kernel.
         w: (kh, kw, C_in, C_out).
+        stride: 1 with padding, else any.
+        padding: 'SAME' (zeros) or 'VALID' (none).
         precision: as in `lax.conv_general_dilated`.
         batching: one of them; None for the backend's, see `nets.batching.form`.
 
     Returns:
-        (N, H, W, C_out).
+        (N, H, W, C_out); without padding (N, (H - kh) // stride + 1, ..., C_out).
 
     Raises:
-        InputError: `batching` is none of them.
+        InputError: `batching` is none of them, or `padding`, or a stride goes with padding.
     """
-    options = _Options(w.shape[:2], precision, batches.form(batching))
+    if padding not in ("SAME", "VALID") or (padding == "SAME" and stride != 1):
+        raise InputError(f"padding={padding!r}, stride={stride}: 'SAME' with stride 1, or 'VALID'")
+    image = None if padding == "SAME" or w.shape[:2] == (1, 1) == (stride, stride) else x.shape[1:3]
+    options = _Options(w.shape[:2], precision, batches.form(batching), image, stride)
     return _evaluate(options, x[None], w[None]).squeeze(0)
 
 
@@ -86,6 +100,8 @@ class _Options:
     size: tuple[int, int]  # (kh, kw)
     precision: lax.PrecisionLike
     batching: str
+    image: tuple[int, int] | None = None  # (H, W) of x without padding; None with padding
+    stride: int = 1
 
 
 # Each is a gradient of the others, so that they can be differentiated any number of times.
@@ -162,6 +178,10 @@ def _all(name: str, options: _Options, a: Array, b: Array) -> Array:
         return jnp.stack([_fastest(name, options, *pair) for pair in pairs])
     if form == "grouped":
         return jax.vmap(functools.partial(_plain, name, options))(a, b)
+    if options.stride > 1:
+        return _in_cells(_all, name, options, a, b, options.stride)
+    if options.image:
+        return _padded(_all, name, options, a, b)
     if name == "kernel_grad":
         return batches.kernel_grad(form, a, b, options.size, options.precision)
     if name == "input_grad":
@@ -187,6 +207,8 @@ def _fastest(name: str, options: _Options, a: Array, b: Array) -> Array:
     """The function `name` in the fastest form."""
     x, w = _shapes(name, options, a, b)
     form = _form(x, w)
+    if options.image and form != "plain":
+        return _fastest_unpadded(name, options, a, b)
     if form == "wide" and name != "evaluate":
         return getattr(minimal_filtering, name)(a, b, options.precision)
     if form == "wide":
@@ -204,9 +226,10 @@ def _plain(name: str, options: _Options, a: Array, b: Array) -> Array:
     x, w = _shapes(name, options, a, b)
 
     def conv(x: Array, w: Array) -> Array:
-        dims = ("NHWC", "HWIO", "NHWC")
+        dims, padding = ("NHWC", "HWIO", "NHWC"), "VALID" if options.image else "SAME"
+        strides = (options.stride, options.stride)
         return lax.conv_general_dilated(
-            x, w, (1, 1), "SAME", dimension_numbers=dims, precision=options.precision
+            x, w, strides, padding, dimension_numbers=dims, precision=options.precision
         )
 
     if name == "input_grad":
@@ -219,10 +242,68 @@ def _plain(name: str, options: _Options, a: Array, b: Array) -> Array:
 def _shapes(name: str, options: _Options, a: Array, b: Array):
     """Shapes of x and w, of which `a` and `b` are the arguments of the function `name`."""
     if name == "input_grad":
-        return jax.ShapeDtypeStruct((*a.shape[:-1], b.shape[2]), a.dtype), b
+        size = options.image or a.shape[1:3]
+        return jax.ShapeDtypeStruct((a.shape[0], *size, b.shape[2]), a.dtype), b
     if name == "kernel_grad":
         return a, jax.ShapeDtypeStruct((*options.size, a.shape[-1], b.shape[-1]), a.dtype)
     return a, b
+
+
+def _fastest_unpadded(name: str, options: _Options, a: Array, b: Array) -> Array:
+    """The fastest form of a convolution without padding, on CPU."""
+    if options.stride > 1:
+        return _in_cells(_fastest, name, options, a, b, options.stride)
+    x, w = _shapes(name, options, a, b)
+    if _form(x, w) == "wide":
+        return _padded(_fastest, name, options, a, b)
+    kh, _, c_in, c_out = w.shape
+    if name == "kernel_grad" and min(c_in, c_out) < _CELL_CHANNELS:
+        return _in_cells(_plain, name, options, a, b, 2)
+    if name in ("evaluate", "correlate") and c_in > c_out and kh > 1:
+        rows = b.transpose(1, 2, 0, 3).reshape(1, -1, c_in, kh * c_out)
+        products = jnp.split(_plain(name, options, a, rows), kh, -1)
+        height = options.image[0] - kh + 1
+        return sum(p[:, i : i + height] for i, p in enumerate(products))
+    return _plain(name, options, a, b)
+
+
+# Convolutions without padding by way of others; arrays may have the leading axis of A kernels.
+
+
+def _in_cells(form, name: str, options: _Options, a: Array, b: Array, side: int) -> Array:
+    """The function `name` as `form` does it with cells of that side, whose stride is 1."""
+    cells = polyphase.Cells(side, options.stride, options.size, options.image)
+    inner = dataclasses.replace(options, size=cells.cell_kernel, image=cells.cell_image, stride=1)
+    maps = {
+        "input_grad": (cells.of_output, cells.of_kernel, cells.of_input),
+        "kernel_grad": (cells.of_input, cells.of_output, cells.of_kernel),
+    }
+    default = (cells.of_input, cells.of_kernel, cells.of_output)
+    to_a, to_b, of_result = maps.get(name, default)
+    return _back(name, options, a, b, of_result, form(name, inner, to_a(a), to_b(b)))
+
+
+def _padded(form, name: str, options: _Options, a: Array, b: Array) -> Array:
+    """The function `name` as `form` does it with 'SAME' padding: the frame is dropped, or zero."""
+    frame = [((k - 1) // 2, k // 2, 0) for k in options.size]
+
+    def widen(y: Array) -> Array:
+        edges = [*[(0, 0, 0)] * (y.ndim - 3), *frame, (0, 0, 0)]
+        return lax.pad(y, jnp.zeros((), y.dtype), edges)
+
+    inner = dataclasses.replace(options, image=None)
+    if name == "input_grad":
+        return form(name, inner, widen(a), b)
+    if name == "kernel_grad":
+        return form(name, inner, a, widen(b))
+    return _back(name, options, a, b, widen, form(name, inner, a, b))
+
+
+def _back(name, options, a, b, linear, y: Array) -> Array:
+    """The transpose of `linear`, from the result of the function `name`, applied to `y`."""
+    plain = functools.partial(_plain, name, options)
+    plain = jax.vmap(plain) if a.ndim > 4 or b.ndim > 4 else plain
+    return jax.linear_transpose(linear, jax.eval_shape(plain, a, b))(y)[0]
 
 
 def _kernel_grad_shifted(options: _Options, x: Array, g: Array) -> Array:

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,8 +16,9 @@ import jax
 import ml_collections
 import numpy as np
 
-from deepinternal.runtime import image_io, kernel_io, report
-from deepinternal.runtime.files import atomic_write_text, sha256_file, show_path
+from deepinternal.runtime import image_io, report, sources
+from deepinternal.runtime.files import atomic_write_text, sha256_files, show_path
+from deepinternal.runtime.inputs import Job, companion, mask_files
 from deepinternal.runtime.parallel import Programs
 from deepinternal.runtime.plan import Planner
 from deepinternal.runtime.results import (
@@ -27,17 +28,13 @@ from deepinternal.runtime.results import (
     cut,
     read_truth,
     score,
+    write_input,
     write_outputs,
 )
 from deepinternal.runtime.track import Run, Track
-from deepinternal.runtime.workdir import Job, Workdir, companion
+from deepinternal.runtime.workdir import Workdir
 from deepinternal.runtime.writers import to_json
-from deepinternal.types import InputError, Inputs, PyTree, input_spec
-
-_READERS: dict[str, Callable] = {
-    "kernel": kernel_io.read_kernel,
-    "image": lambda path: image_io.read_image(path).pixels,
-}
+from deepinternal.types import Example, InputError, Inputs, PyTree, input_spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Case:
 
     Attributes:
         job: the job.
-        source: the image file.
+        source: its file or files.
         inputs: the method's, on no canvas.
         truth: the ground truth, if there is one.
         shape: of the result.
@@ -56,7 +53,7 @@ class Case:
     """
 
     job: Job
-    source: image_io.ImageFile
+    source: sources.Source
     inputs: Inputs
     truth: Truth | None
     shape: tuple[int, ...]
@@ -96,12 +93,13 @@ class Cases:
         source, truth_path, sides = self._read(job)
         inputs = self._prepare(source, sides)
         shape = self._planner.result_shape(inputs)
-        truth = None if truth_path is None else read_truth(truth_path, shape)
+        resizable = "output_shape" in self._config
+        truth = None if truth_path is None else read_truth(truth_path, shape, resizable=resizable)
         limit = sum(stage.steps for stage in self._planner.method(inputs).stages)
         old = self._workdir.metrics(job.stem)
         self._workdir.note(job.stem, self._hashes(job), steps=limit)
         if job.path is None:
-            image_io.write_image(self.folder(job) / "input.png", source.pixels)
+            write_input(source, self.folder(job))
         return Case(job, source, inputs, truth, shape, limit, old, started)
 
     def folder(self, job: Job) -> Path:
@@ -117,33 +115,43 @@ class Cases:
         self._workdir.check(job.stem, hashes)
 
     def _hashes(self, job: Job) -> dict[str, str]:
-        files = {"input": job.path, **self._side_files(job)}
-        return {name: sha256_file(path) for name, path in files.items() if path}
+        hashes = {"input": sha256_files(job.files)} if job.files else {}
+        for field, path in self._side_files(job).items():
+            if path:
+                several = mask_files(path, field).values() if path.is_dir() else ()
+                hashes[field] = sha256_files([*several] or [path])
+        return hashes
 
     def _side_files(self, job: Job) -> dict[str, Path | None]:
         kinds = self._module.SIDE_INPUTS.items()
         return {f: companion(f, self._config[f], job, kind=kind, tag=f) for f, kind in kinds}
 
     def _read(self, job: Job):
-        """The image, its ground truth (a path, an array or None), and the side inputs."""
+        """The input, its ground truth (a path, an array or None), and the side inputs."""
         config, kinds = self._config, self._module.SIDE_INPUTS
-        sides = {f: _READERS[kinds[f]](path) for f, path in self._side_files(job).items() if path}
+        files = {field: path for field, path in self._side_files(job).items() if path}
+        sides = {f: sources.read_side(kinds[f], path, job, tag=f) for f, path in files.items()}
         truth = companion("ground_truth", config.ground_truth, job, tag="gt", beside=True)
         if job.path is not None:
-            return image_io.read_image(job.path), truth, sides
-        import skimage.data
+            source = sources.read_source(job, self._module, config)
+        else:
+            import skimage.data
 
-        photo = skimage.data.astronaut().astype(np.float32) / 255
-        image = np.asarray(self._module.example(config, photo, **sides))
-        source = image_io.ImageFile(image, None, 8, False, "")
-        return source, photo if truth is None else truth, sides
+            photo = skimage.data.astronaut().astype(np.float32) / 255
+            made = self._module.example(config, photo, **sides)
+            example = made if isinstance(made, Example) else Example(made, truth=photo)
+            source = sources.from_example(example.image, self._module, config)
+            sides = {**example.sides, **sides}
+            truth = example.truth if truth is None else truth
+        sources.check_sides(sides, kinds, source, files)
+        return source, None if source.is_video else truth, sides
 
     def _prepare(self, source: image_io.ImageFile, sides: Mapping[str, Any]) -> Inputs:
-        inputs = self._module.prepare(self._config, source.pixels, **sides)
+        inputs = self._module.prepare(self._config, source.given, **sides)
         try:
             self._planner.method(inputs)
         except InputError as error:
-            raise InputError(f"{source.path}: {error}" if source.path else str(error)) from None
+            raise InputError(f"{source.name}: {error}" if source.name else str(error)) from None
         return inputs
 
     def is_finished(self, job: Job, limit: int) -> bool:
@@ -151,7 +159,7 @@ class Cases:
         old = self._workdir.metrics(job.stem)
         if not old or old["status"] != "done":
             return False
-        if not (self.folder(job) / "result.png").exists():
+        if not any((self.folder(job) / name).exists() for name in ("result.png", "result")):
             return False
         return old["steps"] < old["steps_limit"] or limit <= old["steps_limit"]
 
@@ -168,7 +176,8 @@ class Cases:
         """Writes the results of a run that has come to its end; returns its metrics."""
         outputs = programs.outputs(track.run.state, track.run.inputs)
         outputs = {name: cut(output) for name, output in outputs.items()}
-        figures = write_outputs(outputs, self.folder(case.job), case.source)
+        rate = self._config.get("frame_rate", 0)
+        figures = write_outputs(outputs, self.folder(case.job), case.source, frame_rate=rate)
         track.account()
         metrics = self.metrics(case.job, track.run, "done", case=case, programs=programs)
         metrics |= {"steps_limit": case.limit, **figures}
@@ -218,8 +227,8 @@ class Cases:
 
     def _before(self, case: Case, programs: Programs, inputs: Inputs) -> np.ndarray:
         """What to compare the result with: the method's baseline, or the input."""
-        if not programs.method.baseline:
-            return case.source.pixels
+        if not programs.method.baseline or case.source.is_video:
+            return case.source.images[0].pixels
         return np.asarray(programs.baseline(inputs))[: case.shape[0], : case.shape[1]]
 
     def _score(self, figures: dict, case: Case, before: np.ndarray) -> None:
@@ -228,7 +237,7 @@ class Cases:
         size = math.prod(truth.pixels.shape[:2])
         path = self.folder(case.job) / "result.png"
         result = image_io.read_image(path, max_pixels=size).pixels
-        border = border_of(case.source.pixels.shape[:2], result.shape[:2])
+        border = border_of(case.source.size, result.shape[:2])
         figures.update(score(result, truth.pixels, border))
         if before.shape[:2] == result.shape[:2]:
             scored = score(np.round(before * 255) / 255, truth.pixels, border)
@@ -238,7 +247,13 @@ class Cases:
     def _publish(self, case: Case, metrics: dict, before: np.ndarray) -> None:
         """Writes the report and, last of all, the metrics: they say that the image is done."""
         folder = self.folder(case.job)
-        report.write_report(folder, metrics, to_plain(self._config), before=before)
+        report.write_report(
+            folder,
+            metrics,
+            to_plain(self._config),
+            before=None if case.source.is_video else before,
+            inputs=[str(path) for path in case.job.files] if not case.source.is_video else (),
+        )
         self._workdir.write_metrics(case.job.stem, metrics)
 
     def metrics(
@@ -254,6 +269,8 @@ class Cases:
         """What metrics.json says of every image, also of one that failed."""
         device = jax.local_devices()[0]
         path = SAMPLE if job.path is None else str(job.path)
+        if job.several and job.path == job.several[0]:
+            path = ",".join(map(str, job.several))
         devices = len(programs.devices) if programs else 1
         return {
             "image": job.stem,
@@ -273,7 +290,7 @@ class Cases:
             "device_count": devices,
             "images_per_device": programs.lanes // devices if programs else 1,
             "jax_version": jax.__version__,
-            "image_shape": list(case.source.pixels.shape) if case else None,
+            "image_shape": list(case.source.shape) if case else None,
             "output_shape": list(case.shape) if case else None,
         }
 

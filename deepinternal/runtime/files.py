@@ -7,7 +7,7 @@ import os
 import secrets
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from deepinternal.types import InputError
@@ -44,6 +44,13 @@ def sha256_file(path: str | os.PathLike) -> str:
     """SHA-256 of a file's bytes in hex. Raises InputError if it cannot be read."""
     with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_files(paths: Sequence[str | os.PathLike]) -> str:
+    """SHA-256 of a file; of several files, in this order, that of their own ones."""
+    if len(paths) == 1:
+        return sha256_file(paths[0])
+    return hashlib.sha256("".join(map(sha256_file, paths)).encode()).hexdigest()
 
 
 @contextlib.contextmanager

@@ -20,11 +20,12 @@ from typing import Any
 import jax
 import ml_collections
 
-from deepinternal.runtime import report
+from deepinternal.runtime import report, sources
 from deepinternal.runtime.cases import Case, Cases, to_plain
 from deepinternal.runtime.checkpoint import Checkpoints
 from deepinternal.runtime.claims import Claims
 from deepinternal.runtime.files import show_path
+from deepinternal.runtime.inputs import Job, list_jobs
 from deepinternal.runtime.loop import Loop, StopSignal
 from deepinternal.runtime.parallel import Programs, spread
 from deepinternal.runtime.plan import Group, Planner
@@ -36,10 +37,8 @@ from deepinternal.runtime.workdir import (
     CLAIMS,
     PROFILE,
     TENSORBOARD,
-    Job,
     RefusedError,
     Workdir,
-    list_jobs,
 )
 from deepinternal.types import InputError
 
@@ -76,7 +75,10 @@ def run_all(
     module.check(config)
     sides = tuple(module.SIDE_INPUTS)
     companions = [config.ground_truth, *(config[field] for field in sides)]
-    jobs = list_jobs(config.input, tags=("gt", *sides), companions=companions)
+    grouping = sources.grouping_of(module, config)
+    if grouping == "video" and config.ground_truth:
+        raise InputError("config.ground_truth: videos are not scored; leave it empty")
+    jobs = list_jobs(config.input, tags=("gt", *sides), companions=companions, grouping=grouping)
     if overwrite:
         _check_unused(workdir)
     folder = Workdir(workdir, to_plain(config), overwrite=overwrite)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import ml_collections
 
-from deepinternal.runtime.workdir import Job
+from deepinternal.runtime.inputs import Job
 from deepinternal.types import Inputs, Method, PyTree, input_spec
 
 SPARE = 4.0  # a canvas has at most so many times the pixels of each of its images
@@ -58,7 +58,8 @@ class Planner:
         """Groups of jobs, each group's and the groups themselves in the order of the list.
 
         Args:
-            specs: shapes of each job's inputs, `image` (H, W, C) among them.
+            specs: shapes of each job's inputs, `image` (H, W, C) among them where they may share
+                a canvas.
         """
         alike: dict[Any, list[Job]] = {}
         for job, spec in specs.items():
@@ -66,8 +67,11 @@ class Planner:
             alike.setdefault(str(spec) if shared is None else ("canvas", shared), []).append(job)
         groups = []
         for key, jobs in alike.items():
-            parts = _by_area(jobs, specs) if isinstance(key, tuple) else [jobs]
-            groups += [Group(tuple(part), _canvas(part, specs)) for part in parts]
+            if isinstance(key, tuple):
+                parts = _by_area(jobs, specs)
+                groups += [Group(tuple(part), _canvas(part, specs)) for part in parts]
+            else:
+                groups.append(Group(tuple(jobs), None))
         order = {job: i for i, job in enumerate(specs)}
         return sorted(groups, key=lambda group: order[group.jobs[0]])
 

@@ -8,7 +8,6 @@ import base64
 import functools
 import importlib.metadata
 import io
-import math
 import platform
 import struct
 from collections.abc import Mapping, Sequence
@@ -19,20 +18,18 @@ from urllib.parse import quote
 import numpy as np
 
 import deepinternal
+from deepinternal.runtime import charts, films
+from deepinternal.runtime.charts import is_number
 from deepinternal.runtime.files import atomic_write_text
 from deepinternal.runtime.image_io import decode, to_array, write_image
 from deepinternal.runtime.png import encode
+from deepinternal.runtime.video_io import natural
 from deepinternal.runtime.writers import read_jsonl
 from deepinternal.types import InputError
 
 PREVIEW = 2048  # longest side of a picture in a page, in pixels
 READABLE = 150_000_000  # pixels, most that a picture to be reduced may have
 THUMBNAIL = 160  # longest side of a picture in the index, in pixels
-POINTS = 2000  # about the most that a curve shows
-
-# Of a curve: the size of the drawing, and left, right, top and bottom of the axes in it.
-_SIZE, _FRAME = (400, 230), (58, 384, 18, 190)
-
 _FIGURES = {"psnr_y": "PSNR, luma", "ssim_y": "SSIM, luma", "psnr_rgb": "PSNR, RGB"}
 _PACKAGES = ("jax", "jaxlib", "numpy", "flax", "optax")
 
@@ -43,6 +40,7 @@ def write_report(
     config: Mapping[str, Any],
     *,
     before: np.ndarray | None,
+    inputs: Sequence[str] = (),
 ) -> None:
     """Writes `report.html` beside the results of one image, of whatever there is of them.
 
@@ -52,25 +50,30 @@ def write_report(
         config: the config as plain types.
         before: (H, W, C) in [0, 1], what to compare the result with, written as `baseline.png`;
             None where there is nothing.
+        inputs: the user's files, where `metrics` does not name the only one.
     """
     if before is not None:
         write_image(folder / "baseline.png", before)
-    outputs = [n for n in metrics.get("outputs", ()) if (folder / n).is_file()]
+    outputs = [n for n in metrics.get("outputs", ()) if (folder / n).exists()]
     log = read_jsonl(folder / "train.jsonl")
-    charts = _charts(log)
+    drawn = charts.charts(log)
     page = _templates().get_template("report.html")
     text = page.render(
         title=str(metrics["image"]),
         metrics=metrics,
         figures=_figures(metrics),
-        pictures=_pictures(folder, outputs, metrics),
-        films=[_link(n) for n in outputs if n.endswith(".mp4")],
+        pictures=_pictures(folder, outputs, inputs or [str(metrics.get("input", ""))], metrics),
+        films=[
+            films.film(folder / name)
+            for name in sorted(outputs, key=lambda name: name != "result.mp4")
+            if name.endswith(".mp4")
+        ],
         files=[_link(n) for n in outputs if not n.endswith((".png", ".mp4"))],
         traceback=(folder / "traceback.txt").is_file(),
-        charts=charts,
-        curves=[c["points"] for c in charts],
-        frame=_FRAME,
-        size=_SIZE,
+        charts=drawn,
+        curves=[c["points"] for c in drawn],
+        frame=charts.FRAME,
+        size=charts.SIZE,
         tables={
             "Metrics": _flat({k: v for k, v in metrics.items() if k != "spans"}),
             "Config": _flat(config),
@@ -103,14 +106,15 @@ def write_index(workdir: Path, images: Sequence[Mapping[str, Any]]) -> None:
                 "link": f"{quote(m['image'], safe='')}/report.html"
                 if (folder / "report.html").exists()
                 else "",
-                "thumbnail": _thumbnail(folder / "result.png"),
+                "thumbnail": _thumbnail(folder / "result.png")
+                or _thumbnail(folder / "result" / "00000.png"),
                 "values": [values.get(key) for key, _, _ in columns],
             }
         )
     done = [r["values"] for r in rows if r["status"] == "done"]
     means = []
     for i in range(len(columns)):
-        known = [v[i] for v in done if _is_number(v[i])]
+        known = [v[i] for v in done if is_number(v[i])]
         means.append(sum(known) / len(known) if known else None)
     counts = {s: sum(r["status"] == s for r in rows) for s in ("done", "failed", "stopped")}
     page = _templates().get_template("index.html")
@@ -146,11 +150,6 @@ def _templates() -> Any:
     return made
 
 
-def _is_number(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)
-
-
 def _short(value: Any) -> str:
     """A value for a table."""
     if isinstance(value, float):
@@ -161,7 +160,7 @@ def _short(value: Any) -> str:
 
 
 def _fixed(value: Any, form: str) -> str:
-    return format(value, form) if _is_number(value) else _short(value)
+    return format(value, form) if is_number(value) else _short(value)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -174,7 +173,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _link(name: str) -> dict[str, str]:
-    return {"name": name, "href": quote(name, safe="")}
+    return {"name": name, "href": quote(name.rstrip("/"), safe="") + "/" * name.endswith("/")}
 
 
 def _unit(name: str) -> str:
@@ -184,7 +183,7 @@ def _unit(name: str) -> str:
 def _gain(metrics: Mapping[str, Any], name: str) -> float | None:
     """How much larger a figure is than that of the baseline; None where one is missing."""
     pair = metrics.get(name), metrics.get(f"baseline_{name}")
-    return pair[0] - pair[1] if all(map(_is_number, pair)) else None
+    return pair[0] - pair[1] if all(map(is_number, pair)) else None
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -250,21 +249,39 @@ def _source(path: str) -> dict[str, Any] | None:
     return {"name": path, "href": "", "full": samples.shape[1::-1], "size": size, "src": src}
 
 
-def _pictures(folder: Path, outputs: list[str], metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The pictures of a report: before, result, the other outputs, input."""
+def _strip(folder: Path, name: str) -> dict[str, Any] | None:
+    """A picture with some of the frames in a folder."""
+    made = films.strip(folder / name)
+    if made is None:
+        return None
+    samples, count = _reduce(made[0], PREVIEW), made[1]
+    sizes = {"full": made[0].shape[1::-1], "size": samples.shape[1::-1]}
+    note = {"title": name.rstrip("/"), "role": "other", "note": f"some of {count} frames"}
+    return _link(name) | sizes | note | {"src": _address(encode(samples))}
+
+
+def _pictures(
+    folder: Path, outputs: list[str], inputs: Sequence[str], metrics: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The pictures of a report: before, result, the other outputs, frames without a film, inputs."""
     names = {"before": "baseline.png", "result": "result.png"}
     names |= {Path(n).stem: n for n in outputs if n.endswith(".png") and n != "result.png"}
     found = []
     for title, name in names.items():
         if (folder / name).is_file():
             peak = metrics.get(f"{title}_max")
-            note = f"white is {peak:.4g}" if _is_number(peak) else ""
+            note = f"white is {peak:.4g}" if is_number(peak) else ""
             role = title if name in ("baseline.png", "result.png") else "other"
             found.append(_picture(folder / name) | {"title": title, "role": role, "note": note})
-    own = (folder / "input.png").is_file()
-    source = _picture(folder / "input.png") if own else _source(str(metrics.get("input", "")))
-    if source and source["src"] not in [p["src"] for p in found]:
-        found.append(source | {"title": "input", "role": "other", "note": ""})
+    folders = [n for n in outputs if n.endswith("/") and f"{n[:-1]}.mp4" not in outputs]
+    found += filter(None, (_strip(folder, name) for name in folders))
+    own = sorted(folder.glob("input-[0-9]*.png"), key=natural)
+    own = [p for p in (folder / "input.png", *own) if p.is_file()]
+    sources = map(_picture, own) if own else map(_source, inputs)
+    for number, source in enumerate(sources, 1):
+        if source and source["src"] not in [p["src"] for p in found]:
+            title = "input" if number == 1 else f"input {number}"
+            found.append(source | {"title": title, "role": "other", "note": ""})
     return found
 
 
@@ -282,97 +299,3 @@ def _thumbnail(path: Path) -> str:
     file = io.BytesIO()
     image.save(file, format="JPEG", quality=80)
     return _address(file.getvalue(), "jpeg")
-
-
-def _charts(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Every number of the log over the steps; what is equal throughout shares a drawing."""
-    names = dict.fromkeys(k for e in log for k in e if k not in ("step", "seconds", "stage"))
-    series: dict[tuple, list[str]] = {}
-    for name in names:
-        # JSON has no NaN: null is written in its place, and is a gap in the curve.
-        points = tuple((e["step"], e[name]) for e in log if name in e)
-        numbers = [_is_number(v) for _, v in points if v is not None]
-        if len(numbers) > 1 and all(numbers):
-            series.setdefault(points, []).append(name)
-    stages = [(e["step"], str(e["stage"])) for e in log if "stage" in e]
-    stages = [s for s, old in zip(stages, [(0, None), *stages]) if s[1] != old[1]]
-    return [_chart(" = ".join(n), _thin(points), stages) for points, n in series.items()]
-
-
-def _chart(label: str, points: Sequence[tuple], stages: Sequence[tuple]) -> dict[str, Any]:
-    """What a template needs to draw one curve.
-
-    Args:
-        label: what the values are.
-        points: (step, value), in order of the steps; the value is None where there is a gap.
-        stages: (first step, name).
-    """
-    left, right, top, bottom = _FRAME
-    values = [v for _, v in points if v is not None]
-    log = min(values) > 0 and max(values) > 10 * min(values)
-    log = log and not any(n in label for n in ("psnr", "ssim"))  # decibels are a logarithm already
-    x_low, x_high = points[0][0], points[-1][0]
-    low, high = min(values), max(values)
-    if low == high:
-        low, high = low - 0.1 * abs(low) - 0.01, high + 0.1 * abs(high) + 0.01
-    scale = math.log10 if log else float
-
-    def x(step):
-        return round(left + (right - left) * (step - x_low) / max(x_high - x_low, 1), 1)
-
-    def y(value):
-        share = (scale(value) - scale(low)) / (scale(high) - scale(low))
-        return round(bottom - (bottom - top) * share, 1)
-
-    places = [(s, v, x(s), None if v is None else y(v)) for s, v in points]
-    steps = [t for t in _ticks(x_low, x_high) if t == round(t)]
-    return {
-        "label": label,
-        "log": log,
-        "points": places,
-        "path": _path([p[2:] for p in places]),
-        "x": [(x(t), f"{t:.10g}") for t in steps],
-        "y": [(y(t), f"{t:.10g}") for t in (_log_ticks if log else _ticks)(low, high)],
-        "stages": [(x(s), name) for s, name in stages if x_low <= s <= x_high],
-    }
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Two to six round numbers from `low` to `high`."""
-    step = 10.0 ** math.floor(math.log10(max(high - low, 1e-300) / 2))
-    step *= next(m for m in (1, 2, 5, 10) if (high - low) / (m * step) <= 5)
-    first, last = math.ceil(low / step), math.floor(high / step)
-    return [k * step for k in range(first, last + 1)]
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten from `low` to `high`, or also twice and five times them where these are few."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    within = [k for k in powers if low <= 10.0**k <= high]
-    if len(within) > 2:
-        return [10.0**k for k in within[:: -(-len(within) // 6)]]
-    return [t for k in powers for m in (1, 2, 5) if low <= (t := m * 10.0**k) <= high]
-
-
-def _path(places: Sequence[tuple[float, float | None]]) -> str:
-    """SVG path data of a curve with gaps; a point between two gaps becomes a dot."""
-    parts, pen = [], "M{} {}h0"
-    for x, y in places:
-        parts.append("" if y is None else pen.format(x, y))
-        pen = "M{} {}h0" if y is None else "L{} {}"
-    return "".join(parts)
-
-
-def _thin(points: Sequence[tuple]) -> list[tuple]:
-    """At most about POINTS of the points: of each stretch its lowest, its highest and a gap."""
-    stretch = -(-2 * len(points) // POINTS)
-    if stretch <= 2:
-        return list(points)
-    kept = []
-    for start in range(0, len(points), stretch):
-        part = points[start : start + stretch]
-        known = [p for p in part if p[1] is not None]
-        ends = {f(known, key=lambda p: p[1]) for f in (min, max)} if known else set()
-        ends |= set([p for p in part if p[1] is None][:1])
-        kept += sorted(ends, key=lambda p: p[0])
-    return kept

@@ -11,8 +11,9 @@ import numpy as np
 
 from deepinternal.ops import metrics as measures
 from deepinternal.ops.resize import resize
-from deepinternal.runtime import image_io
+from deepinternal.runtime import image_io, video_io
 from deepinternal.runtime.files import sha256_file, show_path
+from deepinternal.runtime.sources import Source
 from deepinternal.types import InputError, Output
 
 SAMPLE = "skimage.data.astronaut"  # what stands for the file name of the bundled photograph
@@ -27,8 +28,19 @@ class Truth:
     sha256: str
 
 
-def read_truth(truth: Path | np.ndarray, shape: tuple[int, ...]) -> Truth | None:
-    """Ground truth of a result's size; None where the sample photograph is of another."""
+def read_truth(
+    truth: Path | np.ndarray, shape: tuple[int, ...], *, resizable: bool
+) -> Truth | None:
+    """Ground truth of a result's size; None where the sample photograph is of another.
+
+    Args:
+        truth: the file, or what the sample photograph has.
+        shape: of the result.
+        resizable: whether a field `output_shape` can make the result larger or smaller.
+
+    Raises:
+        InputError: a file that cannot be read, or of another size.
+    """
     if isinstance(truth, np.ndarray):
         matches = truth.shape[:2] == shape[:2]
         return Truth(truth, SAMPLE, "") if matches else None
@@ -37,7 +49,7 @@ def read_truth(truth: Path | np.ndarray, shape: tuple[int, ...]) -> Truth | None
         (h, w), (y, x) = pixels.shape[:2], shape[:2]
         raise InputError(
             f"{show_path(truth)}: the ground truth is {h}x{w} but the result will be {y}x{x}; "
-            f"give a matching file, or --config.output_shape={h},{w}"
+            "give a matching file" + (f", or --config.output_shape={h},{w}" if resizable else "")
         )
     return Truth(pixels, str(truth).encode("utf-8", "replace").decode(), sha256_file(truth))
 
@@ -47,7 +59,7 @@ def cut(output: Output) -> Output:
     value, size = np.asarray(output.value), output.size
     if size is not None:
         value = value[: int(size[0]), : int(size[1])]
-    return Output(value, output.kind)
+    return Output(value, output.kind, source=output.source)
 
 
 def border_of(size: tuple[int, int], result: tuple[int, int]) -> tuple[int, int]:
@@ -64,10 +76,26 @@ def score(result: np.ndarray, truth: np.ndarray, border: tuple[int, int]) -> dic
     return {name: round(float(value), 4) for name, value in figures.items()}
 
 
+def write_input(source: Source, folder: Path) -> None:
+    """Writes what was made of the sample photograph: input.png, input-2.png, ..., or input.mp4."""
+    if source.is_video:
+        video_io.write_frames(folder, "input", source.given / np.float32(255), video_io.FRAME_RATE)
+        return
+    for number, image in enumerate(source.images, 1):
+        name = "input.png" if number == 1 else f"input-{number}.png"
+        image_io.write_image(folder / name, image.pixels)
+
+
 def write_outputs(
-    outputs: Mapping[str, Output], folder: Path, source: image_io.ImageFile
+    outputs: Mapping[str, Output], folder: Path, source: Source, *, frame_rate: float
 ) -> dict[str, Any]:
     """Writes every output in a form that suits its kind; the result in the input's format.
+
+    Args:
+        outputs: of a method, on the host.
+        folder: the job's.
+        source: its input.
+        frame_rate: of the videos written, per second; 0: that of the input.
 
     Returns:
         Figures for metrics.json: scalar outputs, and the peak value of maps, whose pictures are
@@ -80,6 +108,10 @@ def write_outputs(
         if output.kind == "scalar":
             figures[name] = value.tolist()
             continue
+        if output.kind == "frames":
+            rate = frame_rate or source.frame_rate or video_io.FRAME_RATE
+            files += video_io.write_frames(folder, name, value, rate)
+            continue
         files.append(f"{name}.png")
         if output.kind == "map":
             peak = float(value.max())
@@ -88,11 +120,12 @@ def write_outputs(
         elif output.kind == "mask":
             image_io.write_image(folder / f"{name}.png", value)
         elif output.kind == "image":
-            alpha = source.alpha
+            like = source.images[output.source]
+            alpha = like.alpha
             if alpha is not None and alpha.shape != value.shape[:2]:
                 alpha = resize(jnp.asarray(alpha)[..., None], output_shape=value.shape[:2])
                 alpha = np.clip(np.asarray(alpha)[..., 0], 0, 1)
-            depth = source.bit_depth
+            depth = like.bit_depth
             image_io.write_image(folder / f"{name}.png", value, alpha=alpha, bit_depth=depth)
         else:
             raise ValueError(f"output {name!r} is of an unknown kind {output.kind!r}")

@@ -1,4 +1,4 @@
-"""What lies in a work folder, and which inputs go with it.
+"""What lies in a work folder.
 
 DIR/config.json says what decides the results in DIR; a run with anything else is refused, so that a
 folder never mixes results of different settings. DIR/<stem>/ belongs to one image.
@@ -6,12 +6,9 @@ folder never mixes results of different settings. DIR/<stem>/ belongs to one ima
 
 import contextlib
 import csv
-import dataclasses
-import glob
 import io
 import json
 import math
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,9 +18,6 @@ from deepinternal.runtime.files import atomic_write_text, show_path
 from deepinternal.runtime.writers import to_json
 from deepinternal.types import InputError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
-SUFFIXES = {"image": IMAGE_SUFFIXES, "kernel": (".mat", ".npy", ".png", ".tif", ".tiff")}
-
 # Fields that say how to run, and change no result.
 RUN_FIELDS = ("steps", "log_every", "checkpoint_every", "progress", "parallel", "ground_truth")
 RUN_FIELDS += ("tensorboard", "profile", "debug_nans")
@@ -32,131 +26,14 @@ RUN_FIELDS += ("tensorboard", "profile", "debug_nans")
 RUN_FILES = ("config.json", "summary.json", "summary.csv", "index.html")
 RUN_FOLDERS = (CLAIMS := ".claims", PROFILE := "profile")
 IMAGE_FILES = ("metrics.json", "train.jsonl", "report.html", "traceback.txt", "result.png")
-IMAGE_FILES += ("baseline.png", "input.png", NOTED := "input.json")
-IMAGE_FOLDERS = ("checkpoints", TENSORBOARD := "tensorboard")
+IMAGE_FILES += ("baseline.png", "input.png", "input.mp4", NOTED := "input.json")
+IMAGE_FOLDERS = ("checkpoints", "input", TENSORBOARD := "tensorboard")
 
 _UNCOUNTED = ("seed", "device_count", "steps_limit")  # numbers whose mean says nothing
 
 
 class RefusedError(InputError):
     """The work folder as a whole, not one image, does not go with the command."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One image to work on. `path` is None for the bundled sample photograph."""
-
-    stem: str
-    path: Path | None
-
-
-def list_jobs(
-    text: str, *, tags: Sequence[str] = ("gt",), companions: Sequence[str] = ()
-) -> list[Job]:
-    """The jobs of `config.input`.
-
-    Args:
-        text: a file, a folder, a glob, or several of them separated by commas; empty for the sample.
-        tags: files of folders and globs named `*_<tag>.*` are no inputs.
-        companions: files that go with the images; in folders and globs they are no inputs either.
-
-    Returns:
-        One job per file, sorted within each part; a stem that is taken already, or that is the name
-        of a file in a work folder, gets -2, -3, ...
-
-    Raises:
-        InputError: a part that matches nothing.
-    """
-    if not text.strip():
-        return [Job("sample", None)]
-    whole = os.path.lexists(text)
-    parts = [text] if whole else [p.strip() for p in text.split(",") if p.strip()]
-    if not parts:
-        raise InputError(f"config.input={text!r}: names no file; give a file, folder or glob")
-    others = {Path(c).absolute() for c in companions if c}
-    endings = tuple(f"_{tag}" for tag in tags)
-    jobs: dict[str, Job] = {}
-    seen: set[Path] = set()
-    for path in (path for part in parts for path in _files(part, endings, others)):
-        if path.absolute() in seen:
-            continue
-        seen.add(path.absolute())
-        base = path.stem.encode("utf-8", "replace").decode()  # file names may be no valid UTF-8
-        stem, n = base, 1
-        while stem in jobs or stem in (".", "..", *RUN_FILES, *RUN_FOLDERS):
-            n += 1
-            stem = f"{base}-{n}"
-        jobs[stem] = Job(stem, path)
-    return list(jobs.values())
-
-
-def _files(part: str, endings: tuple[str, ...], others: set[Path]) -> list[Path]:
-    """The inputs that one part of `config.input` stands for."""
-    name, path = show_path(part), Path(part)
-    # os.path answers False where Path raises, such as for a name that is too long.
-    if os.path.isdir(part):
-        try:
-            found = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
-        except OSError as error:
-            raise InputError(f"config.input: {name}: {error.strerror}") from None
-        what = f"no images ({', '.join(s[1:] for s in IMAGE_SUFFIXES)}) in the folder {name}"
-    elif os.path.lexists(part):
-        return [path]
-    elif glob.has_magic(part):
-        found = [Path(p) for p in glob.glob(part, recursive=True) if os.path.isfile(p)]
-        what = f"nothing matches {name}"
-    else:
-        raise InputError(f"config.input: no such file or folder: {name}")
-    found = [p for p in found if not p.stem.endswith(endings) and not p.name.startswith(".")]
-    found = [p for p in found if p.absolute() not in others]
-    if not found:
-        raise InputError(f"config.input: {what}")
-    return sorted(found)
-
-
-def companion(
-    field: str, value: str, job: Job, *, kind: str = "image", tag: str, beside: bool = False
-) -> Path | None:
-    """The file that goes with an image: its ground truth, kernel, mask, ...
-
-    Args:
-        field: the config field, for messages.
-        value: its value: a file; or a folder, in which the file has the image's name, or its stem
-            followed by nothing, `_<tag>` or `_0`.
-        job: the image.
-        kind: kind of file, which says what suffixes it may have.
-        tag: 'gt', 'kernel', ...
-        beside: whether `<stem>_<tag>.*` beside the image counts where `value` is empty.
-
-    Returns:
-        The path, or None where there is none and none was asked for.
-
-    Raises:
-        InputError: no such file or folder, or nothing in the folder matches.
-    """
-    if not value:
-        if not beside or job.path is None:
-            return None
-        near = [job.path.with_name(f"{job.path.stem}_{tag}{s}") for s in SUFFIXES[kind]]
-        return next((p for p in near if p.is_file()), None)
-    path = Path(value)
-    if not os.path.isdir(value):
-        if not os.path.lexists(value):
-            raise InputError(f"config.{field}: no such file or folder: {show_path(value)}")
-        return path
-    stem = job.path.stem if job.path else job.stem
-    names = [job.path.name] if job.path and job.path.suffix.lower() in SUFFIXES[kind] else []
-    names += [f"{stem}{end}{s}" for end in (f"_{tag}", "", "_0") for s in SUFFIXES[kind]]
-    for name in names:
-        candidate = path / name
-        if os.path.isfile(candidate) and (
-            job.path is None or candidate.absolute() != job.path.absolute()
-        ):
-            return candidate
-    raise InputError(
-        f"config.{field}: nothing for {show_path(stem)} in the folder {show_path(value)}, "
-        f"such as {show_path(names[0])}"
-    )
 
 
 class Workdir:
@@ -221,10 +98,12 @@ class Workdir:
         """Removes what earlier runs made; a user's own files stay, also in the images' folders."""
         for folder in [path.parent for path in self.path.glob(f"*/{NOTED}")]:
             made = (self.metrics(folder.name) or {}).get("outputs") or ()
-            for name in (*IMAGE_FILES, *made):
+            inputs = [p.name for p in folder.glob("input-[0-9]*.png")]
+            for name in (*IMAGE_FILES, *inputs, *made):
                 with contextlib.suppress(OSError):
                     (folder / name).unlink()
-            for name in IMAGE_FOLDERS:
+            folders = [Path(name).name for name in made if name.endswith("/")]
+            for name in (*IMAGE_FOLDERS, *filter(None, folders)):
                 shutil.rmtree(folder / name, ignore_errors=True)
             with contextlib.suppress(OSError):
                 folder.rmdir()

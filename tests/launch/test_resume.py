@@ -193,9 +193,9 @@ def test_a_signal_after_training_ends_the_list(train, tmp_path, small_png, monke
     other = save(tmp_path / "other.png", picture())
     original = cases.write_outputs
 
-    def interrupted(*args):
+    def interrupted(*args, **options):
         os.kill(os.getpid(), signal.SIGTERM)
-        return original(*args)
+        return original(*args, **options)
 
     monkeypatch.setattr(cases, "write_outputs", interrupted)
     assert train(f"{small_png},{other}", steps=1) == 143

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 from deepinternal.methods import registry
+from deepinternal.runtime.inputs import Job
 from deepinternal.runtime.plan import SPARE, Planner
-from deepinternal.runtime.workdir import Job
 
 ZSSR = registry.get("zssr")
 

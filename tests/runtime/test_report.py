@@ -16,7 +16,7 @@ import pytest
 import skimage.measure
 from PIL import Image
 
-from deepinternal.runtime import image_io, png, report
+from deepinternal.runtime import charts, image_io, png, report
 from deepinternal.runtime.image_io import write_image
 from deepinternal.runtime.report import write_index, write_report
 from deepinternal.runtime.writers import to_json
@@ -158,12 +158,12 @@ def test_curves_follow_the_log(made):
 
 @pytest.mark.parametrize("log", [[], [{"step": 1, "a": 2.0}], [{"step": 1, "a": None}] * 2])
 def test_too_little_for_a_curve(log):
-    assert report._charts(log) == []
+    assert charts.charts(log) == []
 
 
 def test_linear_and_constant_curves():
     log = [{"step": s, "a": v, "b": 3.0, "psnr": p} for s, v, p in ((1, -1.0, 1), (5, 2.0, 20))]
-    for chart in report._charts(log):
+    for chart in charts.charts(log):
         assert not chart["log"], "neither what is negative nor what is in decibels"
         heights = [y for *_, y in chart["points"]]
         assert all(18 <= y <= 190 for y in heights)
@@ -171,18 +171,18 @@ def test_linear_and_constant_curves():
             assert 18 <= place <= 190
             assert np.isfinite(float(text))
         assert 2 <= len(chart["y"]) <= 6
-    assert [c["label"] for c in report._charts(log)] == ["a", "b", "psnr"]
+    assert [c["label"] for c in charts.charts(log)] == ["a", "b", "psnr"]
 
 
 @pytest.mark.parametrize("low", [-3.0, 0.0, 35.2841, 1e-7])
 @pytest.mark.parametrize("span", [1e-6, 0.37, 1.0, 99.0, 3e5])
 def test_ticks_are_few_and_distinct(low, span):
-    ticks = report._ticks(low, low + span)
+    ticks = charts.ticks(low, low + span)
     assert 2 <= len(ticks) <= 6
     assert all(low - 1e-9 * span <= t <= low + span * (1 + 1e-9) for t in ticks)
     assert len({f"{t:.10g}" for t in ticks}) == len(ticks)
     if low > 0 and span > 10 * low:
-        ticks = report._log_ticks(low, low + span)
+        ticks = charts.log_ticks(low, low + span)
         assert 2 <= len(ticks) <= 8
         assert all(low <= t <= low + span for t in ticks)
 
@@ -191,14 +191,14 @@ def test_long_curves_keep_their_extremes():
     values = np.random.default_rng(0).normal(size=50_000)
     points = [(i, float(v)) for i, v in enumerate(values)]
     points[777] = (777, None)
-    thin = report._thin(points)
-    assert len(thin) <= 1.1 * report.POINTS
+    thin = charts.thin(points)
+    assert len(thin) <= 1.1 * charts.POINTS
     assert [s for s, _ in thin] == sorted({s for s, _ in thin})
     assert set(thin) <= set(points)
     assert (777, None) in thin
     known = [v for _, v in thin if v is not None]
     assert (min(known), max(known)) == (values.min(), values.max())
-    assert report._thin(points[:100]) == points[:100]
+    assert charts.thin(points[:100]) == points[:100]
 
 
 def test_a_report_of_what_there_is(tmp_path):

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from deepinternal.runtime.workdir import Job, RefusedError, Workdir, companion, list_jobs
+from deepinternal.runtime.inputs import Job, companion, list_jobs
+from deepinternal.runtime.workdir import RefusedError, Workdir
 from deepinternal.types import InputError
 
 CONFIG = {"seed": 0, "steps": 10, "scale": "2", "log_every": 1}

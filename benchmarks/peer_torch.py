@@ -1,0 +1,301 @@
+"""How fast a training step of the nets is, compared with the same step written plainly in PyTorch.
+
+    python -m benchmarks.peer_torch [--method=zssr|dip|ingan] [--cases=NAME,...] [--rounds=N]
+                                    [--steps=N] [--json=FILE]
+
+What the columns mean: benchmarks/README.md. PyTorch comes with `pip install .[bench]`.
+"""
+
+import dataclasses
+import functools
+import itertools
+import math
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import flags
+
+from benchmarks import common, timing
+from deepinternal.methods.optimizers import adam
+from deepinternal.nets.skip import SkipNet
+from deepinternal.nets.zssr import ZSSRNet
+from deepinternal.types import InputError
+from launch import cli
+
+METHODS = ("zssr", "dip", "ingan")
+LEARNING_RATE = 1e-3
+_HOURGLASS = {"down": (8, 16, 32, 64, 128), "skip": (0, 0, 0, 4, 4), "upsample": "corners"}
+_LAYER = functools.partial(SkipNet, **_HOURGLASS)
+_SMALL = functools.partial(SkipNet, down=(8, 16, 32), skip=0, upsample="corners")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """Nets that are trained side by side, each on an input and a target of its own.
+
+    Attributes:
+        nets: of one kind.
+        depth: channels of the inputs.
+        size: (H, W) of the images.
+    """
+
+    nets: tuple[SkipNet | ZSSRNet, ...]
+    depth: int
+    size: tuple[int, int]
+
+    def outputs(self, net: SkipNet | ZSSRNet) -> int:
+        """Channels of a net's result."""
+        return net.outputs if isinstance(net, SkipNet) else self.depth
+
+
+CASES = {
+    "zssr": {"zssr": Case((ZSSRNet(),), 3, (128, 128))},
+    "dip": {
+        "textures": Case((_LAYER(3, filter_down=5, filter_up=5),) * 2, 3, (416, 416)),
+        "segmentation": Case((_SMALL(3), _SMALL(3), _SMALL(1)), 2, (448, 576)),
+        "dehazing": Case((_LAYER(3), _LAYER(1), _LAYER(3)), 8, (320, 512)),
+        "watermark mask": Case(
+            (SkipNet(1, (8, 16, 32, 64), skip=(0, 0, 0, 4), upsample="corners"),), 2, (320, 480)
+        ),
+        "denoising": Case((SkipNet(3),), 32, (256, 256)),
+        "inpainting": Case((SkipNet(3, skip=128, upsample="nearest"),), 32, (256, 256)),
+    },
+}
+
+
+class Ours:
+    """A jitted step of this library: forward pass, backward pass, Adam."""
+
+    def __init__(self, case: Case):
+        x, targets = _batch(case)
+        self._x, self._targets = jnp.asarray(x), [jnp.asarray(t) for t in targets]
+        keys = jax.random.split(jax.random.key(0), len(case.nets))
+        params = [
+            jax.jit(net.init)(k, jnp.zeros((1, 64, 64, case.depth)))["params"]
+            for net, k in zip(case.nets, keys)
+        ]
+        optimizer = adam()
+        self._state = (params, optimizer.init(params))
+
+        def loss_fn(params, x, targets):
+            made = [net.apply({"params": p}, x) for net, p in zip(case.nets, params)]
+            return sum(jnp.mean((y - t) ** 2) for y, t in zip(made, targets))
+
+        def step(state, x, targets):
+            params, moments = state
+            loss, grads = jax.value_and_grad(loss_fn)(params, x, targets)
+            updates, moments = optimizer.update(grads, moments)
+            updates = jax.tree.map(lambda u: LEARNING_RATE * u, updates)
+            return (optax.apply_updates(params, updates), moments), loss
+
+        start = time.perf_counter()
+        lowered = jax.jit(step, donate_argnums=0).lower(self._state, self._x, self._targets)
+        self._step = lowered.compile()
+        self.compile_seconds = time.perf_counter() - start
+
+    def run(self, steps: int) -> float:
+        """Seconds per step."""
+        start = time.perf_counter()
+        for _ in range(steps):
+            self._state, loss = self._step(self._state, self._x, self._targets)
+        jax.block_until_ready((self._state, loss))
+        return (time.perf_counter() - start) / steps
+
+
+class Theirs:
+    """The same step in PyTorch, as one writes it: modules, autograd, `torch.optim.Adam`."""
+
+    def __init__(self, case: Case):
+        import torch
+
+        self._torch = torch
+        x, targets = _batch(case)
+        first = lambda a: torch.from_numpy(np.ascontiguousarray(a.transpose(0, 3, 1, 2)))  # noqa: E731
+        self._x, self._targets = first(x), [first(t) for t in targets]
+        build = _torch_skip if isinstance(case.nets[0], SkipNet) else _torch_zssr
+        self._nets = [build(torch, net, case.depth) for net in case.nets]
+        params = [p for net in self._nets for p in net.parameters()]
+        self._optimizer = torch.optim.Adam(params, lr=LEARNING_RATE)
+
+    def run(self, steps: int) -> float:
+        """Seconds per step."""
+        mse = self._torch.nn.functional.mse_loss
+        start = time.perf_counter()
+        for _ in range(steps):
+            self._optimizer.zero_grad()
+            loss = sum(mse(net(self._x), t) for net, t in zip(self._nets, self._targets))
+            loss.backward()
+            self._optimizer.step()
+        loss.item()
+        return (time.perf_counter() - start) / steps
+
+
+def _batch(case: Case) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Noise, and a target for each net, (1, H, W, C)."""
+    rng = np.random.default_rng(0)
+    draw = lambda channels: rng.random((1, *case.size, channels), np.float32)  # noqa: E731
+    return 0.1 * draw(case.depth), [draw(case.outputs(net)) for net in case.nets]
+
+
+def _torch_zssr(torch, net: ZSSRNet, depth: int):
+    layers = torch.nn
+
+    class Net(layers.Module):
+        def __init__(self):
+            super().__init__()
+            widths = [depth, *[net.features] * (net.layers - 1), depth]
+            self.convs = layers.ModuleList(
+                layers.Conv2d(a, b, 3, padding=1, bias=False) for a, b in itertools.pairwise(widths)
+            )
+
+        def forward(self, x):
+            hidden = x
+            for i, conv in enumerate(self.convs):
+                hidden = conv(torch.relu(hidden) if i else hidden)
+            return x + hidden
+
+    return Net()
+
+
+def _torch_skip(torch, net: SkipNet, depth: int):
+    layers = torch.nn
+    ups, skips = net.up or net.down, net.skip
+    skips = (skips,) * len(net.down) if isinstance(skips, int) else skips
+    reflect = "reflect" if net.padding == "reflect" else "zeros"
+    enlarge = {
+        "nearest": {"mode": "nearest"},
+        "bilinear": {"mode": "bilinear", "align_corners": False},
+        "corners": {"mode": "bilinear", "align_corners": True},
+    }[net.upsample]
+
+    def block(a, b, side, stride=1):
+        conv = layers.Conv2d(a, b, side, stride, side // 2, padding_mode=reflect)
+        norm, act = layers.BatchNorm2d(b, eps=net.epsilon), layers.LeakyReLU(net.slope)
+        return layers.Sequential(conv, norm, act)
+
+    class Scale(layers.Module):
+        def __init__(self, i, depth):
+            super().__init__()
+            width, up, last = net.down[i], ups[i], i + 1 == len(net.down)
+            inner = width if last else ups[i + 1]
+            self.deep = layers.Sequential(
+                block(depth, width, net.filter_down, 2),
+                block(width, width, net.filter_down),
+                *([] if last else [Scale(i + 1, width)]),
+                layers.Upsample(scale_factor=2, **enlarge),
+            )
+            self.skip = block(depth, skips[i], net.filter_skip) if skips[i] else None
+            self.join = layers.BatchNorm2d(inner + skips[i], eps=net.epsilon)
+            self.up = block(inner + skips[i], up, net.filter_up)
+            self.mix = block(up, up, 1) if net.need_1x1 else layers.Identity()
+
+        def forward(self, x):
+            deep = self.deep(x)[:, :, : x.shape[2], : x.shape[3]]
+            if self.skip is not None:
+                deep = torch.cat([self.skip(x), deep], 1)
+            return self.mix(self.up(self.join(deep)))
+
+    squash = [layers.Sigmoid()] if net.sigmoid else []
+    return layers.Sequential(Scale(0, depth), layers.Conv2d(ups[0], net.outputs, 1), *squash)
+
+
+def measure(case: Case, *, steps: int, rounds: int) -> dict[str, Any]:
+    """Seconds per step of both, and ratios within each round; spreads have median, min and max."""
+    ours, theirs = Ours(case), Theirs(case)
+    turns = {"ours": lambda: ours.run(steps), "theirs": lambda: theirs.run(steps)}
+    for turn in turns.values():
+        turn()
+    taken = timing.take_turns(turns, rounds)
+    ratios = [a / b for a, b in zip(taken["ours"], taken["theirs"])]
+    return {
+        "size": list(case.size),
+        "nets": len(case.nets),
+        "compile_seconds": ours.compile_seconds,
+        "seconds_per_step": {name: timing.spread(values) for name, values in taken.items()},
+        "ratio": timing.spread(ratios),
+        "ratio_of_least": min(taken["ours"]) / min(taken["theirs"]),
+    }
+
+
+def report(results: dict[str, dict[str, Any]]) -> str:
+    """The table for people."""
+
+    def span(values, form, factor=1.0):
+        low, mid, high = (format(factor * values[k], form) for k in ("min", "median", "max"))
+        return f"{mid} ({low}-{high})"
+
+    rows = []
+    for name, r in results.items():
+        size = f"{r['nets']} x {r['size'][0]}x{r['size'][1]}"
+        seconds = r["seconds_per_step"]
+        times = [span(seconds[who], ".0f", 1e3) for who in ("ours", "theirs")]
+        least, compiling = format(r["ratio_of_least"], ".2f"), format(r["compile_seconds"], ".1f")
+        rows.append([name, size, *times, span(r["ratio"], ".2f"), least, compiling])
+    head = ["case", "nets", "ours ms", "PyTorch ms", "ours / PyTorch", "least / least", "compile s"]
+    least, ratio = _mean(r["ratio_of_least"] for r in results.values()), _mean_ratio(results)
+    means = f"geometric means: ours / PyTorch {ratio:.2f}, least / least {least:.2f}"
+    return f"{common.table(head, rows)}\n\n{means}"
+
+
+def _mean_ratio(results: dict[str, dict[str, Any]]) -> float:
+    return _mean(r["ratio"]["median"] for r in results.values())
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Geometric mean."""
+    logs = [math.log(value) for value in values]
+    return math.exp(sum(logs) / len(logs))
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string("method", "dip", f"One of {', '.join(METHODS)}.")
+    flags.DEFINE_list("cases", [], "Names of cases; all of the method's by default.")
+    flags.DEFINE_integer("steps", 2, "Steps in a row of each.", lower_bound=1)
+    flags.DEFINE_integer("rounds", 7, "Turns.", lower_bound=1)
+    flags.DEFINE_string("json", None, "File for the figures.")
+
+
+def main() -> int:
+    """Measures, prints the table and writes the JSON file; returns the exit status."""
+    args = flags.FLAGS
+    common.check_writable(args.json)
+    cases = _chosen(args.method, args.cases)
+    try:
+        import torch
+    except ImportError:
+        raise InputError("PyTorch is not installed: pip install .[bench]") from None
+    if torch.get_num_threads() != (threads := common.machine()["cores"]):
+        torch.set_num_threads(threads)
+    results = {}
+    for name, case in cases.items():
+        results[name] = measure(case, steps=args.steps, rounds=args.rounds)
+        print(f"{name}: {results[name]['ratio']['median']:.2f}", file=sys.stderr, flush=True)
+        jax.clear_caches()
+    facts = common.machine() | {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    print(f"{common.describe(facts)}, PyTorch {facts['torch']}\n\n{report(results)}")
+    figures = {"machine": facts, "method": args.method, "cases": results}
+    common.write_json(args.json, figures | {"geometric_mean": _mean_ratio(results)})
+    return 0
+
+
+def _chosen(method: str, names: Sequence[str]) -> dict[str, Case]:
+    if method not in METHODS:
+        raise InputError(f"--method={method}: choose one of {', '.join(METHODS)}")
+    if method not in CASES:
+        raise InputError(f"--method={method}: its nets are not there yet; try --method=dip")
+    for name in names:
+        if name not in CASES[method]:
+            known = ", ".join(CASES[method])
+            raise InputError(f"--cases={name}: no such case of {method}; choose from {known}")
+    return {name: case for name, case in CASES[method].items() if not names or name in names}
+
+
+if __name__ == "__main__":
+    _define_flags()
+    cli.run(main)

@@ -1,0 +1,77 @@
+"""Regularisers of one layer: smooth ones, and masks of two values."""
+
+import jax.numpy as jnp
+
+from deepinternal.types import Array
+
+_LEAST = 1e-3  # the least distance from one half that `binarity` tells
+
+
+def _differences(image: Array) -> tuple[Array, Array]:
+    return jnp.diff(image, axis=-3), jnp.diff(image, axis=-2)
+
+
+def gradient_l1(image: Array) -> Array:
+    """Mean absolute forward difference, down plus across: anisotropic total variation per pixel.
+
+    Args:
+        image: (..., H, W, C), sides of at least 2.
+
+    Returns:
+        A scalar.
+    """
+    return sum(jnp.mean(jnp.abs(d)) for d in _differences(image))
+
+
+def total_variation(image: Array, epsilon: float = 1e-6) -> Array:
+    """Mean length of the gradient, isotropic.
+
+    Args:
+        image: (..., H, W, C), sides of at least 2.
+        epsilon: added under the root, so that its gradient is finite where the image is flat.
+
+    Returns:
+        A scalar.
+
+    References:
+        Rudin, Osher, Fatemi: Nonlinear total variation based noise removal algorithms. 1992.
+    """
+    down, across = _differences(image)
+    squares = jnp.square(down[..., :, :-1, :]) + jnp.square(across[..., :-1, :, :])
+    return jnp.mean(jnp.sqrt(squares + epsilon))
+
+
+def std_blur(image: Array, size: int = 5) -> Array:
+    """Mean squared difference of the grey image and its box blur; borders reflected.
+
+    Args:
+        image: (..., H, W, C), sides over size / 2; grey is the mean of the channels.
+        size: of the box, odd.
+
+    Returns:
+        A scalar.
+
+    References:
+        The "Std" loss of Double-DIP's public code (Gandelsman, Shocher, Irani, CVPR 2019).
+    """
+    grey, reach = jnp.mean(image, axis=-1), size // 2
+    widths = [(0, 0)] * (grey.ndim - 2) + [(reach, reach)] * 2
+    blurred, (h, w) = jnp.pad(grey, widths, mode="reflect"), grey.shape[-2:]
+    blurred = sum(blurred[..., i : i + h, :] for i in range(size)) / size
+    blurred = sum(blurred[..., i : i + w] for i in range(size)) / size
+    return jnp.mean(jnp.square(grey - blurred))
+
+
+def binarity(mask: Array) -> Array:
+    """1 / mean |m - 0.5|: 2 for a mask of zeros and ones, large for a grey one.
+
+    Args:
+        mask: any shape, in [0, 1].
+
+    Returns:
+        A scalar in [2, 1000]; the upper end, without a slope, where the mean is less than 0.001.
+
+    References:
+        The "gray" loss of Double-DIP's public code.
+    """
+    return 1 / jnp.maximum(jnp.mean(jnp.abs(mask - 0.5)), _LEAST)

@@ -1,0 +1,1 @@
+"""Double-DIP: decomposition of an image into layers, each made by a network of its own."""

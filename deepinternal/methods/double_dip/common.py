@@ -1,0 +1,127 @@
+"""What the decompositions share: their nets, schedules, sizes, and how finished layers are refined."""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from deepinternal.methods import checks
+from deepinternal.nets.skip import SkipNet
+from deepinternal.ops.filters import guided_filter
+from deepinternal.ops.resize import resize
+from deepinternal.types import Array, InputError, Output
+
+
+def net(config: ml_collections.ConfigDict, outputs: int, *, filters: int = 3, scales: int = 0):
+    """A layer's net: `config.channels` and `config.skip`, cut to `scales` scales unless 0."""
+    channels = checks.whole_numbers(config, "channels", at_least=1)
+    skip = checks.whole_numbers(config, "skip", at_least=0, length=len(channels))
+    return SkipNet(
+        outputs=outputs,
+        down=channels[:scales] if scales else channels,
+        skip=skip[:scales] if scales else skip,
+        filter_down=filters,
+        filter_up=filters,
+        upsample="corners",
+    )
+
+
+def rate(config: ml_collections.ConfigDict, steps: int) -> float | Callable[[Array], Array]:
+    """The learning rate of a phase: `config.schedule` is 'constant' or 'cosine'."""
+    if config.schedule == "constant":
+        return config.learning_rate
+    return functools.partial(cosine, steps, config.learning_rate)
+
+
+def cosine(steps: int, peak: float, step: Array) -> Array:
+    """Linear rise over the first twentieth of the steps, then down to a hundredth like a cosine."""
+    rise = jnp.minimum((step + 1) / max(steps // 20, 1), 1.0)
+    fall = 0.505 + 0.495 * jnp.cos(jnp.pi * jnp.minimum(step / steps, 1.0))
+    return peak * rise * fall
+
+
+def limited(config: ml_collections.ConfigDict, steps: int) -> int:
+    """A phase's steps: `config.steps`, where given, is the limit of each."""
+    return min(steps, config.steps) if config.steps else steps
+
+
+def reconstruction_psnr(made: Array, image: Array) -> Array:
+    """PSNR in dB of a mixture made from layers."""
+    return -10 * jnp.log10(jnp.maximum(jnp.mean(jnp.square(made - image)), 1e-12))
+
+
+def reduced(image: np.ndarray, side: int) -> np.ndarray:
+    """An image (H, W, C) shrunk by the least whole factor that makes no side exceed `side`.
+
+    Args:
+        image: in [0, 1].
+        side: in pixels; 0: it is returned as it is.
+
+    Returns:
+        (ceil(H / factor), ceil(W / factor), C).
+    """
+    factor = math.ceil(max(image.shape[:2]) / side) if side else 1
+    image = np.asarray(image, np.float32)
+    if factor == 1:
+        return image
+    return np.asarray(shrunk(jnp.asarray(image), tuple(-(-n // factor) for n in image.shape[:2])))
+
+
+def shrunk(image: Array, shape: tuple[int, int]) -> Array:
+    """An image (H, W, C) at a smaller size, each pixel the mean of what it covers."""
+    return jnp.clip(resize(image, output_shape=shape, method="box"), 0, 1)
+
+
+def enlarged(x: Array, shape: tuple[int, int]) -> Array:
+    """A layer (h, w, C) at the image's size."""
+    if x.shape[:2] == tuple(shape):
+        return x
+    return jnp.clip(resize(x, output_shape=shape, method="cubic"), 0, 1)
+
+
+def refined(mask: Array, image: Array) -> Array:
+    """A mask or transmission map (h, w, 1) at the image's size, its edges the image's: (H, W)."""
+    shape = image.shape[:2]
+    radius = min(50, (min(shape) - 1) // 2)
+    return guided_filter(image, enlarged(mask, shape)[..., 0], radius=radius, epsilon=1e-4)
+
+
+def median(outputs: Mapping[str, Output]) -> dict[str, Output]:
+    """The median over the leading axis of seeds."""
+    return jax.tree.map(lambda x: jnp.median(x, axis=0), dict(outputs))
+
+
+def pixel_box(text: str, shape: tuple[int, int], field: str = "box") -> tuple[int, int, int, int]:
+    """A box 'y0,x0,y1,x1' inside an image, the end excluded.
+
+    Raises:
+        InputError: no four whole numbers, or not inside the image.
+    """
+    try:
+        y0, x0, y1, x1 = (int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"config.{field}={text!r}: give four whole numbers: y0,x0,y1,x1") from None
+    h, w = shape
+    if not (0 <= y0 < y1 <= h and 0 <= x0 < x1 <= w):
+        raise InputError(
+            f"config.{field}={text}: not inside the image of {h}x{w}; "
+            "0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width"
+        )
+    return y0, x0, y1, x1
+
+
+def check(config: ml_collections.ConfigDict, steps: tuple[str, ...]) -> None:
+    """Refuses fields out of range that all decompositions have.
+
+    Args:
+        config: a decomposition's.
+        steps: its fields that count steps.
+    """
+    checks.choices(config, {"schedule": ("constant", "cosine")})
+    bounds = {"steps": 0, "learning_rate": 0} | dict.fromkeys(steps, 1)
+    checks.least(config, bounds)
+    net(config, 3)

@@ -1,0 +1,362 @@
+"""Double-DIP watermark removal (Gandelsman, Shocher, Irani, CVPR 2019, section 5.3).
+
+I = m * w + (1 - m) * c: nets for the clean image c, the watermark w and its opacity m. Of one image the
+user gives a rough region; of several images with the same mark nothing: w and m are common to them.
+
+Where the paper is in the code: one image -> `_clean_loss` (outside of the region only), then
+`_single_loss`; several -> `_many_loss`; the median of three fits, and the input's values where there is
+no mark (public code) -> `_finish`.
+
+Deliberate deviations from the authors' code: images of different sizes are cut to the common centre for
+the fit only; `margin` fits no more than the region's surroundings, for the rest stays as it is. Beyond
+the paper, by fields (preset `fast`): `sparsity` and `flatness`, for without them the mark's nets may
+make the whole region.
+
+Presets: configs/watermark.py.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from deepinternal.losses.compose import weighted_sum
+from deepinternal.losses.pixel import hinted_l1, l1
+from deepinternal.losses.smoothness import gradient_l1
+from deepinternal.methods import checks, fit
+from deepinternal.methods.double_dip import common
+from deepinternal.types import Example, InputError, Inputs, Method, Output
+
+SIDE_INPUTS = {"mask": "mask"}
+THRESHOLD = 0.1  # less opacity than this is no mark
+
+
+def defaults() -> ml_collections.ConfigDict:
+    """The published settings for one image."""
+    return ml_collections.ConfigDict(
+        {
+            "seed": 0,
+            "steps": 0,  # at most so many in each phase; 0: as below
+            "task": "single",  # or many
+            "clean_steps": 4000,  # of single: fitting what is outside of the region
+            "fit_steps": 7000,
+            "mask": "",  # of single: file or folder; white = there is the mark, roughly
+            "box": "",  # or y0,x0,y1,x1 in pixels, the end excluded
+            "margin": 0,  # pixels around the region that are fitted; 0: the whole image
+            "sparsity": 0.0,  # weight of the mark's mean opacity, of single within the region
+            "flatness": 0.0,  # weight of the mean gradient of the mark's colour
+            "runs": 3,  # fits of different seeds, of which the median is taken
+            "flips": 4,  # of single: every so many steps a mirrored variant; 0: never
+            "jitter_every": "300,700",  # steps in which the inputs' noise grows by 1e-3, in each phase
+            "channels": "8,16,32,64,128",
+            "skip": "0,0,0,4,4",
+            "filters": 5,  # sides of the layers' filters
+            "learning_rate": 1e-3,
+            "schedule": "constant",  # or cosine
+        }
+    )
+
+
+PRESETS = {
+    "single": {},
+    "many": {
+        **{"task": "many", "fit_steps": 4000, "filters": 3, "flips": 0, "jitter_every": "400,400"},
+    },
+    "fast": {
+        **{"margin": 48, "runs": 1, "clean_steps": 300, "fit_steps": 700, "flips": 0},
+        **{"learning_rate": 4e-3, "schedule": "cosine", "sparsity": 0.015, "flatness": 0.1},
+    },
+    "smoke": {"steps": 8, "runs": 1, "channels": "8,16", "skip": "0,4", "filters": 3},
+}
+
+
+def grouping(config: ml_collections.ConfigDict) -> str:
+    """All files are one job of `many`."""
+    return "together" if config.task == "many" else "single"
+
+
+def counts(config: ml_collections.ConfigDict) -> tuple[int, int | None]:
+    """How many files make a job of `many`."""
+    del config
+    return 2, None
+
+
+def any_size(config: ml_collections.ConfigDict) -> bool:
+    """The images of `many` may differ in size: they share their centre."""
+    return config.task == "many"
+
+
+def example(config: ml_collections.ConfigDict, photo: np.ndarray, **sides) -> Example:
+    """Parts of the sample photograph with a ring drawn over them, and the ring's surroundings."""
+    y, x = np.mgrid[:160, :160]
+    mark = 0.6 * (np.abs(np.hypot(y - 80, x - 80) - 24) < 4)[..., None].astype(np.float32)
+    if config.task == "many":
+        parts = [photo[:160, 160:320], photo[320:480, 40:200]]
+        return Example([mark + (1 - mark) * part for part in parts], parts[0], sides)
+    part = photo[:160, 160:320]
+    if not config.box:
+        rough = np.zeros((160, 160), np.float32)
+        rough[48:112, 48:112] = 1
+        sides = {"mask": rough, **sides}
+    return Example(mark + (1 - mark) * part, part, sides)
+
+
+def prepare(config: ml_collections.ConfigDict, image, mask=None) -> Inputs:
+    """The inputs of the method from what the user gave; on the host.
+
+    Args:
+        config: as `defaults()`.
+        image: (H, W, C) in [0, 1]; for `many` a list of such.
+        mask: (H, W), above 0.5 where the mark is, roughly; for `single` only.
+
+    Returns:
+        Of `single` `full` (H, W, C), `image` (h, w, C) to be fitted, `hint` (h, w, 1) of zeros and
+        ones, `corner` (2,) int32, where the former lies in the latter; of `many` `full1`, ... and
+        `image1`, ... of one size.
+
+    Raises:
+        InputError: no region, an empty one, all of the image, one outside of it, or both forms of it;
+            an image that is too small.
+    """
+    if config.task == "many":
+        return _prepare_many(image, mask, config)
+    checks.smallest(image, 32)
+    if mask is not None and config.box:
+        raise InputError("config.mask and config.box exclude each other: give one of them")
+    if config.box:
+        y0, x0, y1, x1 = common.pixel_box(config.box, image.shape[:2])
+        hint = np.zeros(image.shape[:2], bool)
+        hint[y0:y1, x0:x1] = True
+    elif mask is not None:
+        checks.same_size("mask", mask, image)
+        hint = mask > 0.5
+    else:
+        raise InputError(
+            "config.mask or config.box: say where the mark is: an image, white there, or y0,x0,y1,x1"
+        )
+    if not hint.any() or hint.all():
+        what = "nothing is white" if not hint.any() else "all of the image"
+        field = "box" if config.box else "mask"
+        raise InputError(
+            f"config.{field}: {what}: give the region of the mark, with clean pixels around"
+        )
+    window = _surroundings(hint, config.margin)
+    return {
+        "full": np.asarray(image, np.float32),
+        "image": np.asarray(image[window], np.float32),
+        "hint": hint[window][..., None].astype(np.float32),
+        "corner": np.array([s.start for s in window], np.int32),
+    }
+
+
+def _surroundings(hint: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """The rows and columns within a margin of what is hinted; all where the margin is 0."""
+    if not margin:
+        return tuple(slice(0, n) for n in hint.shape)
+    found = []
+    for axis, length in enumerate(hint.shape):
+        places = np.flatnonzero(hint.any(axis=1 - axis))
+        first, last = places[0] - margin, places[-1] + 1 + margin
+        missing = max(32 - (last - first), 0)
+        first = min(max(first - missing, 0), max(length - 32, 0))
+        found.append(slice(int(first), int(min(max(last, first + 32), length))))
+    return tuple(found)
+
+
+def _prepare_many(images, mask, config) -> Inputs:
+    """The images, and their common centre."""
+    if mask is not None or config.box:
+        raise InputError("config.mask, config.box: several images need none; leave them empty")
+    for image in images:
+        checks.smallest(image, 32)
+    size = tuple(min(image.shape[axis] for image in images) for axis in (0, 1))
+    inputs = {}
+    for number, image in enumerate(images, 1):
+        y, x = ((n - m) // 2 for n, m in zip(image.shape[:2], size))
+        inputs[f"full{number}"] = np.asarray(image, np.float32)
+        inputs[f"image{number}"] = np.asarray(image[y : y + size[0], x : x + size[1]], np.float32)
+    return inputs
+
+
+def _clean_loss(layers, inputs, step):
+    """The clean image outside of the region."""
+    del step
+    loss = hinted_l1(layers["clean"], inputs["image"], 1 - inputs["hint"])
+    return loss, {"outside": loss}
+
+
+def _mark_terms(config, layers, hint=1.0):
+    """Beyond the paper: little opacity, one colour; terms and their weights."""
+    weights = {"sparsity": config.sparsity, "flatness": config.flatness}
+    terms = {
+        "sparsity": jnp.mean(hint * layers["mask"]) / jnp.mean(jnp.asarray(hint)),
+        "flatness": gradient_l1(layers["watermark"]),
+    }
+    used = [name for name in terms if weights[name]]
+    return {n: terms[n] for n in used}, {n: weights[n] for n in used}
+
+
+def _single_loss(config, layers, inputs, step):
+    """The same, and the whole image from all three."""
+    del step
+    mask, image = layers["mask"], inputs["image"]
+    made = inputs["hint"] * mask * layers["watermark"] + (1 - mask) * layers["clean"]
+    terms = {
+        "outside": hinted_l1(layers["clean"], image, 1 - inputs["hint"]),
+        "reconstruction": l1(made, image),
+    }
+    more, weights = _mark_terms(config, layers, inputs["hint"])
+    terms |= more
+    loss = weighted_sum(terms, {"outside": 1.0, "reconstruction": 0.5, **weights})
+    return loss, {**terms, "psnr": common.reconstruction_psnr(made, image)}
+
+
+def _many_loss(config, count: int, layers, inputs, step):
+    """Every image from its clean layer and the common mark."""
+    del step
+    mask, mark = layers["mask"], layers["watermark"]
+    numbers = range(1, count + 1)
+    made = [mask * mark + (1 - mask) * layers[f"clean{n}"] for n in numbers]
+    terms = {f"image{n}": l1(x, inputs[f"image{n}"]) for n, x in zip(numbers, made)}
+    more, weights = _mark_terms(config, layers)
+    weights |= dict.fromkeys(terms, 1.0)
+    return weighted_sum(terms | more, weights), terms | more
+
+
+def _single_outputs(layers, inputs) -> dict[str, Output]:
+    """The layers of one fit, and what `_finish` needs besides."""
+    return {
+        "clean": Output(layers["clean"], "image"),
+        "watermark": Output(layers["watermark"], "image"),
+        "mask": Output((layers["mask"] * inputs["hint"])[..., 0], "mask"),
+        **{name: Output(inputs[name]) for name in ("full", "image", "corner")},
+    }
+
+
+def _finish_single(outputs: dict[str, Output]) -> dict[str, Output]:
+    """The clean image: the input where there is no mark, to the bit."""
+    value = {name: output.value for name, output in outputs.items()}
+    marked = value["mask"][..., None] >= THRESHOLD
+    part = jnp.where(marked, jnp.clip(value["clean"], 0, 1), value["image"])
+    corner, full = value["corner"], value["full"]
+
+    def pasted(x, into):
+        return jax.lax.dynamic_update_slice(into, x, (*corner, *[0] * (x.ndim - 2)))
+
+    shown = jnp.where(marked, jnp.clip(value["watermark"], 0, 1), 0)
+    return {
+        "result": Output(pasted(part, full), "image"),
+        "watermark": Output(pasted(shown, jnp.zeros_like(full)), "image"),
+        "mask": Output(pasted(value["mask"], jnp.zeros(full.shape[:2])), "mask"),
+    }
+
+
+def _many_outputs(count: int, layers, inputs) -> dict[str, Output]:
+    """As `_single_outputs`, of several images."""
+    made = {f"clean{n}": Output(layers[f"clean{n}"]) for n in range(1, count + 1)}
+    made |= {name: Output(x) for name, x in inputs.items()}
+    mark = layers["mask"] * layers["watermark"]
+    return {
+        **made,
+        "mark": Output(mark),
+        "watermark": Output(layers["watermark"], "image"),
+        "mask": Output(layers["mask"][..., 0], "mask"),
+    }
+
+
+def _finish_many(count: int, outputs: dict[str, Output]) -> dict[str, Output]:
+    """The clean images, the first of them the result too."""
+    value = {name: output.value for name, output in outputs.items()}
+    made = {}
+    for n in range(1, count + 1):
+        full, image = value[f"full{n}"], value[f"image{n}"]
+        clean = jnp.clip(value[f"clean{n}"], 0, 1)
+        part = jnp.where(value["mark"] < THRESHOLD, image, clean)
+        y, x = ((a - b) // 2 for a, b in zip(full.shape[:2], image.shape[:2]))
+        pasted = jax.lax.dynamic_update_slice(full, part, (y, x, 0))
+        made[f"clean{n}"] = Output(pasted, "image", source=n - 1)
+    kept = {name: outputs[name] for name in ("watermark", "mask")}
+    return {"result": made["clean1"], **made, **kept}
+
+
+def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
+    """Watermark removal for images of given shapes.
+
+    Args:
+        config: as `defaults()`.
+        input_spec: shapes of `prepare`'s inputs.
+
+    Returns:
+        The method. Outputs: `result` (H, W, C), the clean image, of `many` also `clean1`, ...;
+        `watermark` (H, W, C) and its opacity `mask` (H, W), of `many` at the common size.
+
+    Raises:
+        InputError: a field out of range.
+    """
+    check(config)
+    many = config.task == "many"
+    count = sum(name.startswith("image") for name in input_spec) if many else 1
+    first = input_spec["image1" if many else "image"].shape
+    cleans = [f"clean{n}" for n in range(1, count + 1)] if many else ["clean"]
+    layer = common.net(config, first[2], filters=config.filters)
+    opacity = common.net(config, 1, scales=0 if many else 4)
+    generators = {name: fit.Generator(layer) for name in [*cleans, "watermark"]}
+    generators["mask"] = fit.Generator(opacity)
+    noisy = [*cleans, "watermark"]
+    phases = _phases(config, count, noisy)
+    outputs, finish = _single_outputs, _finish_single
+    if many:
+        outputs, finish = (functools.partial(f, count) for f in (_many_outputs, _finish_many))
+    runs: dict = {}
+    if config.runs > 1:
+        runs = {"replicas": config.runs, "reduce": lambda made: finish(common.median(made))}
+        last = outputs
+    else:
+        last = lambda layers, inputs: finish(outputs(layers, inputs))  # noqa: E731
+    baseline = lambda inputs: inputs["full1" if many else "full"]  # noqa: E731
+    return fit.build(
+        "watermark", generators, phases, last, shape=first[:2], baseline=baseline, **runs
+    )
+
+
+def _phases(config: ml_collections.ConfigDict, count: int, noisy: list[str]) -> list[fit.Phase]:
+    """The phases; never is the mask's input perturbed."""
+    every = checks.whole_numbers(config, "jitter_every", at_least=1, length=2)
+    jitters = [dict.fromkeys(noisy, fit.growing(1e-3, n, math.inf)) for n in every]
+    steps = common.limited(config, config.fit_steps)
+    if config.task == "many":
+        loss = functools.partial(_many_loss, config, count)
+        rate = common.rate(config, steps)
+        return [fit.Phase("fit", steps, loss, learning_rate=rate, jitter=jitters[0])]
+    first = common.limited(config, config.clean_steps)
+    return [
+        fit.Phase(
+            "outside",
+            first,
+            _clean_loss,
+            nets=("clean",),
+            learning_rate=common.rate(config, first),
+            flips=config.flips,
+            jitter=jitters[0],
+        ),
+        fit.Phase(
+            "fit",
+            steps,
+            functools.partial(_single_loss, config),
+            learning_rate=common.rate(config, steps),
+            flips=config.flips,
+            jitter=jitters[1],
+        ),
+    ]
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Refuses settings that work with no image, in one line each."""
+    common.check(config, ("clean_steps", "fit_steps"))
+    checks.choices(config, {"task": ("single", "many")})
+    checks.least(config, {"runs": 1, "flips": 0, "margin": 0, "filters": 1, "sparsity": 0})
+    checks.least(config, {"flatness": 0})
+    checks.whole_numbers(config, "jitter_every", at_least=1, length=2)

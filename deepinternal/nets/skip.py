@@ -1,0 +1,292 @@
+"""The encoder-decoder of Deep Image Prior and Double-DIP, known as "skip"."""
+
+import functools
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+from deepinternal.nets.blocks import conv2d
+from deepinternal.types import Array, InputError
+
+UPSAMPLING = ("bilinear", "nearest", "corners")
+PADDING = ("reflect", "zero")
+
+
+class SkipNet(nn.Module):
+    """An hourglass of convolutions, with skip branches between the way down and the way up.
+
+    Each scale halves the image on its way down and doubles it on its way up; there the skip branch
+    joins in. Every convolution but the last is followed by a normalisation and a leaky ReLU. The
+    normalisation takes mean and variance of each image by itself over its pixels, in training and
+    afterwards (for a batch of one, batch normalisation in training). All convolutions have biases;
+    initial weights are uniform in +-1 / sqrt(fan-in), as PyTorch's default.
+
+    Sizes need not be multiples of `multiple`: where a doubled image is larger than its scale's input
+    it is cropped around the centre, so that the result is as large as the input.
+
+    Attributes:
+        outputs: channels of the result.
+        down: channels on the way down, one number for each scale, the finest first.
+        up: channels on the way up; None for those of `down`.
+        skip: channels of the skip branches, for each scale or one number for all; 0 for none.
+        filter_down: side of the kernels on the way down, odd.
+        filter_up: side of the kernels on the way up, odd.
+        filter_skip: side of the skip branches' kernels, odd.
+        upsample: 'bilinear' (pixels as areas), 'corners' (bilinear, corner pixels stay corner
+            pixels) or 'nearest'.
+        padding: 'reflect' (without repeating the border) or 'zero'.
+        need_1x1: whether a 1x1 convolution follows each one on the way up.
+        sigmoid: whether the result is squashed to (0, 1).
+        slope: of the leaky ReLUs where they are negative.
+        epsilon: added to variances.
+        precision: matmul precision, as in `jax.lax.Precision`; None for the backend's default.
+        batching: how weights that differ from image to image are batched, as in `blocks.conv2d`.
+
+    References:
+        Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior", CVPR 2018, supplementary material.
+        Gandelsman, Shocher, Irani, "Double-DIP", CVPR 2019.
+    """
+
+    outputs: int
+    down: tuple[int, ...] = (128, 128, 128, 128, 128)
+    up: tuple[int, ...] | None = None
+    skip: tuple[int, ...] | int = 4
+    filter_down: int = 3
+    filter_up: int = 3
+    filter_skip: int = 1
+    upsample: str = "bilinear"
+    padding: str = "reflect"
+    need_1x1: bool = True
+    sigmoid: bool = True
+    slope: float = 0.2
+    epsilon: float = 1e-5
+    precision: str | None = None
+    batching: str | None = None
+
+    @property
+    def multiple(self) -> int:
+        """Sides that are multiples of this number are never cropped."""
+        return 2 ** len(self.down)
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Makes images of noise.
+
+        Args:
+            x: (N, H, W, C).
+
+        Returns:
+            (N, H, W, outputs).
+
+        Raises:
+            InputError: a field makes no sense.
+        """
+        ups, skips = self._channels()
+        x = self._scale(x, 0, ups, skips)
+        x = self._conv("last", x, self.outputs, 1, norm=False)
+        return nn.sigmoid(x) if self.sigmoid else x
+
+    def _channels(self) -> tuple[Sequence[int], Sequence[int]]:
+        """Channels on the way up, and of the skip branches."""
+        scales = len(self.down)
+        ups = self.down if self.up is None else self.up
+        skips = (self.skip,) * scales if isinstance(self.skip, int) else self.skip
+        for name, channels in (("up", ups), ("skip", skips)):
+            if len(channels) != scales:
+                raise InputError(f"{name}={channels}: give {scales} numbers, as many as down has")
+        if not scales:
+            raise InputError("down=(): give the channels of one scale at least")
+        for name in ("filter_down", "filter_up", "filter_skip"):
+            if getattr(self, name) % 2 != 1:
+                raise InputError(f"{name}={getattr(self, name)}: give an odd number")
+        for name, choices in (("upsample", UPSAMPLING), ("padding", PADDING)):
+            if getattr(self, name) not in choices:
+                options = ", ".join(choices)
+                raise InputError(f"{name}={getattr(self, name)!r}: choose one of {options}")
+        return ups, skips
+
+    def _scale(self, x: Array, i: int, ups: Sequence[int], skips: Sequence[int]) -> Array:
+        """Scale `i` and all coarser ones."""
+        deeper = self._conv(f"down{i}", x, self.down[i], self.filter_down, stride=2)
+        deeper = self._conv(f"deep{i}", deeper, self.down[i], self.filter_down)
+        if i + 1 < len(self.down):
+            deeper = self._scale(deeper, i + 1, ups, skips)
+        deeper = _crop(double(deeper, self.upsample), x.shape[1:3])
+        if skips[i]:
+            branch = self._conv(f"skip{i}", x, skips[i], self.filter_skip)
+            deeper = jnp.concatenate([branch, deeper], -1)
+        x = self._conv(f"up{i}", deeper, ups[i], self.filter_up, before=f"join{i}")
+        return self._conv(f"mix{i}", x, ups[i], 1) if self.need_1x1 else x
+
+    def _conv(
+        self,
+        name: str,
+        x: Array,
+        features: int,
+        side: int,
+        *,
+        stride: int = 1,
+        before: str | None = None,
+        norm: bool = True,
+    ) -> Array:
+        """A convolution, and with `norm` a normalisation and a leaky ReLU; maybe a norm `before`."""
+        shape = (side, side, x.shape[-1], features)
+        layer = self.param(name, functools.partial(_init_conv, shape=shape))
+        kernel = layer["kernel"]
+        if before:
+            x, kernel = self._join(before, x, kernel)
+        if side > 1:
+            x = reflect(x, side // 2) if self.padding == "reflect" else _frame(x, side // 2)
+        how = {"precision": self.precision, "batching": self.batching}
+        y = conv2d(x, kernel, stride=stride, padding="VALID", **how)
+        if not norm:
+            return y + layer["bias"]
+        # The bias is not added, for the norm would take it away again.
+        layer = self.param(f"{name}_norm", functools.partial(_init_norm, features=features))
+        return norm_and_relu(y, layer["scale"], layer["shift"], self.epsilon, self.slope)
+
+    def _join(self, name: str, x: Array, kernel: Array) -> tuple[Array, Array]:
+        """The normalisation before a convolution that another one follows.
+
+        With reflected borders the second one takes away what the first one adds to a channel, so that
+        its factors are left; those of a single image can as well be the kernel's.
+        """
+        layer = self.param(name, functools.partial(_init_norm, features=x.shape[-1]))
+        if self.padding != "reflect":
+            return norm_and_relu(x, layer["scale"], layer["shift"], self.epsilon, 1.0), kernel
+        variance = jnp.var(x, (1, 2), keepdims=True)
+        factor = layer["scale"] * lax.rsqrt(variance + self.epsilon)
+        return (x, kernel * factor.reshape(-1, 1)) if len(x) == 1 else (x * factor, kernel)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def norm_and_relu(x: Array, scale: Array, shift: Array, epsilon: float, slope: float) -> Array:
+    """Normalises the channels of each image over its pixels; then a leaky ReLU.
+
+    Args:
+        x: (N, H, W, C).
+        scale: (C,), standard deviations afterwards.
+        shift: (C,), means afterwards.
+        epsilon: added to the variances.
+        slope: of the leaky ReLU where it is negative; 1 for none.
+
+    Returns:
+        (N, H, W, C).
+    """
+    return _norm_fwd(x, scale, shift, epsilon, slope)[0]
+
+
+def _norm_fwd(x, scale, shift, epsilon, slope):
+    mean = x.mean((1, 2), keepdims=True)
+    inverse = lax.rsqrt(jnp.square(x - mean).mean((1, 2), keepdims=True) + epsilon)
+    y = (x - mean) * (inverse * scale) + shift
+    return _leaky(y, y, slope), (x, mean, inverse, scale, shift)
+
+
+def _norm_bwd(epsilon, slope, residuals, g):
+    # By hand: two passes over the pixels, and nothing kept but the input.
+    x, mean, inverse, scale, shift = residuals
+    unit = (x - mean) * inverse
+    g = _leaky(unit * scale + shift, g, slope)
+    sums, products = (a.mean((1, 2), keepdims=True) for a in (g, g * unit))
+    dx = (scale * inverse) * (g - sums - unit * products)
+    count = x.shape[1] * x.shape[2]
+    return dx, count * products.sum((0, 1, 2)), count * sums.sum((0, 1, 2))
+
+
+def _leaky(x: Array, g: Array, slope: float) -> Array:
+    return g if slope == 1 else jnp.where(x > 0, g, slope * g)
+
+
+norm_and_relu.defvjp(_norm_fwd, _norm_bwd)
+
+
+def reflect(x: Array, count: int) -> Array:
+    """Mirrors `count` pixels at all borders of (N, H, W, C) images, without repeating the border."""
+    if min(x.shape[1:3]) < 2 * count + 2:  # the mirrored pixels of both borders may meet
+        return jnp.pad(x, ((0, 0), (count, count), (count, count), (0, 0)), "reflect")
+    return _reflect(_reflect(x, count, 1), count, 2)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _reflect(x: Array, count: int, axis: int) -> Array:
+    cut = functools.partial(lax.slice_in_dim, x, axis=axis)
+    n = x.shape[axis]
+    low = [cut(i, i + 1) for i in range(count, 0, -1)]
+    high = [cut(i, i + 1) for i in range(n - 2, n - 2 - count, -1)]
+    return jnp.concatenate([*low, x, *high], axis)
+
+
+def _reflect_bwd(count, axis, _, g):
+    # As one concatenation, which is one pass; the transpose of `_reflect` would be many.
+    last = g.shape[axis] - 1
+
+    def row(i: int) -> Array:
+        return lax.slice_in_dim(g, i, i + 1, axis=axis)
+
+    low = [row(count + i) + row(count - i) for i in range(1, count + 1)]
+    high = [row(last - count - i) + row(last - count + i) for i in range(count, 0, -1)]
+    middle = lax.slice_in_dim(g, 2 * count + 1, last - 2 * count, axis=axis)
+    return (jnp.concatenate([row(count), *low, middle, *high, row(last - count)], axis),)
+
+
+_reflect.defvjp(lambda x, count, axis: (_reflect(x, count, axis), None), _reflect_bwd)
+
+
+def _frame(x: Array, count: int) -> Array:
+    return jnp.pad(x, ((0, 0), (count, count), (count, count), (0, 0)))
+
+
+def double(x: Array, how: str) -> Array:
+    """Doubles height and width.
+
+    Args:
+        x: (N, H, W, C).
+        how: as `SkipNet.upsample`.
+
+    Returns:
+        (N, 2 H, 2 W, C).
+    """
+    for axis in (1, 2):
+        x = _double(x, axis, how)
+    return x
+
+
+def _double(x: Array, axis: int, how: str) -> Array:
+    """Pixel i becomes 2i, which leans towards i - 1, and 2i + 1, which leans towards i + 1."""
+    n = x.shape[axis]
+    if how == "nearest":
+        return jnp.repeat(x, 2, axis)
+    if how == "corners":
+        place = jnp.arange(n, dtype=x.dtype).reshape(-1, *[1] * (x.ndim - 1 - axis))
+        to_last, to_next = place / (2 * n - 1), (n - 1 - place) / (2 * n - 1)
+    else:
+        to_last = to_next = 0.25
+    cut = functools.partial(lax.slice_in_dim, x, axis=axis)
+    last = jnp.concatenate([cut(0, 1), cut(0, n - 1)], axis)
+    following = jnp.concatenate([cut(1, n), cut(n - 1, n)], axis)
+    pair = [x + to_last * (last - x), x + to_next * (following - x)]
+    shape = (*x.shape[:axis], 2 * n, *x.shape[axis + 1 :])
+    return jnp.stack(pair, axis + 1).reshape(shape)
+
+
+def _crop(x: Array, size: tuple[int, int]) -> Array:
+    """The centre of an image, as large as `size`; what cannot be halved is cut at the far end."""
+    top, left = ((a - b) // 2 for a, b in zip(x.shape[1:3], size, strict=True))
+    return x[:, top : top + size[0], left : left + size[1]]
+
+
+def _init_conv(key: Array, shape: tuple[int, ...]) -> dict[str, Array]:
+    """Kernel and bias, uniform in +-1 / sqrt(fan-in), drawn flat, which is faster to compile."""
+    count, bound = math.prod(shape), 1 / math.sqrt(math.prod(shape[:-1]))
+    drawn = jax.random.uniform(key, (count + shape[-1],), jnp.float32, -bound, bound)
+    return {"kernel": drawn[:count].reshape(shape), "bias": drawn[count:]}
+
+
+def _init_norm(key: Array, features: int) -> dict[str, Array]:
+    del key
+    return {"scale": jnp.ones(features), "shift": jnp.zeros(features)}

@@ -1,0 +1,88 @@
+"""Box, minimum and guided filters of images."""
+
+import jax.numpy as jnp
+from jax import lax
+
+from deepinternal.types import Array
+
+
+def box(image: Array, radius: int) -> Array:
+    """Mean over a square window, of what of it lies inside the image.
+
+    Args:
+        image: (H, W) or (H, W, C).
+        radius: the window has sides of 2 * radius + 1.
+
+    Returns:
+        As `image`. The time does not depend on the radius.
+    """
+    # Sums of what is left without the mean: they lose fewer of float32's digits.
+    mean = jnp.mean(image, axis=(0, 1))
+    return mean + _box_axis(_box_axis(image - mean, radius, 0), radius, 1)
+
+
+def _box_axis(x: Array, radius: int, axis: int) -> Array:
+    size = x.shape[axis]
+    radius = min(radius, size - 1)
+    sums = jnp.cumsum(x, axis)
+    first = jnp.zeros_like(lax.slice_in_dim(sums, 0, 1, axis=axis))
+    sums = jnp.concatenate([first, sums], axis)
+    places = jnp.arange(size)
+    end, start = jnp.minimum(places + radius + 1, size), jnp.maximum(places - radius, 0)
+    count = (end - start).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+    return (jnp.take(sums, end, axis) - jnp.take(sums, start, axis)) / count
+
+
+def minimum(image: Array, size: int) -> Array:
+    """The least value in a square window, of what of it lies inside the image.
+
+    Args:
+        image: (H, W).
+        size: side of the window, odd.
+
+    Returns:
+        (H, W).
+    """
+    for window in ((size, 1), (1, size)):
+        image = lax.reduce_window(image, jnp.inf, lax.min, window, (1, 1), "SAME")
+    return image
+
+
+def guided_filter(guide: Array, target: Array, radius: int = 50, epsilon: float = 1e-4) -> Array:
+    """Smooths an image but for edges that a guide has as well.
+
+    In each window the target is fitted by an affine function of the guide's colours; the fits of all
+    windows over a pixel are averaged.
+
+    Args:
+        guide: (H, W), (H, W, 1) or (H, W, 3) in [0, 1].
+        target: (H, W).
+        radius: of the windows, in pixels.
+        epsilon: penalty on the function's slope, in squared units of the guide.
+
+    Returns:
+        (H, W).
+
+    References:
+        He, Sun, Tang: Guided Image Filtering. TPAMI 2013, equations 5-8 and 14-16.
+    """
+    guide = guide[..., None] if guide.ndim == 2 else guide
+    channels = guide.shape[-1]
+    products = (guide[..., :, None] * guide[..., None, :]).reshape(*target.shape, -1)
+    mean, level = box(guide, radius), box(target, radius)
+    covariance = box(guide * target[..., None], radius) - mean * level[..., None]
+    spread = box(products, radius).reshape(*target.shape, channels, channels)
+    spread = spread - mean[..., :, None] * mean[..., None, :] + epsilon * jnp.eye(channels)
+    slope = _solve(spread, covariance)
+    offset = level - jnp.sum(slope * mean, axis=-1)
+    return jnp.sum(box(slope, radius) * guide, axis=-1) + box(offset, radius)
+
+
+def _solve(matrices: Array, right: Array) -> Array:
+    """Solves (..., n, n) x = (..., n), n = 1 or 3; by cofactors, for calls of LAPACK are slow."""
+    if right.shape[-1] == 1:
+        return right / matrices[..., 0]
+    a, b, c = (matrices[..., i] for i in range(3))  # columns
+    ab, bc, ca = jnp.cross(a, b), jnp.cross(b, c), jnp.cross(c, a)
+    dots = [jnp.sum(right * x, axis=-1) for x in (bc, ca, ab)]
+    return jnp.stack(dots, axis=-1) / jnp.sum(a * bc, axis=-1, keepdims=True)

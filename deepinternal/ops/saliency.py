@@ -1,0 +1,152 @@
+"""Internal saliency: what in an image is unlike the rest of it, and hints for segmentation from it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepinternal.ops.resize import resize
+from deepinternal.types import Array
+
+_SIDE = 56  # longer side of the image that is looked at
+_PATCH = 5
+_SCALES = (1.0, 0.7, 0.4)
+_SIMILAR = 64  # patches that each one is compared with
+_POSITION = 3.0  # weight of the distance in the image
+_CENTRE = 0.35  # spread of the centre prior, in sides
+
+
+def saliency(image: Array) -> np.ndarray:
+    """How distinct each place is from its most similar places elsewhere, at several scales.
+
+    The distance of two patches is that of their colours (CIELAB), divided by 1 + 3 times that of their
+    places; a place is salient if even the patches most similar to it are far. Places near the centre
+    count more. Not to be traced.
+
+    Args:
+        image: (H, W, C) in [0, 1], C = 1 or 3.
+
+    Returns:
+        (H, W) float32, from 0 to 1.
+
+    References:
+        Goferman, Zelnik-Manor, Tal: Context-Aware Saliency Detection. CVPR 2010, section 3.
+    """
+    from skimage.color import rgb2lab
+
+    size = image.shape[:2]
+    total = 0
+    for scale in _SCALES:
+        factor = min(1.0, _SIDE / max(size)) * scale
+        shape = tuple(max(round(n * factor), _PATCH) for n in size)
+        small = np.clip(
+            np.asarray(resize(jnp.asarray(image), output_shape=shape, method="box")), 0, 1
+        )
+        lab = rgb2lab(np.broadcast_to(small, (*shape, 3))) / 100
+        distinct = _distinctness(jnp.asarray(lab, jnp.float32))
+        total = total + resize(distinct[..., None], output_shape=size, method="linear")[..., 0]
+    y, x = (np.linspace(-0.5, 0.5, n) for n in size)
+    centre = np.exp(-(y[:, None] ** 2 + x[None] ** 2) / (2 * _CENTRE**2))
+    total = np.asarray(total, np.float64) * centre
+    return ((total - total.min()) / max(np.ptp(total), 1e-12)).astype(np.float32)
+
+
+@jax.jit
+def _distinctness(lab: Array) -> Array:
+    """1 - exp(-mean distance to the most similar patches), (H, W)."""
+    h, w = lab.shape[:2]
+    reach = _PATCH // 2
+    padded = jnp.pad(lab, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
+    shifts = [padded[i : i + h, j : j + w] for i in range(_PATCH) for j in range(_PATCH)]
+    patches = jnp.stack(shifts, axis=2).reshape(h * w, -1) / _PATCH
+    norms = jnp.sum(patches**2, axis=1)
+    squared = norms[:, None] + norms[None] - 2 * patches @ patches.T
+    y, x = jnp.meshgrid(jnp.arange(h), jnp.arange(w), indexing="ij")
+    places = jnp.stack([y, x], axis=-1).reshape(-1, 2) / max(h, w)
+    apart = jnp.linalg.norm(places[:, None] - places[None], axis=-1)
+    distance = jnp.sqrt(jnp.maximum(squared, 0)) / (1 + _POSITION * apart)
+    nearest = -jax.lax.top_k(-distance, min(_SIMILAR + 1, h * w))[0]
+    return (1 - jnp.exp(-4 * nearest[:, 1:].mean(axis=1))).reshape(h, w)
+
+
+def hints(salient: Array, share: float = 0.06) -> tuple[np.ndarray, np.ndarray]:
+    """What is surely foreground, and surely background.
+
+    Args:
+        salient: (H, W).
+        share: of the pixels, for each of the two, less than 0.5.
+
+    Returns:
+        The most and the least salient pixels, (H, W) bool each, not overlapping; at least a pixel.
+
+    References:
+        Double-DIP (Gandelsman, Shocher, Irani, CVPR 2019), supplementary material: thresholds after an
+        equalised histogram.
+    """
+    salient = np.asarray(salient)
+    count = max(int(share * salient.size), 1)
+    order = np.argsort(salient, axis=None, kind="stable")
+    found = []
+    for chosen in (order[-count:], order[:count]):
+        hint = np.zeros(salient.size, bool)
+        hint[chosen] = True
+        found.append(hint.reshape(salient.shape))
+    return tuple(found)
+
+
+def spread(images: Array, foreground: Array, background: Array) -> np.ndarray:
+    """Hints passed on to patches like those hinted: how much each place is like the foreground.
+
+    Patches are compared by their sorted CIELAB values, which know no places within the patch, and
+    weakly by their places in the image. Not to be traced.
+
+    Args:
+        images: (T, H, W, C) in [0, 1], frames of a video, or one image.
+        foreground: (T, H, W) bool; hints of any frame count for all.
+        background: (T, H, W) bool.
+
+    Returns:
+        (T, H, W) float32: 1 / (1 + exp((f - b) / 0.03)) for mean distances f, b to the three most
+        similar hinted patches; 0.5 where one of the hints is empty.
+    """
+    size, frames = images.shape[1:3], len(images)
+    factor = min(1.0, 96 / max(size))
+    shape = tuple(max(round(n * factor), _PATCH) for n in size)
+    shrink = lambda x: resize(jnp.asarray(x), output_shape=shape, method="box")  # noqa: E731
+    features = np.stack([_sorted_patches(shrink(image)) for image in images])
+    distances = []
+    for hint in (foreground, background):
+        small = np.stack([shrink(np.float32(h)[..., None])[..., 0] for h in hint])
+        chosen = features[small > min(0.5, 0.999 * small.max())]
+        if not len(chosen):
+            return np.full((frames, *size), 0.5, np.float32)
+        chosen = chosen[:: max(len(chosen) // 1000, 1)]
+        distances.append(
+            np.stack([_nearest(jnp.asarray(f), jnp.asarray(chosen)) for f in features])
+        )
+    like = 1 / (1 + np.exp(np.clip((distances[0] - distances[1]) / 0.03, -30, 30)))
+    like = [jnp.asarray(x, jnp.float32)[..., None] for x in like]
+    grown = [resize(x, output_shape=size, method="linear")[..., 0] for x in like]
+    return np.clip(np.stack(grown), 0, 1)
+
+
+def _sorted_patches(image: Array) -> np.ndarray:
+    """Features (h, w, n) of an image's patches."""
+    from skimage.color import rgb2lab
+
+    h, w = image.shape[:2]
+    lab = rgb2lab(np.broadcast_to(np.clip(image, 0, 1), (h, w, 3))) / 100
+    reach = _PATCH // 2
+    padded = np.pad(lab, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (_PATCH, _PATCH), (0, 1))
+    values = np.sort(windows.reshape(h, w, -1, _PATCH**2), axis=-1).reshape(h, w, -1) / _PATCH
+    places = np.stack(np.mgrid[:h, :w], axis=-1) / max(h, w)
+    return np.concatenate([values, 0.15 * places], axis=-1).astype(np.float32)
+
+
+@jax.jit
+def _nearest(features: Array, chosen: Array) -> Array:
+    """Mean distance (h, w) to the three nearest of `chosen`."""
+    norms = jnp.sum(features**2, axis=-1)[..., None] + jnp.sum(chosen**2, axis=-1)
+    squared = jnp.maximum(norms - 2 * features @ chosen.T, 0)
+    nearest = -jax.lax.top_k(-squared, min(3, len(chosen)))[0]
+    return jnp.sqrt(nearest).mean(axis=-1)

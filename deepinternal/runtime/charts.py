@@ -1,0 +1,110 @@
+"""Curves of the log as places in a drawing, for a page."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+POINTS = 2000  # about the most that a curve shows
+
+# Of a curve: the size of the drawing, and left, right, top and bottom of the axes in it.
+SIZE, FRAME = (400, 230), (58, 384, 18, 190)
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number, and no truth value."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+
+
+def charts(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Every number of the log over the steps; what is equal throughout shares a drawing."""
+    names = dict.fromkeys(k for e in log for k in e if k not in ("step", "seconds", "stage"))
+    series: dict[tuple, list[str]] = {}
+    for name in names:
+        # JSON has no NaN: null is written in its place, and is a gap in the curve.
+        points = tuple((e["step"], e[name]) for e in log if name in e)
+        numbers = [is_number(v) for _, v in points if v is not None]
+        if len(numbers) > 1 and all(numbers):
+            series.setdefault(points, []).append(name)
+    stages = [(e["step"], str(e["stage"])) for e in log if "stage" in e]
+    stages = [s for s, old in zip(stages, [(0, None), *stages]) if s[1] != old[1]]
+    return [_chart(" = ".join(n), thin(points), stages) for points, n in series.items()]
+
+
+def _chart(label: str, points: Sequence[tuple], stages: Sequence[tuple]) -> dict[str, Any]:
+    """What a template needs to draw one curve.
+
+    Args:
+        label: what the values are.
+        points: (step, value), in order of the steps; the value is None where there is a gap.
+        stages: (first step, name).
+    """
+    left, right, top, bottom = FRAME
+    values = [v for _, v in points if v is not None]
+    log = min(values) > 0 and max(values) > 10 * min(values)
+    log = log and not any(n in label for n in ("psnr", "ssim"))  # decibels are a logarithm already
+    x_low, x_high = points[0][0], points[-1][0]
+    low, high = min(values), max(values)
+    if low == high:
+        low, high = low - 0.1 * abs(low) - 0.01, high + 0.1 * abs(high) + 0.01
+    scale = math.log10 if log else float
+
+    def x(step):
+        return round(left + (right - left) * (step - x_low) / max(x_high - x_low, 1), 1)
+
+    def y(value):
+        share = (scale(value) - scale(low)) / (scale(high) - scale(low))
+        return round(bottom - (bottom - top) * share, 1)
+
+    places = [(s, v, x(s), None if v is None else y(v)) for s, v in points]
+    steps = [t for t in ticks(x_low, x_high) if t == round(t)]
+    return {
+        "label": label,
+        "log": log,
+        "points": places,
+        "path": _path([p[2:] for p in places]),
+        "x": [(x(t), f"{t:.10g}") for t in steps],
+        "y": [(y(t), f"{t:.10g}") for t in (log_ticks if log else ticks)(low, high)],
+        "stages": [(x(s), name) for s, name in stages if x_low <= s <= x_high],
+    }
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Two to six round numbers from `low` to `high`."""
+    step = 10.0 ** math.floor(math.log10(max(high - low, 1e-300) / 2))
+    step *= next(m for m in (1, 2, 5, 10) if (high - low) / (m * step) <= 5)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return [k * step for k in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten from `low` to `high`, or also twice and five times them where these are few."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    within = [k for k in powers if low <= 10.0**k <= high]
+    if len(within) > 2:
+        return [10.0**k for k in within[:: -(-len(within) // 6)]]
+    return [t for k in powers for m in (1, 2, 5) if low <= (t := m * 10.0**k) <= high]
+
+
+def _path(places: Sequence[tuple[float, float | None]]) -> str:
+    """SVG path data of a curve with gaps; a point between two gaps becomes a dot."""
+    parts, pen = [], "M{} {}h0"
+    for x, y in places:
+        parts.append("" if y is None else pen.format(x, y))
+        pen = "M{} {}h0" if y is None else "L{} {}"
+    return "".join(parts)
+
+
+def thin(points: Sequence[tuple]) -> list[tuple]:
+    """At most about POINTS of the points: of each stretch its lowest, its highest and a gap."""
+    stretch = -(-2 * len(points) // POINTS)
+    if stretch <= 2:
+        return list(points)
+    kept = []
+    for start in range(0, len(points), stretch):
+        part = points[start : start + stretch]
+        known = [p for p in part if p[1] is not None]
+        ends = {f(known, key=lambda p: p[1]) for f in (min, max)} if known else set()
+        ends |= set([p for p in part if p[1] is None][:1])
+        kept += sorted(ends, key=lambda p: p[0])
+    return kept

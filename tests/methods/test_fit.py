@@ -1,0 +1,262 @@
+"""The fit of layers, on nets so small that every number can be followed."""
+
+import functools
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from deepinternal.losses.pixel import l2
+from deepinternal.methods import fit
+from deepinternal.types import Output
+
+SHAPE = (6, 10)
+
+
+class PixelNet(nn.Module):
+    """Two 1x1 layers; sides must divide by 4."""
+
+    outputs: int = 3
+    multiple = 4
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.sigmoid(nn.Dense(self.outputs)(nn.tanh(nn.Dense(8)(x))))
+
+
+def _image(frames=0):
+    rng = np.random.default_rng(0)
+    return rng.random(((frames,) if frames else ()) + (*SHAPE, 3)).astype(np.float32)
+
+
+def _loss(layers, inputs, step):
+    del step
+    error = l2(layers["image"], inputs["image"])
+    return error, {"psnr": -10 * jnp.log10(error)}
+
+
+def _outputs(layers, inputs):
+    del inputs
+    return {"result": Output(layers["image"])}
+
+
+def _method(generator=None, shape=SHAPE, frames=0, batch=0, **phase):
+    generator = generator or fit.Generator(PixelNet(), low=-1, high=1, jitter=0.1)
+    phase = fit.Phase("fit", 30, **{"loss": _loss, "learning_rate": 0.05, **phase})
+    return fit.build(
+        "one", {"image": generator}, [phase], _outputs, shape=shape, frames=frames, batch=batch
+    )
+
+
+def _run(method, inputs, steps, *, stage=0, state=None):
+    """The state after so many steps, all states and all metrics."""
+    state = method.init(jax.random.key(1), inputs) if state is None else state
+    step = jax.jit(functools.partial(method.stages[stage].step, variant=None))
+    states, metrics = [state], []
+    for _ in range(steps):
+        state, now = step(state, inputs)
+        states.append(state)
+        metrics.append({k: float(v) for k, v in now.items()})
+    return state, states, metrics
+
+
+def test_a_layer_has_the_images_size_and_comes_near_it():
+    inputs = {"image": _image()}
+    method = _method()
+    state, _, metrics = _run(method, inputs, 30)
+    assert state.model_state["z"]["image"].shape == (8, 12, 2)
+    assert method.outputs(state, inputs)["result"].value.shape == (*SHAPE, 3)
+    assert metrics[-1]["loss"] < 0.8 * metrics[0]["loss"]
+    assert metrics[-1]["psnr"] == pytest.approx(-10 * math.log10(metrics[-1]["loss"]), abs=1e-4)
+
+
+def test_the_result_is_made_from_the_unperturbed_input():
+    inputs, method = {"image": _image()}, _method()
+    state, *_ = _run(method, inputs, 3)
+    z = state.model_state["z"]["image"]
+    made = PixelNet().apply({"params": state.params["image"]}, z[None])[0, 1:7, 1:11]
+    np.testing.assert_allclose(method.outputs(state, inputs)["result"].value, made, atol=1e-6)
+
+
+def _layers_of(states):
+    """What unperturbed nets make of the states' weights."""
+    return [
+        np.asarray(
+            PixelNet().apply({"params": s.params["image"]}, s.model_state["z"]["image"][None])
+        )[0, 1:7, 1:11]
+        for s in states
+    ]
+
+
+def _still():
+    return fit.Generator(PixelNet(), low=-1, high=1)
+
+
+def test_average_is_an_exponential_one():
+    inputs, method = {"image": _image()}, _method(_still(), keep="average", average=0.8)
+    state, states, _ = _run(method, inputs, 12)
+    average = np.zeros((*SHAPE, 3))
+    for step, layer in enumerate(_layers_of(states[:-1])):
+        decay = min(0.8, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * layer
+    np.testing.assert_allclose(method.outputs(state, inputs)["result"].value, average, atol=1e-5)
+
+
+def test_best_is_that_of_the_least_loss():
+    inputs = {"image": _image()}
+    method = _method(_still(), keep="best", learning_rate=1.0)  # jumps about
+    state, states, metrics = _run(method, inputs, 12)
+    best = int(np.argmin([m["loss"] for m in metrics]))
+    assert best < 11
+    layer = _layers_of(states)[best]
+    np.testing.assert_allclose(method.outputs(state, inputs)["result"].value, layer, atol=1e-5)
+
+
+def test_early_stop_finds_the_least_variance_of_the_window():
+    inputs = {"image": _image()}
+    rate = lambda step: jnp.where(step < 12, 0.05 / (step + 1), 0.05)  # noqa: E731
+    method = _method(_still(), learning_rate=rate, window=4, patience=6)
+    state, states, metrics = _run(method, inputs, 30)
+    layers = np.stack(_layers_of(states))
+    variances = [layers[i - 3 : i + 1].var(axis=0).mean() for i in range(3, len(metrics))]
+    steps = int(state.step)
+    assert steps < 30
+    least = 3 + int(np.argmin(variances[: steps - 3]))
+    assert steps == least + 6 + 1
+    np.testing.assert_allclose(
+        method.outputs(state, inputs)["result"].value, layers[least], atol=1e-5
+    )
+    frozen, before = states[-1].replace(key=None), states[steps].replace(key=None)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), frozen, before))
+
+
+def test_target_ends_a_phase():
+    inputs = {"image": np.full((*SHAPE, 3), 0.5, np.float32)}
+    state, _, metrics = _run(_method(_still(), target=25.0), inputs, 30)
+    steps = int(state.step)
+    assert 0 < steps < 30
+    assert metrics[steps - 1]["psnr"] > 25 >= metrics[steps - 2]["psnr"]
+
+
+def test_backtracking_brings_the_good_weights_back():
+    inputs, method = {"image": _image()}, _method(backtrack=5.0)
+    stage = method.stages[0]
+    assert stage.evaluate_every == 100
+    good, *_ = _run(method, inputs, 5)
+    good, metrics = stage.evaluate(good, inputs)
+    assert metrics["went_back"] == 0
+    broken = jax.tree.map(lambda x: x + 3, good.params)
+    bad = good.replace(params=broken)
+    bad = bad.replace(model_state={**bad.model_state, "psnr": good.model_state["psnr"] - 6})
+    back, metrics = stage.evaluate(bad, inputs)
+    assert metrics["went_back"] == 1
+    same = jax.tree.map(lambda a, b: bool((a == b).all()), back.params, good.params)
+    assert jax.tree.all(same)
+    small = bad.replace(model_state={**bad.model_state, "psnr": good.model_state["psnr"] - 4})
+    kept, _ = stage.evaluate(small, inputs)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), kept.params, broken))
+
+
+def test_growing_noise():
+    std = fit.growing(1e-3, 100)
+    assert [float(std(jnp.asarray(s))) for s in (0, 99, 250, 999, 1000, 5000)] == pytest.approx(
+        [0, 0, 2e-3, 9e-3, 1e-3, 1e-3]
+    )
+
+
+def test_flips_show_each_variant_of_image_and_input():
+    """Of a square image all eight, by the turn; the loss sees image and net input move together."""
+    image = np.random.default_rng(1).random((4, 4, 1)).astype(np.float32)
+    seen = []
+
+    def loss(layers, inputs, step):
+        jax.debug.callback(
+            lambda x, y: seen.append((np.array(x), np.array(y))), inputs["image"], step
+        )
+        return l2(layers["image"], inputs["image"]), {}
+
+    generator = fit.Generator(PixelNet(1), depth=1, source="image")
+    method = _method(generator, shape=(4, 4), flips=2, loss=loss)
+    _run(method, {"image": image}, 16)
+    jax.effects_barrier()
+    shown = {int(step): x for x, step in seen}
+    for step in range(0, 16, 2):
+        np.testing.assert_array_equal(shown[step], image)
+    variants = {shown[step].tobytes() for step in range(1, 16, 2)}
+    rotations = [np.rot90(image, k) for k in range(4)]
+    every = {np.ascontiguousarray(x).tobytes() for r in rotations for x in (r, r[:, ::-1])}
+    assert variants == every
+
+
+def test_phases_share_weights_and_begin_anew():
+    """The second phase goes on from the first's weights, but for those restarted, with a fresh Adam."""
+    nets = {"image": _still(), "other": fit.Generator(PixelNet(), source="=image")}
+    carry = lambda layers, inputs: {**inputs, "image": layers["image"]}  # noqa: E731
+    phases = [
+        fit.Phase("a", 4, _loss, nets=("image",), carry=carry),
+        fit.Phase("b", 4, _loss, restart=("other",)),
+    ]
+    method = fit.build("two", nets, phases, _outputs, shape=SHAPE)
+    inputs = {"image": _image()}
+    state, states, _ = _run(method, inputs, 4)
+    other = [s.params["other"]["Dense_0"]["kernel"] for s in (states[0], state)]
+    np.testing.assert_array_equal(*other)
+    following, carried = method.stages[0].advance(state, inputs)
+    np.testing.assert_allclose(carried["image"], _layers_of([state])[0], atol=1e-6)
+    np.testing.assert_array_equal(
+        following.params["image"]["Dense_0"]["kernel"], state.params["image"]["Dense_0"]["kernel"]
+    )
+    assert (following.params["other"]["Dense_0"]["kernel"] != other[1]).all()
+    assert int(following.step) == 0
+    assert all(float(jnp.abs(x).max()) == 0 for x in jax.tree.leaves(following.opt_state))
+    _run(method, carried, 2, stage=1, state=following)
+
+
+def test_frames_share_weights_and_drift_within_bounds():
+    generator = fit.Generator(PixelNet(), low=-0.05, high=0.05, drift=0.02)
+    method = _method(generator, frames=9, batch=4, jitter={"image": 0.0})
+    inputs = {"image": 0.2 + 0.1 * _image(9)}
+    state, _, metrics = _run(method, inputs, 25)
+    z = np.asarray(state.model_state["z"]["image"])
+    assert z.shape == (9, 8, 12, 2)
+    assert -0.05 <= z.min() < -0.045 < 0.045 < z.max() <= 0.05
+    steps = np.abs(np.diff(z, axis=0))
+    assert 0.015 < steps.max() <= 0.02 + 1e-6
+    made = method.outputs(state, inputs)["result"].value
+    frame = PixelNet().apply({"params": state.params["image"]}, z[5:6])[0, 1:7, 1:11]
+    assert made.shape == (9, *SHAPE, 3)
+    np.testing.assert_allclose(made[5], frame, atol=1e-6)
+    assert metrics[-1]["loss"] < metrics[0]["loss"]
+
+
+def test_images_side_by_side_are_as_alone():
+    inputs, method = {"image": _image()}, _method(window=4, patience=50, keep="average")
+    keys = jax.random.split(jax.random.key(3), 2)
+    both = jax.tree.map(lambda x: jnp.stack([x, 1 - x]), inputs)
+    states = jax.vmap(method.init)(keys, both)
+    step = jax.jit(jax.vmap(functools.partial(method.step, variant=None)))
+    for _ in range(5):
+        states, _ = step(states, both)
+    alone = method.init(keys[1], {"image": 1 - inputs["image"]})
+    alone, *_ = _run(method, {"image": 1 - inputs["image"]}, 5, state=alone)
+    np.testing.assert_allclose(
+        states.model_state["kept"]["image"][1], alone.model_state["kept"]["image"], atol=1e-5
+    )
+
+
+def test_mistakes_of_a_decomposition():
+    with pytest.raises(ValueError, match="names no generator: 'sky'"):
+        _method(nets=("sky",))
+    with pytest.raises(ValueError, match="flips"):
+        _method(flips=2, keep="average")
+
+
+def test_meshgrid_input():
+    inputs = {"image": _image()}
+    meshed = _method(fit.Generator(PixelNet(), source="meshgrid"))
+    z = meshed.init(jax.random.key(0), inputs).model_state["z"]["image"]
+    assert float(z[0, -1, 0]) == float(z[-1, 0, 1]) == 1
+    assert float(z[0, -1, 1]) == float(z[-1, 0, 0]) == 0

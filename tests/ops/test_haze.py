@@ -1,0 +1,59 @@
+"""Haze made and removed, and its colour found again."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+import skimage.data
+
+from deepinternal.ops import haze
+
+
+def _scene():
+    return skimage.data.astronaut()[:256:2, 128:384:2].astype(np.float32) / 255
+
+
+def test_dehazing_undoes_haze():
+    image = _scene()
+    t = np.linspace(0.15, 1, image.shape[0], dtype=np.float32)[:, None, None]
+    light = np.array([0.8, 0.85, 0.9], np.float32)
+    hazy = haze.haze(image, t, light)
+    np.testing.assert_allclose(hazy, t * image + (1 - t) * light, atol=1e-6)
+    np.testing.assert_allclose(haze.dehaze(jnp.asarray(hazy), t, light), image, atol=1e-5)
+    dense = haze.dehaze(jnp.asarray(hazy), 0 * t, light, floor=0.5)
+    np.testing.assert_allclose(dense, np.clip(2 * hazy - light, 0, 1), atol=1e-5)
+
+
+def test_dark_channel():
+    image = _scene()
+    expected = scipy.ndimage.minimum_filter(image.min(-1), 15, mode="constant", cval=np.inf)
+    np.testing.assert_array_equal(haze.dark_channel(jnp.asarray(image)), expected)
+
+
+def test_airlight_of_the_dark_channel_is_the_haziest_spot():
+    image = 0.5 * _scene()
+    image[20:60, 30:80] = (0.7, 0.75, 0.8)
+    image[100, 100] = 1  # a highlight is no haze
+    np.testing.assert_allclose(
+        haze.airlight_dark_channel(jnp.asarray(image)), (0.7, 0.75, 0.8), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("light", [(0.8, 0.85, 0.9), (0.9, 0.85, 0.8)])
+def test_airlight_of_recurring_patches(light):
+    """Tiles of one texture behind more and less haze."""
+    rng = np.random.default_rng(0)
+    texture = scipy.ndimage.gaussian_filter(rng.random((24, 24, 3)), (1, 1, 0), mode="wrap")
+    texture = 0.1 + 0.5 * (texture - texture.min()) / np.ptp(texture)
+    scene = np.tile(texture, (5, 6, 1))
+    t = np.repeat(np.linspace(0.25, 0.95, 5), 24)[:, None, None]
+    hazy = t * scene + (1 - t) * np.array(light)
+    found = haze.airlight_patch_recurrence(np.float32(hazy))
+    np.testing.assert_allclose(found, light, atol=0.03)
+    grey = haze.airlight_patch_recurrence(np.float32(hazy[..., :1]))
+    np.testing.assert_allclose(grey, light[:1], atol=0.03)
+
+
+def test_airlight_of_a_flat_image():
+    flat = np.full((40, 40, 3), 0.6, np.float32)
+    np.testing.assert_allclose(haze.airlight_patch_recurrence(flat), 0.6, atol=1e-6)
