@@ -118,7 +118,7 @@ class Theirs:
         x, targets = _batch(case)
         first = lambda a: torch.from_numpy(np.ascontiguousarray(a.transpose(0, 3, 1, 2)))  # noqa: E731
         self._x, self._targets = first(x), [first(t) for t in targets]
-        build = _torch_skip if isinstance(case.nets[0], SkipNet) else _torch_zssr
+        build = torch_skip if isinstance(case.nets[0], SkipNet) else _torch_zssr
         self._nets = [build(torch, net, case.depth) for net in case.nets]
         params = [p for net in self._nets for p in net.parameters()]
         self._optimizer = torch.optim.Adam(params, lr=LEARNING_RATE)
@@ -163,7 +163,8 @@ def _torch_zssr(torch, net: ZSSRNet, depth: int):
     return Net()
 
 
-def _torch_skip(torch, net: SkipNet, depth: int):
+def torch_skip(torch, net: SkipNet, depth: int):
+    """A `SkipNet` with inputs of so many channels, in PyTorch."""
     layers = torch.nn
     ups, skips = net.up or net.down, net.skip
     skips = (skips,) * len(net.down) if isinstance(skips, int) else skips
@@ -203,6 +204,34 @@ def _torch_skip(torch, net: SkipNet, depth: int):
 
     squash = [layers.Sigmoid()] if net.sigmoid else []
     return layers.Sequential(Scale(0, depth), layers.Conv2d(ups[0], net.outputs, 1), *squash)
+
+
+def copy_weights(torch, net: SkipNet, params, module) -> None:
+    """Gives a net of `torch_skip` the weights of ours."""
+
+    def copy(tensor, values):
+        with torch.no_grad():
+            tensor.copy_(torch.tensor(np.array(values)))
+
+    def norm(layer, name):
+        copy(layer.weight, params[name]["scale"])
+        copy(layer.bias, params[name]["shift"])
+
+    def conv(layer, name):
+        copy(layer.weight, np.array(params[name]["kernel"]).transpose(3, 2, 0, 1))
+        copy(layer.bias, params[name]["bias"])
+
+    scale = module[0]
+    for i in range(len(net.down)):
+        blocks = {"down": scale.deep[0], "deep": scale.deep[1], "skip": scale.skip}
+        blocks |= {"up": scale.up, "mix": scale.mix if net.need_1x1 else None}
+        for name, block in blocks.items():
+            if block is not None:
+                conv(block[0], f"{name}{i}")
+                norm(block[1], f"{name}{i}_norm")
+        norm(scale.join, f"join{i}")
+        scale = scale.deep[2]
+    conv(module[1], "last")
 
 
 def measure(case: Case, *, steps: int, rounds: int) -> dict[str, Any]:

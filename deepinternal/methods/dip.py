@@ -191,7 +191,8 @@ def _mean(outputs: dict[str, Output]) -> dict[str, Output]:
     return {n: Output(jnp.mean(o.value, axis=0), o.kind, o.size) for n, o in outputs.items()}
 
 
-def _net(config: ml_collections.ConfigDict, channels: int) -> SkipNet:
+def network(config: ml_collections.ConfigDict, channels: int) -> SkipNet:
+    """The net of a config, for images of so many channels."""
     down = checks.whole_numbers(config, "channels", at_least=1)
     return SkipNet(
         outputs=channels,
@@ -220,7 +221,7 @@ def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
     check(config)
     *shape, channels = input_spec["image"].shape
     generator = fit.Generator(
-        net=_net(config, channels),
+        net=network(config, channels),
         depth=2 if config.net_input == "meshgrid" else config.depth,
         low=0.0,
         high=0.1,
@@ -288,4 +289,4 @@ def check(config: ml_collections.ConfigDict) -> None:
     checks.below(config, {"average": 1})
     if config.task == "sr":
         _factor(config)
-    _net(config, 3)
+    network(config, 3)

@@ -12,9 +12,7 @@ dict of generators, a list of phases (each with a loss), and a function that tur
     method = build("intrinsic", generators, [Phase("fit", 1000, loss)], outputs, shape=(H, W))
 
 Where the papers are in the code: fixed input, its perturbation and the fit (DIP, eq. 2; section 2.1)
--> `Generator`, `_step`; going back where the fit collapses -> `Phase.backtrack`; averaged outputs ->
-`Phase.keep`; stopping without ground truth -> `Phase.window`, after "Early Stopping for Deep Image
-Prior" (Wang et al. 2021, algorithm 1).
+-> `Generator`, `_step`; what a phase remembers, and when it ends -> `methods.tracking`.
 
 References:
     Ulyanov, Vedaldi, Lempitsky: Deep Image Prior. CVPR 2018.
@@ -32,13 +30,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from deepinternal.methods import optimizers
+from deepinternal.methods import optimizers, tracking
+from deepinternal.methods.tracking import Jitter, Layers, Phase
 from deepinternal.types import Array, Inputs, Method, Output, Stage, TrainState
-
-Layers = dict[str, Array]
-Jitter = float | Callable[[Array], Array]
-Loss = Callable[[Layers, Inputs, Array], tuple[Array, dict[str, Array]]]
-SAMPLED = 4096  # values of the first layer that early stopping looks at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,49 +60,6 @@ class Generator:
     jitter: Jitter = 0.0
     drift: float = 0.0
     size: tuple[int, int] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Phase:
-    """A part of a fit, with a loss and an Adam of its own.
-
-    Attributes:
-        name: for logs.
-        steps: their number, an upper bound where something can end the phase earlier.
-        loss: `(layers, inputs, step) -> (scalar, terms)`. Layers are (H, W, C), with frames
-            (B, H, W, C); inputs are the method's. `backtrack` and `target` look at a term 'psnr'.
-        nets: the generators used and trained; (): all.
-        learning_rate: a number, or a function of the step.
-        keep: the layers with which it ends: 'last'; 'average': a moving average of decay `average`;
-            'best': those of the lowest loss.
-        average: see `keep`.
-        flips: every so many steps a mirrored variant is fitted, of square images also a turned one;
-            0: never.
-        restart: generators whose weights start afresh.
-        carry: `(layers, inputs) -> inputs` of the phase after this one.
-        backtrack: dB; every 100 steps, where 'psnr' fell by more, the weights before that come back.
-        target: ends the phase when 'psnr' passes it; inf: never.
-        window: steps over which the variance of the first of `nets`' layers is taken. The phase ends
-            `patience` steps after its least value, with the layers of that moment; 0: never.
-        patience: see `window`.
-        jitter: by the name of a generator, what takes the place of its own `jitter`.
-    """
-
-    name: str
-    steps: int
-    loss: Loss
-    nets: tuple[str, ...] = ()
-    learning_rate: float | Callable[[Array], Array] = 1e-3
-    keep: str = "last"
-    average: float = 0.99
-    flips: int = 0
-    restart: tuple[str, ...] = ()
-    carry: Callable[[Layers, Inputs], Inputs] | None = None
-    backtrack: float = 0.0
-    target: float = math.inf
-    window: int = 0
-    patience: int = 0
-    jitter: Mapping[str, Jitter] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,26 +192,12 @@ def _begin(fit: _Fit, phase: Phase, state: TrainState) -> TrainState:
     apply = functools.partial(_layers, fit, phase, key=None, step=state.step)
     zeros = jax.eval_shape(apply, params, z)
     zeros = {name: jnp.zeros(x.shape, x.dtype) for name, x in zeros.items()}
-    tracked = {}
-    if phase.keep != "last" or phase.window:
-        tracked["kept"] = zeros
-    if phase.keep == "best":
-        tracked["least_loss"] = jnp.asarray(jnp.inf)
-    if phase.window:
-        size = min(SAMPLED, zeros[nets[0]].size)
-        tracked["recent"] = jnp.zeros((phase.window, size))
-        tracked["least_variance"] = jnp.asarray(jnp.inf)
-        tracked["least_at"] = jnp.zeros((), jnp.int32)
-        tracked["at_least"] = jax.tree.map(jnp.copy, zeros)
-    if phase.backtrack:
-        tracked["good"] = jax.tree.map(jnp.copy, {n: params[n] for n in nets})
-        tracked["good_psnr"] = jnp.asarray(-jnp.inf)
-    if phase.backtrack or phase.target < math.inf:
-        tracked["psnr"] = jnp.asarray(-jnp.inf)
+    trained = {n: params[n] for n in nets}
+    tracked = tracking.begin(phase, zeros, trained)
     return state.replace(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        opt_state={"adam": optimizers.adam().init({n: params[n] for n in nets})},
+        opt_state={"adam": optimizers.adam().init(trained)},
         model_state={"z": z, **tracked},
     )
 
@@ -314,88 +251,17 @@ def _step(fit: _Fit, phase: Phase, state: TrainState, inputs: Inputs, variant=No
         step=state.step + 1,
         params={**state.params, **trained},
         opt_state={"adam": opt_state},
-        model_state=_track(phase, state, loss, terms, layers),
+        model_state=tracking.track(phase, state, loss, terms, layers),
     )
     if phase.window or phase.target < math.inf:
-        new = keep_if(_done(phase, state), state, new)
+        new = tracking.keep_if(tracking.done(phase, state), state, new)
     return new, {"loss": loss, **terms, "learning_rate": rate}
-
-
-def _track(phase: Phase, state: TrainState, loss: Array, terms, layers: Layers):
-    """What is remembered of the layers: average or best, variance of the recent ones, PSNR."""
-    new, step = dict(state.model_state), state.step
-    if phase.keep == "average":
-        new["kept"] = optimizers.moving_average(new["kept"], layers, step, decay=phase.average)
-    elif phase.keep == "best":
-        better = loss < new["least_loss"]
-        new["least_loss"] = jnp.where(better, loss, new["least_loss"])
-        new["kept"] = jax.tree.map(lambda a, b: jnp.where(better, a, b), layers, new["kept"])
-    elif phase.window:
-        new["kept"] = layers
-    if "psnr" in new:
-        new["psnr"] = terms["psnr"]
-    if phase.window:
-        first = next(iter(layers.values())).reshape(-1)
-        # Spread evenly, and by a stride that is no divisor of a row.
-        places = (jnp.arange(new["recent"].shape[1]) * 7919) % first.size
-        recent = new["recent"].at[step % phase.window].set(first[places])
-        variance = jnp.mean(jnp.var(recent, axis=0))
-        less = (step + 1 >= phase.window) & (variance < new["least_variance"])
-        new |= {
-            "recent": recent,
-            "least_variance": jnp.where(less, variance, new["least_variance"]),
-            "least_at": jnp.where(less, step, new["least_at"]),
-            "at_least": jax.tree.map(
-                lambda a, b: jnp.where(less, a, b), new["kept"], new["at_least"]
-            ),
-        }
-    return new
-
-
-def _done(phase: Phase, state: TrainState) -> Array:
-    """Whether PSNR or variance say that the phase is over."""
-    over = state.step < 0
-    if phase.target < math.inf:
-        over |= state.model_state["psnr"] > phase.target
-    if phase.window:
-        since = state.step - 1 - state.model_state["least_at"]
-        over |= jnp.isfinite(state.model_state["least_variance"]) & (since >= phase.patience)
-    return over
-
-
-def keep_if(frozen: Array, old: TrainState, new: TrainState) -> TrainState:
-    """`old` to the bit where `frozen`, else `new`; the key never changes."""
-    select = lambda a, b: jnp.where(frozen, a, b)  # noqa: E731
-    new, key = new.replace(key=None), old.key
-    return jax.tree.map(select, old.replace(key=None), new).replace(key=key)
-
-
-def _evaluate(phase: Phase, state: TrainState, inputs: Inputs):
-    """Goes back to the last good weights where the fit has collapsed."""
-    del inputs
-    tracked = state.model_state
-    bad = tracked["psnr"] < tracked["good_psnr"] - phase.backtrack
-    choose = lambda a, b: jax.tree.map(lambda x, y: jnp.where(bad, x, y), a, b)  # noqa: E731
-    current = {name: state.params[name] for name in tracked["good"]}
-    good = choose(tracked["good"], current)
-    psnr = jnp.where(bad, tracked["good_psnr"], tracked["psnr"])
-    new = state.replace(
-        params={**state.params, **good},
-        model_state={**tracked, "good": jax.tree.map(jnp.copy, good), "good_psnr": psnr},
-    )
-    return new, {"went_back": bad.astype(jnp.float32)}
 
 
 def _final(fit: _Fit, phase: Phase, state: TrainState) -> Layers:
     """The layers with which a phase ends."""
-    if phase.window:
-        found = jnp.isfinite(state.model_state["least_variance"]) & (
-            state.step - 1 - state.model_state["least_at"] >= phase.patience
-        )
-        pair = state.model_state["at_least"], state.model_state["kept"]
-        return jax.tree.map(lambda a, b: jnp.where(found, a, b), *pair)
-    if phase.keep != "last":
-        return state.model_state["kept"]
+    if (kept := tracking.kept(phase, state)) is not None:
+        return kept
     z, count = state.model_state["z"], fit.frames
     apply = functools.partial(_layers, fit, phase, state.params, key=None, step=state.step)
     if not count or fit.batch >= count:
@@ -457,9 +323,9 @@ def build(
                 name=phase.name,
                 steps=phase.steps,
                 step=bind(_step, fit, phase),
-                evaluate=bind(_evaluate, phase) if phase.backtrack else None,
+                evaluate=bind(tracking.evaluate, phase) if phase.backtrack else None,
                 evaluate_every=100 if phase.backtrack else 0,
-                done=bind(_done, phase),
+                done=bind(tracking.done, phase),
                 advance=following and bind(_advance, fit, phase, following),
             )
         )

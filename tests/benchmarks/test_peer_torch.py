@@ -48,11 +48,14 @@ def test_the_same_net_in_pytorch(upsample):
     import torch
 
     net = SkipNet(2, (4, 5), (6, 7), skip=(0, 3), filter_down=5, upsample=upsample)
-    x = np.random.default_rng(0).random((1, 22, 32, 3), np.float32)
-    theirs = peer_torch._torch_skip(torch, net, 3)
-    shapes = jax.eval_shape(net.init, jax.random.key(0), x)
+    x = np.random.default_rng(0).random((1, 24, 32, 3), np.float32)
+    params = net.init(jax.random.key(0), x)["params"]
+    theirs = peer_torch.torch_skip(torch, net, 3)
+    assert sum(p.numel() for p in theirs.parameters()) == sum(
+        p.size for p in jax.tree.leaves(params)
+    )
+    peer_torch.copy_weights(torch, net, params, theirs)
     with torch.no_grad():
         made = theirs(torch.from_numpy(x.transpose(0, 3, 1, 2)))
-    count = sum(p.numel() for p in theirs.parameters())
-    assert count == sum(p.size for p in jax.tree.leaves(shapes))
-    assert made.shape == (1, 2, 22, 32)
+    expected = net.apply({"params": params}, x)
+    np.testing.assert_allclose(made.numpy().transpose(0, 2, 3, 1), expected, atol=2e-5)

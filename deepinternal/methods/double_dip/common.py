@@ -95,7 +95,9 @@ def median(outputs: Mapping[str, Output]) -> dict[str, Output]:
     return jax.tree.map(lambda x: jnp.median(x, axis=0), dict(outputs))
 
 
-def pixel_box(text: str, shape: tuple[int, int], field: str = "box") -> tuple[int, int, int, int]:
+def pixel_box(
+    text: str, shape: tuple[int, int], name: str = "config.box"
+) -> tuple[int, int, int, int]:
     """A box 'y0,x0,y1,x1' inside an image, the end excluded.
 
     Raises:
@@ -104,11 +106,11 @@ def pixel_box(text: str, shape: tuple[int, int], field: str = "box") -> tuple[in
     try:
         y0, x0, y1, x1 = (int(part) for part in text.split(","))
     except ValueError:
-        raise InputError(f"config.{field}={text!r}: give four whole numbers: y0,x0,y1,x1") from None
+        raise InputError(f"{name}={text!r}: give four whole numbers: y0,x0,y1,x1") from None
     h, w = shape
     if not (0 <= y0 < y1 <= h and 0 <= x0 < x1 <= w):
         raise InputError(
-            f"config.{field}={text}: not inside the image of {h}x{w}; "
+            f"{name}={text}: not inside the image of {h}x{w}; "
             "0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width"
         )
     return y0, x0, y1, x1

@@ -65,7 +65,7 @@ PRESETS = {
         **{"learning_rate": 4e-3, "schedule": "cosine", "target": 60.0, "jitter": 0.0},
         **{"spread": True, "anchor": 0.5},
     },
-    "smoke": {"steps": 15, "fit_side": 96},
+    "smoke": {"steps": 15, "fit_side": 96, "channels": "4,8", "skip": "0"},
 }
 
 
