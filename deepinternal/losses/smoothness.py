@@ -11,16 +11,19 @@ def _differences(image: Array) -> tuple[Array, Array]:
     return jnp.diff(image, axis=-3), jnp.diff(image, axis=-2)
 
 
-def gradient_l1(image: Array) -> Array:
+def gradient_l1(image: Array, weight: Array | float = 1.0) -> Array:
     """Mean absolute forward difference, down plus across: anisotropic total variation per pixel.
 
     Args:
         image: (..., H, W, C), sides of at least 2.
+        weight: (..., H, W, 1) or a number, by which the differences are multiplied.
 
     Returns:
         A scalar.
     """
-    return sum(jnp.mean(jnp.abs(d)) for d in _differences(image))
+    down, across = (jnp.abs(d) for d in _differences(image))
+    weight = jnp.broadcast_to(weight, (*image.shape[:-1], 1))
+    return jnp.mean(weight[..., :-1, :, :] * down) + jnp.mean(weight[..., :, :-1, :] * across)
 
 
 def total_variation(image: Array, epsilon: float = 1e-6) -> Array:

@@ -9,8 +9,8 @@ no mark (public code) -> `_finish`.
 
 Deliberate deviations from the authors' code: images of different sizes are cut to the common centre for
 the fit only; `margin` fits no more than the region's surroundings, for the rest stays as it is. Beyond
-the paper, by fields (preset `fast`): `sparsity` and `flatness`, for without them the mark's nets may
-make the whole region.
+the paper, by fields (preset `fast`): the mark's colour is searched for (`colour=searched`, see `marks`),
+`sparsity` and `edges`; without them the mark's nets may make the whole region, or nothing.
 
 Presets: configs/watermark.py.
 """
@@ -27,11 +27,12 @@ from deepinternal.losses.compose import weighted_sum
 from deepinternal.losses.pixel import hinted_l1, l1
 from deepinternal.losses.smoothness import gradient_l1
 from deepinternal.methods import checks, fit
-from deepinternal.methods.double_dip import common
+from deepinternal.methods.double_dip import common, marks
 from deepinternal.types import Example, InputError, Inputs, Method, Output
 
 SIDE_INPUTS = {"mask": "mask"}
 THRESHOLD = 0.1  # less opacity than this is no mark
+SURE = 15.0  # the score from which a colour that was found is taken
 
 
 def defaults() -> ml_collections.ConfigDict:
@@ -46,8 +47,9 @@ def defaults() -> ml_collections.ConfigDict:
             "mask": "",  # of single: file or folder; white = there is the mark, roughly
             "box": "",  # or y0,x0,y1,x1 in pixels, the end excluded
             "margin": 0,  # pixels around the region that are fitted; 0: the whole image
+            "colour": "learned",  # or searched: one colour, and how opaque it is at most
             "sparsity": 0.0,  # weight of the mark's mean opacity, of single within the region
-            "flatness": 0.0,  # weight of the mean gradient of the mark's colour
+            "edges": 0.0,  # weight of the mean gradient of the clean image, of single within the region
             "runs": 3,  # fits of different seeds, of which the median is taken
             "flips": 4,  # of single: every so many steps a mirrored variant; 0: never
             "jitter_every": "300,700",  # steps in which the inputs' noise grows by 1e-3, in each phase
@@ -67,7 +69,8 @@ PRESETS = {
     },
     "fast": {
         **{"margin": 48, "runs": 1, "clean_steps": 300, "fit_steps": 700, "flips": 0},
-        **{"learning_rate": 4e-3, "schedule": "cosine", "sparsity": 0.015, "flatness": 0.1},
+        **{"learning_rate": 4e-3, "schedule": "cosine"},
+        **{"sparsity": 0.01, "edges": 0.03, "colour": "searched"},
     },
     "smoke": {"steps": 8, "runs": 1, "channels": "8,16", "skip": "0,4", "filters": 3},
 }
@@ -114,8 +117,9 @@ def prepare(config: ml_collections.ConfigDict, image, mask=None) -> Inputs:
 
     Returns:
         Of `single` `full` (H, W, C), `image` (h, w, C) to be fitted, `hint` (h, w, 1) of zeros and
-        ones, `corner` (2,) int32, where the former lies in the latter; of `many` `full1`, ... and
-        `image1`, ... of one size.
+        ones, `corner` (2,) int32, where the latter lies in the former, and, where they are searched
+        for, the mark's `colour` (1, 1, C) and greatest `opacity`, and whether they were `found`; of
+        `many` `full1`, ... and `image1`, ... of one size.
 
     Raises:
         InputError: no region, an empty one, all of the image, one outside of it, or both forms of it;
@@ -144,11 +148,19 @@ def prepare(config: ml_collections.ConfigDict, image, mask=None) -> Inputs:
             f"config.{field}: {what}: give the region of the mark, with clean pixels around"
         )
     window = _surroundings(hint, config.margin)
+    found = {}
+    if config.colour == "searched":
+        mark = marks.search(image, hint)
+        sure = mark.score >= SURE
+        # Soft edges make the estimate a little low.
+        opacity = min(1.2 * mark.opacity, 1.0) if sure else 1.0
+        found = {"colour": mark.colour.reshape(1, 1, -1), "opacity": opacity, "found": float(sure)}
     return {
         "full": np.asarray(image, np.float32),
         "image": np.asarray(image[window], np.float32),
         "hint": hint[window][..., None].astype(np.float32),
         "corner": np.array([s.start for s in window], np.int32),
+        **{name: np.asarray(value, np.float32) for name, value in found.items()},
     }
 
 
@@ -188,12 +200,24 @@ def _clean_loss(layers, inputs, step):
     return loss, {"outside": loss}
 
 
-def _mark_terms(config, layers, hint=1.0):
-    """Beyond the paper: little opacity, one colour; terms and their weights."""
-    weights = {"sparsity": config.sparsity, "flatness": config.flatness}
+def _mark(layers, inputs):
+    """Colours (H, W, C) and opacity (H, W, 1) of the mark; what was found of them instead."""
+    colour, opacity = layers["watermark"], layers["mask"]
+    if "hint" in inputs:
+        opacity = inputs["hint"] * opacity
+    if "colour" in inputs:
+        colour = jnp.where(inputs["found"] > 0, inputs["colour"] + 0 * colour, colour)
+        opacity = inputs["opacity"] * opacity
+    return colour, opacity
+
+
+def _mark_terms(config, layers, opacity, cleans, hint):
+    """Beyond the paper: little opacity, few edges left; terms and their weights."""
+    weights = {name: config[name] for name in ("sparsity", "edges")}
+    share = jnp.mean(hint)
     terms = {
-        "sparsity": jnp.mean(hint * layers["mask"]) / jnp.mean(jnp.asarray(hint)),
-        "flatness": gradient_l1(layers["watermark"]),
+        "sparsity": jnp.mean(hint * opacity) / share,
+        "edges": sum(gradient_l1(layers[name], hint) for name in cleans) / share,
     }
     used = [name for name in terms if weights[name]]
     return {n: terms[n] for n in used}, {n: weights[n] for n in used}
@@ -202,13 +226,13 @@ def _mark_terms(config, layers, hint=1.0):
 def _single_loss(config, layers, inputs, step):
     """The same, and the whole image from all three."""
     del step
-    mask, image = layers["mask"], inputs["image"]
-    made = inputs["hint"] * mask * layers["watermark"] + (1 - mask) * layers["clean"]
+    image, (colour, mask) = inputs["image"], _mark(layers, inputs)
+    made = mask * colour + (1 - mask) * layers["clean"]
     terms = {
         "outside": hinted_l1(layers["clean"], image, 1 - inputs["hint"]),
         "reconstruction": l1(made, image),
     }
-    more, weights = _mark_terms(config, layers, inputs["hint"])
+    more, weights = _mark_terms(config, layers, mask, ["clean"], inputs["hint"])
     terms |= more
     loss = weighted_sum(terms, {"outside": 1.0, "reconstruction": 0.5, **weights})
     return loss, {**terms, "psnr": common.reconstruction_psnr(made, image)}
@@ -217,21 +241,24 @@ def _single_loss(config, layers, inputs, step):
 def _many_loss(config, count: int, layers, inputs, step):
     """Every image from its clean layer and the common mark."""
     del step
-    mask, mark = layers["mask"], layers["watermark"]
+    colour, mask = _mark(layers, inputs)
     numbers = range(1, count + 1)
-    made = [mask * mark + (1 - mask) * layers[f"clean{n}"] for n in numbers]
+    made = [mask * colour + (1 - mask) * layers[f"clean{n}"] for n in numbers]
     terms = {f"image{n}": l1(x, inputs[f"image{n}"]) for n, x in zip(numbers, made)}
-    more, weights = _mark_terms(config, layers)
+    more, weights = _mark_terms(
+        config, layers, mask, [f"clean{n}" for n in numbers], jnp.ones_like(mask)
+    )
     weights |= dict.fromkeys(terms, 1.0)
     return weighted_sum(terms | more, weights), terms | more
 
 
 def _single_outputs(layers, inputs) -> dict[str, Output]:
     """The layers of one fit, and what `_finish` needs besides."""
+    colour, mask = _mark(layers, inputs)
     return {
         "clean": Output(layers["clean"], "image"),
-        "watermark": Output(layers["watermark"], "image"),
-        "mask": Output((layers["mask"] * inputs["hint"])[..., 0], "mask"),
+        "watermark": Output(colour, "image"),
+        "mask": Output(mask[..., 0], "mask"),
         **{name: Output(inputs[name]) for name in ("full", "image", "corner")},
     }
 
@@ -258,12 +285,12 @@ def _many_outputs(count: int, layers, inputs) -> dict[str, Output]:
     """As `_single_outputs`, of several images."""
     made = {f"clean{n}": Output(layers[f"clean{n}"]) for n in range(1, count + 1)}
     made |= {name: Output(x) for name, x in inputs.items()}
-    mark = layers["mask"] * layers["watermark"]
+    colour, mask = _mark(layers, inputs)
     return {
         **made,
-        "mark": Output(mark),
-        "watermark": Output(layers["watermark"], "image"),
-        "mask": Output(layers["mask"][..., 0], "mask"),
+        "mark": Output(mask * colour),
+        "watermark": Output(colour, "image"),
+        "mask": Output(mask[..., 0], "mask"),
     }
 
 
@@ -331,32 +358,24 @@ def _phases(config: ml_collections.ConfigDict, count: int, noisy: list[str]) -> 
         loss = functools.partial(_many_loss, config, count)
         rate = common.rate(config, steps)
         return [fit.Phase("fit", steps, loss, learning_rate=rate, jitter=jitters[0])]
-    first = common.limited(config, config.clean_steps)
+    loss = functools.partial(_single_loss, config)
+
+    def phase(name, count, loss, jitter, **more):
+        count = common.limited(config, count)
+        rate = common.rate(config, count)
+        more |= {"learning_rate": rate, "flips": config.flips, "jitter": jitter}
+        return fit.Phase(name, count, loss, **more)
+
     return [
-        fit.Phase(
-            "outside",
-            first,
-            _clean_loss,
-            nets=("clean",),
-            learning_rate=common.rate(config, first),
-            flips=config.flips,
-            jitter=jitters[0],
-        ),
-        fit.Phase(
-            "fit",
-            steps,
-            functools.partial(_single_loss, config),
-            learning_rate=common.rate(config, steps),
-            flips=config.flips,
-            jitter=jitters[1],
-        ),
+        phase("outside", config.clean_steps, _clean_loss, jitters[0], nets=("clean",)),
+        phase("fit", config.fit_steps, loss, jitters[1]),
     ]
 
 
 def check(config: ml_collections.ConfigDict) -> None:
     """Refuses settings that work with no image, in one line each."""
     common.check(config, ("clean_steps", "fit_steps"))
-    checks.choices(config, {"task": ("single", "many")})
+    checks.choices(config, {"task": ("single", "many"), "colour": ("learned", "searched")})
     checks.least(config, {"runs": 1, "flips": 0, "margin": 0, "filters": 1, "sparsity": 0})
-    checks.least(config, {"flatness": 0})
+    checks.least(config, {"edges": 0})
     checks.whole_numbers(config, "jitter_every", at_least=1, length=2)
