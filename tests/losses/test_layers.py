@@ -64,6 +64,12 @@ CASES = {
         (A,),
         np.abs(np.diff(A, axis=0)).mean() + np.abs(np.diff(A, axis=1)).mean(),
     ),
+    "weighted_gradient_l1": (
+        lambda a: gradient_l1(a, HINT),
+        (A,),
+        (HINT[:-1] * np.abs(np.diff(A, axis=0))).mean()
+        + (HINT[:, :-1] * np.abs(np.diff(A, axis=1))).mean(),
+    ),
     "total_variation": (total_variation, (A,), _tv(A)),
     "binarity": (binarity, (A,), 1 / np.abs(A - 0.5).mean()),
     "yiq": (yiq_gradient_correlation, (A, B), _yiq(A, B)),

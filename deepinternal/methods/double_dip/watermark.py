@@ -9,7 +9,7 @@ no mark (public code) -> `_finish`.
 
 Deliberate deviations from the authors' code: images of different sizes are cut to the common centre for
 the fit only; `margin` fits no more than the region's surroundings, for the rest stays as it is. Beyond
-the paper, by fields (preset `fast`): the mark's colour is searched for (`colour=searched`, see `marks`),
+the paper, by fields (preset `fast`): the mark's colour is searched for (`colour=searched`, `marks`),
 `sparsity` and `edges`; without them the mark's nets may make the whole region, or nothing.
 
 Presets: configs/watermark.py.

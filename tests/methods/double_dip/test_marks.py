@@ -1,0 +1,39 @@
+"""A mark drawn over photographs is found again by the edges that it makes."""
+
+import numpy as np
+import pytest
+import skimage.data
+
+from deepinternal.methods.double_dip.marks import search
+
+
+def _letters(height, width):
+    """Bars and rings with soft borders, in [0, 1]."""
+    y, x = np.mgrid[:height, :width]
+    ring = 6 - np.abs(np.hypot(y - height / 2, x % 50 - 25) - 14)
+    return np.clip(np.maximum(ring, 3 - np.abs(x % 50 - 46)), 0, 1)
+
+
+@pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
+@pytest.mark.parametrize(
+    ("colour", "opacity"), [((1, 1, 1), 0.4), ((0.05, 0.05, 0.05), 0.4), ((0.9, 0.1, 0.1), 0.5)]
+)
+def test_colour_and_opacity(name, colour, opacity):
+    photo = getattr(skimage.data, name)() / 255
+    part = photo[100:160, 150:350]
+    mask = opacity * _letters(60, 200)[..., None]
+    part[:] = mask * np.array(colour) + (1 - mask) * part
+    hint = np.zeros(photo.shape[:2], bool)
+    hint[98:162, 148:352] = True
+    found = search(np.round(255 * photo) / 255, hint)
+    assert found.score > 15
+    np.testing.assert_allclose(found.colour, colour, atol=0.12)
+    assert abs(found.opacity - opacity) < 0.12
+    grey = search(photo.mean(-1, keepdims=True), hint)
+    assert grey.colour.shape == (1,)
+
+
+def test_nothing_to_find_in_a_flat_image():
+    hint = np.zeros((20, 30), bool)
+    hint[5:10, 5:20] = True
+    assert search(np.full((20, 30, 3), 0.5), hint).score == 0
