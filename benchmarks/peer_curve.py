@@ -40,7 +40,7 @@ def ours(method, state, inputs, every: int) -> Iterator[tuple[np.ndarray, float]
 
 def theirs(torch, config, params, z, inputs, every: int) -> Iterator[tuple[np.ndarray, float]]:
     """The same, by PyTorch."""
-    first = lambda a: torch.tensor(np.array(a).transpose(2, 0, 1)[None])  # noqa: E731
+    first = lambda a: torch.tensor(np.pixels(a).transpose(2, 0, 1)[None])  # noqa: E731
     net = dip.network(config, inputs["image"].shape[-1])
     module = peer_torch.torch_skip(torch, net, z.shape[-1])
     peer_torch.copy_weights(torch, net, params, module)
@@ -81,10 +81,10 @@ def curves(torch, config, truth: np.ndarray, mask: np.ndarray | None, steps: int
     method = dip.make(config, input_spec(inputs))
     inputs = jax.tree.map(jnp.asarray, inputs)
     state = jax.jit(method.init)(jax.random.key(config.seed), inputs)
-    weights = jax.tree.map(np.array, state.params["image"])
+    weights = jax.tree.map(np.pixels, state.params["image"])
     pair = (
         ours(method, jax.tree.map(jnp.copy, state), inputs, every),
-        theirs(torch, config, weights, np.array(state.model_state["z"]["image"]), inputs, every),
+        theirs(torch, config, weights, np.pixels(state.model_state["z"]["image"]), inputs, every),
     )
     known = np.asarray(inputs["mask"]) if mask is not None else 0.0
     for done in range(every, steps + 1, every):
@@ -121,8 +121,8 @@ def main() -> int:
     common.override(config, args.set)
     # Of both the averaged output is compared, at every step.
     config.update({"early_stop": False, "backtrack": 0.0, "average": config.average or 0.99})
-    truth = read_image(args.image).array
-    mask = read_image(args.mask).array.mean(-1) if args.mask else None
+    truth = read_image(args.image).pixels
+    mask = read_image(args.mask).pixels.mean(-1) if args.mask else None
     box = args.box and pixel_box(args.box, truth.shape[:2], "--box")
     if box:
         part = (slice(box[0], box[2]), slice(box[1], box[3]))

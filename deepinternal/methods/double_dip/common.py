@@ -92,7 +92,7 @@ def refined(mask: Array, image: Array) -> Array:
 
 def median(outputs: Mapping[str, Output]) -> dict[str, Output]:
     """The median over the leading axis of seeds."""
-    return jax.tree.map(lambda x: jnp.median(x, axis=0), dict(outputs))
+    return jax.tree.map(lambda x: jnp.median(x, axis=0).astype(x.dtype), dict(outputs))
 
 
 def pixel_box(

@@ -2,19 +2,23 @@
 
 Of two pixels on both sides of a mark's edge, with the same image under them, one is
 p = (1 - a) * q + a * w of the other: all such pairs agree on the opacity a and the colour w, while the
-edges of the image itself agree on nothing.
+edges of the image itself agree on nothing. Of several images with the same mark, pairs in the same
+place agree, which also tells where the mark is.
 """
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy.ndimage
 
 DISTANCE = 2  # pixels between the two of a pair, so that a soft edge lies between them
-_LEAST_STEP = 0.08  # between the two
-_TOLERANCE = 0.03
+_TOLERANCE = 0.03  # of a pair's difference
 _BINS = np.linspace(0.175, 1.025, 18)
 _COLOURS = tuple(itertools.product((0.0, 0.5, 1.0), repeat=3))
+_AGREE = 0.1  # by which opacities in the same place of several images may differ
+_REACH = 6  # pixels around pairs of several images that agree, where the mark may be
 
 
 class Mark(NamedTuple):
@@ -47,7 +51,7 @@ def search(image: np.ndarray, hint: np.ndarray) -> Mark:
     share = max(hint.sum(), 1) / max((~hint).sum(), 1)
     best = Mark(np.ones(image.shape[-1]), 1.0, 0.0)
     for colour in sorted({c[: image.shape[-1]] for c in _COLOURS}):
-        opacity, agree = _opacities(from_, to, np.array(colour))
+        opacity, agree = _opacities(from_, to, np.array(colour), 0.3)
         counts = [np.histogram(opacity[agree & which], _BINS)[0] for which in (inside, ~inside)]
         expected = share * counts[1]
         scores = (counts[0] - expected) / np.sqrt(expected + 10)
@@ -69,7 +73,7 @@ def _pairs(image: np.ndarray, hint: np.ndarray) -> tuple[np.ndarray, np.ndarray,
             [np.take(x, span, axis) for x in (image, hint)]
             for span in (range(n - DISTANCE), range(DISTANCE, n))
         )
-        edge = np.abs(first[0] - second[0]).max(-1) > _LEAST_STEP
+        edge = np.abs(first[0] - second[0]).max(-1) > 0.08
         edge &= first[1] == second[1]
         pixels.append([first[0][edge], second[0][edge]])
         inside.append(first[1][edge])
@@ -78,13 +82,16 @@ def _pairs(image: np.ndarray, hint: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     return *both, np.tile(np.concatenate(inside), 2)
 
 
-def _opacities(from_: np.ndarray, to: np.ndarray, colour: np.ndarray):
-    """For each pair the opacity that explains it best, (N,), and whether it explains it."""
+def _opacities(from_: np.ndarray, to: np.ndarray, colour: np.ndarray, least: float):
+    """For each pair (..., C) the opacity that explains it best, (...), and whether it does.
+
+    Those whose colour is nearer than `least` to the mark's tell nothing.
+    """
     step, whole = to - from_, colour - from_
     length = (whole**2).sum(-1)
     opacity = (step * whole).sum(-1) / (length + 1e-6)
-    error = np.abs(step - opacity[:, None] * whole).max(-1)
-    return opacity, (error < _TOLERANCE) & (length > 0.09)
+    error = np.abs(step - opacity[..., None] * whole).max(-1)
+    return opacity, (error < _TOLERANCE) & (length > least**2)
 
 
 def _refined(from_: np.ndarray, to: np.ndarray) -> tuple[np.ndarray, float]:
@@ -93,3 +100,64 @@ def _refined(from_: np.ndarray, to: np.ndarray) -> tuple[np.ndarray, float]:
     slope = (centred * (to - to.mean(0))).sum() / max((centred**2).sum(), 1e-6)
     opacity = float(np.clip(1 - slope, 0.05, 1.0))
     return np.clip((to - (1 - opacity) * from_).mean(0) / opacity, 0, 1), opacity
+
+
+def search_common(images: Sequence[np.ndarray]) -> tuple[Mark, np.ndarray]:
+    """The mark that several images have in the same place.
+
+    Args:
+        images: two or more, (H, W, C) in [0, 1], of one size.
+
+    Returns:
+        Of 27 colours the likeliest, with the greatest opacity that is frequent; and where the mark may
+        be, (H, W) booleans, nowhere if there is no sign of it. By chance as many pairs agree as if the
+        images were shifted.
+    """
+    images = [np.asarray(image, np.float64) for image in images]
+    shape = images[0].shape
+    aside = [np.roll(x, (n * 37, n * 53), (0, 1)) for n, x in enumerate(images)]
+    best, where = Mark(np.ones(shape[-1]), 1.0, 0.0), np.zeros(shape[:2], bool)
+    for colour in sorted({c[: shape[-1]] for c in _COLOURS}):
+        opacity, agree = _together(images, np.array(colour))
+        chance = np.histogram(*_chosen(*_together(aside, np.array(colour))))[0]
+        counts = np.histogram(*_chosen(opacity, agree))[0]
+        scores = (counts - chance) / np.sqrt(chance + 10)
+        if (score := float(scores.max())) > best.score:
+            frequent = np.flatnonzero((scores > 3) & (counts > 0.1 * counts.max()))
+            last = frequent[-1] if len(frequent) else int(scores.argmax())
+            best = Mark(np.array(colour), float(min(_BINS[last : last + 2].mean(), 1.0)), score)
+            where = _places(opacity, agree)
+    return best, where
+
+
+def _together(images: Sequence[np.ndarray], colour: np.ndarray):
+    """Opacities (4, H, W), one for each neighbour, and where all images agree; zeros at the ends."""
+    found = []
+    for axis, sign in itertools.product((0, 1), (1, -1)):
+        pairs = [_opacities(np.roll(x, sign * DISTANCE, axis), x, colour, 0.15) for x in images]
+        opacity = np.stack([p[0] for p in pairs])
+        steps = [np.abs(x - np.roll(x, sign * DISTANCE, axis)).max(-1) > 0.04 for x in images]
+        agree = np.logical_and.reduce([*(p[1] for p in pairs), *steps])
+        agree &= np.ptp(opacity, axis=0) < _AGREE
+        ends = slice(0, DISTANCE) if sign > 0 else slice(-DISTANCE, None)
+        agree[(slice(None),) * axis + (ends,)] = False
+        found.append((opacity.mean(0), agree))
+    opacity, agree = (np.stack(part) for part in zip(*found))
+    return opacity, agree
+
+
+def _chosen(opacity: np.ndarray, agree: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return opacity[agree], _BINS
+
+
+def _places(opacity: np.ndarray, agree: np.ndarray) -> np.ndarray:
+    """The surroundings of pixels that agree, where they are many."""
+    dots = (agree & (opacity >= _BINS[0])).any(0)
+    near = scipy.ndimage.uniform_filter(dots.astype(np.float64), 25) * 25**2
+    dots &= near >= 8
+    reach = 2 * _REACH + 1
+    closed = scipy.ndimage.binary_closing(np.pad(dots, 12), np.ones((15, 15)))[12:-12, 12:-12]
+    parts, count = scipy.ndimage.label(closed, np.ones((3, 3)))
+    sizes = scipy.ndimage.sum_labels(dots, parts, np.arange(1, count + 1))
+    large = np.flatnonzero(sizes > 0.1 * dots.sum()) + 1
+    return scipy.ndimage.binary_dilation(np.isin(parts, large), np.ones((reach, reach)))

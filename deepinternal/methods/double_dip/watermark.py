@@ -119,7 +119,8 @@ def prepare(config: ml_collections.ConfigDict, image, mask=None) -> Inputs:
         Of `single` `full` (H, W, C), `image` (h, w, C) to be fitted, `hint` (h, w, 1) of zeros and
         ones, `corner` (2,) int32, where the latter lies in the former, and, where they are searched
         for, the mark's `colour` (1, 1, C) and greatest `opacity`, and whether they were `found`; of
-        `many` `full1`, ... and `image1`, ... of one size.
+        `many` likewise `full1`, ..., `image1`, ... of one size, `corner1`, ..., and `corner` in the
+        common centre; `hint` only where it is searched for.
 
     Raises:
         InputError: no region, an empty one, all of the image, one outside of it, or both forms of it;
@@ -148,20 +149,22 @@ def prepare(config: ml_collections.ConfigDict, image, mask=None) -> Inputs:
             f"config.{field}: {what}: give the region of the mark, with clean pixels around"
         )
     window = _surroundings(hint, config.margin)
-    found = {}
-    if config.colour == "searched":
-        mark = marks.search(image, hint)
-        sure = mark.score >= SURE
-        # Soft edges make the estimate a little low.
-        opacity = min(1.2 * mark.opacity, 1.0) if sure else 1.0
-        found = {"colour": mark.colour.reshape(1, 1, -1), "opacity": opacity, "found": float(sure)}
     return {
         "full": np.asarray(image, np.float32),
         "image": np.asarray(image[window], np.float32),
-        "hint": hint[window][..., None].astype(np.float32),
         "corner": np.array([s.start for s in window], np.int32),
-        **{name: np.asarray(value, np.float32) for name, value in found.items()},
+        "hint": hint[window][..., None].astype(np.float32),
+        **(_found(marks.search(image, hint)) if config.colour == "searched" else {}),
     }
+
+
+def _found(mark: marks.Mark) -> Inputs:
+    """What the fit is told of a mark that was searched for."""
+    sure = mark.score >= SURE
+    # Soft edges make the estimate a little low.
+    opacity = min(1.2 * mark.opacity, 1.0) if sure else 1.0
+    told = {"colour": mark.colour.reshape(1, 1, -1), "opacity": opacity, "found": sure}
+    return {name: np.asarray(value, np.float32) for name, value in told.items()}
 
 
 def _surroundings(hint: np.ndarray, margin: int) -> tuple[slice, slice]:
@@ -185,11 +188,24 @@ def _prepare_many(images, mask, config) -> Inputs:
     for image in images:
         checks.smallest(image, 32)
     size = tuple(min(image.shape[axis] for image in images) for axis in (0, 1))
-    inputs = {}
-    for number, image in enumerate(images, 1):
-        y, x = ((n - m) // 2 for n, m in zip(image.shape[:2], size))
+    corners = [[(n - m) // 2 for n, m in zip(image.shape[:2], size)] for image in images]
+    cut = lambda x, y0, x0, h, w: np.asarray(x[y0 : y0 + h, x0 : x0 + w], np.float32)  # noqa: E731
+    parts = [cut(image, *corner, *size) for image, corner in zip(images, corners)]
+    hint, found = np.ones(size, bool), {}
+    if config.colour == "searched":
+        mark, region = marks.search_common(parts)
+        found = _found(mark)
+        if found["found"] and region.any():
+            hint = region
+    window = _surroundings(hint, config.margin)
+    start = np.array([s.start for s in window], np.int32)
+    if found:
+        found["hint"] = hint[window][..., None].astype(np.float32)
+    inputs: dict = {"corner": start, **found}
+    for number, (image, part, corner) in enumerate(zip(images, parts, corners), 1):
         inputs[f"full{number}"] = np.asarray(image, np.float32)
-        inputs[f"image{number}"] = np.asarray(image[y : y + size[0], x : x + size[1]], np.float32)
+        inputs[f"image{number}"] = part[window]
+        inputs[f"corner{number}"] = start + np.array(corner, np.int32)
     return inputs
 
 
@@ -211,15 +227,21 @@ def _mark(layers, inputs):
     return colour, opacity
 
 
-def _mark_terms(config, layers, opacity, cleans, hint):
-    """Beyond the paper: little opacity, few edges left; terms and their weights."""
-    weights = {name: config[name] for name in ("sparsity", "edges")}
+def _mark_terms(config, layers, inputs, opacity, cleans):
+    """Beyond the paper: little opacity, few edges left; terms and their weights.
+
+    With a colour of its own everywhere the mark would take any edge, so that they are not counted.
+    """
+    hint = inputs.get("hint", jnp.ones_like(opacity))
+    weights = {"sparsity": config.sparsity}
+    if config.edges:
+        weights["edges"] = config.edges * inputs.get("found", 1.0)
     share = jnp.mean(hint)
     terms = {
         "sparsity": jnp.mean(hint * opacity) / share,
         "edges": sum(gradient_l1(layers[name], hint) for name in cleans) / share,
     }
-    used = [name for name in terms if weights[name]]
+    used = [name for name in terms if config[name]]
     return {n: terms[n] for n in used}, {n: weights[n] for n in used}
 
 
@@ -232,7 +254,7 @@ def _single_loss(config, layers, inputs, step):
         "outside": hinted_l1(layers["clean"], image, 1 - inputs["hint"]),
         "reconstruction": l1(made, image),
     }
-    more, weights = _mark_terms(config, layers, mask, ["clean"], inputs["hint"])
+    more, weights = _mark_terms(config, layers, inputs, mask, ["clean"])
     terms |= more
     loss = weighted_sum(terms, {"outside": 1.0, "reconstruction": 0.5, **weights})
     return loss, {**terms, "psnr": common.reconstruction_psnr(made, image)}
@@ -245,9 +267,8 @@ def _many_loss(config, count: int, layers, inputs, step):
     numbers = range(1, count + 1)
     made = [mask * colour + (1 - mask) * layers[f"clean{n}"] for n in numbers]
     terms = {f"image{n}": l1(x, inputs[f"image{n}"]) for n, x in zip(numbers, made)}
-    more, weights = _mark_terms(
-        config, layers, mask, [f"clean{n}" for n in numbers], jnp.ones_like(mask)
-    )
+    cleans = [f"clean{n}" for n in numbers]
+    more, weights = _mark_terms(config, layers, inputs, mask, cleans)
     weights |= dict.fromkeys(terms, 1.0)
     return weighted_sum(terms | more, weights), terms | more
 
@@ -263,21 +284,22 @@ def _single_outputs(layers, inputs) -> dict[str, Output]:
     }
 
 
+def _pasted(part, whole, corner):
+    """`whole` with `part` put into it at (row, column) `corner`."""
+    return jax.lax.dynamic_update_slice(whole, part, (*corner, *[0] * (part.ndim - 2)))
+
+
 def _finish_single(outputs: dict[str, Output]) -> dict[str, Output]:
     """The clean image: the input where there is no mark, to the bit."""
     value = {name: output.value for name, output in outputs.items()}
     marked = value["mask"][..., None] >= THRESHOLD
     part = jnp.where(marked, jnp.clip(value["clean"], 0, 1), value["image"])
     corner, full = value["corner"], value["full"]
-
-    def pasted(x, into):
-        return jax.lax.dynamic_update_slice(into, x, (*corner, *[0] * (x.ndim - 2)))
-
     shown = jnp.where(marked, jnp.clip(value["watermark"], 0, 1), 0)
     return {
-        "result": Output(pasted(part, full), "image"),
-        "watermark": Output(pasted(shown, jnp.zeros_like(full)), "image"),
-        "mask": Output(pasted(value["mask"], jnp.zeros(full.shape[:2])), "mask"),
+        "result": Output(_pasted(part, full, corner), "image"),
+        "watermark": Output(_pasted(shown, jnp.zeros_like(full), corner), "image"),
+        "mask": Output(_pasted(value["mask"], jnp.zeros(full.shape[:2]), corner), "mask"),
     }
 
 
@@ -302,11 +324,18 @@ def _finish_many(count: int, outputs: dict[str, Output]) -> dict[str, Output]:
         full, image = value[f"full{n}"], value[f"image{n}"]
         clean = jnp.clip(value[f"clean{n}"], 0, 1)
         part = jnp.where(value["mark"] < THRESHOLD, image, clean)
-        y, x = ((a - b) // 2 for a, b in zip(full.shape[:2], image.shape[:2]))
-        pasted = jax.lax.dynamic_update_slice(full, part, (y, x, 0))
+        pasted = _pasted(part, full, value[f"corner{n}"])
         made[f"clean{n}"] = Output(pasted, "image", source=n - 1)
-    kept = {name: outputs[name] for name in ("watermark", "mask")}
-    return {"result": made["clean1"], **made, **kept}
+    fulls = [value[f"full{n}"].shape for n in range(1, count + 1)]
+    common_size = tuple(min(shape[axis] for shape in fulls) for axis in (0, 1))
+    zeros = jnp.zeros((*common_size, fulls[0][2]))
+    mark = jnp.clip(value["watermark"], 0, 1)
+    return {
+        "result": made["clean1"],
+        **made,
+        "watermark": Output(_pasted(mark, zeros, value["corner"]), "image"),
+        "mask": Output(_pasted(value["mask"], zeros[..., 0], value["corner"]), "mask"),
+    }
 
 
 def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:

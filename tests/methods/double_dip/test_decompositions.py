@@ -141,6 +141,30 @@ def test_a_watermarks_surroundings_stay_to_the_bit():
     assert (out["mask"].shape, out["watermark"].shape) == ((48, 48), (48, 48, 3))
 
 
+def test_several_images_are_changed_only_where_their_mark_is():
+    mark, photo = np.zeros((80, 96, 1), np.float32), skimage.data.astronaut() / np.float32(255)
+    for left in range(20, 76, 8):
+        mark[24:56, left : left + 3] = 0.5
+    images = [photo[:80, 160:256], photo[320:400, 40:136]]
+    marked = [mark + (1 - mark) * image for image in images]
+    options = {"fit_steps": 60, "filters": 3, "margin": 4, "learning_rate": 1e-2, **TINY}
+    out = di.remove_watermark(marked, **options)
+    far = np.ones((80, 96), bool)
+    far[12:78] = False
+    for n in (0, 1):
+        np.testing.assert_array_equal(out[f"clean{n + 1}"][far], marked[n][far])
+        before, after = (np.abs(x - images[n]).mean() for x in (marked[n], out[f"clean{n + 1}"]))
+        assert after < 0.8 * before
+    assert out["mask"].shape == (80, 96)
+    assert out["mask"][far].max() == 0
+
+
+def test_median_of_three_fits_of_one_image():
+    options = {"runs": 3, "steps": 2, "filters": 3, **TINY}
+    out = di.remove_watermark(_photo(), preset="", box=(8, 8, 20, 20), **options)
+    np.testing.assert_array_equal(out["result"][:8], _photo()[:8])
+
+
 def test_median_of_three_fits_of_several_images():
     """Images of different sizes; the frame around their common centre stays."""
     images = [_photo(side=40)[:, :36], _photo(300, 40, side=40)[:38]]

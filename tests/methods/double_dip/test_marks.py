@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from deepinternal.methods.double_dip.marks import search
+from deepinternal.methods.double_dip.marks import search, search_common
 
 
 def _letters(height, width):
@@ -31,6 +31,21 @@ def test_colour_and_opacity(name, colour, opacity):
     assert abs(found.opacity - opacity) < 0.12
     grey = search(photo.mean(-1, keepdims=True), hint)
     assert grey.colour.shape == (1,)
+
+
+def test_what_several_images_have_in_common():
+    """Where the letters are and what they are like; nothing of that without them."""
+    photos = [p[:200, :300] / 255 for p in (skimage.data.chelsea(), skimage.data.coffee())]
+    place = np.zeros((200, 300))
+    place[70:130, 60:260] = _letters(60, 200)
+    mask = 0.4 * place[..., None]
+    found, where = search_common([mask + (1 - mask) * photo for photo in photos])
+    assert found.score > 15
+    np.testing.assert_array_equal(found.colour, 1)
+    assert abs(found.opacity - 0.4) < 0.1
+    assert where[place > 0.5].mean() > 0.95
+    assert where[:50].sum() == 0
+    assert search_common(photos)[0].score < 15
 
 
 def test_nothing_to_find_in_a_flat_image():
