@@ -159,5 +159,5 @@ def _places(opacity: np.ndarray, agree: np.ndarray) -> np.ndarray:
     closed = scipy.ndimage.binary_closing(np.pad(dots, 12), np.ones((15, 15)))[12:-12, 12:-12]
     parts, count = scipy.ndimage.label(closed, np.ones((3, 3)))
     sizes = scipy.ndimage.sum_labels(dots, parts, np.arange(1, count + 1))
-    large = np.flatnonzero(sizes > 0.1 * dots.sum()) + 1
+    large = np.flatnonzero(sizes > 0.03 * dots.sum()) + 1
     return scipy.ndimage.binary_dilation(np.isin(parts, large), np.ones((reach, reach)))
