@@ -40,14 +40,14 @@ def ours(method, state, inputs, every: int) -> Iterator[tuple[np.ndarray, float]
 
 def theirs(torch, config, params, z, inputs, every: int) -> Iterator[tuple[np.ndarray, float]]:
     """The same, by PyTorch."""
-    first = lambda a: torch.tensor(np.pixels(a).transpose(2, 0, 1)[None])  # noqa: E731
+    first = lambda a: torch.tensor(np.array(a).transpose(2, 0, 1)[None])  # noqa: E731
     net = dip.network(config, inputs["image"].shape[-1])
     module = peer_torch.torch_skip(torch, net, z.shape[-1])
     peer_torch.copy_weights(torch, net, params, module)
     optimizer = torch.optim.Adam(module.parameters(), lr=config.learning_rate)
     z, image = first(z), first(inputs["image"])
     weight = first(inputs["mask"]) if "mask" in inputs else torch.ones(1)
-    average = None
+    average, taken = torch.zeros(()), 0
     while True:
         start = time.perf_counter()
         for _ in range(every):
@@ -56,8 +56,9 @@ def theirs(torch, config, params, z, inputs, every: int) -> Iterator[tuple[np.nd
             torch.nn.functional.mse_loss(made * weight, image * weight).backward()
             optimizer.step()
             kept = made.detach()
-            decay = config.average
-            average = kept if average is None else decay * average + (1 - decay) * kept
+            # As `optimizers.moving_average`: over fewer steps while there are few.
+            decay = min(config.average, (1 + taken) / (10 + taken))
+            average, taken = decay * average + (1 - decay) * kept, taken + 1
         yield average[0].numpy().transpose(1, 2, 0), time.perf_counter() - start
 
 
@@ -81,10 +82,10 @@ def curves(torch, config, truth: np.ndarray, mask: np.ndarray | None, steps: int
     method = dip.make(config, input_spec(inputs))
     inputs = jax.tree.map(jnp.asarray, inputs)
     state = jax.jit(method.init)(jax.random.key(config.seed), inputs)
-    weights = jax.tree.map(np.pixels, state.params["image"])
+    weights = jax.tree.map(np.array, state.params["image"])
     pair = (
         ours(method, jax.tree.map(jnp.copy, state), inputs, every),
-        theirs(torch, config, weights, np.pixels(state.model_state["z"]["image"]), inputs, every),
+        theirs(torch, config, weights, np.array(state.model_state["z"]["image"]), inputs, every),
     )
     known = np.asarray(inputs["mask"]) if mask is not None else 0.0
     for done in range(every, steps + 1, every):
@@ -117,7 +118,7 @@ def main() -> int:
         import torch
     except ImportError:
         raise InputError("PyTorch is not installed: pip install .[bench]") from None
-    config = registry.preset("dip", dip.PRESETS, dip.defaults(), args.task)
+    config = registry.preset("dip", args.task, dip.defaults())
     common.override(config, args.set)
     # Of both the averaged output is compared, at every step.
     config.update({"early_stop": False, "backtrack": 0.0, "average": config.average or 0.99})
