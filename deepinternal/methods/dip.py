@@ -71,11 +71,17 @@ _HOLES = {"jitter": 0.03, "backtrack": 0.0, "average": 0.0, "upsample": "nearest
 
 def _fast(config: ml_collections.ConfigDict) -> dict:
     """A narrow net, fewer steps, a learning rate that ends at zero."""
-    fields = {"channels": "16,32,64,128,128", "schedule": "cosine", "patience": 200}
+    fields = {"schedule": "cosine", "patience": 200, "task_steps": 1800}
+    if config.channels == defaults().channels:
+        fields["channels"] = "16,32,64,128,128"
+    if config.skip == "128":
+        fields["skip"] = "4"
     if config.task in ("inpaint", "restore"):
         # Nothing is noisy: the average of the last outputs is the result.
-        return fields | {"skip": "4", "task_steps": 1200, "average": 0.99, "early_stop": False}
-    return fields | {"task_steps": {"flash": 400}.get(config.task, 1800)}
+        fields |= {"average": 0.99, "early_stop": False, "task_steps": 1200, "learning_rate": 0.01}
+    if config.task == "flash":
+        fields["task_steps"] = 400
+    return fields
 
 
 PRESETS = {
