@@ -116,6 +116,28 @@ def pixel_box(
     return y0, x0, y1, x1
 
 
+def surroundings(hint: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """The rows and columns within a margin of what is hinted, at least 32 where there are so many.
+
+    Args:
+        hint: (H, W) booleans, somewhere true.
+        margin: in pixels; 0: all rows and columns.
+
+    Returns:
+        Two slices.
+    """
+    if not margin:
+        return tuple(slice(0, n) for n in hint.shape)
+    found = []
+    for axis, length in enumerate(hint.shape):
+        places = np.flatnonzero(hint.any(axis=1 - axis))
+        first, last = places[0] - margin, places[-1] + 1 + margin
+        missing = max(32 - (last - first), 0)
+        first = min(max(first - missing, 0), max(length - 32, 0))
+        found.append(slice(int(first), int(min(max(last, first + 32), length))))
+    return tuple(found)
+
+
 def check(config: ml_collections.ConfigDict, steps: tuple[str, ...]) -> None:
     """Refuses fields out of range that all decompositions have.
 

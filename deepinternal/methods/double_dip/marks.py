@@ -52,7 +52,7 @@ def search(image: np.ndarray, hint: np.ndarray) -> Mark:
     best = Mark(np.ones(image.shape[-1]), 1.0, 0.0)
     for colour in sorted({c[: image.shape[-1]] for c in _COLOURS}):
         opacity, agree = _opacities(from_, to, np.array(colour), 0.3)
-        counts = [np.histogram(opacity[agree & which], _BINS)[0] for which in (inside, ~inside)]
+        counts = [_counts(opacity, agree & which) for which in (inside, ~inside)]
         expected = share * counts[1]
         scores = (counts[0] - expected) / np.sqrt(expected + 10)
         if len(set(colour)) > 1:
@@ -119,8 +119,8 @@ def search_common(images: Sequence[np.ndarray]) -> tuple[Mark, np.ndarray]:
     best, where = Mark(np.ones(shape[-1]), 1.0, 0.0), np.zeros(shape[:2], bool)
     for colour in sorted({c[: shape[-1]] for c in _COLOURS}):
         opacity, agree = _together(images, np.array(colour))
-        chance = np.histogram(*_chosen(*_together(aside, np.array(colour))))[0]
-        counts = np.histogram(*_chosen(opacity, agree))[0]
+        chance = _counts(*_together(aside, np.array(colour)))
+        counts = _counts(opacity, agree)
         scores = (counts - chance) / np.sqrt(chance + 10)
         if (score := float(scores.max())) > best.score:
             frequent = np.flatnonzero((scores > 3) & (counts > 0.1 * counts.max()))
@@ -146,8 +146,9 @@ def _together(images: Sequence[np.ndarray], colour: np.ndarray):
     return opacity, agree
 
 
-def _chosen(opacity: np.ndarray, agree: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return opacity[agree], _BINS
+def _counts(opacity: np.ndarray, agree: np.ndarray) -> np.ndarray:
+    """How many pairs agree on each opacity."""
+    return np.histogram(opacity[agree], _BINS)[0]
 
 
 def _places(opacity: np.ndarray, agree: np.ndarray) -> np.ndarray:

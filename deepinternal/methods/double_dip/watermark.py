@@ -148,7 +148,7 @@ def prepare(config: ml_collections.ConfigDict, image, mask=None) -> Inputs:
         raise InputError(
             f"config.{field}: {what}: give the region of the mark, with clean pixels around"
         )
-    window = _surroundings(hint, config.margin)
+    window = common.surroundings(hint, config.margin)
     return {
         "full": np.asarray(image, np.float32),
         "image": np.asarray(image[window], np.float32),
@@ -167,20 +167,6 @@ def _found(mark: marks.Mark) -> Inputs:
     return {name: np.asarray(value, np.float32) for name, value in told.items()}
 
 
-def _surroundings(hint: np.ndarray, margin: int) -> tuple[slice, slice]:
-    """The rows and columns within a margin of what is hinted; all where the margin is 0."""
-    if not margin:
-        return tuple(slice(0, n) for n in hint.shape)
-    found = []
-    for axis, length in enumerate(hint.shape):
-        places = np.flatnonzero(hint.any(axis=1 - axis))
-        first, last = places[0] - margin, places[-1] + 1 + margin
-        missing = max(32 - (last - first), 0)
-        first = min(max(first - missing, 0), max(length - 32, 0))
-        found.append(slice(int(first), int(min(max(last, first + 32), length))))
-    return tuple(found)
-
-
 def _prepare_many(images, mask, config) -> Inputs:
     """The images, and their common centre."""
     if mask is not None or config.box:
@@ -197,7 +183,7 @@ def _prepare_many(images, mask, config) -> Inputs:
         found = _found(mark)
         if found["found"] and region.any():
             hint = region
-    window = _surroundings(hint, config.margin)
+    window = common.surroundings(hint, config.margin)
     start = np.array([s.start for s in window], np.int32)
     if found:
         found["hint"] = hint[window][..., None].astype(np.float32)
