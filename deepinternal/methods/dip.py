@@ -24,7 +24,7 @@ import ml_collections
 import numpy as np
 
 from deepinternal.losses.pixel import l2, masked_l2
-from deepinternal.methods import checks, fit
+from deepinternal.methods import checks, fit, optimizers
 from deepinternal.nets.skip import SkipNet
 from deepinternal.ops.resize import output_size, resize
 from deepinternal.types import Example, InputError, Inputs, Method, Output
@@ -252,7 +252,7 @@ def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
     steps = config.steps or config.task_steps
     rate = config.learning_rate
     if config.schedule == "cosine":
-        rate = functools.partial(_cosine, steps, rate)
+        rate = optimizers.short_run(steps, rate)
     phase = fit.Phase(
         config.task,
         steps,
@@ -269,12 +269,6 @@ def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
     return fit.build(
         "dip", {"image": generator}, [phase], _outputs, shape=shape, baseline=baseline, **many
     )
-
-
-def _cosine(steps: int, peak: float, step):
-    """Linear rise over the first twentieth, then down to zero."""
-    rise = jnp.minimum((step + 1) / max(steps // 20, 1), 1.0)
-    return peak * rise * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / steps, 1.0)))
 
 
 def check(config: ml_collections.ConfigDict) -> None:

@@ -1,6 +1,6 @@
 """Optimisers and schedules that methods share. Learning rates are left to the method's state."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -80,6 +80,11 @@ def warmup_cosine(step: Array, steps: int, *, peak: float, warmup: int) -> Array
     warmup = max(min(warmup, steps // 2), 1)
     schedule = optax.warmup_cosine_decay_schedule(0.1 * peak, peak, warmup, max(steps, warmup + 1))
     return schedule(step)
+
+
+def short_run(steps: int, peak: float) -> Callable[[Array], Array]:
+    """`warmup_cosine` as a function of the step alone, the rise taking a twentieth of the steps."""
+    return lambda step: warmup_cosine(step, steps, peak=peak, warmup=steps // 20)
 
 
 def moving_average(average, new, step: Array, *, decay: float):

@@ -28,3 +28,16 @@ def refuse(capfd):
         assert capfd.readouterr() == ("", "")
 
     return check
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Makes files of one byte below a folder and returns the folder."""
+
+    def make(*names):
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(b"x")
+        return tmp_path
+
+    return make

@@ -17,28 +17,15 @@ RGB = RNG.integers(0, 256, (6, 8, 3), np.uint8)
 GREY = RGB[..., 0]
 
 
-@pytest.fixture
-def touch(tmp_path):
-    """Makes files below a folder."""
-
-    def make(*names):
-        for name in names:
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_bytes(b"x")
-        return tmp_path
-
-    return make
-
-
 def names(text, **options):
     """Stems with their files' names."""
     found = list_jobs(str(text), grouping="video", **options)
     return {job.stem: [p.name for p in job.several] or job.path.name for job in found}
 
 
-def test_videos_are_listed(touch):
-    folder = touch("v/b.mp4", "v/a.gif", "v/notes.txt", "f/2.png", "f/10.png", "f/x.mp4", "n/1.txt")
-    touch("f/10_mask.png", "f/.1.png")
+def test_videos_are_listed(files):
+    folder = files("v/b.mp4", "v/a.gif", "v/notes.txt", "f/2.png", "f/10.png", "f/x.mp4", "n/1.txt")
+    files("f/10_mask.png", "f/.1.png")
     frames = ["2.png", "10.png"]
     assert names(folder / "v") == {"a": "a.gif", "b": "b.mp4"}
     assert names(folder / "f", tags=("gt", "mask")) == {"f": frames}
@@ -52,8 +39,8 @@ def test_videos_are_listed(touch):
             names(text)
 
 
-def test_several_are_listed_as_one(touch):
-    folder = touch("b.png", "a.png", "a_gt.png")
+def test_several_are_listed_as_one(files):
+    folder = files("b.png", "a.png", "a_gt.png")
     (job,) = list_jobs(f"{folder}/b.png,{folder}/*.png", grouping="together")
     assert (job.stem, job.path) == ("b", folder / "b.png")
     assert job.files == job.several == (folder / "b.png", folder / "a.png")
@@ -61,8 +48,8 @@ def test_several_are_listed_as_one(touch):
     assert job.files == (folder / "b.png",)
 
 
-def test_masks_of_a_video_are_found(touch):
-    folder = touch("a.mp4", "one/a_hints.png", "two/a/1.png", "three/1.png", "four/x.txt")
+def test_masks_of_a_video_are_found(files):
+    folder = files("a.mp4", "one/a_hints.png", "two/a/1.png", "three/1.png", "four/x.txt")
     job = Job("a", folder / "a.mp4")
     find = lambda value: companion("hints", str(value), job, kind="masks", tag="hints")  # noqa: E731
     assert find(folder / "one") == folder / "one/a_hints.png"

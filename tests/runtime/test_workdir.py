@@ -13,19 +13,6 @@ from deepinternal.types import InputError
 CONFIG = {"seed": 0, "steps": 10, "scale": "2", "log_every": 1}
 
 
-@pytest.fixture
-def files(tmp_path):
-    """Makes empty files below a folder and returns the folder."""
-
-    def make(*names):
-        for name in names:
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_bytes(b"x")
-        return tmp_path
-
-    return make
-
-
 def stems(text, **options):
     return [job.stem for job in list_jobs(str(text), **options)]
 

@@ -1,6 +1,5 @@
 """What the decompositions share: their nets, schedules, sizes, and how finished layers are refined."""
 
-import functools
 import math
 from collections.abc import Callable, Mapping
 
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from deepinternal.methods import checks
+from deepinternal.methods import checks, optimizers
 from deepinternal.nets.skip import SkipNet
 from deepinternal.ops.filters import guided_filter
 from deepinternal.ops.resize import resize
@@ -34,14 +33,7 @@ def rate(config: ml_collections.ConfigDict, steps: int) -> float | Callable[[Arr
     """The learning rate of a phase: `config.schedule` is 'constant' or 'cosine'."""
     if config.schedule == "constant":
         return config.learning_rate
-    return functools.partial(cosine, steps, config.learning_rate)
-
-
-def cosine(steps: int, peak: float, step: Array) -> Array:
-    """Linear rise over the first twentieth of the steps, then down to a hundredth like a cosine."""
-    rise = jnp.minimum((step + 1) / max(steps // 20, 1), 1.0)
-    fall = 0.505 + 0.495 * jnp.cos(jnp.pi * jnp.minimum(step / steps, 1.0))
-    return peak * rise * fall
+    return optimizers.short_run(steps, config.learning_rate)
 
 
 def limited(config: ml_collections.ConfigDict, steps: int) -> int:
