@@ -7,8 +7,8 @@ to its kernel can be several times slower than its forward pass, so there specia
 * wide 3x3 layers: the minimal filtering algorithm, `nets.minimal_filtering`.
 * all others with padding: the kernel's gradient is a few matrix products of shifted copies of the
   input and of the output's gradient; the rest is `lax.conv_general_dilated`.
-* without padding: strides, and gradients of narrow layers' kernels, in cells (`nets.polyphase`), and
-  layers that reduce the channels as convolutions of rows.
+* without padding: strides in cells (`nets.polyphase`), where vectors have 512 bits also the gradients
+  of narrow layers' kernels, and layers that reduce the channels as convolutions of rows.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,7 @@ _NARROW = 4  # channels up to which all shifted copies of one side are cheap to 
 # 32 so little that it takes about 1000 steps to win back the seconds of compiling.
 _WIDE = 33
 _MIN_PIXELS = 32 * 32  # below this the copies cost more than the products save
-_CELL_CHANNELS = 32  # below this a kernel's gradient is faster in cells of 2x2 pixels
+_CELL_CHANNELS = 32  # below this wide vectors do a kernel's gradient faster in cells of 2x2 pixels
 
 
 def scaled_normal(gain: float) -> Callable[..., Array]:
@@ -249,15 +250,25 @@ def _shapes(name: str, options: _Options, a: Array, b: Array):
     return a, b
 
 
+@functools.cache
+def _has_wide_vectors() -> bool:
+    """Whether the processor has vectors of 512 bits; without them cells are slower than `_plain`."""
+    try:
+        return "avx512f" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
 def _fastest_unpadded(name: str, options: _Options, a: Array, b: Array) -> Array:
     """The fastest form of a convolution without padding, on CPU."""
-    if options.stride > 1:
-        return _in_cells(_fastest, name, options, a, b, options.stride)
     x, w = _shapes(name, options, a, b)
+    if options.stride > 1:
+        form = _plain if name == "kernel_grad" else _fastest
+        return _in_cells(form, name, options, a, b, options.stride)
     if _form(x, w) == "wide":
         return _padded(_fastest, name, options, a, b)
     kh, _, c_in, c_out = w.shape
-    if name == "kernel_grad" and min(c_in, c_out) < _CELL_CHANNELS:
+    if name == "kernel_grad" and min(c_in, c_out) < _CELL_CHANNELS and _has_wide_vectors():
         return _in_cells(_plain, name, options, a, b, 2)
     if name in ("evaluate", "correlate") and c_in > c_out and kh > 1:
         rows = b.transpose(1, 2, 0, 3).reshape(1, -1, c_in, kh * c_out)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from deepinternal.nets import batching
+from deepinternal.nets import batching, blocks
 from deepinternal.nets.blocks import conv2d
 from deepinternal.types import InputError
 
@@ -62,6 +62,18 @@ def test_value_and_gradients_match_float64(x_shape, w_shape, stride):
     made = jax.jit(value_and_gradients(stride))(x, w, g)
     for actual, desired in zip(made, reference(x, w, g, stride), strict=True):
         assert actual.shape == desired.shape
+        assert_close(actual, desired)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_forms_of_other_processors(wide, monkeypatch):
+    monkeypatch.setattr(blocks, "_has_wide_vectors", lambda: wide)
+    jax.clear_caches()
+    x_shape, w_shape, stride = SHAPES[0]
+    x, w, g = arrays(x_shape, w_shape, stride)
+    made = value_and_gradients(stride)(x, w, g)
+    jax.clear_caches()
+    for actual, desired in zip(made, reference(x, w, g, stride), strict=True):
         assert_close(actual, desired)
 
 
