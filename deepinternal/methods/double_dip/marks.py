@@ -19,6 +19,7 @@ _BINS = np.linspace(0.175, 1.025, 18)
 _COLOURS = tuple(itertools.product((0.0, 0.5, 1.0), repeat=3))
 _AGREE = 0.1  # by which opacities in the same place of several images may differ
 _REACH = 6  # pixels around pairs of several images that agree, where the mark may be
+_SIDE = 1600  # several images are searched with no side over so many pixels
 
 
 class Mark(NamedTuple):
@@ -106,14 +107,16 @@ def search_common(images: Sequence[np.ndarray]) -> tuple[Mark, np.ndarray]:
     """The mark that several images have in the same place.
 
     Args:
-        images: two or more, (H, W, C) in [0, 1], of one size.
+        images: two or more, (H, W, C) in [0, 1], of one size; large ones are looked at reduced.
 
     Returns:
         Of 27 colours the likeliest, with the greatest opacity that is frequent; and where the mark may
         be, (H, W) booleans, nowhere if there is no sign of it. By chance as many pairs agree as if the
         images were shifted.
     """
-    images = [np.asarray(image, np.float64) for image in images]
+    size = images[0].shape[:2]
+    factor = -(-max(size) // _SIDE)
+    images = [_reduced(image, factor) for image in images]
     shape = images[0].shape
     aside = [np.roll(x, (n * 37, n * 53), (0, 1)) for n, x in enumerate(images)]
     best, where = Mark(np.ones(shape[-1]), 1.0, 0.0), np.zeros(shape[:2], bool)
@@ -127,7 +130,16 @@ def search_common(images: Sequence[np.ndarray]) -> tuple[Mark, np.ndarray]:
             last = frequent[-1] if len(frequent) else int(scores.argmax())
             best = Mark(np.array(colour), float(min(_BINS[last : last + 2].mean(), 1.0)), score)
             where = _places(opacity, agree)
-    return best, where
+    return best, where.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
+
+
+def _reduced(image: np.ndarray, factor: int) -> np.ndarray:
+    """An image (H, W, C) of which each `factor` x `factor` pixels are their mean."""
+    h, w, c = image.shape
+    image = np.asarray(image, np.float32)
+    padded = np.pad(image, ((0, -h % factor), (0, -w % factor), (0, 0)), mode="edge")
+    cells = padded.reshape(len(padded) // factor, factor, -1, factor, c)
+    return cells.mean((1, 3), dtype=np.float64)
 
 
 def _together(images: Sequence[np.ndarray], colour: np.ndarray):
