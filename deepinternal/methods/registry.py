@@ -67,6 +67,7 @@ _MODULES = {
     "dehazing": "deepinternal.methods.double_dip.dehazing",
     "transparency": "deepinternal.methods.double_dip.transparency",
     "watermark": "deepinternal.methods.double_dip.watermark",
+    "ingan": "deepinternal.methods.ingan",
 }
 LAST = ("fast", "smoke")  # presets that look at what others have set
 

@@ -1,15 +1,14 @@
 """The encoder-decoder of Deep Image Prior and Double-DIP, known as "skip"."""
 
 import functools
-import math
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
 from deepinternal.nets.blocks import conv2d
+from deepinternal.nets.layers import norm_and_relu, reflect, uniform_conv, unit_norm
 from deepinternal.types import Array, InputError
 
 UPSAMPLING = ("bilinear", "nearest", "corners")
@@ -135,7 +134,7 @@ class SkipNet(nn.Module):
     ) -> Array:
         """A convolution, and with `norm` a normalisation and a leaky ReLU; maybe a norm `before`."""
         shape = (side, side, x.shape[-1], features)
-        layer = self.param(name, functools.partial(_init_conv, shape=shape))
+        layer = self.param(name, functools.partial(uniform_conv, shape=shape))
         kernel = layer["kernel"]
         if before:
             x, kernel = self._join(before, x, kernel)
@@ -146,7 +145,7 @@ class SkipNet(nn.Module):
         if not norm:
             return y + layer["bias"]
         # The bias is not added, for the norm would take it away again.
-        layer = self.param(f"{name}_norm", functools.partial(_init_norm, features=features))
+        layer = self.param(f"{name}_norm", functools.partial(unit_norm, features=features))
         return norm_and_relu(y, layer["scale"], layer["shift"], self.epsilon, self.slope)
 
     def _join(self, name: str, x: Array, kernel: Array) -> tuple[Array, Array]:
@@ -155,86 +154,12 @@ class SkipNet(nn.Module):
         With reflected borders the second one takes away what the first one adds to a channel, so that
         its factors are left; those of a single image can as well be the kernel's.
         """
-        layer = self.param(name, functools.partial(_init_norm, features=x.shape[-1]))
+        layer = self.param(name, functools.partial(unit_norm, features=x.shape[-1]))
         if self.padding != "reflect":
             return norm_and_relu(x, layer["scale"], layer["shift"], self.epsilon, 1.0), kernel
         variance = jnp.var(x, (1, 2), keepdims=True)
         factor = layer["scale"] * lax.rsqrt(variance + self.epsilon)
         return (x, kernel * factor.reshape(-1, 1)) if len(x) == 1 else (x * factor, kernel)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def norm_and_relu(x: Array, scale: Array, shift: Array, epsilon: float, slope: float) -> Array:
-    """Normalises the channels of each image over its pixels; then a leaky ReLU.
-
-    Args:
-        x: (N, H, W, C).
-        scale: (C,), standard deviations afterwards.
-        shift: (C,), means afterwards.
-        epsilon: added to the variances.
-        slope: of the leaky ReLU where it is negative; 1 for none.
-
-    Returns:
-        (N, H, W, C).
-    """
-    return _norm_fwd(x, scale, shift, epsilon, slope)[0]
-
-
-def _norm_fwd(x, scale, shift, epsilon, slope):
-    mean = x.mean((1, 2), keepdims=True)
-    inverse = lax.rsqrt(jnp.square(x - mean).mean((1, 2), keepdims=True) + epsilon)
-    y = (x - mean) * (inverse * scale) + shift
-    return _leaky(y, y, slope), (x, mean, inverse, scale, shift)
-
-
-def _norm_bwd(epsilon, slope, residuals, g):
-    # By hand: two passes over the pixels, and nothing kept but the input.
-    x, mean, inverse, scale, shift = residuals
-    unit = (x - mean) * inverse
-    g = _leaky(unit * scale + shift, g, slope)
-    sums, products = (a.mean((1, 2), keepdims=True) for a in (g, g * unit))
-    dx = (scale * inverse) * (g - sums - unit * products)
-    count = x.shape[1] * x.shape[2]
-    return dx, count * products.sum((0, 1, 2)), count * sums.sum((0, 1, 2))
-
-
-def _leaky(x: Array, g: Array, slope: float) -> Array:
-    return g if slope == 1 else jnp.where(x > 0, g, slope * g)
-
-
-norm_and_relu.defvjp(_norm_fwd, _norm_bwd)
-
-
-def reflect(x: Array, count: int) -> Array:
-    """Mirrors `count` pixels at all borders of (N, H, W, C) images, without repeating the border."""
-    if min(x.shape[1:3]) < 2 * count + 2:  # the mirrored pixels of both borders may meet
-        return jnp.pad(x, ((0, 0), (count, count), (count, count), (0, 0)), "reflect")
-    return _reflect(_reflect(x, count, 1), count, 2)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _reflect(x: Array, count: int, axis: int) -> Array:
-    cut = functools.partial(lax.slice_in_dim, x, axis=axis)
-    n = x.shape[axis]
-    low = [cut(i, i + 1) for i in range(count, 0, -1)]
-    high = [cut(i, i + 1) for i in range(n - 2, n - 2 - count, -1)]
-    return jnp.concatenate([*low, x, *high], axis)
-
-
-def _reflect_bwd(count, axis, _, g):
-    # As one concatenation, which is one pass; the transpose of `_reflect` would be many.
-    last = g.shape[axis] - 1
-
-    def row(i: int) -> Array:
-        return lax.slice_in_dim(g, i, i + 1, axis=axis)
-
-    low = [row(count + i) + row(count - i) for i in range(1, count + 1)]
-    high = [row(last - count - i) + row(last - count + i) for i in range(count, 0, -1)]
-    middle = lax.slice_in_dim(g, 2 * count + 1, last - 2 * count, axis=axis)
-    return (jnp.concatenate([row(count), *low, middle, *high, row(last - count)], axis),)
-
-
-_reflect.defvjp(lambda x, count, axis: (_reflect(x, count, axis), None), _reflect_bwd)
 
 
 def _frame(x: Array, count: int) -> Array:
@@ -278,15 +203,3 @@ def _crop(x: Array, size: tuple[int, int]) -> Array:
     """The centre of an image, as large as `size`; what cannot be halved is cut at the far end."""
     top, left = ((a - b) // 2 for a, b in zip(x.shape[1:3], size, strict=True))
     return x[:, top : top + size[0], left : left + size[1]]
-
-
-def _init_conv(key: Array, shape: tuple[int, ...]) -> dict[str, Array]:
-    """Kernel and bias, uniform in +-1 / sqrt(fan-in), drawn flat, which is faster to compile."""
-    count, bound = math.prod(shape), 1 / math.sqrt(math.prod(shape[:-1]))
-    drawn = jax.random.uniform(key, (count + shape[-1],), jnp.float32, -bound, bound)
-    return {"kernel": drawn[:count].reshape(shape), "bias": drawn[count:]}
-
-
-def _init_norm(key: Array, features: int) -> dict[str, Array]:
-    del key
-    return {"scale": jnp.ones(features), "shift": jnp.zeros(features)}

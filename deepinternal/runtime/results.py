@@ -113,6 +113,7 @@ def write_outputs(
             files += video_io.write_frames(folder, name, value, rate)
             continue
         files.append(f"{name}.png")
+        (folder / files[-1]).parent.mkdir(exist_ok=True)
         if output.kind == "map":
             peak = float(value.max())
             figures[f"{name}_max"] = peak

@@ -1,0 +1,70 @@
+"""The sizes that InGAN trains with: a finite set, so that each has its program.
+
+The paper draws the factor of each side anew in every iteration, from a range that grows from 1 to its
+full width. Here the pairs of factors are a fixed sequence that fills the full range evenly; those
+within the range of the moment are drawn from.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from deepinternal.nets.ingan import LEAST, MULTIPLE
+
+# The additive recurrence of lowest discrepancy in two dimensions: powers of 1 / 1.3247..., the real
+# solution of x^3 = x + 1.
+_STEPS = (0.7548776662466927, 0.5698402909980532)
+_INNER = 0.3  # where in the range the first factors besides 1 are
+
+
+def rounded(side: float) -> int:
+    """A side of the generator's output: a multiple of 8, not less than `side`, and at least 16."""
+    return max(math.ceil(round(side / MULTIPLE, 6)) * MULTIPLE, LEAST)
+
+
+@functools.lru_cache(maxsize=64)
+def shapes(
+    crop: tuple[int, int], count: int, smallest: float, largest: float
+) -> tuple[tuple[tuple[int, int], float], ...]:
+    """The sizes, and how far the range must have grown for each.
+
+    Args:
+        crop: (h, w) of what the generator is given.
+        count: of the sizes, besides that of `crop` and four near to it.
+        smallest, largest: the range of the factors, smallest < 1 < largest.
+
+    Returns:
+        ((H, W), reach) with reach from 0, the crop's own size, to 1; no size twice.
+    """
+    down, up = 1 - smallest, largest - 1
+    pairs = [(1.0, 1.0)]
+    near = (1 - _INNER * down, 1 + _INNER * up)
+    pairs += [(v, h) for v in near for h in near]
+    for n in range(count):
+        pairs.append(tuple(smallest + (largest - smallest) * ((0.5 + n * a) % 1) for a in _STEPS))
+    found: dict[tuple[int, int], float] = {}
+    for pair in pairs:
+        size = tuple(rounded(side * factor) for side, factor in zip(crop, pair))
+        reach = max((1 - f) / down if f < 1 else (f - 1) / up for f in pair)
+        found[size] = min(found.get(size, 1.0), max(reach, 0.0))
+    return tuple(found.items())
+
+
+def draw(
+    sizes: Sequence[tuple[tuple[int, int], float]], progress: float, seed: int, number: int
+) -> tuple[int, int]:
+    """One of the sizes.
+
+    Args:
+        sizes: as `shapes` returns them.
+        progress: how far the range has grown, 0 to 1.
+        seed: of the run.
+        number: of the draw.
+
+    Returns:
+        (H, W), each within reach being as likely as the others.
+    """
+    within = [size for size, reach in sizes if reach <= progress]
+    return within[int(np.random.default_rng((seed, number)).integers(len(within)))]

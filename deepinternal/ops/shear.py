@@ -1,0 +1,67 @@
+"""InGAN's non-rectangular shapes: homographies that move two corners of an image sideways.
+
+Coordinates are (x, y), from -1 to 1 between the borders of an image. Two shifts (s0, s1) say where the
+homography from output to input takes two corners of the output: the upper left one to (-1 + s0, -1),
+the lower right one to (1 + s1, 1); the middles of the left and the right border stay. s1 = -s0 is a
+shear along x.
+
+References:
+    Shocher, Bagon, Isola, Irani: InGAN. ICCV 2019, section 4.1.
+"""
+
+import jax.numpy as jnp
+
+from deepinternal.ops.warp import compose, linear_map, translation
+from deepinternal.types import Array
+
+
+def homography(shifts: Array) -> Array:
+    """The 3x3 matrix from output to input coordinates; |s0 + s1| < 1.
+
+    Args:
+        shifts: (2,) s0, s1.
+    """
+    s0, s1 = shifts[0], shifts[1]
+    g, b = (s0 + s1) / 2, (s1 - s0) / 2
+    one, zero = jnp.ones_like(g), jnp.zeros_like(g)
+    rows = [[one, b, g], [zero, one, zero], [g, -g, one]]
+    return jnp.stack([jnp.stack(row) for row in rows])
+
+
+def inverse(matrix: Array) -> Array:
+    """The inverse of `homography`'s matrix, up to a factor, by its cofactors."""
+    a, b, c = matrix
+    return jnp.stack([jnp.cross(b, c), jnp.cross(c, a), jnp.cross(a, b)], axis=1)
+
+
+def in_pixels(matrix: Array, output: tuple[int, int], image: tuple[int, int]) -> Array:
+    """A homography of coordinates as one of pixels, as `ops.warp.warp` takes it.
+
+    Args:
+        matrix: 3x3, from output to input coordinates.
+        output: (H', W').
+        image: (H, W).
+
+    Returns:
+        3x3, from output pixels to input pixels.
+    """
+    (height, width), (h, w) = output, image
+    to_unit = compose(translation(-1, -1), linear_map(2 / width, 0, 0, 2 / height))
+    from_unit = compose(translation(-0.5, -0.5), linear_map(w / 2, 0, 0, h / 2))
+    return compose(from_unit, translation(1, 1), matrix, to_unit, translation(0.5, 0.5))
+
+
+def inside(matrix: Array, output: tuple[int, int]) -> Array:
+    """Which pixels of the output are of the input, not of what lies beyond its borders.
+
+    Args:
+        matrix: 3x3, from output to input coordinates.
+        output: (H', W').
+
+    Returns:
+        (H', W') booleans.
+    """
+    y, x = ((jnp.arange(n) + 0.5) * 2 / n - 1 for n in output)
+    y, x = jnp.broadcast_to(y[:, None], output), jnp.broadcast_to(x, output)
+    u, v, depth = (m[0] * x + m[1] * y + m[2] for m in matrix)
+    return (jnp.abs(u) <= depth * (1 + 1e-6)) & (jnp.abs(v) <= depth * (1 + 1e-6))
