@@ -153,7 +153,7 @@ def _loss(config, until: int, layers, inputs, step):
 
 def _dark(config, image, light):
     """Transmission (h, w, 1) after the dark channel prior; the window grows with the image."""
-    window = max(min(image.shape[:2]) // 30, 3) * 2 + 1  # 15 pixels at 240, as at 400x600 or so
+    window = max(min(image.shape[:2]) // 30, 3) * 2 + 1  # 15 pixels at 210 to 239
     return haze.transmission_dark_channel(image, light, window, config.omega)[..., None]
 
 
