@@ -66,6 +66,29 @@ def dark_channel(image: Array, window: int = 15) -> Array:
     return minimum(jnp.min(image, axis=-1), window)
 
 
+def transmission_dark_channel(
+    image: Array, airlight: Array, window: int = 15, omega: float = 0.95
+) -> Array:
+    """Transmission of a scene that has something dark in every window: 1 - omega * dark(I / A).
+
+    With `omega` 1 no smooth transmission can be less, for it would leave negative colours.
+
+    Args:
+        image: (H, W, C) with haze.
+        airlight: (C,) or (H, W, C).
+        window: side of the window, odd.
+        omega: share of the haze that is taken for haze; less leaves some of it to far objects.
+
+    Returns:
+        (H, W), in [0, 1].
+
+    References:
+        He, Sun, Tang: Single Image Haze Removal Using Dark Channel Prior. CVPR 2009, equation 12.
+    """
+    veil = dark_channel(image / jnp.maximum(airlight, 1e-3), window)
+    return jnp.clip(1 - omega * veil, 0, 1)
+
+
 def airlight_dark_channel(image: Array, window: int = 15, fraction: float = 1e-4) -> Array:
     """Airlight from the haziest pixels: each channel's maximum over those of the highest dark channel.
 

@@ -57,3 +57,17 @@ def test_airlight_of_recurring_patches(light):
 def test_airlight_of_a_flat_image():
     flat = np.full((40, 40, 3), 0.6, np.float32)
     np.testing.assert_allclose(haze.airlight_patch_recurrence(flat), 0.6, atol=1e-6)
+
+
+def test_transmission_of_the_dark_channel():
+    """Exact where every window holds something black; never under what leaves negative colours."""
+    y, x = np.mgrid[:60, :60]
+    scene = np.where(((x // 3 + y // 3) % 2)[..., None], [0.6, 0.4, 0.5], 0.0)
+    light = np.array([0.8, 0.85, 0.9], np.float32)
+    hazy = jnp.asarray(haze.haze(scene, 0.4, light), jnp.float32)
+    found = haze.transmission_dark_channel(hazy, light, omega=1.0)
+    np.testing.assert_allclose(found, 0.4, atol=1e-5)
+    kept = haze.transmission_dark_channel(hazy, light, omega=0.95)
+    np.testing.assert_allclose(kept, 1 - 0.95 * 0.6, atol=1e-5)
+    clear = haze.transmission_dark_channel(jnp.asarray(scene, jnp.float32), light)
+    np.testing.assert_allclose(clear, 1, atol=1e-6)

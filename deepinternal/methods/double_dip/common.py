@@ -75,10 +75,10 @@ def enlarged(x: Array, shape: tuple[int, int]) -> Array:
     return jnp.clip(resize(x, output_shape=shape, method="cubic"), 0, 1)
 
 
-def refined(mask: Array, image: Array) -> Array:
+def refined(mask: Array, image: Array, radius: int = 50) -> Array:
     """A mask or transmission map (h, w, 1) at the image's size, its edges the image's: (H, W)."""
     shape = image.shape[:2]
-    radius = min(50, (min(shape) - 1) // 2)
+    radius = min(radius, (min(shape) - 1) // 2)
     return guided_filter(image, enlarged(mask, shape)[..., 0], radius=radius, epsilon=1e-4)
 
 

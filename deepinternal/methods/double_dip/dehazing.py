@@ -44,6 +44,9 @@ def defaults() -> ml_collections.ConfigDict:
             "airlight": "auto",  # patch recurrence; or dark_channel; or 'red,green,blue' in [0, 1]
             "uniform": False,  # the airlight is what it is to begin with
             "smoothness": 0.005,  # weight of the transmission's deviation from its blurred self
+            "dark_prior": 0.0,  # weight of the transmission's distance from the dark channel's; 0: none
+            "bounded": False,  # no transmission less than what would leave negative colours
+            "omega": 1.0,  # share of the haze that these two take for haze
             "fit_side": 799,  # the image is fitted with no side over so many pixels; 0: as it is
             "channels": "8,16,32,64,128",
             "skip": "0,0,0,4,4",
@@ -59,6 +62,7 @@ PRESETS = {
     "fast": {
         **{"fit_side": 320, "fit_steps": 200, "anchor_until": 200, "passes": 1},
         **{"learning_rate": 5e-3, "schedule": "cosine"},
+        **{"smoothness": 0.5, "dark_prior": 0.3, "bounded": True, "omega": 0.95},
     },
     "smoke": {"steps": 10, "fit_side": 96, "passes": 1, "channels": "8,16", "skip": "0,4"},
 }
@@ -81,7 +85,8 @@ def prepare(config: ml_collections.ConfigDict, image: np.ndarray) -> Inputs:
         image: (H, W, C) in [0, 1].
 
     Returns:
-        `full` (H, W, C), `image` (h, w, C) to be fitted, `airlight` (1, 1, C) to begin with.
+        `full` (H, W, C), `image` (h, w, C) to be fitted, `airlight` (1, 1, C) to begin with; with a
+        dark prior `expected` (h, w, 1), the transmission to be near to.
 
     Raises:
         InputError: the image is too small, or the airlight has another number of channels.
@@ -99,11 +104,11 @@ def prepare(config: ml_collections.ConfigDict, image: np.ndarray) -> Inputs:
         light = np.asarray(given, np.float32)
         if image.shape[-1] == 1:
             light = light.mean(keepdims=True)
-    return {
-        "full": np.asarray(image, np.float32),
-        "image": small,
-        "airlight": np.asarray(light, np.float32).reshape(1, 1, -1),
-    }
+    light = np.asarray(light, np.float32).reshape(1, 1, -1)
+    inputs = {"full": np.asarray(image, np.float32), "image": small, "airlight": light}
+    if config.dark_prior:
+        inputs["expected"] = np.asarray(_expected(config, jnp.asarray(small), light))
+    return inputs
 
 
 def _airlight(config: ml_collections.ConfigDict) -> tuple[float, ...] | None:
@@ -139,35 +144,53 @@ def _loss(config, until: int, layers, inputs, step):
             "airlight_blur": std_blur(light),
         }
         weights |= {"airlight": jnp.where(step < until, 1.0, 0.0), "airlight_blur": 0.1}
+    if config.dark_prior:
+        terms["dark_channel"] = l2(t, inputs["expected"])
+        weights["dark_channel"] = config.dark_prior
     psnr = -10 * jnp.log10(terms["reconstruction"])
     return weighted_sum(terms, weights), {**terms, "psnr": psnr}
 
 
-def _solve(layers, inputs):
+def _dark(config, image, light):
+    """Transmission (h, w, 1) after the dark channel prior; the window grows with the image."""
+    window = max(min(image.shape[:2]) // 30, 3) * 2 + 1  # 15 pixels at 210 to 239
+    return haze.transmission_dark_channel(image, light, window, config.omega)[..., None]
+
+
+def _expected(config, image, light):
+    """The dark channel's transmission (h, w, 1), its edges the image's."""
+    return common.refined(_dark(config, image, light), image)[..., None]
+
+
+def _solve(config, layers, inputs):
     """Haze-free image, transmission (H, W, 1) and airlight (H, W, C) at full size."""
-    full = inputs["full"]
-    t = jnp.clip(common.refined(layers["t"], full), FLOOR, 1)[..., None]
+    full, t = inputs["full"], layers["t"]
+    if config.bounded:
+        t = jnp.maximum(t, _dark(config, inputs["image"], _light(layers, inputs)))
+    t = jnp.clip(common.refined(t, full), FLOOR, 1)[..., None]
     light = jnp.broadcast_to(_light(layers, inputs), (*layers["t"].shape[:2], full.shape[-1]))
     light = common.enlarged(light, full.shape[:2])
     return haze.dehaze(full, t, light, floor=FLOOR), t, light
 
 
-def _second(layers, inputs) -> Inputs:
+def _second(config, layers, inputs) -> Inputs:
     """The inputs of the second pass: the first one's result, its airlight as the anchor."""
-    result, t, light = _solve(layers, inputs)
+    result, t, light = _solve(config, layers, inputs)
     small = result
     if result.shape != inputs["image"].shape:
         small = common.shrunk(result, inputs["image"].shape[:2])
     mean = jnp.mean(light, axis=(0, 1), keepdims=True)
+    expected = {"expected": _expected(config, small, mean)} if config.dark_prior else {}
     return {
+        **expected,
         **{"full": result, "image": small, "airlight": mean},
         **{"first_transmission": t, "first_airlight": light},
     }
 
 
-def _outputs(layers, inputs) -> dict[str, Output]:
+def _outputs(config, layers, inputs) -> dict[str, Output]:
     """Haze-free image; transmission and airlight that explain the image as it came."""
-    result, t, light = _solve(layers, inputs)
+    result, t, light = _solve(config, layers, inputs)
     if "first_transmission" in inputs:
         first, first_light = inputs["first_transmission"], inputs["first_airlight"]
         both = first * t
@@ -219,18 +242,21 @@ def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
             learning_rate=common.rate(config, steps),
             keep="best",
             restart=tuple(generators) if number > 1 else (),
-            carry=_second if number < config.passes else None,
+            carry=functools.partial(_second, config) if number < config.passes else None,
         )
         for number in range(1, config.passes + 1)
     ]
     baseline = lambda inputs: inputs["full"]  # noqa: E731
-    return fit.build("dehazing", generators, phases, _outputs, shape=shape, baseline=baseline)
+    outputs = functools.partial(_outputs, config)
+    return fit.build("dehazing", generators, phases, outputs, shape=shape, baseline=baseline)
 
 
 def check(config: ml_collections.ConfigDict) -> None:
     """Refuses settings that work with no image, in one line each."""
     common.check(config, ("fit_steps", "anchor_until"))
-    checks.least(config, {"fit_side": 0, "smoothness": 0})
+    checks.least(config, {"fit_side": 0, "smoothness": 0, "dark_prior": 0, "omega": 0})
+    if not config.omega <= 1:
+        raise InputError(f"config.omega={config.omega}: at most 1")
     if config.passes not in (1, 2):
         raise InputError(f"config.passes={config.passes}: 1 or 2")
     _airlight(config)

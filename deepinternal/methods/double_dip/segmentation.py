@@ -10,7 +10,8 @@ Where the paper is in the code: eq. 1 -> `_fit_loss`; hints and the first phase 
 Deliberate deviations from the authors' code: hints are files or come from an internal saliency map
 computed here (`hints='auto'`), without external tools; frames without hints do not pull the mask.
 `fit_side` fits a smaller image, whose mask the guided filter brings to full size. Beyond the paper, by
-fields (preset `fast`): `spread` passes hints on to similar patches, `anchor` keeps the mask near them.
+fields (preset `fast`): `spread` passes hints on to similar patches and along the image
+(`ops/spread.py`), `anchor` keeps the mask near them, `edges` keeps the guided filter local.
 
 Presets: configs/segmentation.py, configs/video_segmentation.py.
 """
@@ -27,6 +28,7 @@ from deepinternal.losses.smoothness import binarity
 from deepinternal.methods import checks, fit
 from deepinternal.methods.double_dip import common
 from deepinternal.ops import saliency
+from deepinternal.ops.spread import spread
 from deepinternal.types import Example, InputError, Inputs, Method, Output
 
 SIDE_INPUTS = {"foreground": "mask", "background": "mask"}
@@ -45,8 +47,9 @@ def defaults() -> ml_collections.ConfigDict:
             "background": "",
             "hints": "",  # 'auto': from the image itself; '': auto where no files are given
             "hint_share": 0.06,  # of the pixels, each of the two, with automatic hints
-            "spread": False,  # whether hints are passed on to patches like those hinted
+            "spread": False,  # whether hints are passed on to similar patches and along the image
             "anchor": 0.0,  # weight of the mask's distance from the hints in the second phase
+            "edges": 50,  # radius of the mask's guided filter, in pixels of the fit
             "jitter": 1e-3,  # by which the noise added to the inputs grows every 100 steps, up to 1000
             "fit_side": 0,  # the image is fitted with no side over so many pixels; 0: as it is
             "channels": "8,16,32",
@@ -63,7 +66,7 @@ PRESETS = {
     "fast": {
         **{"fit_side": 256, "hint_steps": 100, "fit_steps": 200, "hints_until": 200},
         **{"learning_rate": 4e-3, "schedule": "cosine", "target": 60.0, "jitter": 0.0},
-        **{"spread": True, "anchor": 0.5},
+        **{"spread": True, "anchor": 0.5, "edges": 8},
     },
     "smoke": {"steps": 15, "fit_side": 96, "channels": "4,8", "skip": "0"},
 }
@@ -109,7 +112,7 @@ def hint_inputs(config, images: np.ndarray, hints, frame=slice(None)) -> Inputs:
     fg, bg = (np.asarray(hint, bool).reshape(images.shape[:3]) for hint in hints)
     prior = (1.0 + fg - bg) / 2
     if config.spread:
-        prior = np.where(fg | bg, prior, saliency.spread(images, fg, bg))
+        prior = np.where(fg | bg, prior, spread(images, fg, bg))
     maps = {"foreground": fg, "background": bg, "prior": prior}
     maps = {name: np.asarray(x, np.float32)[..., None][frame] for name, x in maps.items()}
     return {"image": images[frame], **maps}
@@ -229,11 +232,17 @@ def generators(config: ml_collections.ConfigDict, channels: int, drift: float = 
     }
 
 
-def _outputs(layers, inputs) -> dict[str, Output]:
-    """Mask with the image's edges, the two layers, and what the mask cuts out of the image."""
+def cut(config: ml_collections.ConfigDict, mask, full):
+    """The mask (H, W) of zeros and ones, from the layer (h, w, 1), with the image's edges."""
+    radius = round(config.edges * max(full.shape[:2]) / max(mask.shape[:2]))
+    return (common.refined(mask, full, radius) > 0.5).astype(jnp.float32)
+
+
+def _outputs(config, layers, inputs) -> dict[str, Output]:
+    """The mask, the two layers, and what the mask cuts out of the image."""
     full = inputs["full"]
     shape = full.shape[:2]
-    mask = (common.refined(layers["mask"], full) > 0.5).astype(jnp.float32)
+    mask = cut(config, layers["mask"], full)
     return {
         "result": Output(full * mask[..., None], "image"),
         "mask": Output(mask, "mask"),
@@ -262,7 +271,7 @@ def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
         "segmentation",
         generators(config, channels),
         phases(config),
-        _outputs,
+        functools.partial(_outputs, config),
         shape=shape,
         baseline=lambda inputs: inputs["full"],
     )
@@ -272,6 +281,6 @@ def check(config: ml_collections.ConfigDict) -> None:
     """Refuses settings that work with no image, in one line each."""
     common.check(config, ("hint_steps", "fit_steps", "hints_until"))
     checks.choices(config, {"hints": ("", "auto")})
-    bounds = {"fit_side": 0, "target": 1, "hint_share": 0.001, "jitter": 0, "anchor": 0}
+    bounds = {"fit_side": 0, "target": 1, "hint_share": 0.001, "jitter": 0, "anchor": 0, "edges": 1}
     checks.least(config, bounds)
     checks.below(config, {"hint_share": 0.5})

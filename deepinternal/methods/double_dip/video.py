@@ -11,8 +11,9 @@ median over time, and is salient, is foreground.
 Presets: configs/video_segmentation.py.
 """
 
+import functools
+
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import scipy.ndimage
@@ -131,12 +132,11 @@ def _automatic(frames: np.ndarray, share: float):
     return [np.stack(x) for x in zip(*found)]
 
 
-def _outputs(layers, inputs) -> dict[str, Output]:
+def _outputs(config, layers, inputs) -> dict[str, Output]:
     """As of an image, frame by frame."""
     full = inputs["full"]
     shape = full.shape[1:3]
-    refine = lambda pair: (common.refined(*pair) > 0.5).astype(jnp.float32)  # noqa: E731
-    mask = jax.lax.map(refine, (layers["mask"], full))
+    mask = jax.lax.map(lambda pair: segmentation.cut(config, *pair), (layers["mask"], full))
     enlarge = jax.vmap(lambda x: common.enlarged(x, shape))
     return {
         "result": Output(full * mask[..., None], "frames"),
@@ -166,7 +166,7 @@ def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
         "video_segmentation",
         segmentation.generators(config, channels, drift=DRIFT, low=-RANGE, high=RANGE),
         segmentation.phases(config),
-        _outputs,
+        functools.partial(_outputs, config),
         shape=shape,
         frames=frames,
         batch=min(config.batch, frames),

@@ -10,7 +10,7 @@ import skimage.data
 
 import deepinternal as di
 from deepinternal.methods import registry
-from deepinternal.methods.double_dip import alphas, common
+from deepinternal.methods.double_dip import alphas, common, segmentation
 from deepinternal.ops.haze import haze
 from deepinternal.ops.metrics import psnr
 from deepinternal.types import InputError, input_spec
@@ -54,6 +54,18 @@ def test_segmentation_finds_the_disc():
     assert _iou(out["mask"], truth) > 0.9
     np.testing.assert_array_equal(out["result"], image * out["mask"][..., None])
     assert out["foreground"].shape == out["background"].shape == image.shape
+
+
+def test_the_edge_of_an_enlarged_mask_stays_where_it_was():
+    """Of a flat image, whatever its size and the radius, it keeps a straight edge in its place."""
+    mask, full = np.zeros((40, 40, 1), np.float32), np.full((80, 80, 3), 0.5, np.float32)
+    mask[:, :20] = 1
+    config = registry.defaults("segmentation")
+    for edges in (2, 5):
+        config.edges = edges
+        refined = segmentation.cut(config, jnp.asarray(mask), jnp.asarray(full))
+        np.testing.assert_array_equal(refined, np.repeat(np.repeat(mask[..., 0], 2, 0), 2, 1))
+    assert "config.edges" in _refused("segmentation", image=_photo(), fields={"edges": 0})
 
 
 def test_segmentation_of_a_video_with_hints_of_the_first_frame():

@@ -1,0 +1,194 @@
+"""Hints of a segmentation passed on to all pixels: by likeness to what is hinted, then along the image.
+
+Computed on the host, once, before a fit; nothing here is to be traced.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepinternal.ops.resize import resize
+from deepinternal.types import Array
+
+_SIDE = 128  # longer side of the image whose patches are compared
+_PATCH = 5
+_COLOUR, _TEXTURE = 0.3, 0.6  # weights beside the sorted patches' 1
+_PLACE, _PLACE_IN_VIDEO = 2.0, 0.3  # where things move, places tell less
+_NEAREST = 5
+_HINTED = 600  # patches of each hint that are compared, at most
+_TRUST = 0.03  # of the likeness, beside a link of weight 1 between neighbours
+_SLOPE = 8.0  # of the likeness as a probability
+_LINK = 0.01  # least link of neighbours
+_TIME = 0.05  # weight of links between frames: what is at one place may have moved on
+
+
+def spread(images: Array, foreground: Array, background: Array) -> np.ndarray:
+    """How surely each place is foreground: `likeness` as evidence for `walk`.
+
+    Args:
+        images: (T, H, W, C) in [0, 1], frames of a video, or one image; C = 1 or 3.
+        foreground: (T, H, W) bool; hints of any frame count for all.
+        background: (T, H, W) bool.
+
+    Returns:
+        (T, H, W) float32 in [0, 1]; 0.5 where one of the hints is empty.
+    """
+    images = np.asarray(images, np.float32)
+    foreground, background = np.asarray(foreground, bool), np.asarray(background, bool)
+    if not (foreground.any() and background.any()):
+        return np.full(images.shape[:3], 0.5, np.float32)
+    like = likeness(images, foreground, background)
+    return walk(images, like, foreground, background)
+
+
+def likeness(images: np.ndarray, foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Whether patches are more like those hinted as foreground, or as background.
+
+    Patches are compared by their sorted CIELAB values, which know no places within the patch, by
+    mean colour, contrast and orientation at larger scales, and by their places in the image.
+
+    Args:
+        images: (T, H, W, C) in [0, 1].
+        foreground: (T, H, W) bool, somewhere true.
+        background: likewise.
+
+    Returns:
+        (T, H, W) float32: (b - f) / (f + b) for mean distances f, b to the nearest hinted patches.
+    """
+    size = images.shape[1:3]
+    factor = min(1.0, _SIDE / max(size))
+    shape = tuple(max(round(n * factor), _PATCH) for n in size)
+    features = _features(np.stack([_resized(image, shape, "box") for image in images]))
+    means = []
+    for hint in (foreground, background):
+        small = np.stack([_resized(np.float32(h)[..., None], shape, "box")[..., 0] for h in hint])
+        chosen = features[small > min(0.5, 0.999 * small.max())]
+        picked = np.random.default_rng(0).permutation(len(chosen))[:_HINTED]
+        means.append(np.stack([_nearest(f, chosen[picked]) for f in features]))
+    like = (means[1] - means[0]) / (means[0] + means[1] + 1e-6)
+    return np.stack([_resized(x[..., None], size, "linear")[..., 0] for x in like])
+
+
+def walk(
+    images: np.ndarray, like: np.ndarray, foreground: np.ndarray, background: np.ndarray
+) -> np.ndarray:
+    """The chance that a random walker from each place ends in the foreground.
+
+    He steps to neighbours, also to the frames before and after, the more easily the more alike they
+    are; now and then he stops and is judged by the likeness, and always in a hint.
+
+    Args:
+        images: (T, H, W, C) in [0, 1].
+        like: (T, H, W), positive where foreground is more likely.
+        foreground: (T, H, W) bool.
+        background: (T, H, W) bool.
+
+    Returns:
+        (T, H, W) float32 in [0, 1].
+
+    References:
+        Grady: Multilabel Random Walker Image Segmentation Using Prior Models. CVPR 2005, equation 8.
+    """
+    from scipy import sparse
+
+    lab, places = _lab(images), np.arange(like.size).reshape(like.shape)
+    evidence = 1 / (1 + np.exp(-_SLOPE * np.clip(like, -1, 1)))
+    hinted = foreground | background
+    evidence = np.where(hinted, foreground, evidence).ravel()
+    trust = np.where(hinted, 1e3, _TRUST).ravel()
+    squares = [np.sum(np.diff(lab, axis=axis) ** 2, axis=-1) for axis in range(3)]
+    usual = max(np.mean(np.concatenate([x.ravel() for x in squares[1:]])), 1e-8)
+    rows, columns, weights = [], [], []
+    for axis, square in enumerate(squares):
+        moved = np.moveaxis(places, axis, 0)
+        rows.append(np.moveaxis(moved[:-1], 0, axis).ravel())
+        columns.append(np.moveaxis(moved[1:], 0, axis).ravel())
+        link = np.exp(-square / (3 * usual)).ravel() + _LINK
+        weights.append(link * (1 if axis else _TIME))
+    pair = (np.concatenate(rows), np.concatenate(columns))
+    links = sparse.coo_matrix((np.concatenate(weights), pair), (like.size,) * 2).tocsr()
+    links = links + links.T
+    diagonal = np.asarray(links.sum(axis=1)).ravel() + trust
+    system = sparse.diags(diagonal).tocsr() - links
+    solved = _solve(system, trust * evidence, evidence, diagonal)
+    return np.clip(solved, 0, 1).astype(np.float32).reshape(like.shape)
+
+
+def _solve(system, right: np.ndarray, start: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
+    """Conjugate gradients, preconditioned by the diagonal."""
+    from scipy.sparse import diags
+    from scipy.sparse.linalg import cg
+
+    return cg(system, right, x0=start, rtol=1e-5, maxiter=1000, M=diags(1 / diagonal))[0]
+
+
+def _features(images: np.ndarray) -> np.ndarray:
+    """Features (T, h, w, n) of patches, each group of them scaled to a variance of 1 but for places."""
+    from scipy.ndimage import gaussian_filter
+
+    size, longest = images.shape[1:3], max(images.shape[1:3])
+    lab = _lab(images)
+    patches = np.stack([_sorted_patches(x) for x in lab])
+    patches = patches / np.sqrt(max(patches.var((0, 1, 2)).sum(), 1e-8))
+    textures = np.stack([_texture(x) for x in lab])
+    textures = textures / (textures.std((0, 1, 2)) + 1e-3) / np.sqrt(textures.shape[-1])
+    places = np.stack(np.mgrid[: size[0], : size[1]], axis=-1) / longest
+    weight = _PLACE if len(lab) == 1 else _PLACE_IN_VIDEO
+    places = np.sqrt(weight) * np.broadcast_to(places, (*lab.shape[:3], 2))
+    groups = [patches, np.sqrt(_TEXTURE) * textures, places]
+    for scale in (0.6, 2):
+        colours = gaussian_filter(lab, (0, scale, scale, 0), truncate=2.5)
+        colours = colours / np.maximum(colours.std((0, 1, 2)), 0.02) / np.sqrt(colours.shape[-1])
+        groups.append(np.sqrt(_COLOUR) * colours)
+    return np.concatenate(groups, axis=-1).astype(np.float32)
+
+
+def _sorted_patches(lab: np.ndarray) -> np.ndarray:
+    """The sorted values (h, w, n) of each channel in the patches of an image."""
+    h, w = lab.shape[:2]
+    reach = _PATCH // 2
+    padded = np.pad(lab, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (_PATCH, _PATCH), (0, 1))
+    return np.sort(windows.reshape(h, w, -1, _PATCH**2), axis=-1).reshape(h, w, -1)
+
+
+def _texture(lab: np.ndarray) -> np.ndarray:
+    """Contrast and orientation (h, w, n) around each place of an image, at two scales."""
+    from scipy.ndimage import gaussian_filter
+
+    def blur(x, sigma):
+        return gaussian_filter(x, (sigma, sigma, 0), truncate=2.5)
+
+    lab = lab * np.float32([100 / 30, 100 / 15, 100 / 15])
+    light = lab[..., :1]
+    down, across = (gaussian_filter(light, (0.5, 0.5, 0), order=o) for o in ((1, 0, 0), (0, 1, 0)))
+    fine, found = light - blur(light, 1), []
+    for scale in (2, 4):
+        variance = np.maximum(blur(lab**2, scale) - blur(lab, scale) ** 2, 0)
+        xx, yy, xy = (blur(p, scale) for p in (across**2, down**2, across * down))
+        energies = [variance, blur(fine**2, scale), xx + yy]
+        found += [np.log(np.sqrt(x) + 0.05) for x in energies]
+        found += [(xx - yy) / (xx + yy + 0.01), 2 * xy / (xx + yy + 0.01)]
+    return np.concatenate(found, axis=-1)
+
+
+def _lab(images: np.ndarray) -> np.ndarray:
+    """CIELAB values, divided by 100, of images (..., C)."""
+    from skimage.color import rgb2lab
+
+    return np.float32(
+        rgb2lab(np.broadcast_to(np.clip(images, 0, 1), (*images.shape[:-1], 3))) / 100
+    )
+
+
+def _resized(image: np.ndarray, shape: tuple[int, int], method: str) -> np.ndarray:
+    return np.asarray(resize(jnp.asarray(image), output_shape=shape, method=method))
+
+
+@jax.jit
+def _nearest(features: Array, chosen: Array) -> Array:
+    """Mean distance (h, w) to the nearest of `chosen`."""
+    norms = jnp.sum(features**2, axis=-1)[..., None] + jnp.sum(chosen**2, axis=-1)
+    squared = jnp.maximum(norms - 2 * features @ chosen.T, 0)
+    nearest = -jax.lax.top_k(-squared, min(_NEAREST, len(chosen)))[0]
+    return jnp.sqrt(nearest).mean(axis=-1)
