@@ -20,9 +20,11 @@ _FUNCTIONS = (
     "remove_watermark",
     "fit",
 )
-_MODULES = ("api", "losses", "methods", "nets", "ops", "runtime", "types")
+_RETARGETING = ("train_retargeter", "retarget")
+_MODULES = ("api", "losses", "methods", "nets", "ops", "retargeter", "runtime", "types")
 __all__ = [  # noqa: PLE0604  (all strings)
     *_FUNCTIONS,
+    *_RETARGETING,
     *_MODULES,
 ]
 
@@ -32,6 +34,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"deepinternal.{name}")
     if name in _FUNCTIONS:
         return getattr(importlib.import_module("deepinternal.api"), name)
+    if name in _RETARGETING:
+        return getattr(importlib.import_module("deepinternal.retargeter"), name)
     raise AttributeError(f"module 'deepinternal' has no attribute {name!r}")
 
 

@@ -33,7 +33,8 @@ def shapes(
     Args:
         crop: (h, w) of what the generator is given.
         count: of the sizes, besides that of `crop` and four near to it.
-        smallest, largest: the range of the factors, smallest < 1 < largest.
+        smallest: least factor, under 1.
+        largest: greatest factor, over 1.
 
     Returns:
         ((H, W), reach) with reach from 0, the crop's own size, to 1; no size twice.

@@ -7,6 +7,7 @@ References:
     Shocher, Bagon, Isola, Irani: InGAN. ICCV 2019, section 5.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -100,7 +101,8 @@ def generate(
 
     Args:
         config: as `methods.ingan.defaults()`.
-        weights, vectors: of the generator: `state.params`, `state.model_state`.
+        weights: of the generator, in `state.params`.
+        vectors: likewise, in `state.model_state`.
         image: (h, w, C) in [0, 1], both sides at least 8.
         size: (H, W), static, both at least 16.
         shifts: (2,) of two corners, see `ops.shear`; None for none.
@@ -141,27 +143,9 @@ def fitted(full: tuple[int, int], small: tuple[int, int], size: tuple[int, int])
     return found
 
 
-def retarget(
-    config: ml_collections.ConfigDict,
-    weights: PyTree,
-    vectors: PyTree,
-    full: tuple[int, int],
-    image: Array,
-    size: tuple[int, int],
-    shifts: Array | None = None,
-) -> Array:
-    """`generate` of any size in pixels of the full image.
-
-    Args:
-        full: (H, W) of the full image; the others as of `generate`.
-        config, weights, vectors, image, size, shifts: see there.
-
-    Returns:
-        (*size, C) in [0, 1].
-    """
-    small = fitted(full, image.shape[:2], size)
-    made = generate(config, weights, vectors, image, small, shifts)
-    if small == tuple(size):
+def brought_to(made: Array, size: tuple[int, int]) -> Array:
+    """What the net has made at a wanted size, (*size, C) in [0, 1]."""
+    if made.shape[:2] == tuple(size):
         return made
     return jnp.clip(resize(made, output_shape=tuple(size)), 0, 1)
 
@@ -180,18 +164,17 @@ def outputs(config: ml_collections.ConfigDict, state, inputs: Inputs) -> dict[st
     """
     full, image = inputs["full1"], inputs["image1"]
     weights, vectors = state.params["generator"], state.model_state["generator"]
-    shape = full.shape[:2]
+    shape, make = full.shape[:2], functools.partial(generate, config, weights, vectors)
 
-    def make(factors):
+    def made_at(factors):
         size = target(shape, factors)
-        return retarget(config, weights, vectors, shape, image, size)
+        there = make(image, fitted(shape, image.shape[:2], size))
+        return there, Output(brought_to(there, size))
 
-    factors = scale("result_scale", config.result_scale)
-    small = fitted(shape, image.shape[:2], target(shape, factors))
-    there = generate(config, weights, vectors, image, small)
-    back = generate(config, weights, vectors, there, image.shape[:2])
+    there, result = made_at(scale("result_scale", config.result_scale))
+    back = make(there, image.shape[:2])
     found = {
-        "result": Output(make(factors)),
+        "result": result,
         "cycle": Output(common.enlarged(back, shape)),
         "cycle_error": Output(jnp.mean(jnp.abs(back - image)), "scalar"),
     }
@@ -199,7 +182,7 @@ def outputs(config: ml_collections.ConfigDict, state, inputs: Inputs) -> dict[st
         name = "input" if number == 0 else f"input{number + 1}"
         found[name] = Output(x, source=number)
     for pair in scales("samples", config.samples):
-        found["samples/{:g}x{:g}".format(*pair)] = Output(make(pair))
+        found["samples/{:g}x{:g}".format(*pair)] = made_at(pair)[1]
     return found
 
 

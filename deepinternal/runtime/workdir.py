@@ -27,7 +27,7 @@ RUN_FILES = ("config.json", "summary.json", "summary.csv", "index.html")
 RUN_FOLDERS = (CLAIMS := ".claims", PROFILE := "profile")
 IMAGE_FILES = ("metrics.json", "train.jsonl", "report.html", "traceback.txt", "result.png")
 IMAGE_FILES += ("baseline.png", "input.png", "input.mp4", NOTED := "input.json")
-IMAGE_FOLDERS = ("checkpoints", "input", TENSORBOARD := "tensorboard")
+IMAGE_FOLDERS = ("checkpoints", "input", "samples", TENSORBOARD := "tensorboard")
 
 _UNCOUNTED = ("seed", "device_count", "steps_limit")  # numbers whose mean says nothing
 

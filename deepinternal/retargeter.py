@@ -1,0 +1,283 @@
+"""A trained InGAN: made by a call, or read from a work folder; applied to any size and shape."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from deepinternal.methods import ingan, registry, retargeting
+from deepinternal.ops import paths
+from deepinternal.runtime import image_io
+from deepinternal.runtime.checkpoint import Checkpoints
+from deepinternal.runtime.files import show_path
+from deepinternal.runtime.loop import train
+from deepinternal.runtime.parallel import Programs
+from deepinternal.runtime.progress import Progress
+from deepinternal.types import InputError, PyTree, input_spec
+
+
+@dataclasses.dataclass(frozen=True)
+class Retargeter:
+    """A trained generator and the image that it is applied to.
+
+    Attributes:
+        config: of the method.
+        weights, vectors: of the generator.
+        image: what it is applied to.
+    """
+
+    config: ml_collections.ConfigDict
+    weights: PyTree
+    vectors: PyTree
+    image: image_io.ImageFile
+
+    def applied_to(self, image: image_io.ImageFile) -> "Retargeter":
+        """The same net, applied to another image.
+
+        Raises:
+            InputError: it has another number of channels, or is too small.
+        """
+        have, wants = image.pixels.shape[-1], self.image.pixels.shape[-1]
+        if have != wants:
+            raise InputError(
+                f"{image.path}: has {have} channels, the net was trained on {wants}: give an image "
+                "of as many"
+            )
+        ingan.prepare(_alone(self.config), image.pixels)
+        return dataclasses.replace(self, image=image)
+
+    def make(self, size: tuple[int, int], shifts: Sequence[float] | None = None) -> np.ndarray:
+        """An image of a size, or of a shape with white around it.
+
+        Args:
+            size: (H, W) in pixels, both at least 8.
+            shifts: of two corners, see `ops.shear`; |s0 + s1| < 0.95.
+
+        Returns:
+            (H, W, C) float32 in [0, 1].
+
+        Raises:
+            InputError: a size or shifts out of range.
+        """
+        size = tuple(int(n) for n in size)
+        if min(size) < 8:
+            raise InputError(f"size {size[0]}x{size[1]}: both sides must be at least 8 pixels")
+        full, small = self.image.pixels, self._small
+        net_size = retargeting.fitted(full.shape[:2], small.shape[:2], size)
+        if shifts is None:
+            made = _program(self.config.to_json(), net_size, False)(
+                self.weights, self.vectors, small
+            )
+        else:
+            s0, s1 = map(float, shifts)
+            if not (abs(s0) <= 0.9 and abs(s1) <= 0.9 and abs(s0 + s1) < 0.95):
+                raise InputError(
+                    f"shifts {s0:g},{s1:g}: each must be from -0.9 to 0.9, and their sum within 0.95"
+                )
+            made = _program(self.config.to_json(), net_size, True)(
+                self.weights, self.vectors, small, jnp.array([s0, s1], jnp.float32)
+            )
+        return np.asarray(retargeting.brought_to(made, size))
+
+    @functools.cached_property
+    def _small(self) -> np.ndarray:
+        return retargeting.reduced(self.image.pixels, self.config.fit_side)
+
+    def video(self, name: str, frames: int = 60, seed: int = 0) -> np.ndarray:
+        """Frames along a named path, in the middle of a white canvas.
+
+        Args:
+            name: see `ops.paths`.
+            frames: how many.
+            seed: of the path 'random'.
+
+        Returns:
+            (T, H, W, C) float32 in [0, 1].
+
+        Raises:
+            InputError: no such path, or fewer than 2 frames.
+        """
+        if name not in paths.NAMES:
+            raise InputError(f"video path {name!r}: choose one of {', '.join(paths.NAMES)}")
+        if frames < 2:
+            raise InputError(f"{frames} frames: a video has at least 2")
+        way = paths.path(name, frames, seed=seed)
+        shape = self.image.pixels.shape[:2]
+        sizes = [retargeting.target(shape, frame[:2]) for frame in way]
+        height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
+        canvas = np.ones((frames, height, width, self.image.pixels.shape[-1]), np.float32)
+        for frame, (h, w), onto in zip(way, sizes, canvas):
+            shifts = frame[2:] if any(frame[2:]) else None
+            top, left = (height - h) // 2, (width - w) // 2
+            onto[top : top + h, left : left + w] = self.make((h, w), shifts)
+        return canvas
+
+    def collage(self) -> np.ndarray:
+        """Images of five factors by five, the input framed among them: (H, W, C) in [0, 1]."""
+        return retargeting.collage(self.make, self.image.pixels)
+
+    def shapes(self, shifts: Sequence[float] = (-0.45, -0.2, 0.0, 0.2, 0.45)) -> np.ndarray:
+        """Non-rectangular images of all pairs of shifts, in rows: (H, W, C) in [0, 1]."""
+        size, gap = self.image.pixels.shape[:2], 4
+        rows = []
+        for s0 in shifts:
+            row = [self.make(size, (s0, s1)) for s1 in shifts]
+            row = [np.pad(x, ((0, gap), (0, gap), (0, 0)), constant_values=1) for x in row]
+            rows.append(np.concatenate(row, axis=1))
+        return np.concatenate(rows)[:-gap, :-gap]
+
+
+@functools.lru_cache(maxsize=256)
+def _program(config: str, size: tuple[int, int], sheared: bool):
+    """`retargeting.generate` of one size, compiled once."""
+    config = ml_collections.ConfigDict(json.loads(config))
+    if sheared:
+        return jax.jit(lambda w, v, x, s: retargeting.generate(config, w, v, x, size, s))
+    return jax.jit(lambda w, v, x: retargeting.generate(config, w, v, x, size))
+
+
+def _alone(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """A config for a single image."""
+    return ml_collections.ConfigDict({**config.to_dict(), "together": False})
+
+
+def train_retargeter(
+    image: np.ndarray,
+    *,
+    preset: str = "lite",
+    seed: int = 0,
+    progress: bool = False,
+    **options: Any,
+) -> Retargeter:
+    """Trains an InGAN on one image.
+
+    Args:
+        image: (H, W[, C]); uint8, uint16, or float in [0, 1]. Alpha is left out.
+        preset: 'lite', 'fast', or '' for the published settings; see `methods.ingan`.
+        seed: of all random draws.
+        progress: whether to show it on stderr.
+        **options: fields of `methods.ingan.defaults`.
+
+    Returns:
+        What `retarget` takes.
+
+    Raises:
+        InputError: an image or an option that cannot be used.
+
+    References:
+        Shocher, Bagon, Isola, Irani: InGAN. ICCV 2019.
+    """
+    config = ingan.defaults()
+    if preset.strip(","):
+        registry.preset("ingan", preset, config)
+    if unknown := sorted(set(options) - set(config)):
+        raise InputError(f"ingan: no option {unknown[0]!r}; there are: {', '.join(sorted(config))}")
+    try:
+        registry.override(config, {**options, "seed": seed, "together": False})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"ingan: {' '.join(str(error).split())}") from None
+    source = image_io.to_array(image)
+    inputs = ingan.prepare(config, source.pixels)
+    method = ingan.make(config, input_spec(inputs))
+    shown = Progress("ingan", method.stages[0].steps, enabled=progress)
+    run = train(Programs(method), inputs, seed=config.seed, progress=shown)
+    shown.close(f"done, {run.steps} steps, {run.seconds:.0f} s")
+    params, vectors = run.state.params["generator"], run.state.model_state["generator"]
+    return Retargeter(config, params, vectors, source)
+
+
+def retarget(
+    trained: Retargeter,
+    size: tuple[int, int] | None = None,
+    *,
+    scale: float | tuple[float, float] | None = None,
+    shifts: tuple[float, float] | None = None,
+) -> np.ndarray:
+    """Makes an image of another size or shape with a trained InGAN.
+
+    Args:
+        trained: as `train_retargeter` returns it.
+        size: (H, W) in pixels; or
+        scale: factor, or (vertical, horizontal) factors, from 0.05 to 8.
+        shifts: of two corners, for a shape with white around it, see `ops.shear`.
+
+    Returns:
+        (H, W, C) float32 in [0, 1], C = 1 or 3.
+
+    Raises:
+        InputError: both or neither of size and scale, or one out of range.
+    """
+    if (size is None) == (scale is None):
+        raise InputError("retarget: give size=(H, W) or scale=(vertical, horizontal)")
+    if size is None:
+        text = ",".join(f"{f:g}" for f in np.ravel(scale))
+        size = retargeting.target(trained.image.pixels.shape[:2], retargeting.scale("scale", text))
+    return trained.make(size, shifts)
+
+
+def load(workdir: str, stem: str = "") -> Retargeter:
+    """The trained net of a work folder, from its newest checkpoint that can be read.
+
+    Args:
+        workdir: as given to `launch.main`.
+        stem: which of its images; may be left empty where there is one.
+
+    Raises:
+        InputError: no such folder, no trained InGAN in it, several and no stem.
+    """
+    root = Path(workdir)
+    shown = show_path(workdir)
+    try:
+        saved = json.loads((root / "config.json").read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, KeyError):
+        raise InputError(f"--workdir={shown}: holds no trained InGAN (no config.json)") from None
+    if saved.get("method") != "ingan":
+        raise InputError(
+            f"--workdir={shown}: was made by {saved.get('method')!r}, not by ingan; give the folder "
+            "of a run with configs/ingan.py"
+        )
+    stems = sorted(p.parent.name for p in root.glob("*/checkpoints") if any(p.iterdir()))
+    if not stems:
+        raise InputError(f"--workdir={shown}: holds no checkpoint of a trained InGAN")
+    if stem and stem not in stems:
+        raise InputError(f"--stem={stem}: there are: {', '.join(stems)}")
+    if not stem and len(stems) > 1:
+        raise InputError(f"--workdir={shown}: holds {', '.join(stems)}: pick one with --stem")
+    folder = root / (stem or stems[0])
+    config = ml_collections.ConfigDict(
+        {name: saved[name] for name in ingan.defaults() if name in saved}
+    )
+    images = _images(folder, config)
+    inputs = ingan.prepare(
+        config, [x.pixels for x in images] if config.together else images[0].pixels
+    )
+    method = ingan.make(config, input_spec(inputs))
+    checkpoints = Checkpoints(folder / "checkpoints")
+    try:
+        found = checkpoints.restore(method, inputs)
+    finally:
+        checkpoints.close()
+    if found is None:
+        raise InputError(f"{show_path(folder)}/checkpoints: no checkpoint can be read; train again")
+    state = found[0]
+    return Retargeter(config, state.params["generator"], state.model_state["generator"], images[0])
+
+
+def _images(folder: Path, config: ml_collections.ConfigDict) -> list[image_io.ImageFile]:
+    """The images that a net was trained on, as its run has written them."""
+    names = ["input.png"]
+    while config.together and (folder / f"input{len(names) + 1}.png").exists():
+        names.append(f"input{len(names) + 1}.png")
+    if not (folder / names[0]).exists():
+        raise InputError(
+            f"{show_path(folder)}: the run has not ended; give the same command again, "
+            "and it goes on"
+        )
+    return [image_io.read_image(folder / name) for name in names]

@@ -1,0 +1,88 @@
+"""Makes images of other sizes and shapes, and videos of them, with a trained InGAN.
+
+    python -m launch.retarget --workdir=DIR --size=224,544 --out=wide.png
+    python -m launch.retarget --workdir=DIR --scale=1,2 --scale=2,1 --out=made.png
+    python -m launch.retarget --workdir=DIR --collage --out=collage.png
+    python -m launch.retarget --workdir=DIR --video=zoom --out=zoom.mp4
+
+Several sizes are written to OUT-HxW. --nonrect makes a picture of non-rectangular shapes.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from deepinternal import retargeter
+from deepinternal.methods import retargeting
+from deepinternal.ops import paths
+from deepinternal.runtime import image_io, video_io
+from deepinternal.types import InputError
+from launch import cli
+
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of a run of configs/ingan.py.", required=True
+)
+STEM = flags.DEFINE_string("stem", "", "Which of its images, where there are several.")
+INPUT = flags.DEFINE_string("input", "", "Another image to apply the net to.")
+SIZE = flags.DEFINE_multi_string("size", [], "H,W in pixels; may be given several times.")
+SCALE = flags.DEFINE_multi_string("scale", [], "V,H factors; may be given several times.")
+COLLAGE = flags.DEFINE_bool("collage", False, "Five factors by five in one picture.")
+VIDEO = flags.DEFINE_string("video", "", f"Path: {', '.join(paths.NAMES)}.")
+FRAMES = flags.DEFINE_integer("frames", 60, "Frames of the video.", lower_bound=2)
+RATE = flags.DEFINE_float("frame_rate", 25.0, "Of the video, per second.", lower_bound=1)
+NONRECT = flags.DEFINE_bool("nonrect", False, "Non-rectangular shapes in one picture.")
+SEED = flags.DEFINE_integer("seed", 0, "Of the path 'random'.")
+OUT = flags.DEFINE_string("out", None, "File to write: .png, for a video .mp4.", required=True)
+
+
+def main() -> int:
+    """Makes what the flags ask for; returns the exit status."""
+    out = _checked(Path(OUT.value))
+    trained = retargeter.load(WORKDIR.value, STEM.value)
+    if INPUT.value:
+        trained = trained.applied_to(image_io.read_image(INPUT.value))
+    if VIDEO.value:
+        frames = trained.video(VIDEO.value, FRAMES.value, SEED.value)
+        video_io.write_frames(out.parent, out.stem, frames, RATE.value)
+    elif COLLAGE.value or NONRECT.value:
+        image_io.write_image(out, trained.collage() if COLLAGE.value else trained.shapes())
+    else:
+        _write_sizes(trained, out)
+    return 0
+
+
+def _checked(out: Path) -> Path:
+    """The output's path, if the flags agree on what it is."""
+    asked = [bool(SIZE.value or SCALE.value), COLLAGE.value, bool(VIDEO.value), NONRECT.value]
+    if sum(asked) != 1:
+        raise InputError("give --size or --scale, or one of --collage, --video, --nonrect")
+    suffix = ".mp4" if VIDEO.value else ".png"
+    if out.suffix != suffix:
+        raise InputError(f"--out={out}: give a name that ends in {suffix}")
+    if not out.parent.is_dir():
+        raise InputError(f"--out={out}: there is no folder {out.parent}")
+    return out
+
+
+def _write_sizes(trained: retargeter.Retargeter, out: Path) -> None:
+    shape = trained.image.pixels.shape[:2]
+    sizes = [_size(text) for text in SIZE.value]
+    sizes += [retargeting.target(shape, retargeting.scale("--scale", s)) for s in SCALE.value]
+    for size in sizes:
+        path = out if len(sizes) == 1 else out.with_stem("{}-{}x{}".format(out.stem, *size))
+        depth = trained.image.bit_depth
+        image_io.write_image(path, trained.make(size), bit_depth=depth)
+        print(path, file=sys.stderr)
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        height, width = (int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--size={text}: give height,width in pixels, such as 224,544") from None
+    return height, width
+
+
+if __name__ == "__main__":
+    cli.run(main)
