@@ -90,7 +90,14 @@ PRESETS = {
     },
     "smoke": {
         **{"fit_side": 64, "crop": 48, "channels": 4, "blocks": 1, "discriminator_channels": 4},
-        **{"steps": 6, "growth": 99, "even_at": 6, "inverse_from": 3, "decay_from": 3, "shapes": 1},
+        **{
+            "steps": 6,
+            "growth": 99,
+            "even_at": 6,
+            "inverse_from": -1,
+            "decay_from": 3,
+            "shapes": 1,
+        },
         **{"samples": "", "ratio": 2.0},
     },
 }
