@@ -285,7 +285,7 @@ def _mean(values: Iterable[float]) -> float:
 def _define_flags() -> None:
     flags.DEFINE_string("method", "dip", f"One of {', '.join(METHODS)}.")
     flags.DEFINE_list("cases", [], "Names of cases; all of the method's by default.")
-    flags.DEFINE_integer("steps", 2, "Steps in a row of each.", lower_bound=1)
+    flags.DEFINE_integer("steps", 6, "Steps in a row of each.", lower_bound=1)
     flags.DEFINE_integer("rounds", 7, "Turns.", lower_bound=1)
     flags.DEFINE_string("json", None, "File for the figures.")
 

@@ -7,8 +7,9 @@ to its kernel can be several times slower than its forward pass, so there specia
 * wide 3x3 layers: the minimal filtering algorithm, `nets.minimal_filtering`.
 * all others with padding: the kernel's gradient is a few matrix products of shifted copies of the
   input and of the output's gradient; the rest is `lax.conv_general_dilated`.
-* without padding: strides in cells (`nets.polyphase`), where vectors have 512 bits also the gradients
-  of narrow layers' kernels, and layers that reduce the channels as convolutions of rows.
+* without padding: strides in cells (`nets.polyphase`), and layers that reduce the channels as
+  convolutions of rows. Gradients of kernels depend on the processor: where vectors have 512 bits those
+  of narrow layers are taken in cells, elsewhere only those of narrow layers with a stride.
 """
 
 import dataclasses
@@ -33,7 +34,7 @@ _NARROW = 4  # channels up to which all shifted copies of one side are cheap to 
 # 32 so little that it takes about 1000 steps to win back the seconds of compiling.
 _WIDE = 33
 _MIN_PIXELS = 32 * 32  # below this the copies cost more than the products save
-_CELL_CHANNELS = 32  # below this wide vectors do a kernel's gradient faster in cells of 2x2 pixels
+_CELL_CHANNELS = 32  # below this kernels' gradients may be faster in cells
 
 
 def scaled_normal(gain: float) -> Callable[..., Array]:
@@ -252,7 +253,7 @@ def _shapes(name: str, options: _Options, a: Array, b: Array):
 
 @functools.cache
 def _has_wide_vectors() -> bool:
-    """Whether the processor has vectors of 512 bits; without them cells are slower than `_plain`."""
+    """Whether the processor has vectors of 512 bits, which make cells fast."""
     try:
         return "avx512f" in Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -262,15 +263,20 @@ def _has_wide_vectors() -> bool:
 def _fastest_unpadded(name: str, options: _Options, a: Array, b: Array) -> Array:
     """The fastest form of a convolution without padding, on CPU."""
     x, w = _shapes(name, options, a, b)
+    kh, _, c_in, c_out = w.shape
+    wide_vectors = _has_wide_vectors()
     if options.stride > 1:
-        form = _plain if name == "kernel_grad" else _fastest
-        return _in_cells(form, name, options, a, b, options.stride)
+        if name != "kernel_grad" or wide_vectors:
+            return _in_cells(_fastest, name, options, a, b, options.stride)
+        if max(c_in, c_out) < _CELL_CHANNELS:
+            return _in_cells(_plain, name, options, a, b, options.stride)
+        return _plain(name, options, a, b)
     if _form(x, w) == "wide":
         return _padded(_fastest, name, options, a, b)
-    kh, _, c_in, c_out = w.shape
-    if name == "kernel_grad" and min(c_in, c_out) < _CELL_CHANNELS and _has_wide_vectors():
+    if name == "kernel_grad" and min(c_in, c_out) < _CELL_CHANNELS and wide_vectors:
         return _in_cells(_plain, name, options, a, b, 2)
-    if name in ("evaluate", "correlate") and c_in > c_out and kh > 1:
+    least = 1 if wide_vectors else 16
+    if name in ("evaluate", "correlate") and c_in > c_out >= least and kh > 1:
         rows = b.transpose(1, 2, 0, 3).reshape(1, -1, c_in, kh * c_out)
         products = jnp.split(_plain(name, options, a, rows), kh, -1)
         height = options.image[0] - kh + 1

@@ -66,10 +66,10 @@ def test_value_and_gradients_match_float64(x_shape, w_shape, stride):
 
 
 @pytest.mark.parametrize("wide", [False, True])
-def test_forms_of_other_processors(wide, monkeypatch):
+@pytest.mark.parametrize(("x_shape", "w_shape", "stride"), SHAPES[:3])
+def test_forms_of_other_processors(x_shape, w_shape, stride, wide, monkeypatch):
     monkeypatch.setattr(blocks, "_has_wide_vectors", lambda: wide)
     jax.clear_caches()
-    x_shape, w_shape, stride = SHAPES[0]
     x, w, g = arrays(x_shape, w_shape, stride)
     made = value_and_gradients(stride)(x, w, g)
     jax.clear_caches()
