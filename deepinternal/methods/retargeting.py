@@ -18,13 +18,14 @@ import numpy as np
 from deepinternal.methods.double_dip import common
 from deepinternal.nets import ingan as nets
 from deepinternal.nets import spectral
-from deepinternal.ops import shear
+from deepinternal.ops import patches, shear
 from deepinternal.ops.resize import resize
 from deepinternal.ops.warp import warp
 from deepinternal.types import Array, InputError, Inputs, Output, PyTree
 
 reduced = common.reduced
 LARGEST = 4096  # greatest side of what is made, in pixels of the net
+_MEASURED = 256  # greatest side of the image beside which results are measured
 
 
 def network(config: ml_collections.ConfigDict) -> nets.Generator:
@@ -160,7 +161,8 @@ def outputs(config: ml_collections.ConfigDict, state, inputs: Inputs) -> dict[st
 
     Returns:
         `result`, `cycle`, `input`, ..., `samples/VxH`, ..., and scalars: `cycle_error`, the mean
-        absolute error of the way back.
+        absolute error of the way back; `coherence`, `completeness` and `sifid` of the result beside
+        the image, see `ops.patches`, at sides of at most 256 pixels of the image.
     """
     full, image = inputs["full1"], inputs["image1"]
     weights, vectors = state.params["generator"], state.model_state["generator"]
@@ -173,10 +175,16 @@ def outputs(config: ml_collections.ConfigDict, state, inputs: Inputs) -> dict[st
 
     there, result = made_at(scale("result_scale", config.result_scale))
     back = make(there, image.shape[:2])
+    factor = max(1, -(-max(image.shape[:2]) // _MEASURED))
+    pair = [_smaller(x, factor) for x in (image, there)]
+    similar = patches.bidirectional_similarity(*pair)
     found = {
         "result": result,
         "cycle": Output(common.enlarged(back, shape)),
         "cycle_error": Output(jnp.mean(jnp.abs(back - image)), "scalar"),
+        "coherence": Output(similar.coherence, "scalar"),
+        "completeness": Output(similar.completeness, "scalar"),
+        "sifid": Output(patches.sifid(*pair), "scalar"),
     }
     for number, x in enumerate(images(inputs, "full")):
         name = "input" if number == 0 else f"input{number + 1}"
@@ -184,6 +192,11 @@ def outputs(config: ml_collections.ConfigDict, state, inputs: Inputs) -> dict[st
     for pair in scales("samples", config.samples):
         found["samples/{:g}x{:g}".format(*pair)] = made_at(pair)[1]
     return found
+
+
+def _smaller(x: Array, factor: int) -> Array:
+    size = tuple(-(-n // factor) for n in x.shape[:2])
+    return x if factor == 1 else common.shrunk(x, size)
 
 
 def stretched(config: ml_collections.ConfigDict, inputs: Inputs) -> Array:

@@ -49,10 +49,11 @@ def test_a_step_changes_both_nets(trained):
 
 def test_outputs_have_their_sizes(trained):
     _, method, inputs, _, after, _ = trained
-    made = method.outputs(after, inputs)
+    made = jax.jit(method.outputs)(after, inputs)
     assert made["result"].value.shape == (48, 96, 3)
     assert made["cycle"].value.shape == (48, 48, 3)
     np.testing.assert_array_equal(made["input"].value, inputs["full1"])
+    assert all(float(made[n].value) > 0 for n in ("coherence", "completeness", "sifid"))
     assert float(made["result"].value.min()) >= 0
     assert float(made["result"].value.max()) <= 1
 
