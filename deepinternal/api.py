@@ -303,19 +303,8 @@ def _run(
         functions: further arguments of the method's `make`.
         progress: whether to show it.
     """
-    module, config = registry.get(name), registry.defaults(name)
-    presets = fields.pop("preset", "").strip(",")
-    if presets:
-        registry.preset(name, presets, config)
-    unknown = sorted(set(fields) - set(config))
-    if unknown:
-        raise InputError(
-            f"{name}: no option {unknown[0]!r}; there are: {', '.join(sorted(config))}"
-        )
-    try:
-        registry.override(config, fields)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: {' '.join(str(error).split())}") from None
+    module = registry.get(name)
+    config = registry.configured(name, fields.pop("preset", ""), fields)
     source = from_memory(image, module, config)
     kinds = module.SIDE_INPUTS
     sides = {f: to_side(kinds[f], x, name=f) for f, x in sides.items() if x is not None}

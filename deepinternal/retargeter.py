@@ -174,15 +174,7 @@ def train_retargeter(
     References:
         Shocher, Bagon, Isola, Irani: InGAN. ICCV 2019.
     """
-    config = ingan.defaults()
-    if preset.strip(","):
-        registry.preset("ingan", preset, config)
-    if unknown := sorted(set(options) - set(config)):
-        raise InputError(f"ingan: no option {unknown[0]!r}; there are: {', '.join(sorted(config))}")
-    try:
-        registry.override(config, {**options, "seed": seed, "together": False})
-    except (TypeError, ValueError) as error:
-        raise InputError(f"ingan: {' '.join(str(error).split())}") from None
+    config = registry.configured("ingan", preset, {**options, "seed": seed, "together": False})
     source = image_io.to_array(image)
     inputs = ingan.prepare(config, source.pixels)
     method = ingan.make(config, input_spec(inputs))

@@ -63,7 +63,7 @@ def defaults() -> ml_collections.ConfigDict:
             "cycle": 0.1,  # weight of the reconstruction
             "inverse_from": 10000,  # step from which the way back has a step of its own; -1: never
             "swap": False,  # whether two rectangles of the input are swapped
-            "noise": 1 / 255,  # added uniformly to what the nets see, up to so much
+            "noise": 1 / 255,  # added uniformly to what the nets see, up to so much of [0, 1]
             "even_at": 25000,  # step at which all scales of the discriminator weigh the same
             "learning_rate": 5e-5,
             "decay_from": 20000,  # step from which the learning rate falls, to 0 at the end
@@ -420,4 +420,4 @@ def check(config: ml_collections.ConfigDict) -> None:
     if config.channels % 4:
         raise InputError(f"config.channels={config.channels}: must be a multiple of 4")
     retargeting.scale("result_scale", config.result_scale)
-    retargeting.scales("samples", config.samples)
+    retargeting.pairs("samples", config.samples)

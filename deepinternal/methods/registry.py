@@ -128,6 +128,33 @@ def override(config: ml_collections.ConfigDict, fields: Mapping) -> None:
     config.update({**fields, **{name: _text(fields[name]) for name in texts}})
 
 
+def configured(name: str, presets: str, fields: Mapping) -> ml_collections.ConfigDict:
+    """A method's defaults with presets and then fields set.
+
+    Args:
+        name: the method's.
+        presets: names joined by commas; '' for none.
+        fields: as of `override`.
+
+    Returns:
+        A new config.
+
+    Raises:
+        InputError: an unknown preset or field, or a value that does not fit its field.
+    """
+    config = defaults(name)
+    if presets := presets.strip(","):
+        preset(name, presets, config)
+    if unknown := sorted(set(fields) - set(config)):
+        known = ", ".join(sorted(config))
+        raise InputError(f"{name}: no option {unknown[0]!r}; there are: {known}")
+    try:
+        override(config, fields)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: {' '.join(str(error).split())}") from None
+    return config
+
+
 def _text(value: Any) -> str:
     if value is None:
         return ""

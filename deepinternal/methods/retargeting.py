@@ -60,7 +60,7 @@ def scale(field: str, text: str) -> tuple[float, float]:
     return found
 
 
-def scales(field: str, text: str) -> list[tuple[float, float]]:
+def pairs(field: str, text: str) -> list[tuple[float, float]]:
     """Several pairs of factors with semicolons between them; none if the text is empty."""
     return [scale(field, part) for part in text.split(";") if part.strip()]
 
@@ -136,10 +136,9 @@ def fitted(full: tuple[int, int], small: tuple[int, int], size: tuple[int, int])
     """
     found = tuple(max(round(n * b / a), nets.LEAST) for n, a, b in zip(size, full, small))
     if max(found) > LARGEST or found[0] * found[1] > LARGEST**2 / 4:
-        memory = 4e-9 * found[0] * found[1] * 400
         raise InputError(
-            f"size {size[0]}x{size[1]}: too large, about {memory:.0f} GB of memory; at most "
-            f"{LARGEST // 2}x{LARGEST // 2} pixels of the net"
+            f"size {size[0]}x{size[1]}: too large, {found[0]}x{found[1]} pixels of the net; no side "
+            f"may be over {LARGEST}, nor the pixels over {LARGEST // 2} x {LARGEST // 2}"
         )
     return found
 
@@ -177,21 +176,27 @@ def outputs(config: ml_collections.ConfigDict, state, inputs: Inputs) -> dict[st
     back = make(there, image.shape[:2])
     factor = max(1, -(-max(image.shape[:2]) // _MEASURED))
     pair = [_smaller(x, factor) for x in (image, there)]
-    similar = patches.bidirectional_similarity(*pair)
+    scales = _measured_at(min(n for x in pair for n in x.shape[:2]))
+    similar = patches.bidirectional_similarity(*pair, scales=scales)
     found = {
         "result": result,
         "cycle": Output(common.enlarged(back, shape)),
         "cycle_error": Output(jnp.mean(jnp.abs(back - image)), "scalar"),
         "coherence": Output(similar.coherence, "scalar"),
         "completeness": Output(similar.completeness, "scalar"),
-        "sifid": Output(patches.sifid(*pair), "scalar"),
+        "sifid": Output(patches.sifid(*pair, scales=scales), "scalar"),
     }
     for number, x in enumerate(images(inputs, "full")):
         name = "input" if number == 0 else f"input{number + 1}"
         found[name] = Output(x, source=number)
-    for pair in scales("samples", config.samples):
-        found["samples/{:g}x{:g}".format(*pair)] = made_at(pair)[1]
+    for factors in pairs("samples", config.samples):
+        found["samples/{:g}x{:g}".format(*factors)] = made_at(factors)[1]
     return found
+
+
+def _measured_at(side: int) -> tuple[float, ...]:
+    """The scales at which an image of so many pixels a side has patches of 7x7."""
+    return tuple(scale for scale in (1.0, 0.5, 0.25) if scale * side >= 7) or (7 / side,)
 
 
 def _smaller(x: Array, factor: int) -> Array:

@@ -166,6 +166,25 @@ def test_several_images_share_a_net():
     assert crops.shape == (2, 40, 40, 3)
 
 
+@pytest.mark.parametrize("factors", ["0.05", "0.4,3"])
+def test_small_results_are_measured_at_fewer_scales(factors):
+    config = _config(result_scale=factors)
+    inputs = ingan.prepare(config, photo(60))
+    method = ingan.make(config, input_spec(inputs))
+    state = jax.eval_shape(method.init, jax.random.key(0), inputs)
+    made = jax.eval_shape(method.outputs, state, inputs)
+    assert made["coherence"].value.shape == ()
+    size = retargeting.target((60, 60), retargeting.scale("", factors))
+    assert made["result"].value.shape == (*size, 3)
+
+
+def test_options_of_the_call():
+    with pytest.raises(InputError, match="no option 'stepz'"):
+        retargeter.train_retargeter(photo(48), preset="smoke", stepz=1)
+    with pytest.raises(InputError, match="no preset 'best'"):
+        retargeter.train_retargeter(photo(48), preset="best")
+
+
 def test_a_collage_holds_all_pairs():
     image = np.full((20, 30, 3), 0.5, np.float32)
     made = retargeting.collage(lambda size: np.zeros((*size, 3)), image, factors=(2, 1), gap=2)

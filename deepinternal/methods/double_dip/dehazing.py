@@ -9,7 +9,9 @@ pulled to it at first; the final J -> `_solve`.
 
 Deliberate deviations from the authors' code: the airlight to begin with is estimated from patch
 recurrence unless it is given; sides over `fit_side` are reduced by a whole factor; transmission and
-airlight of two passes are reported combined, so that they explain the input.
+airlight of two passes are reported combined, so that they explain the input. Beyond the paper, by
+fields (preset `fast`): `dark_prior` keeps the transmission near the dark channel prior's (He, Sun, Tang
+2009), `bounded` from falling under it; `omega` leaves some of the haze.
 
 Presets: configs/dehazing.py.
 """
