@@ -1,6 +1,5 @@
-"""What the decompositions share: their nets, schedules, sizes, and how finished layers are refined."""
+"""What the decompositions share: their nets, schedules, and how finished layers are refined."""
 
-import math
 from collections.abc import Callable, Mapping
 
 import jax
@@ -10,8 +9,8 @@ import numpy as np
 
 from deepinternal.methods import checks, optimizers
 from deepinternal.nets.skip import SkipNet
+from deepinternal.ops import fitting
 from deepinternal.ops.filters import guided_filter
-from deepinternal.ops.resize import resize
 from deepinternal.types import Array, InputError, Output
 
 
@@ -46,40 +45,11 @@ def reconstruction_psnr(made: Array, image: Array) -> Array:
     return -10 * jnp.log10(jnp.maximum(jnp.mean(jnp.square(made - image)), 1e-12))
 
 
-def reduced(image: np.ndarray, side: int) -> np.ndarray:
-    """An image (H, W, C) shrunk by the least whole factor that makes no side exceed `side`.
-
-    Args:
-        image: in [0, 1].
-        side: in pixels; 0: it is returned as it is.
-
-    Returns:
-        (ceil(H / factor), ceil(W / factor), C).
-    """
-    factor = math.ceil(max(image.shape[:2]) / side) if side else 1
-    image = np.asarray(image, np.float32)
-    if factor == 1:
-        return image
-    return np.asarray(shrunk(jnp.asarray(image), tuple(-(-n // factor) for n in image.shape[:2])))
-
-
-def shrunk(image: Array, shape: tuple[int, int]) -> Array:
-    """An image (H, W, C) at a smaller size, each pixel the mean of what it covers."""
-    return jnp.clip(resize(image, output_shape=shape, method="box"), 0, 1)
-
-
-def enlarged(x: Array, shape: tuple[int, int]) -> Array:
-    """A layer (h, w, C) at the image's size."""
-    if x.shape[:2] == tuple(shape):
-        return x
-    return jnp.clip(resize(x, output_shape=shape, method="cubic"), 0, 1)
-
-
 def refined(mask: Array, image: Array, radius: int = 50) -> Array:
     """A mask or transmission map (h, w, 1) at the image's size, its edges the image's: (H, W)."""
     shape = image.shape[:2]
     radius = min(radius, (min(shape) - 1) // 2)
-    return guided_filter(image, enlarged(mask, shape)[..., 0], radius=radius, epsilon=1e-4)
+    return guided_filter(image, fitting.enlarged(mask, shape)[..., 0], radius=radius, epsilon=1e-4)
 
 
 def median(outputs: Mapping[str, Output]) -> dict[str, Output]:

@@ -27,7 +27,7 @@ from deepinternal.losses.pixel import l2
 from deepinternal.losses.smoothness import std_blur
 from deepinternal.methods import checks, fit
 from deepinternal.methods.double_dip import common
-from deepinternal.ops import haze
+from deepinternal.ops import fitting, haze
 from deepinternal.types import Example, InputError, Inputs, Method, Output
 
 SIDE_INPUTS = {}
@@ -94,7 +94,7 @@ def prepare(config: ml_collections.ConfigDict, image: np.ndarray) -> Inputs:
         InputError: the image is too small, or the airlight has another number of channels.
     """
     checks.smallest(image, 16)
-    small = common.reduced(image, config.fit_side)
+    small = fitting.reduced(image, config.fit_side)
     given = _airlight(config)
     if given is None:
         estimate = {
@@ -171,7 +171,7 @@ def _solve(config, layers, inputs):
         t = jnp.maximum(t, _dark(config, inputs["image"], _light(layers, inputs)))
     t = jnp.clip(common.refined(t, full), FLOOR, 1)[..., None]
     light = jnp.broadcast_to(_light(layers, inputs), (*layers["t"].shape[:2], full.shape[-1]))
-    light = common.enlarged(light, full.shape[:2])
+    light = fitting.enlarged(light, full.shape[:2])
     return haze.dehaze(full, t, light, floor=FLOOR), t, light
 
 
@@ -180,7 +180,7 @@ def _second(config, layers, inputs) -> Inputs:
     result, t, light = _solve(config, layers, inputs)
     small = result
     if result.shape != inputs["image"].shape:
-        small = common.shrunk(result, inputs["image"].shape[:2])
+        small = fitting.shrunk(result, inputs["image"].shape[:2])
     mean = jnp.mean(light, axis=(0, 1), keepdims=True)
     expected = {"expected": _expected(config, small, mean)} if config.dark_prior else {}
     return {

@@ -27,7 +27,7 @@ from deepinternal.losses.pixel import hinted_l1, l1
 from deepinternal.losses.smoothness import binarity
 from deepinternal.methods import checks, fit
 from deepinternal.methods.double_dip import common
-from deepinternal.ops import saliency
+from deepinternal.ops import fitting, saliency
 from deepinternal.ops.spread import spread
 from deepinternal.types import Example, InputError, Inputs, Method, Output
 
@@ -97,7 +97,7 @@ def prepare(
         InputError: only one of the hints, empty or overlapping ones, another size.
     """
     checks.smallest(image, 16)
-    small = common.reduced(image, config.fit_side)
+    small = fitting.reduced(image, config.fit_side)
     if foreground is None and background is None:
         hints = saliency.hints(saliency.saliency(jnp.asarray(small)), share=config.hint_share)
         hints = [np.asarray(hint) for hint in hints]
@@ -246,8 +246,8 @@ def _outputs(config, layers, inputs) -> dict[str, Output]:
     return {
         "result": Output(full * mask[..., None], "image"),
         "mask": Output(mask, "mask"),
-        "foreground": Output(common.enlarged(layers["foreground"], shape), "image"),
-        "background": Output(common.enlarged(layers["background"], shape), "image"),
+        "foreground": Output(fitting.enlarged(layers["foreground"], shape), "image"),
+        "background": Output(fitting.enlarged(layers["background"], shape), "image"),
     }
 
 

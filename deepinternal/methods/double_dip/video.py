@@ -19,8 +19,8 @@ import numpy as np
 import scipy.ndimage
 
 from deepinternal.methods import checks, fit
-from deepinternal.methods.double_dip import common, segmentation
-from deepinternal.ops import saliency
+from deepinternal.methods.double_dip import segmentation
+from deepinternal.ops import fitting, saliency
 from deepinternal.types import Example, InputError, Inputs, Method, Output
 
 SIDE_INPUTS = {"foreground": "masks", "background": "masks"}
@@ -84,7 +84,7 @@ def prepare(
         raise InputError(f"the video has {len(image)} frame: give at least 2")
     checks.smallest(image[0], 16)
     full = np.asarray(image, np.float32) / 255
-    small = np.stack([common.reduced(frame, config.fit_side) for frame in full])
+    small = np.stack([fitting.reduced(frame, config.fit_side) for frame in full])
     if foreground is None and background is None:
         hints = _automatic(small, config.hint_share)
     else:
@@ -137,7 +137,7 @@ def _outputs(config, layers, inputs) -> dict[str, Output]:
     full = inputs["full"]
     shape = full.shape[1:3]
     mask = jax.lax.map(lambda pair: segmentation.cut(config, *pair), (layers["mask"], full))
-    enlarge = jax.vmap(lambda x: common.enlarged(x, shape))
+    enlarge = jax.vmap(lambda x: fitting.enlarged(x, shape))
     return {
         "result": Output(full * mask[..., None], "frames"),
         "mask": Output(mask, "frames"),

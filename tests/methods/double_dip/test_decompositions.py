@@ -10,7 +10,7 @@ import skimage.data
 
 import deepinternal as di
 from deepinternal.methods import registry
-from deepinternal.methods.double_dip import alphas, common, segmentation
+from deepinternal.methods.double_dip import alphas, segmentation
 from deepinternal.ops.haze import haze
 from deepinternal.ops.metrics import psnr
 from deepinternal.types import InputError, input_spec
@@ -297,11 +297,3 @@ def test_other_refusals():
     assert "several images need none" in many
     assert "sides must be at least 16" in _refused("dehazing", image=photo[:8])
     assert "config.passes=3: 1 or 2" in _refused("dehazing", image=photo, fields={"passes": 3})
-
-
-def test_reduced_images_are_means_of_whole_blocks():
-    image = _photo(side=30)
-    small = common.reduced(image, 10)
-    np.testing.assert_allclose(small, image.reshape(10, 3, 10, 3, 3).mean((1, 3)), atol=1e-5)
-    assert common.reduced(image, 0).shape == common.reduced(image, 30).shape == image.shape
-    assert common.reduced(image[:, :26], 10).shape == (10, 9, 3)
