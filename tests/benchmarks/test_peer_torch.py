@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import peer_torch
+from benchmarks import peer_ingan, peer_torch
+from deepinternal.nets import ingan
 from deepinternal.nets.skip import SkipNet
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
@@ -17,7 +18,6 @@ HAS_TORCH = importlib.util.find_spec("torch") is not None
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        ("--method=ingan", "not there yet"),
         ("--method=dup", "zssr, dip, ingan"),
         ("--cases=hats", "textures"),
         *([] if HAS_TORCH else [("--method=dip", "pip install .[bench]")]),
@@ -34,7 +34,7 @@ def test_mistakes_are_one_line(flag, words):
 def test_report_has_both_means():
     spread = {"median": 2.0, "min": 1.0, "max": 3.0}
     seconds = {"ours": spread, "theirs": spread}
-    common = {"size": [8, 8], "nets": 1, "compile_seconds": 1.0, "seconds_per_step": seconds}
+    common = {"label": "2 x 8x8", "compile_seconds": 1.0, "seconds_per_step": seconds}
     results = {
         "a": {**common, "ratio": spread, "ratio_of_least": 0.5},
         "b": {**common, "ratio": {**spread, "median": 8.0}, "ratio_of_least": 0.5},
@@ -59,3 +59,22 @@ def test_the_same_net_in_pytorch(upsample):
         made = theirs(torch.from_numpy(x.transpose(0, 3, 1, 2)))
     expected = net.apply({"params": params}, x)
     np.testing.assert_allclose(made.numpy().transpose(0, 2, 3, 1), expected, atol=2e-5)
+
+
+@pytest.mark.skipif(not HAS_TORCH, reason="needs PyTorch")
+def test_the_same_retargeting_nets_in_pytorch():
+    import torch
+
+    count = lambda params: sum(p.size for p in jax.tree.leaves(params))  # noqa: E731
+    theirs = lambda net: sum(p.numel() for p in net.parameters())  # noqa: E731
+    x = np.zeros((1, 32, 40, 3), np.float32)
+    same = lambda x: x  # noqa: E731
+    net = ingan.Generator(8, 2)
+    ours = jax.eval_shape(lambda key: net.init(key, x, same)["params"], jax.random.key(0))
+    generator = peer_ingan.generator(torch, 8, 2, 3)
+    assert theirs(generator) == count(ours)
+    judge = ingan.PatchDiscriminator(4)
+    ours = jax.eval_shape(lambda key: judge.init(key, x)["params"], jax.random.key(0))
+    assert theirs(peer_ingan.judge(torch, 4, 3)) == count(ours)
+    with torch.no_grad():
+        assert generator(torch.zeros(1, 3, 32, 40), (24, 56)).shape == (1, 3, 24, 56)

@@ -1,0 +1,207 @@
+"""A training step of InGAN, ours and as one writes it in PyTorch; see `benchmarks.peer_torch`."""
+
+import dataclasses
+import math
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepinternal.methods import ingan, registry
+from deepinternal.nets import ingan as nets
+from deepinternal.types import input_spec
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A step at one size.
+
+    Attributes:
+        preset: of the method.
+        image: (h, w) of the image.
+        size: (H, W) of what is made.
+    """
+
+    preset: str
+    image: tuple[int, int]
+    size: tuple[int, int]
+
+    @property
+    def label(self) -> str:
+        """For the table."""
+        return "{}x{} to {}x{}".format(*self.crop, *self.size)
+
+    @property
+    def config(self):
+        """Of the method."""
+        config = registry.preset("ingan", self.preset, ingan.defaults())
+        config.fit_side = 0
+        return config
+
+    @property
+    def crop(self) -> tuple[int, int]:
+        """(h, w) of the crops."""
+        return ingan.crop_size(self.config, [self.image])
+
+    def sides(self):
+        """The two that are timed."""
+        return Ours(self), Theirs(self)
+
+
+CASES = {
+    "lite smaller": Case("lite", (112, 137), (80, 96)),
+    "lite same": Case("lite", (112, 137), (104, 128)),
+    "lite wide": Case("lite", (112, 137), (136, 232)),
+    "default same": Case("default", (224, 272), (216, 256)),
+}
+
+
+class Ours:
+    """The method's step, jitted."""
+
+    def __init__(self, case: Case):
+        self._inputs = ingan.prepare(case.config, _image(case))
+        method = ingan.make(case.config, input_spec(self._inputs))
+        self._inputs = jax.tree.map(jnp.asarray, self._inputs)
+        self._state = jax.jit(method.init)(jax.random.key(0), self._inputs)
+        start = time.perf_counter()
+        step = jax.jit(method.step, static_argnums=2, donate_argnums=0)
+        lowered = step.lower(self._state, self._inputs, (*case.size, False))
+        self._step = lowered.compile()
+        self.compile_seconds = time.perf_counter() - start
+
+    def run(self, steps: int) -> float:
+        """Seconds per step."""
+        start = time.perf_counter()
+        for _ in range(steps):
+            self._state, metrics = self._step(self._state, self._inputs)
+        jax.block_until_ready((self._state, metrics))
+        return (time.perf_counter() - start) / steps
+
+
+class Theirs:
+    """The same step in PyTorch: modules with `spectral_norm`, autograd, two Adams."""
+
+    def __init__(self, case: Case):
+        import torch
+
+        self._torch, self._case = torch, case
+        config, image = case.config, _image(case).transpose(2, 0, 1)
+        self._image = torch.from_numpy(np.ascontiguousarray(2 * image - 1))[None]
+        depth = self._image.shape[1]
+        self._generator = generator(torch, config.channels, config.blocks, depth)
+        most = nets.most_scales(max(min(config.crop, *case.image), 32), config.ratio)
+        width = config.discriminator_channels
+        self._judges = torch.nn.ModuleList(judge(torch, width, depth) for _ in range(most))
+        adam = lambda net: torch.optim.Adam(net.parameters(), config.learning_rate, (0.5, 0.999))  # noqa: E731
+        self._adams = adam(self._generator), adam(self._judges)
+
+    def _judged(self, x):
+        resize, ratio = self._torch.nn.functional.interpolate, self._case.config.ratio
+        count = nets.scales_of(x.shape[2:], len(self._judges), ratio)
+        total = 0
+        for i, net in enumerate(self._judges[:count]):
+            size = [max(math.floor(n / ratio**i), 9) for n in x.shape[2:]]
+            made = net(resize(x, size, mode="bilinear"))
+            total = made if i == 0 else total + resize(made, total.shape[2:], mode="bilinear")
+
+        return total / count
+
+    def _step(self):
+        torch, case = self._torch, self._case
+        h, w = case.crop
+        top, left = (int(torch.randint(n - m + 1, ())) for n, m in zip(case.image, case.crop))
+        x = self._image[:, :, top : top + h, left : left + w]
+        noise = lambda x: x + (2 * torch.rand_like(x) - 1) * 2 / 255  # noqa: E731
+        mse, (adam, adam_judges) = torch.nn.functional.mse_loss, self._adams
+
+        adam.zero_grad()
+        made = self._generator(noise(x), case.size)
+        again = self._generator(made, case.crop)
+        score = self._judged(made)
+        loss = mse(score, torch.ones_like(score)) + 0.1 * torch.abs(again - x).mean()
+        loss.backward()
+        adam.step()
+
+        adam_judges.zero_grad()
+        real, false = self._judged(noise(x)), self._judged(noise(made.detach()))
+        loss = mse(real, torch.ones_like(real)) + mse(false, torch.zeros_like(false))
+        (0.5 * loss).backward()
+        adam_judges.step()
+        return loss
+
+    def run(self, steps: int) -> float:
+        """Seconds per step."""
+        start = time.perf_counter()
+        for _ in range(steps):
+            loss = self._step()
+        loss.item()
+        return (time.perf_counter() - start) / steps
+
+
+def _image(case: Case) -> np.ndarray:
+    return np.random.default_rng(0).random((*case.image, 3), np.float32)
+
+
+def generator(torch, channels: int, blocks: int, depth: int):
+    """`nets.ingan.Generator` in PyTorch."""
+    layers, functional = torch.nn, torch.nn.functional
+
+    def block(a, b, side, act=True):
+        conv = layers.Conv2d(a, b, side, padding=side // 2, padding_mode="reflect")
+        norm = layers.BatchNorm2d(b)
+        activation = layers.LeakyReLU(0.2) if act else layers.Identity()
+        return layers.Sequential(layers.utils.spectral_norm(conv), norm, activation)
+
+    class Residual(layers.Module):
+        def __init__(self, width):
+            super().__init__()
+            inner = width // 4
+            self.net = layers.Sequential(
+                block(width, inner, 1), block(inner, inner, 3), block(inner, width, 1, act=False)
+            )
+
+        def forward(self, x):
+            return x + self.net(x)
+
+    class Generator(layers.Module):
+        def __init__(self):
+            super().__init__()
+            widths = [channels * 2**i for i in range(4)]
+            self.entry = block(depth, channels, 7)
+            self.down = layers.ModuleList(block(a, 2 * a, 3) for a in widths[:3])
+            self.middle = layers.Sequential(*[Residual(widths[3]) for _ in range(blocks)])
+            self.up = layers.ModuleList(block(2 * a, a, 3) for a in widths[2::-1])
+            self.last = layers.Conv2d(channels, depth, 7, padding=3, padding_mode="reflect")
+
+        def forward(self, x, size):
+            x = functional.interpolate(self.entry(x), size, mode="bilinear")
+            levels = []
+            for down in self.down:
+                levels.append(x)
+                x = functional.max_pool2d(down(x), 2)
+            x = self.middle(x)
+            for up in self.up:
+                x = up(functional.interpolate(x, scale_factor=2)) + levels.pop()
+            return torch.tanh(self.last(x))
+
+    return Generator()
+
+
+def judge(torch, channels: int, depth: int):
+    """`nets.ingan.PatchDiscriminator` in PyTorch."""
+    layers = torch.nn
+    norm = layers.utils.spectral_norm
+
+    def block(a, b, stride=1):
+        conv = norm(layers.Conv2d(a, b, 3, stride))
+        return [conv, layers.BatchNorm2d(b), layers.LeakyReLU(0.2)]
+
+    return layers.Sequential(
+        *block(depth, channels),
+        *block(channels, 2 * channels, 2),
+        *block(2 * channels, 2 * channels),
+        norm(layers.Conv2d(2 * channels, 1, 1)),
+        layers.Sigmoid(),
+    )
