@@ -20,6 +20,7 @@ setup(
     python_requires=">=3.11",
     install_requires=[
         "absl-py>=2.1",
+        "filelock>=3.13",  # by which JAX bounds what it keeps of compiled programs
         "flax>=0.12",
         "imageio>=2.36",
         "jax>=0.10.2",

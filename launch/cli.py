@@ -8,16 +8,18 @@ from collections.abc import Callable
 from absl import app, flags
 
 from deepinternal.types import InputError
+from launch import program_cache
 
 USAGE_STATUS = 2
 INTERRUPTED_STATUS = 130
 
 
-def run(main: Callable[[], int]) -> None:
+def run(main: Callable[[], int], *, keep_programs: bool = False) -> None:
     """Parses the flags, runs `main` and exits with the status it returns.
 
     Args:
         main: returns the exit status; an `InputError` it raises becomes one line and status 2.
+        keep_programs: whether compiled programs are kept for later processes.
     """
 
     def guarded(argv: list[str]) -> None:
@@ -25,6 +27,8 @@ def run(main: Callable[[], int]) -> None:
             _refuse(f"unexpected argument {argv[1]!r}; flags have the form --name=value")
         logging.getLogger("absl").setLevel(logging.ERROR)
         logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
+        if keep_programs:
+            program_cache.use()
         try:
             sys.exit(main())
         except InputError as error:
