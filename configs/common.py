@@ -26,6 +26,7 @@ def run_fields(method: str, config: ml_collections.ConfigDict) -> ml_collections
         "ground_truth": "",  # file, or folder matched by file name
         "required": "",  # fields, with commas, that a preset cannot do without
         "checkpoint_every": 30.0,  # seconds
+        "snapshot_every": 0,  # steps between checkpoints that stay; 0: only the last two do
         "log_every": 10,  # steps
         "progress": True,
         "parallel": {

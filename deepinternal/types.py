@@ -96,7 +96,8 @@ class Stage:
         steps: number of steps, an upper bound if `done` can end the stage earlier.
         step: `(state, inputs, variant) -> (state, metrics)`, pure; once `done(state)` it must return
             the state unchanged, so that late polling and neighbours in a batch are harmless.
-        evaluate: `(state, inputs) -> (state, metrics)`, pure, run every `evaluate_every` steps.
+        evaluate: `(state, inputs) -> (state, metrics)`, pure, run every `evaluate_every` steps;
+            metrics (H, W, C) in [0, 1] are pictures.
         evaluate_every: steps between evaluations; 0 for never.
         variant: `(seed, step) -> hashable`, on the host, out of a finite set: what must be static in
             a step and changes from step to step. Each value is one compiled program.

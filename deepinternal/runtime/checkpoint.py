@@ -21,12 +21,19 @@ class Checkpoints:
     warning in favour of the one before.
     """
 
-    def __init__(self, folder: Path | str):
+    def __init__(self, folder: Path | str, *, keep_every: int = 0):
+        """Opens it.
+
+        Args:
+            folder: made if missing.
+            keep_every: checkpoints whose number is a multiple stay; 0: only the last two do.
+        """
         import orbax.checkpoint as ocp
 
         self._ocp = ocp
         options = ocp.CheckpointManagerOptions(
             max_to_keep=2,
+            keep_period=keep_every or None,
             create=True,
             enable_async_checkpointing=False,
             cleanup_tmp_directories=True,
@@ -55,16 +62,18 @@ class Checkpoints:
         self._manager.wait_until_finished()
 
     def restore(
-        self, method: Method, inputs: Inputs
+        self, method: Method, inputs: Inputs, number: int | None = None
     ) -> tuple[TrainState, Inputs, dict[str, Any]] | None:
         """The newest readable checkpoint as `(state, inputs, meta)`, or None if there is none.
 
         Args:
             method: the method with replicas folded in, for the shapes.
             inputs: the inputs the run was started with.
+            number: the only one that will do; None for any.
         """
         args = self._ocp.args
-        for number in sorted(self._manager.all_steps(), reverse=True):
+        numbers = [n for n in self.numbers() if number in (None, n)]
+        for number in reversed(numbers):
             try:
                 meta = self._manager.restore(number, args=args.Composite(meta=args.JsonRestore()))
                 meta = meta["meta"]
@@ -82,6 +91,10 @@ class Checkpoints:
                 continue
             return found["state"], found.get("inputs") or inputs, meta
         return None
+
+    def numbers(self) -> list[int]:
+        """Of all checkpoints, the oldest first."""
+        return sorted(self._manager.all_steps())
 
     def note_resumption(self, step: int) -> list[int]:
         """Records that a run went on from `step`; returns all such steps, oldest first."""

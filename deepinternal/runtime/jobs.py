@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import ml_collections
 
-from deepinternal.runtime import report, sources
+from deepinternal.runtime import report, results, sources
 from deepinternal.runtime.cases import Case, Cases, to_plain
 from deepinternal.runtime.checkpoint import Checkpoints
 from deepinternal.runtime.claims import Claims
@@ -121,6 +121,7 @@ def _check_fields(config: ml_collections.ConfigDict) -> None:
         ("seed", config.seed, 0, 2**32 - 1),
         ("log_every", config.log_every, 1, math.inf),
         ("checkpoint_every", config.checkpoint_every, 0, math.inf),
+        ("snapshot_every", config.snapshot_every, 0, math.inf),
         ("profile", config.profile, 0, math.inf),
         ("parallel.steps_per_dispatch", parallel.steps_per_dispatch, 0, math.inf),
         ("parallel.images_per_device", parallel.images_per_device, 0, math.inf),
@@ -249,11 +250,12 @@ class _Runner:
             self._planner.place(case.inputs, group.canvas),
             seed=config.seed,
             name=stem,
-            schedule=Schedule(config.log_every, config.checkpoint_every),
-            checkpoints=Checkpoints(folder / "checkpoints"),
+            schedule=Schedule(config.log_every, config.checkpoint_every, config.snapshot_every),
+            checkpoints=Checkpoints(folder / "checkpoints", keep_every=config.snapshot_every),
             log_path=str(folder / "train.jsonl"),
             progress=board.member(label) if board else progress,
             telemetry=functools.partial(self._tensorboard, folder) if config.tensorboard else None,
+            pictures=functools.partial(results.write_pictures, folder),
             held=lambda: self._claims.held(stem),
             started=case.started,
         )

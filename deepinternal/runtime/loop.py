@@ -198,13 +198,14 @@ class Loop:
         yield from self._take_failed()
 
     def _round(self, batch: _Batch) -> None:
-        """Takes every lane to its next evaluation or to the end of its stage, if nothing comes up."""
+        """Takes every lane to its next evaluation, snapshot or end of stage, if nothing comes up."""
         programs, stage = self._programs, batch.stage
         every = stage.evaluate_every if stage.evaluate else 0
         left = [track.steps_left if track else 0 for track in batch.tracks]
         if every:
             left = [min(n, every - t.step % every) if n else 0 for n, t in zip(left, batch.tracks)]
-        else:
+        left = [min(n, t.until_snapshot) if n else 0 for n, t in zip(left, batch.tracks)]
+        if not every:
             shortest = min((n for n in left if n), default=0)
             left = [shortest if n else 0 for n in left]
         while any(left := [n if t else 0 for n, t in zip(left, batch.tracks)]):

@@ -24,6 +24,7 @@ from deepinternal.runtime.files import atomic_write_text
 from deepinternal.runtime.image_io import decode, to_array, write_image
 from deepinternal.runtime.png import encode
 from deepinternal.runtime.video_io import natural
+from deepinternal.runtime.workdir import PROGRESS
 from deepinternal.runtime.writers import read_jsonl
 from deepinternal.types import InputError
 
@@ -31,6 +32,7 @@ PREVIEW = 2048  # longest side of a picture in a page, in pixels
 READABLE = 150_000_000  # pixels, most that a picture to be reduced may have
 THUMBNAIL = 160  # longest side of a picture in the index, in pixels
 _FIGURES = {"psnr_y": "PSNR, luma", "ssim_y": "SSIM, luma", "psnr_rgb": "PSNR, RGB"}
+_MOMENTS = 8  # of training that are shown, at most
 _PACKAGES = ("jax", "jaxlib", "numpy", "flax", "optax")
 
 
@@ -69,6 +71,7 @@ def write_report(
             if name.endswith(".mp4")
         ],
         files=[_link(n) for n in outputs if not n.endswith((".png", ".mp4"))],
+        progress=_progress(folder),
         traceback=(folder / "traceback.txt").is_file(),
         charts=drawn,
         curves=[c["points"] for c in drawn],
@@ -283,6 +286,20 @@ def _pictures(
             title = "input" if number == 1 else f"input {number}"
             found.append(source | {"title": title, "role": "other", "note": ""})
     return found
+
+
+def _progress(folder: Path) -> list[dict[str, Any]]:
+    """Some of the pictures of the result that were made during training, small."""
+    paths = sorted((folder / PROGRESS).glob("result-[0-9]*.png"), key=natural)
+    chosen = np.linspace(0, len(paths) - 1, min(len(paths), _MOMENTS)).round().astype(int)
+    return [
+        {
+            "src": _thumbnail(paths[i]),
+            "href": f"{PROGRESS}/{paths[i].name}",
+            "step": int(paths[i].stem.split("-")[1]),
+        }
+        for i in chosen
+    ]
 
 
 def _thumbnail(path: Path) -> str:

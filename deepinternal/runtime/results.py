@@ -14,6 +14,7 @@ from deepinternal.ops.resize import resize
 from deepinternal.runtime import image_io, video_io
 from deepinternal.runtime.files import sha256_file, show_path
 from deepinternal.runtime.sources import Source
+from deepinternal.runtime.workdir import PROGRESS
 from deepinternal.types import InputError, Output
 
 SAMPLE = "skimage.data.astronaut"  # what stands for the file name of the bundled photograph
@@ -84,6 +85,13 @@ def write_input(source: Source, folder: Path) -> None:
     for number, image in enumerate(source.images, 1):
         name = "input.png" if number == 1 else f"input-{number}.png"
         image_io.write_image(folder / name, image.pixels)
+
+
+def write_pictures(folder: Path, step: int, pictures: Mapping[str, np.ndarray]) -> None:
+    """Writes what training looks like after so many steps: progress/NAME-STEP.png."""
+    (folder / PROGRESS).mkdir(exist_ok=True)
+    for name, value in pictures.items():
+        image_io.write_image(folder / PROGRESS / f"{name}-{step:06d}.png", np.clip(value, 0, 1))
 
 
 def write_outputs(

@@ -1,5 +1,6 @@
 """What the runtime tells of itself: memory, and a profiler's trace on request."""
 
+import math
 import os
 from collections.abc import Sequence
 
@@ -12,6 +13,19 @@ def memory_mb(devices: Sequence[jax.Device]) -> float:
     if all(n is None for n in used):
         return round(_resident() / 1e6, 1)
     return round(max(n or 0 for n in used) / 1e6, 1)
+
+
+def free_memory(device: jax.Device) -> float:
+    """Bytes that a program may still take on a device; on CPU, of the machine. inf if unknown."""
+    stats = device.memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":") for line in file)
+        return 1024.0 * int(lines["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return math.inf
 
 
 def _resident() -> int:

@@ -67,10 +67,16 @@ class Schedule:
         log_every: steps between lines of the log.
         checkpoint_every: seconds between checkpoints. The first comes with the first line of the
             log, so that whatever is in the log can be resumed.
+        snapshot_every: steps between checkpoints that stay; 0 for none.
     """
 
     log_every: int = 10
     checkpoint_every: float = 30.0
+    snapshot_every: int = 0
+
+    def until_snapshot(self, step: int) -> int:
+        """Steps from `step` to the next snapshot; so many that they do not matter where none is."""
+        return self.snapshot_every - step % self.snapshot_every if self.snapshot_every else 1 << 40
 
 
 class Track:
@@ -102,6 +108,7 @@ class Track:
         log_path: str | None = None,
         progress: Progress | None = None,
         telemetry: Callable[[list[dict]], TensorBoard] | None = None,
+        pictures: Callable[[int, dict[str, np.ndarray]], None] | None = None,
         held: Callable[[], bool] = lambda: True,
         started: float | None = None,
     ):
@@ -116,6 +123,7 @@ class Track:
             log_path: JSON-lines file; None for none.
             progress: told of every logged step.
             telemetry: makes what gets the lines of the log as well, from those that are there.
+            pictures: gets the step and the pictures of an evaluation.
             held: whether this process is still the one to write about this input.
             started: `time.monotonic()` at which the work on this input began; default now.
         """
@@ -130,6 +138,7 @@ class Track:
         self._checkpoints, self._log_path = checkpoints, log_path
         self.progress, self.telemetry = progress, None
         self._make_telemetry, self._held = telemetry, held
+        self._pictures = pictures
         self._started = time.monotonic() if started is None else started
         self._began = round(time.time() - (time.monotonic() - self._started), 3)
         self._log: JsonlLog | None = None
@@ -180,6 +189,11 @@ class Track:
         """Steps of the stage that have not been dispatched."""
         return 0 if self.ended else self.spec.steps - self.step
 
+    @property
+    def until_snapshot(self) -> int:
+        """Steps to the next checkpoint that stays."""
+        return self._schedule.until_snapshot(self.offset + self.step)
+
     def see(self, first: int, count: int, metrics: PyTree, done: np.ndarray, tests: PyTree) -> None:
         """Takes note of what steps `first` + 1 to `first` + `count` of the stage have given.
 
@@ -188,12 +202,14 @@ class Track:
             count: how many.
             metrics: arrays with an axis of at least `count`.
             done: whether the stage has come to its own end, likewise.
-            tests: metrics of the evaluation after them.
+            tests: metrics and pictures of the evaluation after them.
 
         Raises:
             NonFiniteError: the loss is no longer a number.
         """
         last = self.offset + self.spec.steps
+        shown = {name: value for name, value in tests.items() if np.ndim(value) == 3}
+        tests = {name: float(value) for name, value in tests.items() if name not in shown}
         for i in range(count):
             step = self.offset + first + i + 1
             self.ended = bool(done[i])
@@ -203,7 +219,7 @@ class Track:
                     f"the loss became {values['loss']} at step {step}; a smaller "
                     "config.learning_rate may help"
                 )
-            tested = {k: float(v) for k, v in tests.items()} if i == count - 1 else {}
+            tested = tests if i == count - 1 else {}
             if step % self._schedule.log_every == 0 or tested or self.ended or step == last:
                 self._note(step, values, tested)
             if self._figure_name in tested:
@@ -213,6 +229,8 @@ class Track:
             self.run.steps = step
             if self.ended:
                 break
+        if shown and self._pictures and self._held():
+            self._pictures(self.run.steps, shown)
         # Nothing is shown in the log before a checkpoint covers a part of it.
         if self._checkpoints is None or self._saved:
             self._write_log()
@@ -221,6 +239,8 @@ class Track:
         """One line for the log."""
         stage = {"stage": self.spec.name} if len(self._stages) > 1 else {}
         line = {"step": step, "seconds": self._elapsed(), **stage, **values, **tested}
+        self.account()
+        line |= {"compile_seconds": self.run.compile_seconds, "programs": self.run.programs}
         self._tail.append(line | {"memory_mb": memory_mb(self._programs.devices)})
 
     def _write_log(self) -> None:
@@ -238,6 +258,8 @@ class Track:
         """
         if self._checkpoints is None:
             return False
+        if self._schedule.until_snapshot(self.offset + self.step) == self._schedule.snapshot_every:
+            return True
         if self._saved is None:
             return self.offset + self.step >= self._schedule.log_every
         waited = time.monotonic() - self._saved[0]

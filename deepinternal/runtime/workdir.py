@@ -20,14 +20,20 @@ from deepinternal.types import InputError
 
 # Fields that say how to run, and change no result.
 RUN_FIELDS = ("steps", "log_every", "checkpoint_every", "progress", "parallel", "ground_truth")
-RUN_FIELDS += ("tensorboard", "profile", "debug_nans")
+RUN_FIELDS += ("tensorboard", "profile", "debug_nans", "snapshot_every")
 
 # What a run writes besides the outputs that metrics.json names.
 RUN_FILES = ("config.json", "summary.json", "summary.csv", "index.html")
 RUN_FOLDERS = (CLAIMS := ".claims", PROFILE := "profile")
 IMAGE_FILES = ("metrics.json", "train.jsonl", "report.html", "traceback.txt", "result.png")
 IMAGE_FILES += ("baseline.png", "input.png", "input.mp4", NOTED := "input.json")
-IMAGE_FOLDERS = ("checkpoints", "input", "samples", TENSORBOARD := "tensorboard")
+IMAGE_FOLDERS = (
+    "checkpoints",
+    "input",
+    "samples",
+    PROGRESS := "progress",
+    TENSORBOARD := "tensorboard",
+)
 
 _UNCOUNTED = ("seed", "device_count", "steps_limit")  # numbers whose mean says nothing
 

@@ -245,6 +245,7 @@ def test_kernels(train, tmp_path, small_png):
         {"log_every": 0},
         {"checkpoint_every": -1.0},
         {"checkpoint_every": float("nan")},
+        {"snapshot_every": -1},
         {"parallel": {"steps_per_dispatch": -1}},
         {"features": 0},
         {"noise_std": -0.1},

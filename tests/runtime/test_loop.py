@@ -92,10 +92,55 @@ def test_the_log_of_a_resumed_run_has_the_same_numbers(programs, tmp_path):
         run(programs["gan"], tmp_path / "b", stop=Stop(5))
     run(programs["gan"], tmp_path / "b")
     logs = [read_jsonl(tmp_path / x / "train.jsonl") for x in "ab"]
-    strip = lambda log: [{k: e[k] for k in e if k not in ("seconds", "memory_mb")} for e in log]  # noqa: E731
+    other = {"seconds", "memory_mb", "compile_seconds", "programs"}
+    strip = lambda log: [{k: e[k] for k in e.keys() - other} for e in log]  # noqa: E731
     assert strip(logs[0]) == strip(logs[1])
     assert "contrast" in logs[0][4]
     assert "contrast" not in logs[0][3]
+
+
+@pytest.mark.parametrize("steps_per_dispatch", [1, 4])
+@pytest.mark.parametrize("name", ["gan", "decomposition"])
+def test_snapshots_stay(tmp_path, name, steps_per_dispatch):
+    """Checkpoints of every third step, over all stages; and the last two."""
+    programs = Programs(METHODS[name](), steps_per_dispatch=steps_per_dispatch)
+    schedule = Schedule(log_every=1, checkpoint_every=1e9, snapshot_every=3)
+    checkpoints = Checkpoints(tmp_path, keep_every=3)
+    ended = train(programs, INPUTS, seed=3, schedule=schedule, checkpoints=checkpoints)
+    checkpoints = Checkpoints(tmp_path)
+    numbers = checkpoints.numbers()
+    assert set(range(3, ended.steps + 1, 3)) <= set(numbers) <= set(range(1, ended.steps + 1))
+    assert ended.steps in numbers
+    inputs = INPUTS
+    if name == "gan":
+        found, _, meta = checkpoints.restore(programs.method, inputs, 3)
+        assert (int(found.step), meta["steps"]) == (3, 3)
+    assert checkpoints.restore(programs.method, inputs, 10**6) is None
+
+
+def test_pictures_of_an_evaluation_go_their_own_way(tmp_path):
+    method = tiny_methods.gan()
+    stage = method.stages[0]
+
+    def evaluate(state, inputs):
+        state, metrics = stage.evaluate(state, inputs)
+        return state, {**metrics, "made": inputs["image"] * 0.5}
+
+    shown = dataclasses.replace(stage, evaluate=evaluate)
+    seen = []
+    train(
+        Programs(dataclasses.replace(method, stages=(shown,))),
+        INPUTS,
+        seed=3,
+        log_path=str(tmp_path / "train.jsonl"),
+        pictures=lambda step, pictures: seen.append((step, pictures)),
+    )
+    every = stage.evaluate_every
+    assert [step for step, _ in seen] == list(range(every, 13, every))
+    np.testing.assert_allclose(seen[0][1]["made"], INPUTS["image"] * 0.5)
+    log = read_jsonl(tmp_path / "train.jsonl")
+    assert not any("made" in e for e in log)
+    assert "contrast" in next(e for e in log if e["step"] == every)
 
 
 @pytest.mark.parametrize("name", METHODS)

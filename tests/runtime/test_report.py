@@ -217,6 +217,20 @@ def test_a_report_of_what_there_is(tmp_path):
     assert page.all("a", href="traceback.txt")
 
 
+def test_moments_of_training_are_shown(tmp_path):
+    (tmp_path / "progress").mkdir()
+    for step in range(200, 4001, 200):
+        write_image(tmp_path / f"progress/result-{step:06d}.png", np.full((9, 12, 3), step / 4000))
+        write_image(tmp_path / f"progress/cycle-{step:06d}.png", np.zeros((9, 12, 3)))
+    write_report(tmp_path, {"image": "a"}, {}, before=None)
+    page = Page(tmp_path / "report.html")
+    links = [a["href"] for a in page.all("a") if a["href"].startswith("progress/")]
+    assert len(links) == 8
+    assert (links[0], links[-1]) == ("progress/result-000200.png", "progress/result-004000.png")
+    assert all((tmp_path / link).is_file() for link in links)
+    assert "step 4000" in page.text
+
+
 def test_the_input_is_shown_once(made):
     """Where there is no baseline, the input is what the result is compared with."""
     folder, metrics, *_ = made
