@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ import ml_collections
 import numpy as np
 
 from deepinternal.methods import ingan, registry, retargeting
-from deepinternal.ops import paths
+from deepinternal.ops import fitting, paths, shear
 from deepinternal.runtime import image_io
 from deepinternal.runtime.checkpoint import Checkpoints
 from deepinternal.runtime.files import show_path
 from deepinternal.runtime.loop import train
 from deepinternal.runtime.parallel import Programs
 from deepinternal.runtime.progress import Progress
+from deepinternal.runtime.telemetry import free_memory
 from deepinternal.types import InputError, PyTree, input_spec
 
 
@@ -71,24 +72,44 @@ class Retargeter:
             raise InputError(f"size {size[0]}x{size[1]}: both sides must be at least 8 pixels")
         full, small = self.image.pixels, self._small
         net_size = retargeting.fitted(full.shape[:2], small.shape[:2], size)
-        if shifts is None:
-            made = _program(self.config.to_json(), net_size, False)(
-                self.weights, self.vectors, small
-            )
-        else:
+        given = (self.weights, self.vectors, small)
+        if shifts is not None:
             s0, s1 = map(float, shifts)
             if not (abs(s0) <= 0.9 and abs(s1) <= 0.9 and abs(s0 + s1) < 0.95):
                 raise InputError(
                     f"shifts {s0:g},{s1:g}: each must be from -0.9 to 0.9, and their sum within 0.95"
                 )
-            made = _program(self.config.to_json(), net_size, True)(
-                self.weights, self.vectors, small, jnp.array([s0, s1], jnp.float32)
-            )
-        return np.asarray(retargeting.brought_to(made, size))
+            given += (jnp.array([s0, s1], jnp.float32),)
+        made = self._program(net_size, given)(*given)
+        made = _brought_to(self.config.to_json(), made, size, small, full)
+        if shifts is not None and made.shape[:2] != net_size:
+            inside = shear.inside(shear.homography(given[-1]), size)
+            made = jnp.where(inside[..., None], made, 1.0)
+        return np.asarray(made)
+
+    def _program(self, size: tuple[int, int], given: tuple) -> Callable:
+        """`retargeting.generate` at a size of the net, compiled once, if memory allows."""
+        key = size, len(given)
+        if key not in self._programs:
+            function = lambda w, v, x, s=None: retargeting.generate(self.config, w, v, x, size, s)  # noqa: E731
+            program = jax.jit(function).lower(*given).compile()
+            analysis, free = program.memory_analysis(), free_memory(jax.local_devices()[0])
+            needed = analysis.temp_size_in_bytes + analysis.output_size_in_bytes if analysis else 0
+            if needed > free:
+                raise InputError(
+                    f"size {size[0]}x{size[1]} of the net takes {needed / 1e9:.1f} GB of memory, "
+                    f"{free / 1e9:.1f} GB are free: ask for a smaller one"
+                )
+            self._programs[key] = program
+        return self._programs[key]
+
+    @functools.cached_property
+    def _programs(self) -> dict[tuple, Callable]:
+        return {}
 
     @functools.cached_property
     def _small(self) -> np.ndarray:
-        return retargeting.reduced(self.image.pixels, self.config.fit_side)
+        return fitting.reduced(self.image.pixels, self.config.fit_side)
 
     def video(self, name: str, frames: int = 60, seed: int = 0) -> np.ndarray:
         """Frames along a named path, in the middle of a white canvas.
@@ -134,13 +155,10 @@ class Retargeter:
         return np.concatenate(rows)[:-gap, :-gap]
 
 
-@functools.lru_cache(maxsize=256)
-def _program(config: str, size: tuple[int, int], sheared: bool):
-    """`retargeting.generate` of one size, compiled once."""
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _brought_to(config: str, made, size, small, full):
     config = ml_collections.ConfigDict(json.loads(config))
-    if sheared:
-        return jax.jit(lambda w, v, x, s: retargeting.generate(config, w, v, x, size, s))
-    return jax.jit(lambda w, v, x: retargeting.generate(config, w, v, x, size))
+    return retargeting.brought_to(config, made, size, small, full)
 
 
 def _alone(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -181,8 +199,7 @@ def train_retargeter(
     shown = Progress("ingan", method.stages[0].steps, enabled=progress)
     run = train(Programs(method), inputs, seed=config.seed, progress=shown)
     shown.close(f"done, {run.steps} steps, {run.seconds:.0f} s")
-    params, vectors = run.state.params["generator"], run.state.model_state["generator"]
-    return Retargeter(config, params, vectors, source)
+    return Retargeter(config, *retargeting.trained(config, run.state), source)
 
 
 def retarget(
@@ -214,15 +231,16 @@ def retarget(
     return trained.make(size, shifts)
 
 
-def load(workdir: str, stem: str = "") -> Retargeter:
+def load(workdir: str, stem: str = "", step: int | None = None) -> Retargeter:
     """The trained net of a work folder, from its newest checkpoint that can be read.
 
     Args:
         workdir: as given to `launch.main`.
         stem: which of its images; may be left empty where there is one.
+        step: of a checkpoint that stayed (`config.snapshot_every`), instead of the newest.
 
     Raises:
-        InputError: no such folder, no trained InGAN in it, several and no stem.
+        InputError: no such folder, no trained InGAN in it, several and no stem; no such checkpoint.
     """
     root = Path(workdir)
     shown = show_path(workdir)
@@ -253,13 +271,18 @@ def load(workdir: str, stem: str = "") -> Retargeter:
     method = ingan.make(config, input_spec(inputs))
     checkpoints = Checkpoints(folder / "checkpoints")
     try:
-        found = checkpoints.restore(method, inputs)
+        found = checkpoints.restore(method, inputs, step)
+        numbers = ", ".join(map(str, checkpoints.numbers()))
     finally:
         checkpoints.close()
+    if found is None and step is not None:
+        raise InputError(
+            f"--step={step}: no such checkpoint that can be read in {show_path(folder)}; there are "
+            f"{numbers or 'none'}"
+        )
     if found is None:
         raise InputError(f"{show_path(folder)}/checkpoints: no checkpoint can be read; train again")
-    state = found[0]
-    return Retargeter(config, state.params["generator"], state.model_state["generator"], images[0])
+    return Retargeter(config, *retargeting.trained(config, found[0]), images[0])
 
 
 def _images(folder: Path, config: ml_collections.ConfigDict) -> list[image_io.ImageFile]:

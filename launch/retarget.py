@@ -24,6 +24,9 @@ WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of a run of configs/ingan.py.", required=True
 )
 STEM = flags.DEFINE_string("stem", "", "Which of its images, where there are several.")
+STEP = flags.DEFINE_integer(
+    "step", None, "Checkpoint kept by config.snapshot_every; the newest by default.", lower_bound=1
+)
 INPUT = flags.DEFINE_string("input", "", "Another image to apply the net to.")
 SIZE = flags.DEFINE_multi_string("size", [], "H,W in pixels; may be given several times.")
 SCALE = flags.DEFINE_multi_string("scale", [], "V,H factors; may be given several times.")
@@ -39,7 +42,7 @@ OUT = flags.DEFINE_string("out", None, "File to write: .png, for a video .mp4.",
 def main() -> int:
     """Makes what the flags ask for; returns the exit status."""
     out = _checked(Path(OUT.value))
-    trained = retargeter.load(WORKDIR.value, STEM.value)
+    trained = retargeter.load(WORKDIR.value, STEM.value, STEP.value)
     if INPUT.value:
         trained = trained.applied_to(image_io.read_image(INPUT.value))
     if VIDEO.value:
@@ -85,4 +88,4 @@ def _size(text: str) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, keep_programs=True)

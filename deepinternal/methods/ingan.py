@@ -12,7 +12,8 @@ the way back (public code) -> `_inverse_loss`; two rectangles swapped -> `_swapp
 Deliberate deviations from the authors' code: sizes come from a finite set, each with its compiled
 program; the way back is the exact inverse of the transformation, which has one alignment of pixels
 everywhere; normalisations take the statistics of each image by itself; one power iteration of the
-spectral normalisation in a step; large images may be fitted smaller (`fit_side`).
+spectral normalisation in a step; large images may be fitted smaller
+(`fit_side`), and results then take their detail from the full image (`detail`).
 
 Presets: configs/ingan.py.
 """
@@ -32,7 +33,7 @@ from deepinternal.losses.pixel import l1, masked_l2
 from deepinternal.methods import checks, ingan_sizes, retargeting
 from deepinternal.nets import ingan as nets
 from deepinternal.nets import spectral
-from deepinternal.ops import shear
+from deepinternal.ops import fitting, shear
 from deepinternal.types import Array, Example, InputError, Inputs, Method, Stage, TrainState
 
 SIDE_INPUTS = {}
@@ -57,6 +58,7 @@ def defaults() -> ml_collections.ConfigDict:
             "smallest": 0.15,  # factors of the sides of what is made
             "largest": 2.25,
             "shapes": 40,  # how many sizes there are, each a program to compile
+            "antialias": False,  # whether the discriminator's scales are smoothed when shrunk
             "hold": 1,  # steps for which a size is kept
             "growth": 10000,  # steps in which the range of sizes and shifts grows to its width
             "shift": 0.0,  # greatest shift of two corners, in half widths: non-rectangular shapes
@@ -67,26 +69,34 @@ def defaults() -> ml_collections.ConfigDict:
             "even_at": 25000,  # step at which all scales of the discriminator weigh the same
             "learning_rate": 5e-5,
             "decay_from": 20000,  # step from which the learning rate falls, to 0 at the end
+            "detail": 0,  # rounds in which results at a greater size than the net's take their detail
+            # from patches of the full image; 0: they are enlarged by cubic interpolation
+            "picture_every": 200,  # steps between pictures of the progress; 0 for none
+            "average": 0.0,  # decay of the generator's moving average, which is used; 0: its last state
             "result_scale": "1,2",  # of the result: vertical, horizontal
             "samples": "2,1;0.5,1;1,0.5;1.5,1.5",  # of further ones
         }
     )
 
 
+_NARROW = {
+    **{"channels": 16, "blocks": 4, "discriminator_channels": 16, "ratio": 1.7, "antialias": True},
+    **{"smallest": 0.5, "largest": 2.1, "inverse_from": -1, "average": 0.99, "detail": 3},
+}
 PRESETS = {
     "default": {},
     "nonrect": {"shift": 0.45},
     "swap": {"swap": True},
     "many": {"together": True},
     "lite": {
-        **{"fit_side": 144, "crop": 128, "channels": 16, "blocks": 4, "discriminator_channels": 16},
-        **{"train_steps": 2600, "growth": 1200, "even_at": 2400, "inverse_from": -1, "shapes": 6},
-        **{"learning_rate": 4e-4, "decay_from": 1600, "ratio": 2.0},
+        **_NARROW,
+        **{"fit_side": 144, "crop": 128, "train_steps": 3600, "growth": 1000, "even_at": 3200},
+        **{"shapes": 6, "learning_rate": 4e-4, "decay_from": 2200},
     },
     "fast": {
-        **{"fit_side": 112, "crop": 96, "channels": 16, "blocks": 4, "discriminator_channels": 16},
-        **{"train_steps": 1200, "growth": 600, "even_at": 1100, "inverse_from": -1, "shapes": 4},
-        **{"learning_rate": 6e-4, "decay_from": 800, "ratio": 2.0},
+        **_NARROW,
+        **{"fit_side": 112, "crop": 96, "train_steps": 1500, "growth": 500, "even_at": 1400},
+        **{"shapes": 2, "learning_rate": 4e-4, "decay_from": 900},
     },
     "smoke": {
         **{"fit_side": 64, "crop": 48, "channels": 4, "blocks": 1, "discriminator_channels": 4},
@@ -98,7 +108,7 @@ PRESETS = {
             "decay_from": 3,
             "shapes": 1,
         },
-        **{"samples": "", "ratio": 2.0},
+        **{"samples": "", "ratio": 2.0, "picture_every": 0},
     },
 }
 
@@ -144,7 +154,7 @@ def prepare(config: ml_collections.ConfigDict, image: np.ndarray | Sequence[np.n
     images = image if config.together else [image]
     inputs = {}
     for number, full in enumerate(images, 1):
-        small = retargeting.reduced(full, config.fit_side)
+        small = fitting.reduced(full, config.fit_side)
         for which, x in (("the image", full), ("the image reduced to config.fit_side", small)):
             if min(x.shape[:2]) < _SMALLEST:
                 h, w = x.shape[:2]
@@ -263,10 +273,9 @@ def _init(config, judge_net, count: int, key: Array, inputs: Inputs) -> TrainSta
     keys = jax.random.split(key, 5)
     same = lambda x: x  # noqa: E731
     generator = retargeting.network(config).init(keys[0], patch, same)["params"]
-    judges = {
-        f"scale{i}": judge_net.init(jax.random.fold_in(keys[1], i), patch)["params"]
-        for i in range(count)
-    }
+    judges = jax.vmap(lambda k: judge_net.init(k, patch)["params"])(
+        jax.random.split(keys[1], count)
+    )
     params = {"generator": generator, "discriminator": judges}
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -275,20 +284,10 @@ def _init(config, judge_net, count: int, key: Array, inputs: Inputs) -> TrainSta
         opt_state={name: _adam().init(p) for name, p in params.items()},
         model_state={
             "generator": spectral.vectors(keys[3], generator, ("last",)),
-            "discriminator": {
-                name: spectral.vectors(jax.random.fold_in(keys[4], i), p)
-                for i, (name, p) in enumerate(judges.items())
-            },
+            "discriminator": spectral.vectors(keys[4], judges),
+            **({"average": generator} if config.average else {}),
         },
     )
-
-
-def _normalized(name: str, params, vectors):
-    """`spectral.normalized` of a net, or of all scales of the discriminator."""
-    if name == "generator":
-        return spectral.normalized(params, vectors)
-    pairs = {scale: spectral.normalized(params[scale], vectors[scale]) for scale in params}
-    return {n: p[0] for n, p in pairs.items()}, {n: p[1] for n, p in pairs.items()}
 
 
 def _transforms(config, progress, key, crop, size) -> tuple[Callable, Callable]:
@@ -301,7 +300,9 @@ def _transforms(config, progress, key, crop, size) -> tuple[Callable, Callable]:
     return there, retargeting.warping(shear.inverse(matrix), crop)
 
 
-def _step(config, judge_net, crop, steps: int, state: TrainState, inputs: Inputs, variant):
+def _step(
+    config, judge_net, count: int, crop, steps: int, state: TrainState, inputs: Inputs, variant
+):
     """A step of the generator and one of the discriminator; maybe one more of the generator."""
     *size, inverse = variant
     key = jax.random.fold_in(state.key, state.step)
@@ -314,7 +315,7 @@ def _step(config, judge_net, crop, steps: int, state: TrainState, inputs: Inputs
     transforms = _transforms(config, progress, keys[2], crop, tuple(size))
     params, vectors, opt_state = dict(state.params), dict(state.model_state), dict(state.opt_state)
     rate = _learning_rate(config, steps, state.step)
-    weights = _scale_weights(state.step, config.even_at, config.ratio, len(params["discriminator"]))
+    weights = _scale_weights(state.step, config.even_at, config.ratio, count)
     net = retargeting.network(config)
     noise = functools.partial(_noisy, most=config.noise)
 
@@ -322,11 +323,11 @@ def _step(config, judge_net, crop, steps: int, state: TrainState, inputs: Inputs
         return lambda x, transform: net.apply({"params": weights}, x, transform)
 
     def judging(judges):
-        return lambda x: nets.judge(judge_net, config.ratio, judges, x, weights)
+        return lambda x: nets.judge(judge_net, config.ratio, judges, x, weights, config.antialias)
 
     def normalized(name):
         """Weights, and how gradients with respect to them become those of the parameters."""
-        function = functools.partial(_normalized, name, vectors=vectors[name])
+        function = functools.partial(spectral.normalized, vectors=vectors[name])
         weights, pull, vectors[name] = jax.vjp(function, params[name], has_aux=True)
         return weights, pull
 
@@ -352,6 +353,10 @@ def _step(config, judge_net, crop, steps: int, state: TrainState, inputs: Inputs
         loss_fn = lambda g: _inverse_loss(generating(g), transforms[1], x, made)  # noqa: E731
         terms["inverse"], grads = jax.value_and_grad(loss_fn)(generator)
         update("generator", *pull(grads))
+    if config.average:
+        decay = jnp.minimum(config.average, (1 + state.step) / (10 + state.step))
+        mix = lambda old, new: new + decay * (old - new)  # noqa: E731
+        vectors["average"] = jax.tree.map(mix, vectors["average"], params["generator"])
     new = state.replace(
         step=state.step + 1,
         params=params,
@@ -393,7 +398,9 @@ def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
     stage = Stage(
         "ingan",
         steps,
-        functools.partial(_step, config, judge_net, crop, steps),
+        functools.partial(_step, config, judge_net, count, crop, steps),
+        evaluate=functools.partial(retargeting.evaluate, config),
+        evaluate_every=config.picture_every,
         variant=variant,
     )
     return Method(
@@ -413,10 +420,13 @@ def check(config: ml_collections.ConfigDict) -> None:
     """
     ones = ("train_steps", "channels", "discriminator_channels", "shapes", "hold", "growth")
     checks.least(config, dict.fromkeys((*ones, "even_at"), 1))
-    checks.least(config, dict.fromkeys(("steps", "fit_side", "blocks", "cycle", "noise"), 0))
+    zeros = ("steps", "fit_side", "blocks", "cycle", "noise", "picture_every", "detail")
+    checks.least(config, dict.fromkeys(zeros, 0))
     checks.least(config, {"crop": 40, "smallest": 0.05, "largest": 1.01, "inverse_from": -1})
-    checks.least(config, {"learning_rate": 0, "shift": 0, "decay_from": 0, "ratio": 1.2})
-    checks.below(config, {"smallest": 1, "largest": 8, "shift": 0.5})
+    checks.least(
+        config, {"learning_rate": 0, "shift": 0, "average": 0, "decay_from": 0, "ratio": 1.2}
+    )
+    checks.below(config, {"average": 1, "smallest": 1, "largest": 8, "shift": 0.5})
     if config.channels % 4:
         raise InputError(f"config.channels={config.channels}: must be a multiple of 4")
     retargeting.scale("result_scale", config.result_scale)

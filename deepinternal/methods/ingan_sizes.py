@@ -1,8 +1,9 @@
 """The sizes that InGAN trains with: a finite set, so that each has its program.
 
 The paper draws the factor of each side anew in every iteration, from a range that grows from 1 to its
-full width. Here the pairs of factors are a fixed sequence that fills the full range evenly; those
-within the range of the moment are drawn from.
+full width. Here the pairs of factors are a fixed sequence: first those of one side alone, to its least
+and its most, then pairs that fill the full range evenly. Those within the range of the moment are drawn
+from.
 """
 
 import functools
@@ -43,8 +44,10 @@ def shapes(
     pairs = [(1.0, 1.0)]
     near = (1 - _INNER * down, 1 + _INNER * up)
     pairs += [(v, h) for v in near for h in near]
+    others = [pair for f in (largest, smallest) for pair in ((1.0, f), (f, 1.0))]
     for n in range(count):
-        pairs.append(tuple(smallest + (largest - smallest) * ((0.5 + n * a) % 1) for a in _STEPS))
+        others.append(tuple(smallest + (largest - smallest) * ((0.5 + n * a) % 1) for a in _STEPS))
+    pairs += others[:count]
     found: dict[tuple[int, int], float] = {}
     for pair in pairs:
         size = tuple(rounded(side * factor) for side, factor in zip(crop, pair))

@@ -15,15 +15,13 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from deepinternal.methods.double_dip import common
 from deepinternal.nets import ingan as nets
 from deepinternal.nets import spectral
-from deepinternal.ops import patches, shear
+from deepinternal.ops import fitting, patches, shear
 from deepinternal.ops.resize import resize
 from deepinternal.ops.warp import warp
 from deepinternal.types import Array, InputError, Inputs, Output, PyTree
 
-reduced = common.reduced
 LARGEST = 4096  # greatest side of what is made, in pixels of the net
 _MEASURED = 256  # greatest side of the image beside which results are measured
 
@@ -143,10 +141,27 @@ def fitted(full: tuple[int, int], small: tuple[int, int], size: tuple[int, int])
     return found
 
 
-def brought_to(made: Array, size: tuple[int, int]) -> Array:
-    """What the net has made at a wanted size, (*size, C) in [0, 1]."""
+def brought_to(
+    config: ml_collections.ConfigDict,
+    made: Array,
+    size: tuple[int, int],
+    image: Array,
+    full: Array,
+) -> Array:
+    """What the net has made at a wanted size, (*size, C) in [0, 1].
+
+    Args:
+        config: of which `detail` counts: how often patches of the full image take the place of those
+            that were made, where the image is a reduced one; 0 for cubic enlarging.
+        made: (h', w', C) in [0, 1].
+        size: (H', W').
+        image: (h, w, C), which the net has seen.
+        full: (H, W, C).
+    """
     if made.shape[:2] == tuple(size):
         return made
+    if config.detail and image.shape != full.shape:
+        made = patches.detailed(made, image, full, passes=config.detail)
     return jnp.clip(resize(made, output_shape=tuple(size)), 0, 1)
 
 
@@ -161,30 +176,31 @@ def outputs(config: ml_collections.ConfigDict, state, inputs: Inputs) -> dict[st
     Returns:
         `result`, `cycle`, `input`, ..., `samples/VxH`, ..., and scalars: `cycle_error`, the mean
         absolute error of the way back; `coherence`, `completeness` and `sifid` of the result beside
-        the image, see `ops.patches`, at sides of at most 256 pixels of the image.
+        the image, see `ops.patches`, at sides of at most 256 pixels of the image; `diversity` of what
+        is made, at the image's size, of its four corners, each 3/4 of the sides.
     """
     full, image = inputs["full1"], inputs["image1"]
-    weights, vectors = state.params["generator"], state.model_state["generator"]
-    shape, make = full.shape[:2], functools.partial(generate, config, weights, vectors)
+    shape = full.shape[:2]
 
     def made_at(factors):
         size = target(shape, factors)
-        there = make(image, fitted(shape, image.shape[:2], size))
-        return there, Output(brought_to(there, size))
+        there = _make(config, state)(image, fitted(shape, image.shape[:2], size))
+        return there, Output(brought_to(config, there, size, image, full))
 
     there, result = made_at(scale("result_scale", config.result_scale))
-    back = make(there, image.shape[:2])
-    factor = max(1, -(-max(image.shape[:2]) // _MEASURED))
-    pair = [_smaller(x, factor) for x in (image, there)]
+    back = _make(config, state)(there, image.shape[:2])
+    factor = max(1, -(-max(shape) // _MEASURED))
+    pair = [_smaller(x, factor) for x in (full, result.value)]
     scales = _measured_at(min(n for x in pair for n in x.shape[:2]))
     similar = patches.bidirectional_similarity(*pair, scales=scales)
     found = {
         "result": result,
-        "cycle": Output(common.enlarged(back, shape)),
+        "cycle": Output(fitting.enlarged(back, shape)),
         "cycle_error": Output(jnp.mean(jnp.abs(back - image)), "scalar"),
         "coherence": Output(similar.coherence, "scalar"),
         "completeness": Output(similar.completeness, "scalar"),
         "sifid": Output(patches.sifid(*pair, scales=scales), "scalar"),
+        "diversity": Output(_diversity(config, state, image), "scalar"),
     }
     for number, x in enumerate(images(inputs, "full")):
         name = "input" if number == 0 else f"input{number + 1}"
@@ -194,6 +210,44 @@ def outputs(config: ml_collections.ConfigDict, state, inputs: Inputs) -> dict[st
     return found
 
 
+def evaluate(config: ml_collections.ConfigDict, state, inputs: Inputs):
+    """The state, and what the net makes of the (first) image so far: as `outputs`, but not enlarged.
+
+    Args:
+        config: as `methods.ingan.defaults()`.
+        state: the training state.
+        inputs: of the method.
+
+    Returns:
+        `(state, metrics)`: `result` and `cycle`, pictures; `cycle_error`.
+    """
+    full, image = inputs["full1"].shape[:2], inputs["image1"]
+    size = target(full, scale("result_scale", config.result_scale))
+    there = _make(config, state)(image, fitted(full, image.shape[:2], size))
+    back = _make(config, state)(there, image.shape[:2])
+    error = jnp.mean(jnp.abs(back - image))
+    return state, {"result": there, "cycle": back, "cycle_error": error}
+
+
+def _make(config: ml_collections.ConfigDict, state) -> Callable[..., Array]:
+    """`generate` with the generator of a state."""
+    return functools.partial(generate, config, *trained(config, state))
+
+
+def trained(config: ml_collections.ConfigDict, state) -> tuple[PyTree, PyTree]:
+    """The generator's weights that are used, and its vectors, from a training state."""
+    weights = state.model_state["average"] if config.average else state.params["generator"]
+    return weights, state.model_state["generator"]
+
+
+def _diversity(config: ml_collections.ConfigDict, state, image: Array) -> Array:
+    (h, w), part = image.shape[:2], [max(3 * n // 4, 8) for n in image.shape[:2]]
+    corners = [(y, x) for y in (0, h - part[0]) for x in (0, w - part[1])]
+    parts = jnp.stack([image[y : y + part[0], x : x + part[1]] for y, x in corners])
+    make = functools.partial(_make(config, state), size=(max(h, nets.LEAST), max(w, nets.LEAST)))
+    return patches.diversity(jax.lax.map(make, parts), image)
+
+
 def _measured_at(side: int) -> tuple[float, ...]:
     """The scales at which an image of so many pixels a side has patches of 7x7."""
     return tuple(scale for scale in (1.0, 0.5, 0.25) if scale * side >= 7) or (7 / side,)
@@ -201,7 +255,7 @@ def _measured_at(side: int) -> tuple[float, ...]:
 
 def _smaller(x: Array, factor: int) -> Array:
     size = tuple(-(-n // factor) for n in x.shape[:2])
-    return x if factor == 1 else common.shrunk(x, size)
+    return x if factor == 1 else fitting.shrunk(x, size)
 
 
 def stretched(config: ml_collections.ConfigDict, inputs: Inputs) -> Array:

@@ -5,13 +5,13 @@ Their kernels are meant to be normalised spectrally before use: see `nets.spectr
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from deepinternal.nets.blocks import conv2d
 from deepinternal.nets.layers import norm_and_relu, reflect, unit_norm
 from deepinternal.ops.resize import resize
 from deepinternal.types import Array, PyTree
@@ -57,16 +57,27 @@ class Generator(nn.Module):
             levels.append(x)
             width *= 2
             x = _halved(_layer(self, f"down{i}", x, width, 3))
-        for i in range(self.blocks):
-            inner = _layer(self, f"block{i}_in", x, width // 4, 1)
-            inner = _layer(self, f"block{i}_middle", inner, width // 4, 3)
-            x = x + _layer(self, f"block{i}_out", inner, width, 1, slope=1.0)
+        x = self._residual(x)
         for i in reversed(range(3)):
             width //= 2
             doubled = jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)
             x = levels[i] + _layer(self, f"up{i}", doubled, width, 3)
         x = jnp.tanh(_layer(self, "last", x, outputs, 7, norm=False))
         return x[:, : size[0], : size[1]]
+
+    def _residual(self, x: Array) -> Array:
+        """The residual blocks, whose weights are stacked."""
+        width = x.shape[-1]
+        inner, count = width // 4, self.blocks
+        weights = (
+            _weights(self, "block_in", (1, 1, width, inner), count=count),
+            _weights(self, "block_middle", (3, 3, inner, inner), count=count),
+            _weights(self, "block_out", (1, 1, inner, width), count=count),
+        )
+        for first, middle, last in zip(*(_unstacked(w, count) for w in weights), strict=True):
+            y = _applied(middle, _applied(first, x))
+            x = x + _applied(last, y, slope=1.0)
+        return x
 
 
 class PatchDiscriminator(nn.Module):
@@ -102,30 +113,54 @@ def _layer(
     features: int,
     side: int,
     *,
-    stride: int = 1,
-    padded: bool = True,
     norm: bool = True,
-    slope: float = _SLOPE,
+    **options,
 ) -> Array:
     """A convolution; with `norm` a normalisation and a leaky ReLU."""
-    shape = (side, side, x.shape[-1], features)
-    layer = module.param(name, functools.partial(_xavier_conv, shape=shape))
+    weights = _weights(module, name, (side, side, x.shape[-1], features), norm=norm)
+    return _applied(weights, x, **options)
+
+
+def _weights(module: nn.Module, name: str, shape, *, norm: bool = True, count: int | None = None):
+    """Those of a convolution and of what follows it; `count` of them along a leading axis."""
+    lead = () if count is None else (count,)
+    conv = module.param(name, functools.partial(_xavier_conv, shape=(*lead, *shape)))
+    if not norm:
+        return conv, None
+    features = (*lead, shape[-1])
+    return conv, module.param(f"{name}_norm", functools.partial(unit_norm, features=features))
+
+
+def _unstacked(weights: PyTree, count: int) -> list[PyTree]:
+    """The weights of each along the leading axis."""
+    return [jax.tree.map(operator.itemgetter(i), weights) for i in range(count)]
+
+
+def _applied(
+    weights, x: Array, *, stride: int = 1, padded: bool = True, slope: float = _SLOPE
+) -> Array:
+    conv, norm = weights
+    side = conv["kernel"].shape[0]
     if padded and side > 1:
         x = reflect(x, side // 2)
-    y = conv2d(x, layer["kernel"], stride=stride, padding="VALID")
-    if not norm:
-        return y + layer["bias"]
+    # Not `blocks.conv2d`, whose forms take longer to trace and compile than nets of so many sizes
+    # earn back.
+    y = jax.lax.conv_general_dilated(
+        *(x, conv["kernel"], (stride, stride), "VALID"),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    if norm is None:
+        return y + conv["bias"]
     # The bias is not added, for the norm would take it away again.
-    layer = module.param(f"{name}_norm", functools.partial(unit_norm, features=features))
-    return norm_and_relu(y, layer["scale"], layer["shift"], _EPSILON, slope)
+    return norm_and_relu(y, norm["scale"], norm["shift"], _EPSILON, slope)
 
 
 def _xavier_conv(key: Array, shape: tuple[int, ...]) -> dict[str, Array]:
-    """Kernel with the variance of Glorot and Bengio (2010), a hundredth of the standard deviation."""
-    area = math.prod(shape[:-2])
-    deviation = 0.01 * math.sqrt(2 / (area * (shape[-2] + shape[-1])))
+    """Kernels with the variance of Glorot and Bengio (2010), a hundredth of the standard deviation."""
+    kh, kw, inputs, outputs = shape[-4:]
+    deviation = 0.01 * math.sqrt(2 / (kh * kw * (inputs + outputs)))
     kernel = deviation * jax.random.normal(key, (math.prod(shape),)).reshape(shape)
-    return {"kernel": kernel, "bias": jnp.zeros(shape[-1])}
+    return {"kernel": kernel, "bias": jnp.zeros((*shape[:-4], outputs))}
 
 
 def _halved(x: Array) -> Array:
@@ -152,27 +187,34 @@ def scales_of(size: Sequence[int], most: int, ratio: float) -> int:
 
 
 def judge(
-    net: PatchDiscriminator, ratio: float, params: Mapping[str, PyTree], x: Array, weights: Array
+    net: PatchDiscriminator,
+    ratio: float,
+    params: PyTree,
+    x: Array,
+    weights: Array,
+    antialias: bool = False,
 ) -> Array:
     """The discriminator's map, its scales added by their weights (section 4.2).
 
     Args:
         net: of one scale.
         ratio: from one scale to the next.
-        params: of all scales, 'scale0', 'scale1', ...: the finest first.
+        params: of all scales, along a leading axis (S, ...): the finest first.
         x: (N, H, W, C) in [-1, 1], sides at least 13.
         weights: (S,), of all scales; those that look at x are made to sum to 1.
+        antialias: whether images are smoothed when they are shrunk. Without it, as published, coarse
+            scales see, and by their gradients change, only a grid of the image's pixels.
 
     Returns:
         (N, H', W', 1) in (0, 1), H', W' those of the finest scale.
     """
-    count = scales_of(x.shape[1:3], len(params), ratio)
+    count = scales_of(x.shape[1:3], len(weights), ratio)
     weights = weights[:count] / jnp.sum(weights[:count])
     total = 0.0
-    for i in range(count):
+    for i, p in enumerate(_unstacked(params, count)):
         size = tuple(max(math.floor(n / ratio**i), 9) for n in x.shape[1:3])
-        small = resize(x, output_shape=size, method="linear", antialias=False)
-        made = net.apply({"params": params[f"scale{i}"]}, small)
+        small = resize(x, output_shape=size, method="linear", antialias=antialias)
+        made = net.apply({"params": p}, small)
         if i == 0:
             shape = made.shape[1:3]
         total = total + weights[i] * resize(

@@ -94,7 +94,7 @@ def uniform_conv(key: Array, shape: tuple[int, ...]) -> dict[str, Array]:
     return {"kernel": drawn[:count].reshape(shape), "bias": drawn[count:]}
 
 
-def unit_norm(key: Array, features: int) -> dict[str, Array]:
+def unit_norm(key: Array, features: int | tuple[int, ...]) -> dict[str, Array]:
     """Scale 1 and shift 0 of a normalisation."""
     del key
     return {"scale": jnp.ones(features), "shift": jnp.zeros(features)}

@@ -27,7 +27,7 @@ SMALL = {"features": 4, "layers": 2, "steps": 12, "evaluate_every": 5, "ensemble
 
 
 class Launcher:
-    """Programs of their own, each as after `python -m launch.main`."""
+    """Programs of their own, each as after `python -m launch.main`, or another module."""
 
     def __init__(self, folder, cache):
         self._folder, self._count = folder, 0
@@ -46,11 +46,11 @@ class Launcher:
         self._server.stdin.flush()
         return json.loads(self._server.stdout.readline())
 
-    def start(self, *argv):
+    def start(self, *argv, module="launch.main"):
         """Starts a program; returns its process id and the file with what it prints."""
         self._count += 1
         printed = self._folder / f"printed-{self._count}.txt"
-        return self._ask(argv=[str(a) for a in argv], stderr=str(printed)), printed
+        return self._ask(module=module, argv=[str(a) for a in argv], stderr=str(printed)), printed
 
     def wait(self, process, seconds=120):
         status = self._ask(wait=process, seconds=seconds)
@@ -59,10 +59,10 @@ class Launcher:
             pytest.fail(f"the program did not end within {seconds} s")
         return status
 
-    def run(self, *argv):
+    def run(self, *argv, module="launch.main", seconds=120):
         """Exit status and everything printed."""
-        process, printed = self.start(*argv)
-        return self.wait(process), printed.read_text(encoding="utf-8", errors="replace")
+        process, printed = self.start(*argv, module=module)
+        return self.wait(process, seconds), printed.read_text(encoding="utf-8", errors="replace")
 
     def close(self):
         self._server.stdin.close()

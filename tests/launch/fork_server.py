@@ -1,6 +1,6 @@
-"""Starts `python -m launch.main` many times at the price of one import.
+"""Starts `python -m launch.main`, or another module, many times at the price of one import.
 
-Reads one JSON command per line: {"argv", "stderr"} starts a program and answers its process id;
+Reads one JSON command per line: {"module", "argv", "stderr"} starts a program, answers its process id;
 {"wait", "seconds"} answers its exit status, as a shell would give it, or null where it is still
 running after so long.
 """
@@ -26,7 +26,7 @@ def serve() -> None:
         print(json.dumps(answer), flush=True)
 
 
-def _start(argv: list[str], stderr: str) -> int:
+def _start(module: str, argv: list[str], stderr: str) -> int:
     child = os.fork()
     if child:
         return child
@@ -34,10 +34,10 @@ def _start(argv: list[str], stderr: str) -> int:
     null = os.open(os.devnull, os.O_RDWR)
     for source, target in ((null, 0), (sink, 1), (sink, 2)):
         os.dup2(source, target)
-    sys.argv = ["launch.main", *argv]
+    sys.argv = [module, *argv]
     status = 0
     try:
-        runpy.run_module("launch.main", run_name="__main__", alter_sys=True)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:

@@ -7,8 +7,12 @@ import pytest
 
 from deepinternal import retargeter
 from deepinternal.methods import ingan, ingan_sizes, registry, retargeting
+from deepinternal.runtime.checkpoint import Checkpoints
 from deepinternal.runtime.image_io import to_array
+from deepinternal.runtime.loop import Stopped, train
+from deepinternal.runtime.parallel import Programs
 from deepinternal.types import InputError, input_spec
+from tests.runtime.stop import Stop
 from tests.tiny_methods import photo
 
 TINY = {"steps": 3, "inverse_from": 1}
@@ -47,13 +51,48 @@ def test_a_step_changes_both_nets(trained):
     assert (int(metrics["height"]), int(metrics["width"])) == (24, 32)
 
 
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path):
+    config = _config(steps=8, growth=20, picture_every=0, inverse_from=-1)
+    inputs = ingan.prepare(config, photo(48))
+    programs = Programs(ingan.make(config, input_spec(inputs)))
+    sizes = {programs.method.variant(config.seed, step) for step in range(8)}
+    assert len(sizes) > 1
+    whole = train(programs, inputs, seed=0)
+    with pytest.raises(Stopped):
+        train(programs, inputs, seed=0, checkpoints=Checkpoints(tmp_path), **_stopping(1))
+    resumed = train(programs, inputs, seed=0, checkpoints=Checkpoints(tmp_path))
+    assert resumed.resumed_steps != []
+    assert programs.count <= 1 + len(sizes)  # nothing compiled twice
+    for a, b in zip(*(jax.tree.leaves(run.state.params) for run in (whole, resumed)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def _stopping(at):
+    stop = Stop(at)
+    return {"stop": stop, "progress": stop}
+
+
+def test_what_is_made_during_training(trained):
+    _, method, inputs, state, *_ = trained
+    same, seen = jax.jit(method.evaluate)(state, inputs)
+    made = jax.jit(method.outputs)(state, inputs)
+    assert seen["result"].shape == (48, 96, 3)
+    np.testing.assert_allclose(seen["result"], made["result"].value, atol=1e-5)
+    np.testing.assert_allclose(seen["cycle_error"], made["cycle_error"].value, rtol=1e-4)
+    assert all(
+        bool((a == b).all()) for a, b in zip(*map(jax.tree.leaves, (same.params, state.params)))
+    )
+
+
 def test_outputs_have_their_sizes(trained):
     _, method, inputs, _, after, _ = trained
     made = jax.jit(method.outputs)(after, inputs)
     assert made["result"].value.shape == (48, 96, 3)
     assert made["cycle"].value.shape == (48, 48, 3)
     np.testing.assert_array_equal(made["input"].value, inputs["full1"])
-    assert all(float(made[n].value) > 0 for n in ("coherence", "completeness", "sifid"))
+    assert all(
+        float(made[n].value) > 0 for n in ("coherence", "completeness", "sifid", "diversity")
+    )
     assert float(made["result"].value.min()) >= 0
     assert float(made["result"].value.max()) <= 1
 

@@ -46,17 +46,34 @@ def test_the_map_is_the_weighted_mean_of_the_scales():
     """By hand for two scales: each judged alone, brought to the finest map's size."""
     net = ingan.PatchDiscriminator(2)
     x = jax.random.uniform(jax.random.key(0), (1, 30, 27, 3), minval=-1)
-    params = {
-        f"scale{i}": net.init(jax.random.key(i + 1), jnp.zeros((1, 16, 16, 3)))["params"]
-        for i in range(2)
-    }
+    init = lambda key: net.init(key, jnp.zeros((1, 16, 16, 3)))["params"]  # noqa: E731
+    params = jax.vmap(init)(jax.random.split(jax.random.key(1), 2))
+    finer, coarser = (jax.tree.map(lambda p, i=i: p[i], params) for i in range(2))
     weights = jnp.array([3.0, 1.0])
     found = ingan.judge(net, 2.0, params, x, weights)
-    fine = net.apply({"params": params["scale0"]}, x)
+    fine = net.apply({"params": finer}, x)
     small = resize(x, output_shape=(15, 13), method="linear", antialias=False)
-    coarse = net.apply({"params": params["scale1"]}, small)
+    coarse = net.apply({"params": coarser}, small)
     coarse = resize(coarse, output_shape=fine.shape[1:3], method="linear", antialias=False)
     np.testing.assert_allclose(found, 0.75 * fine + 0.25 * coarse, atol=1e-6)
+
+
+@pytest.mark.parametrize(("antialias", "least", "most"), [(False, 0.0, 0.4), (True, 0.99, 1.0)])
+def test_which_pixels_a_coarse_scale_looks_at(antialias, least, most):
+    """Bilinear shrinking by 4 reads 2 of 4 pixels a side; smoothed, it reads all."""
+    net = ingan.PatchDiscriminator(2)
+    x = jax.random.uniform(jax.random.key(0), (1, 64, 64, 1), minval=-1)
+    init = lambda key: net.init(key, jnp.zeros((1, 16, 16, 1)))["params"]  # noqa: E731
+    params = jax.vmap(init)(jax.random.split(jax.random.key(1), 2))
+    params = jax.tree.map(lambda p: 100 * p, params)
+
+    @jax.jit
+    @jax.grad
+    def gradient(x):
+        return jnp.sum(ingan.judge(net, 4.0, params, x, jnp.array([0.0, 1.0]), antialias))
+
+    inner = np.abs(gradient(x)[0, 8:-8, 8:-8, 0])
+    assert least <= np.mean(inner > 1e-9 * inner.max()) <= most
 
 
 def test_spectral_norms_become_one():

@@ -9,7 +9,7 @@ import pytest
 import scipy.linalg
 from skimage import data
 
-from deepinternal.ops import patches
+from deepinternal.ops import fitting, patches
 from deepinternal.ops.resize import resize
 
 similarity = jax.jit(
@@ -188,3 +188,29 @@ def test_diversity():
     stack = np.stack(shuffled).astype(np.float64)
     expected = stack.std(axis=0).mean() / image.astype(np.float64).std(axis=(0, 1)).mean()
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(36, 44), (35, 43)])
+def test_detail_of_an_image_s_own_patches_is_the_image(shape):
+    """Each patch is nearest to itself; parts of the image at other places find their detail too."""
+    full = np.random.default_rng(0).random((*shape, 3), np.float32)
+    small = fitting.reduced(full, 22)
+    assert small.shape == (18, 22, 3)
+    for passes in (1, 2):
+        made = patches.detailed(small, small, full, passes=passes)
+        assert made.shape == (36, 44, 3)
+        whole = full if made.shape == full.shape else resize(full, output_shape=(36, 44))
+        np.testing.assert_allclose(made, whole, atol=1e-5)
+    made = patches.detailed(small[3:15, 5:20], small, full)
+    np.testing.assert_allclose(made, whole[6:30, 10:40], atol=1e-5)
+
+
+def test_detail_of_blurred_patches_is_sharp():
+    """A blurred part of a photograph is nearer to it with detail than enlarged by interpolation."""
+    full = photo(96, 96)
+    small = fitting.reduced(full, 48)
+    part = np.clip(small[4:30, 6:44] + 0.02, 0, 1)
+    truth = full[8:60, 12:88]
+    made = patches.detailed(part, small, full, passes=2)
+    cubic = resize(part, output_shape=truth.shape[:2])
+    assert jnp.mean(jnp.square(made - truth)) < 0.2 * jnp.mean(jnp.square(cubic - truth))
