@@ -7,6 +7,7 @@ Without --input, half-size coins of scikit-image. Results of --ours are pictures
 What the columns mean: benchmarks/README.md.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks import common, retargeters
-from deepinternal.ops import patches
+from deepinternal.ops import fitting, patches
 from deepinternal.ops.resize import output_size, resize
 from deepinternal.runtime.image_io import read_image, write_image
 from deepinternal.types import InputError
@@ -44,8 +45,17 @@ def tiled(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.tile(image, (*repeats, 1))[: size[0], : size[1]]
 
 
+def detailed(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The image stretched at half its size and enlarged by its own patches, as `lite`'s results are."""
+    small = fitting.reduced(image, math.ceil(max(image.shape[:2]) / 2))
+    made = stretched(small, tuple(-(-n // 2) for n in size))
+    enlarge = jax.jit(functools.partial(patches.detailed, passes=3))
+    return stretched(np.asarray(enlarge(made, small, image)), size)
+
+
 METHODS: dict[str, Callable[[np.ndarray, tuple[int, int]], np.ndarray]] = {
     "stretched": stretched,
+    "stretched, detail": detailed,
     "tiled": tiled,
     "seam carving": retargeters.seam_carving,
     "bidir": retargeters.bidirectional,

@@ -108,7 +108,7 @@ PRESETS = {
             "decay_from": 3,
             "shapes": 1,
         },
-        **{"samples": "", "ratio": 2.0, "picture_every": 0},
+        **{"samples": "", "ratio": 3.0, "picture_every": 0},
     },
 }
 

@@ -57,7 +57,7 @@ class Generator(nn.Module):
             levels.append(x)
             width *= 2
             x = _halved(_layer(self, f"down{i}", x, width, 3))
-        x = self._residual(x)
+        x = self._residual(x) if self.blocks else x
         for i in reversed(range(3)):
             width //= 2
             doubled = jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)

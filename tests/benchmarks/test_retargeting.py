@@ -72,7 +72,7 @@ def test_sizes_are_exact(name, size):
     assert made.max() <= 1
 
 
-@pytest.mark.parametrize("name", ["stretched", "tiled", "seam carving"])
+@pytest.mark.parametrize("name", ["stretched", "stretched, detail", "tiled", "seam carving"])
 def test_the_same_size_is_the_same_image(name):
     np.testing.assert_array_equal(retargeting.METHODS[name](photo(), (24, 30)), photo())
 
