@@ -48,7 +48,7 @@ def tiled(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def detailed(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The image stretched at half its size and enlarged by its own patches, as `lite`'s results are."""
     small = fitting.reduced(image, math.ceil(max(image.shape[:2]) / 2))
-    made = stretched(small, tuple(-(-n // 2) for n in size))
+    made = stretched(small, tuple(max(-(-n // 2), 7) for n in size))  # a patch at least
     enlarge = jax.jit(functools.partial(patches.detailed, passes=3))
     return stretched(np.asarray(enlarge(made, small, image)), size)
 

@@ -72,7 +72,7 @@ def test_sizes_are_exact(name, size):
     assert made.max() <= 1
 
 
-@pytest.mark.parametrize("name", ["stretched", "stretched, detail", "tiled", "seam carving"])
+@pytest.mark.parametrize("name", ["stretched", "tiled", "seam carving"])
 def test_the_same_size_is_the_same_image(name):
     np.testing.assert_array_equal(retargeting.METHODS[name](photo(), (24, 30)), photo())
 
@@ -116,7 +116,7 @@ def test_command(tmp_path):
     done = run(*flags, f"--ours={tmp_path / 'net.png'}", f"--out={tmp_path / 'made'}")
     assert done.returncode == 0, done.stderr
     rows = json.loads(out.read_text())["methods"]
-    assert list(rows) == ["stretched", "tiled", "seam carving", "bidir", "net"]
+    assert list(rows) == ["stretched", "stretched, detail", "tiled", "seam carving", "bidir", "net"]
     assert rows["net"]["seconds"] is None
     assert rows["net"]["coherence"] == pytest.approx(rows["stretched"]["coherence"], rel=1e-5)
     for name in rows:
