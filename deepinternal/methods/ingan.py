@@ -95,8 +95,8 @@ PRESETS = {
     },
     "fast": {
         **_NARROW,
-        **{"fit_side": 112, "crop": 96, "train_steps": 1500, "growth": 500, "even_at": 1400},
-        **{"shapes": 2, "learning_rate": 4e-4, "decay_from": 900},
+        **{"fit_side": 112, "crop": 96, "train_steps": 3000, "growth": 800, "even_at": 2800},
+        **{"shapes": 2, "learning_rate": 4e-4, "decay_from": 1900},
     },
     "smoke": {
         **{"fit_side": 64, "crop": 48, "channels": 4, "blocks": 1, "discriminator_channels": 4},
