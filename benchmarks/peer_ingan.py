@@ -1,6 +1,7 @@
 """A training step of InGAN, ours and as one writes it in PyTorch; see `benchmarks.peer_torch`."""
 
 import dataclasses
+import functools
 import math
 import time
 
@@ -87,25 +88,27 @@ class Theirs:
         import torch
 
         self._torch, self._case = torch, case
-        config, image = case.config, _image(case).transpose(2, 0, 1)
+        self._config = config = case.config
+        image = _image(case).transpose(2, 0, 1)
         self._image = torch.from_numpy(np.ascontiguousarray(2 * image - 1))[None]
         depth = self._image.shape[1]
         self._generator = generator(torch, config.channels, config.blocks, depth)
-        most = nets.most_scales(max(min(config.crop, *case.image), 32), config.ratio)
+        most = ingan.scale_count(config, [case.image])
         width = config.discriminator_channels
         self._judges = torch.nn.ModuleList(judge(torch, width, depth) for _ in range(most))
         adam = lambda net: torch.optim.Adam(net.parameters(), config.learning_rate, (0.5, 0.999))  # noqa: E731
+        self._average = [p.detach().clone() for p in self._generator.parameters()]
         self._adams = adam(self._generator), adam(self._judges)
 
     def _judged(self, x):
-        resize, ratio = self._torch.nn.functional.interpolate, self._case.config.ratio
+        functional, ratio = self._torch.nn.functional, self._config.ratio
+        resize = functools.partial(functional.interpolate, mode="bilinear")
         count = nets.scales_of(x.shape[2:], len(self._judges), ratio)
         total = 0
         for i, net in enumerate(self._judges[:count]):
             size = [max(math.floor(n / ratio**i), 9) for n in x.shape[2:]]
-            made = net(resize(x, size, mode="bilinear"))
-            total = made if i == 0 else total + resize(made, total.shape[2:], mode="bilinear")
-
+            made = net(resize(x, size, antialias=self._config.antialias))
+            total = made if i == 0 else total + resize(made, total.shape[2:])
         return total / count
 
     def _step(self):
@@ -129,6 +132,9 @@ class Theirs:
         loss = mse(real, torch.ones_like(real)) + mse(false, torch.zeros_like(false))
         (0.5 * loss).backward()
         adam_judges.step()
+        if decay := self._config.average:
+            now = [p.detach() for p in self._generator.parameters()]
+            torch._foreach_lerp_(self._average, now, 1 - decay)
         return loss
 
     def run(self, steps: int) -> float:

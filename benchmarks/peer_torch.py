@@ -274,7 +274,15 @@ def report(results: dict[str, dict[str, Any]]) -> str:
         times = [span(seconds[who], ".0f", 1e3) for who in ("ours", "theirs")]
         least, compiling = format(r["ratio_of_least"], ".2f"), format(r["compile_seconds"], ".1f")
         rows.append([name, r["label"], *times, span(r["ratio"], ".2f"), least, compiling])
-    head = ["case", "nets", "ours ms", "PyTorch ms", "ours / PyTorch", "least / least", "compile s"]
+    head = [
+        "case",
+        "nets or sizes",
+        "ours ms",
+        "PyTorch ms",
+        "ours / PyTorch",
+        "least / least",
+        "compile s",
+    ]
     least, ratio = _mean(r["ratio_of_least"] for r in results.values()), _mean_ratio(results)
     means = f"geometric means: ours / PyTorch {ratio:.2f}, least / least {least:.2f}"
     return f"{common.table(head, rows)}\n\n{means}"

@@ -81,7 +81,7 @@ class Retargeter:
                 )
             given += (jnp.array([s0, s1], jnp.float32),)
         made = self._program(net_size, given)(*given)
-        made = _brought_to(self.config.to_json(), made, size, small, full)
+        made = _brought_to(made, size, small, full, self.config.detail)
         if shifts is not None and made.shape[:2] != net_size:
             inside = shear.inside(shear.homography(given[-1]), size)
             made = jnp.where(inside[..., None], made, 1.0)
@@ -155,10 +155,7 @@ class Retargeter:
         return np.concatenate(rows)[:-gap, :-gap]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2))
-def _brought_to(config: str, made, size, small, full):
-    config = ml_collections.ConfigDict(json.loads(config))
-    return retargeting.brought_to(config, made, size, small, full)
+_brought_to = jax.jit(retargeting.brought_to, static_argnums=(1, 4))
 
 
 def _alone(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -199,7 +196,7 @@ def train_retargeter(
     shown = Progress("ingan", method.stages[0].steps, enabled=progress)
     run = train(Programs(method), inputs, seed=config.seed, progress=shown)
     shown.close(f"done, {run.steps} steps, {run.seconds:.0f} s")
-    return Retargeter(config, *retargeting.trained(config, run.state), source)
+    return Retargeter(config, *retargeting.trained(run.state), source)
 
 
 def retarget(
@@ -282,7 +279,7 @@ def load(workdir: str, stem: str = "", step: int | None = None) -> Retargeter:
         )
     if found is None:
         raise InputError(f"{show_path(folder)}/checkpoints: no checkpoint can be read; train again")
-    return Retargeter(config, *retargeting.trained(config, found[0]), images[0])
+    return Retargeter(config, *retargeting.trained(found[0]), images[0])
 
 
 def _images(folder: Path, config: ml_collections.ConfigDict) -> list[image_io.ImageFile]:

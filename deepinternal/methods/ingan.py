@@ -7,13 +7,14 @@ back to the image.
 Where the paper is in the code: nets and the sum over scales (section 4) -> `nets.ingan`; adversarial
 and reconstruction loss (eq. 1 to 3) -> `_generator_loss`, `_discriminator_loss`; the growing range of
 sizes (supplement) -> `methods.ingan_sizes`; scale weights over time -> `_scale_weights`; extra step for
-the way back (public code) -> `_inverse_loss`; two rectangles swapped -> `_swapped`.
+the way back (public code) -> `_inverse_loss`; two rectangles swapped -> `methods.ingan_crops.swapped`.
 
 Deliberate deviations from the authors' code: sizes come from a finite set, each with its compiled
 program; the way back is the exact inverse of the transformation, which has one alignment of pixels
 everywhere; normalisations take the statistics of each image by itself; one power iteration of the
-spectral normalisation in a step; large images may be fitted smaller
-(`fit_side`), and results then take their detail from the full image (`detail`).
+spectral normalisation in a step. Beyond the paper, by fields (presets `lite` and `fast`): large images
+are fitted smaller (`fit_side`), and results then take their detail from the full image (`detail`); the
+discriminator's scales are smoothed when shrunk (`antialias`); the generator is averaged (`average`).
 
 Presets: configs/ingan.py.
 """
@@ -30,7 +31,7 @@ import optax
 from deepinternal.losses.adversarial import least_squares
 from deepinternal.losses.compose import weighted_sum
 from deepinternal.losses.pixel import l1, masked_l2
-from deepinternal.methods import checks, ingan_sizes, retargeting
+from deepinternal.methods import checks, ingan_crops, ingan_sizes, retargeting
 from deepinternal.nets import ingan as nets
 from deepinternal.nets import spectral
 from deepinternal.ops import fitting, shear
@@ -38,7 +39,6 @@ from deepinternal.types import Array, Example, InputError, Inputs, Method, Stage
 
 SIDE_INPUTS = {}
 _SMALLEST = 40  # least side of an image
-_SEAM = 5  # pixels on both sides of a swapped rectangle's border that do not count
 
 
 def defaults() -> ml_collections.ConfigDict:
@@ -173,49 +173,9 @@ def crop_size(config: ml_collections.ConfigDict, sizes: Sequence[tuple[int, int]
     return tuple(min(config.crop, n - 1) // nets.MULTIPLE * nets.MULTIPLE for n in least)
 
 
-def _crops(inputs: Inputs, key: Array, size: tuple[int, int]) -> Array:
-    """A random part (h, w) of each image, (N, h, w, C) in [-1, 1]."""
-    found = []
-    for number, image in enumerate(retargeting.images(inputs)):
-        room = jnp.array(image.shape[:2]) - jnp.array(size) + 1
-        where = jax.random.uniform(jax.random.fold_in(key, number), (2,)) * room
-        start = (*jnp.floor(where).astype(jnp.int32), 0)
-        found.append(jax.lax.dynamic_slice(image, start, (*size, image.shape[-1])))
-    return 2 * jnp.stack(found) - 1
-
-
-def _swapped(key: Array, x: Array) -> tuple[Array, Array]:
-    """Images with two rectangles swapped, and where their seams are not: (N, h, w, C), (h, w, 1)."""
-    h, w = x.shape[1:3]
-    drawn = jax.random.uniform(key, (6,))
-    limit = jnp.array([h, w], jnp.float32)
-    low = jnp.minimum(32.0, limit / 4)
-    sides = jnp.floor(low + drawn[:2] * (jnp.minimum(256.0, limit / 2) - low))
-    corners = jnp.floor(drawn[2:].reshape(2, 2) * (limit - sides + 1))
-    y, x_ = (jnp.arange(n, dtype=jnp.float32) for n in (h, w))
-
-    def within(corner, margin):
-        """Whether a pixel lies in the rectangle widened by a margin, (h, w)."""
-        rows = (y >= corner[0] - margin) & (y < corner[0] + sides[0] + margin)
-        columns = (x_ >= corner[1] - margin) & (x_ < corner[1] + sides[1] + margin)
-        return rows[:, None] & columns
-
-    rows, columns = jnp.broadcast_to(y[:, None], (h, w)), jnp.broadcast_to(x_, (h, w))
-    seams = jnp.zeros((h, w), bool)
-    for here, there in (corners, corners[::-1]):
-        chosen = within(here, 0)
-        rows = jnp.where(chosen, y[:, None] + there[0] - here[0], rows)
-        columns = jnp.where(chosen, x_ + there[1] - here[1], columns)
-        seams |= within(here, _SEAM) & ~within(here, -_SEAM)
-    places = (rows * w + columns).astype(jnp.int32).reshape(-1)
-    flat = x.reshape(x.shape[0], h * w, -1)
-    return flat[:, places].reshape(x.shape), (~seams)[..., None].astype(jnp.float32)
-
-
-def _noisy(key: Array, x: Array, most: float) -> Array:
-    """Uniform noise added, of an amplitude in units of [0, 1]; x is in [-1, 1]."""
-    noise = jax.random.uniform(key, (x.size,), minval=-2 * most, maxval=2 * most)
-    return x + noise.reshape(x.shape)
+def scale_count(config: ml_collections.ConfigDict, sizes: Sequence[tuple[int, int]]) -> int:
+    """How many scales the discriminator has for images of these sizes (H, W)."""
+    return nets.most_scales(max(min(config.crop, *map(max, sizes)), 32), config.ratio)
 
 
 def _generator_loss(generate, transforms, judge, cycle, x, given, kept):
@@ -307,17 +267,17 @@ def _step(
     *size, inverse = variant
     key = jax.random.fold_in(state.key, state.step)
     keys = jax.random.split(key, 6)
-    x = real = _crops(inputs, keys[0], crop)
+    x = real = ingan_crops.crops(inputs, keys[0], crop)
     kept = None
     if config.swap:
-        x, kept = _swapped(keys[1], _crops(inputs, keys[5], crop))
+        x, kept = ingan_crops.swapped(keys[1], ingan_crops.crops(inputs, keys[5], crop))
     progress = jnp.clip(state.step / config.growth, 0, 1)
     transforms = _transforms(config, progress, keys[2], crop, tuple(size))
     params, vectors, opt_state = dict(state.params), dict(state.model_state), dict(state.opt_state)
     rate = _learning_rate(config, steps, state.step)
     weights = _scale_weights(state.step, config.even_at, config.ratio, count)
     net = retargeting.network(config)
-    noise = functools.partial(_noisy, most=config.noise)
+    noise = functools.partial(ingan_crops.noisy, most=config.noise)
 
     def generating(weights):
         return lambda x, transform: net.apply({"params": weights}, x, transform)
@@ -387,7 +347,7 @@ def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
     crop = crop_size(config, found)
     steps = config.steps or config.train_steps
     judge_net = nets.PatchDiscriminator(config.discriminator_channels)
-    count = nets.most_scales(max(min(config.crop, *map(max, found)), 32), config.ratio)
+    count = scale_count(config, found)
     sizes = ingan_sizes.shapes(crop, config.shapes, config.smallest, config.largest)
 
     def variant(seed: int, step: int):

@@ -20,7 +20,7 @@ from deepinternal.nets import spectral
 from deepinternal.ops import fitting, patches, shear
 from deepinternal.ops.resize import resize
 from deepinternal.ops.warp import warp
-from deepinternal.types import Array, InputError, Inputs, Output, PyTree
+from deepinternal.types import Array, InputError, Inputs, Output, PyTree, TrainState
 
 LARGEST = 4096  # greatest side of what is made, in pixels of the net
 _MEASURED = 256  # greatest side of the image beside which results are measured
@@ -141,27 +141,21 @@ def fitted(full: tuple[int, int], small: tuple[int, int], size: tuple[int, int])
     return found
 
 
-def brought_to(
-    config: ml_collections.ConfigDict,
-    made: Array,
-    size: tuple[int, int],
-    image: Array,
-    full: Array,
-) -> Array:
+def brought_to(made: Array, size: tuple[int, int], image: Array, full: Array, detail: int) -> Array:
     """What the net has made at a wanted size, (*size, C) in [0, 1].
 
     Args:
-        config: of which `detail` counts: how often patches of the full image take the place of those
-            that were made, where the image is a reduced one; 0 for cubic enlarging.
         made: (h', w', C) in [0, 1].
         size: (H', W').
         image: (h, w, C), which the net has seen.
         full: (H, W, C).
+        detail: how often patches of the full image take the place of those that were made, where the
+            image is a reduced one; 0 for cubic enlarging.
     """
     if made.shape[:2] == tuple(size):
         return made
-    if config.detail and image.shape != full.shape:
-        made = patches.detailed(made, image, full, passes=config.detail)
+    if detail and image.shape != full.shape:
+        made = patches.detailed(made, image, full, passes=detail)
     return jnp.clip(resize(made, output_shape=tuple(size)), 0, 1)
 
 
@@ -182,13 +176,12 @@ def outputs(config: ml_collections.ConfigDict, state, inputs: Inputs) -> dict[st
     full, image = inputs["full1"], inputs["image1"]
     shape = full.shape[:2]
 
-    def made_at(factors):
-        size = target(shape, factors)
-        there = _make(config, state)(image, fitted(shape, image.shape[:2], size))
-        return there, Output(brought_to(config, there, size, image, full))
+    def finished(there, factors):
+        return Output(brought_to(there, target(shape, factors), image, full, config.detail))
 
-    there, result = made_at(scale("result_scale", config.result_scale))
-    back = _make(config, state)(there, image.shape[:2])
+    factors = scale("result_scale", config.result_scale)
+    there, back = _there_and_back(config, state, inputs, factors)
+    result = finished(there, factors)
     factor = max(1, -(-max(shape) // _MEASURED))
     pair = [_smaller(x, factor) for x in (full, result.value)]
     scales = _measured_at(min(n for x in pair for n in x.shape[:2]))
@@ -206,7 +199,8 @@ def outputs(config: ml_collections.ConfigDict, state, inputs: Inputs) -> dict[st
         name = "input" if number == 0 else f"input{number + 1}"
         found[name] = Output(x, source=number)
     for factors in pairs("samples", config.samples):
-        found["samples/{:g}x{:g}".format(*factors)] = made_at(factors)[1]
+        there, _ = _there_and_back(config, state, inputs, factors)
+        found["samples/{:g}x{:g}".format(*factors)] = finished(there, factors)
     return found
 
 
@@ -221,22 +215,24 @@ def evaluate(config: ml_collections.ConfigDict, state, inputs: Inputs):
     Returns:
         `(state, metrics)`: `result` and `cycle`, pictures; `cycle_error`.
     """
-    full, image = inputs["full1"].shape[:2], inputs["image1"]
-    size = target(full, scale("result_scale", config.result_scale))
-    there = _make(config, state)(image, fitted(full, image.shape[:2], size))
-    back = _make(config, state)(there, image.shape[:2])
-    error = jnp.mean(jnp.abs(back - image))
+    factors = scale("result_scale", config.result_scale)
+    there, back = _there_and_back(config, state, inputs, factors)
+    error = jnp.mean(jnp.abs(back - inputs["image1"]))
     return state, {"result": there, "cycle": back, "cycle_error": error}
 
 
-def _make(config: ml_collections.ConfigDict, state) -> Callable[..., Array]:
-    """`generate` with the generator of a state."""
-    return functools.partial(generate, config, *trained(config, state))
+def _there_and_back(config, state, inputs: Inputs, factors) -> tuple[Array, Array]:
+    """What the net makes of the (first) image at factors of its size, and of that at its own."""
+    image = inputs["image1"]
+    full, small = inputs["full1"].shape[:2], image.shape[:2]
+    make = functools.partial(generate, config, *trained(state))
+    there = make(image, fitted(full, small, target(full, factors)))
+    return there, make(there, small)
 
 
-def trained(config: ml_collections.ConfigDict, state) -> tuple[PyTree, PyTree]:
-    """The generator's weights that are used, and its vectors, from a training state."""
-    weights = state.model_state["average"] if config.average else state.params["generator"]
+def trained(state: TrainState) -> tuple[PyTree, PyTree]:
+    """The generator's weights that are used, averaged ones if there are, and its vectors."""
+    weights = state.model_state.get("average", state.params["generator"])
     return weights, state.model_state["generator"]
 
 
@@ -244,7 +240,7 @@ def _diversity(config: ml_collections.ConfigDict, state, image: Array) -> Array:
     (h, w), part = image.shape[:2], [max(3 * n // 4, 8) for n in image.shape[:2]]
     corners = [(y, x) for y in (0, h - part[0]) for x in (0, w - part[1])]
     parts = jnp.stack([image[y : y + part[0], x : x + part[1]] for y, x in corners])
-    make = functools.partial(_make(config, state), size=(max(h, nets.LEAST), max(w, nets.LEAST)))
+    make = functools.partial(generate, config, *trained(state), size=(h, w))
     return patches.diversity(jax.lax.map(make, parts), image)
 
 

@@ -74,9 +74,9 @@ class Schedule:
     checkpoint_every: float = 30.0
     snapshot_every: int = 0
 
-    def until_snapshot(self, step: int) -> int:
-        """Steps from `step` to the next snapshot; so many that they do not matter where none is."""
-        return self.snapshot_every - step % self.snapshot_every if self.snapshot_every else 1 << 40
+    def until_snapshot(self, step: int) -> float:
+        """Steps from `step` to the next snapshot; infinite where there is none."""
+        return self.snapshot_every - step % self.snapshot_every if self.snapshot_every else math.inf
 
 
 class Track:
@@ -190,7 +190,7 @@ class Track:
         return 0 if self.ended else self.spec.steps - self.step
 
     @property
-    def until_snapshot(self) -> int:
+    def until_snapshot(self) -> float:
         """Steps to the next checkpoint that stays."""
         return self._schedule.until_snapshot(self.offset + self.step)
 
@@ -258,10 +258,13 @@ class Track:
         """
         if self._checkpoints is None:
             return False
-        if self._schedule.until_snapshot(self.offset + self.step) == self._schedule.snapshot_every:
+        step = self.offset + self.step
+        if step <= (self._saved[1] if self._saved else 0):
+            return False  # a lane that waits for the others
+        if self.until_snapshot == self._schedule.snapshot_every:
             return True
         if self._saved is None:
-            return self.offset + self.step >= self._schedule.log_every
+            return step >= self._schedule.log_every
         waited = time.monotonic() - self._saved[0]
         return waited >= max(self._schedule.checkpoint_every, least)
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks import peer_ingan, peer_torch
-from deepinternal.nets import ingan
+from deepinternal.methods import retargeting
+from deepinternal.nets import ingan, spectral
 from deepinternal.nets.skip import SkipNet
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
@@ -61,20 +62,65 @@ def test_the_same_net_in_pytorch(upsample):
     np.testing.assert_allclose(made.numpy().transpose(0, 2, 3, 1), expected, atol=2e-5)
 
 
+def _copied(torch, params, pairs):
+    """Gives layers of PyTorch, each a convolution and a norm or None, the weights of ours by name."""
+    with torch.no_grad():
+        for (conv, norm), (name, index) in pairs:
+            pick = lambda x, i=index: np.array(x if i is None else x[i])  # noqa: E731
+            kernel = torch.tensor(pick(params[name]["kernel"]).transpose(3, 2, 0, 1).copy())
+            getattr(conv, "weight_orig", conv.weight).copy_(kernel)
+            conv.bias.copy_(torch.tensor(pick(params[name]["bias"])))
+            if norm is not None:
+                norm.weight.copy_(torch.tensor(pick(params[f"{name}_norm"]["scale"])))
+                norm.bias.copy_(torch.tensor(pick(params[f"{name}_norm"]["shift"])))
+
+
+def _converged(params, skip=()):
+    """Weights whose spectral norms are 1, as many power iterations make them."""
+    vectors = spectral.vectors(jax.random.key(1), params, skip)
+    for _ in range(40):
+        made, vectors = spectral.normalized(params, vectors)
+    return made
+
+
 @pytest.mark.skipif(not HAS_TORCH, reason="needs PyTorch")
 def test_the_same_retargeting_nets_in_pytorch():
+    """As many weights; with the same ones, the same pictures and judgements."""
     import torch
 
+    torch.manual_seed(0)
     count = lambda params: sum(p.size for p in jax.tree.leaves(params))  # noqa: E731
-    theirs = lambda net: sum(p.numel() for p in net.parameters())  # noqa: E731
-    x = np.zeros((1, 32, 40, 3), np.float32)
-    same = lambda x: x  # noqa: E731
-    net = ingan.Generator(8, 2)
-    ours = jax.eval_shape(lambda key: net.init(key, x, same)["params"], jax.random.key(0))
-    generator = peer_ingan.generator(torch, 8, 2, 3)
-    assert theirs(generator) == count(ours)
-    judge = ingan.PatchDiscriminator(4)
-    ours = jax.eval_shape(lambda key: judge.init(key, x)["params"], jax.random.key(0))
-    assert theirs(peer_ingan.judge(torch, 4, 3)) == count(ours)
+    x = np.random.default_rng(0).uniform(-1, 1, (1, 32, 40, 3)).astype(np.float32)
+    size = (24, 56)
+    net, same = ingan.Generator(8, 2), lambda x: x
+    params = jax.jit(lambda key: net.init(key, x, same)["params"])(jax.random.key(0))
+    theirs = peer_ingan.generator(torch, 8, 2, 3)
+    assert sum(p.numel() for p in theirs.parameters()) == count(params)
+    named = {"entry": theirs.entry, **{f"down{i}": b for i, b in enumerate(theirs.down)}}
+    named |= {f"up{2 - i}": b for i, b in enumerate(theirs.up)}
+    pairs = [((b[0], b[1]), (name, None)) for name, b in named.items()]
+    for i, residual in enumerate(theirs.middle):
+        names = ("block_in", "block_middle", "block_out")
+        pairs += [((b[0], b[1]), (name, i)) for name, b in zip(names, residual.net)]
+    _copied(torch, params, [*pairs, ((theirs.last, None), ("last", None))])
+    image = torch.from_numpy(x.transpose(0, 3, 1, 2))
     with torch.no_grad():
-        assert generator(torch.zeros(1, 3, 32, 40), (24, 56)).shape == (1, 3, 24, 56)
+        for _ in range(40):
+            made = theirs(image, size)
+    weights = {"params": _converged(params, ("last",))}
+    expected = jax.jit(lambda w: net.apply(w, x, retargeting.resizing(size)))(weights)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(made.numpy().transpose(0, 2, 3, 1), expected, atol=2e-3 * scale)
+
+    judge = ingan.PatchDiscriminator(4)
+    params = jax.jit(lambda key: judge.init(key, x)["params"])(jax.random.key(2))
+    theirs = peer_ingan.judge(torch, 4, 3)
+    assert sum(p.numel() for p in theirs.parameters()) == count(params)
+    layers = zip(("first", "second", "third"), (0, 3, 6))
+    pairs = [((theirs[i], theirs[i + 1]), (name, None)) for name, i in layers]
+    _copied(torch, params, [*pairs, ((theirs[9], None), ("last", None))])
+    with torch.no_grad():
+        for _ in range(40):
+            found = theirs(image)
+    expected = jax.jit(judge.apply)({"params": _converged(params)}, x)
+    np.testing.assert_allclose(found.numpy().transpose(0, 2, 3, 1), expected, atol=2e-3)

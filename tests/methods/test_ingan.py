@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from deepinternal import retargeter
-from deepinternal.methods import ingan, ingan_sizes, registry, retargeting
+from deepinternal.methods import ingan, ingan_crops, ingan_sizes, registry, retargeting
+from deepinternal.ops import shear
 from deepinternal.runtime.checkpoint import Checkpoints
 from deepinternal.runtime.image_io import to_array
 from deepinternal.runtime.loop import Stopped, train
@@ -121,6 +122,21 @@ def test_a_trained_net_makes_any_size_and_shape(trained):
         net.applied_to(to_array(np.zeros((50, 50))))
 
 
+def test_shapes_at_a_greater_size_than_the_nets(trained):
+    """White outside to the pixel, with detail of the full image inside."""
+    config, _, _, _, after, _ = trained
+    config = config.copy_and_resolve_references()
+    config.update(fit_side=48, detail=1)
+    net = retargeter.Retargeter(config, *retargeting.trained(after), to_array(photo(96)))
+    shifts = (0.4, -0.4)
+    made = net.make((96, 96), shifts)
+    inside = np.asarray(shear.inside(shear.homography(jnp.array(shifts)), (96, 96)))
+    assert made.shape == (96, 96, 3)
+    assert (made[~inside] == 1).all()
+    assert 0.3 < inside.mean() < 0.95
+    assert (made[inside] < 1).any(-1).mean() > 0.9
+
+
 def test_sizes_are_few_and_respect_the_growing_range():
     sizes = ingan_sizes.shapes((216, 256), 40, 0.15, 2.25)
     assert sizes[0] == ((216, 256), 0.0)
@@ -160,7 +176,7 @@ def test_swapping_exchanges_two_rectangles():
     """Pixels are kept as a set where the rectangles are apart; seams are left out."""
     y, x = np.mgrid[:80, :90]
     image = np.stack([y, x, y * 90 + x], axis=-1)[None].astype(np.float32)
-    swapped, kept = jax.jit(ingan._swapped)(jax.random.key(3), image)
+    swapped, kept = jax.jit(ingan_crops.swapped)(jax.random.key(3), image)
     moved = np.asarray(swapped[0, ..., 2]) != image[0, ..., 2]
     assert 0.03 < moved.mean() < 0.6
     assert kept.shape == (80, 90, 1)
@@ -202,7 +218,7 @@ def test_several_images_share_a_net():
     state = jax.eval_shape(method.init, jax.random.key(0), inputs)
     _, metrics = jax.eval_shape(lambda s, i: method.step(s, i, (40, 40, False)), state, inputs)
     assert metrics["loss"].shape == ()
-    crops = ingan._crops(jax.tree.map(jnp.asarray, inputs), jax.random.key(0), (40, 40))
+    crops = ingan_crops.crops(jax.tree.map(jnp.asarray, inputs), jax.random.key(0), (40, 40))
     assert crops.shape == (2, 40, 40, 3)
 
 

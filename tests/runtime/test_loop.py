@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import itertools
 import json
+import time
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from deepinternal.methods import registry
 from deepinternal.runtime.checkpoint import Checkpoints
 from deepinternal.runtime.loop import Stopped, train
 from deepinternal.runtime.parallel import Programs, over_replicas
-from deepinternal.runtime.track import NonFiniteError, Schedule
+from deepinternal.runtime.track import NonFiniteError, Schedule, Track
 from deepinternal.runtime.writers import JsonlLog, read_jsonl
 from tests import tiny_methods
 from tests.runtime.stop import Stop
@@ -116,6 +117,19 @@ def test_snapshots_stay(tmp_path, name, steps_per_dispatch):
         found, _, meta = checkpoints.restore(programs.method, inputs, 3)
         assert (int(found.step), meta["steps"]) == (3, 3)
     assert checkpoints.restore(programs.method, inputs, 10**6) is None
+
+
+def test_a_snapshot_is_due_once():
+    """Not before the first step, nor again while a lane waits for others."""
+    schedule = Schedule(log_every=100, checkpoint_every=1e9, snapshot_every=3)
+    track = Track({}, seed=0, schedule=schedule, checkpoints=object())
+    due = []
+    for track.step in range(8):
+        due.append(track.must_save())
+        if due[-1]:
+            track._saved = (time.monotonic(), track.step)
+            assert not track.must_save()
+    assert due == [False, False, False, True, False, False, True, False]
 
 
 def test_pictures_of_an_evaluation_go_their_own_way(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import os
 import resource
 
 import jax
@@ -11,7 +12,7 @@ import pytest
 from deepinternal.runtime.loop import Loop, train
 from deepinternal.runtime.parallel import Programs
 from deepinternal.runtime.progress import Board
-from deepinternal.runtime.telemetry import Profile, memory_mb
+from deepinternal.runtime.telemetry import Profile, free_memory, memory_mb
 from deepinternal.runtime.track import Track
 from tests import tiny_methods
 
@@ -32,6 +33,17 @@ def test_memory_on_an_accelerator_is_that_of_the_fullest_device():
             return self.used and {"bytes_in_use": self.used}
 
     assert memory_mb([Device(10**6), Device(3 * 10**6), Device(None)]) == 3.0
+
+
+def test_free_memory():
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < free_memory(jax.local_devices()[0]) < whole
+
+    class Device:
+        def memory_stats(self):
+            return {"bytes_limit": 100, "bytes_in_use": 30}
+
+    assert free_memory(Device()) == 70
 
 
 def test_a_trace_is_written(tmp_path):
