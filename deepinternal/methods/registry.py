@@ -68,6 +68,7 @@ _MODULES = {
     "transparency": "deepinternal.methods.double_dip.transparency",
     "watermark": "deepinternal.methods.double_dip.watermark",
     "ingan": "deepinternal.methods.ingan",
+    "kernelgan": "deepinternal.methods.kernelgan",
 }
 LAST = ("fast", "smoke")  # presets that look at what others have set
 

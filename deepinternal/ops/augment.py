@@ -159,7 +159,7 @@ def draw_father(
     sizes: Array | Sequence[tuple[int, int]] | None = None,
     p_as_is: float = 0.05,
     p_dihedral: float = 0.45,
-    turn: bool = True,
+    turn: bool | Array = True,
     scale: tuple[float, float] = (0.5, 1.0),
     scale_difference: float = 0.25,
     shear: float = 0.1,
@@ -177,7 +177,8 @@ def draw_father(
         sizes: (H, W) of each image of the pool, maybe traced; default: size * factors, rounded up.
         p_as_is: probability of a mere whole-pixel crop.
         p_dihedral: probability of a dihedral transform and a whole-pixel crop; the rest is affine.
-        turn: whether rotations and mirrorings are allowed (off for asymmetric blur kernels).
+        turn: whether rotations and mirrorings are allowed (off for asymmetric blur kernels), maybe
+            traced.
         scale: range of affine fathers' global scale in units of the first image; the upper end is
             multiplied by the last image's smaller factor.
         scale_difference: as of `affine_crop`.
@@ -195,7 +196,7 @@ def draw_father(
     kind, any_image = uniform[:2]
     as_is, affine = kind < p_as_is, kind >= p_as_is + p_dihedral
     source = jnp.where(as_is, 0, jnp.floor(any_image * len(factors)).astype(jnp.int32))
-    whole = _dihedral(uniform[2:5], jnp.asarray(sizes)[source], crop, as_is | (not turn))
+    whole = _dihedral(uniform[2:5], jnp.asarray(sizes)[source], crop, as_is | jnp.logical_not(turn))
     span = scale[0], jnp.maximum(scale[1] * factors[-1].min(), scale[0])
     free, drawn = _affine(uniform[5:], normal, size, crop, span, scale_difference, shear, turn)
     enough = (factors.min(1) >= drawn - 1e-6).at[-1].set(True)

@@ -130,6 +130,74 @@ def centre_kernel(
     return kernel / kernel.sum()
 
 
+def denoised_kernel(kernel: Array, *, kept: int = 40, share: float = 0.75) -> Array:
+    """An estimated kernel without the faint values around it.
+
+    Args:
+        kernel: (K, K), more than `kept` values.
+        kept: how many values are greater than the one that says how faint is faint.
+        share: of that value, which is subtracted; what is then negative becomes 0.
+
+    Returns:
+        (K, K), not negative, summing to 1.
+
+    References:
+        Bell-Kligler, Shocher, Irani: Blind Super-Resolution Kernel Estimation using an Internal-GAN.
+        NeurIPS 2019, public code.
+    """
+    level = lax.top_k(kernel.reshape(-1), kept + 1)[0][-1]
+    kernel = jnp.maximum(kernel - share * jnp.maximum(level, 0), 0)
+    return kernel / jnp.maximum(kernel.sum(), 1e-12)
+
+
+def doubled_kernel(kernel: Array) -> Array:
+    """The kernel for a downscaling by 4 from that for one by 2, applied twice.
+
+    Args:
+        kernel: (K, K) for a factor of 2, centred at K // 2 + 1/2.
+
+    Returns:
+        (3 K - 2 - 2 (K // 2),) * 2, summing to 1: the kernel and itself with every second value 0,
+        convolved, without K // 2 values at each side. Centre it for 4 before use.
+
+    References:
+        Bell-Kligler et al. 2019, section 4.4 ("Larger scale factors").
+    """
+    size = kernel.shape[0]
+    spread = jnp.zeros((2 * size - 1, 2 * size - 1), kernel.dtype).at[::2, ::2].set(kernel)
+    x = jnp.pad(spread, size - 1)[None, None]
+    # A convolution, hence the flip: lax correlates.
+    both = lax.conv_general_dilated(
+        x, kernel[None, None, ::-1, ::-1], (1, 1), "VALID", precision=lax.Precision.HIGHEST
+    )[0, 0]
+    cut = size // 2
+    both = both[cut : both.shape[0] - cut, cut : both.shape[1] - cut]
+    return both / both.sum()
+
+
+def cubic_kernel(scale: float, size: int) -> np.ndarray:
+    """The kernel of a cubic downscaling (a = -0.5, antialiased) by a whole factor; on the host.
+
+    Args:
+        scale: whole.
+        size: odd side, at least 4 * scale + 1.
+
+    Returns:
+        float32 (size, size), centred for `scale`: `downscale` with it is `resize` inside the image.
+    """
+    x = np.abs(np.arange(size) - size // 2 - (scale - 1) / 2) / scale
+    near = 1.5 * x**3 - 2.5 * x**2 + 1
+    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    line = np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+    return (np.outer(line, line) / line.sum() ** 2).astype(np.float32)
+
+
+def padded_kernel(kernel: Array, size: int) -> Array:
+    """A kernel with zeros around it, the value at K // 2 now at size // 2; parities must agree."""
+    pad = (size - kernel.shape[0]) // 2
+    return jnp.pad(kernel, pad)
+
+
 def sample_positions(length: int, scale: float, out_length: int | None = None) -> np.ndarray:
     """Which rows (columns) a downscaling by `scale` keeps: round(linspace(0, length - scale, n)).
 

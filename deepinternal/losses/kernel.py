@@ -1,0 +1,90 @@
+"""Losses on a blur kernel: what makes one plausible, and what the image's statistics say of it.
+
+Kernels are (K, K) correlation kernels, see `ops.kernels`.
+
+References:
+    Bell-Kligler, Shocher, Irani: Blind Super-Resolution Kernel Estimation using an Internal-GAN.
+    NeurIPS 2019, section 4.3: `sum_to_one`, `boundary`, `sparse`, `centred`.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepinternal.ops.kernels import centre_of_mass
+from deepinternal.types import Array
+
+
+def sum_to_one(kernel: Array) -> Array:
+    """How far the sum of a kernel is from 1."""
+    return jnp.abs(1 - jnp.sum(kernel))
+
+
+def boundary_mask(size: int) -> np.ndarray:
+    """(size, size) penalties: 0 but on the outer two rings, where they grow with the distance r.
+
+    30 (1 - exp(-r^2 / (2 size^2))), r from the kernel's middle in pixels.
+    """
+    axis = np.arange(size) - (size - 1) / 2
+    mask = 30 * (1 - np.exp(-(axis[:, None] ** 2 + axis**2) / (2 * size**2)))
+    mask[2:-2, 2:-2] = 0
+    return mask.astype(np.float32)
+
+
+def boundary(kernel: Array) -> Array:
+    """Mean of a kernel's absolute values near its border, weighted by `boundary_mask`."""
+    return jnp.mean(jnp.abs(kernel) * boundary_mask(kernel.shape[0]))
+
+
+def sparse(kernel: Array, power: float = 0.2) -> Array:
+    """Mean of a kernel's absolute values to a power under 1: least where few are not 0."""
+    return jnp.mean((jnp.abs(kernel) + 1e-9) ** power)
+
+
+def centred(kernel: Array, target: Array | float) -> Array:
+    """Mean squared distance of a kernel's centre of mass from (row, column) `target`, in pixels."""
+    return jnp.mean(jnp.square(centre_of_mass(kernel) - target))
+
+
+@jax.custom_vjp
+def covariance_divergence(whitened: Array) -> Array:
+    """How differently two sets of patches are distributed, judged by their covariances.
+
+    The symmetric Kullback-Leibler divergence of normal distributions of mean 0 and covariances A and B,
+    per dimension: (trace(A B^-1) + trace(B A^-1)) / (2 n) - 1. It does not change if both sets go
+    through the same invertible filter: fine detail counts as much as coarse.
+
+    Args:
+        whitened: (n, n), B^-1/2 A B^-1/2, positive definite.
+
+    Returns:
+        A scalar, at least 0.
+    """
+    return _divergence(whitened)[0]
+
+
+def _divergence(whitened: Array) -> tuple[Array, Array]:
+    inverse = _inverse(whitened)
+    return (jnp.trace(whitened) + jnp.trace(inverse)) / (2 * len(whitened)) - 1, inverse
+
+
+def _divergence_bwd(inverse: Array, g: Array) -> tuple[Array]:
+    squared = jnp.matmul(inverse, inverse, precision="highest")
+    return (g * (jnp.eye(len(inverse)) - squared) / (2 * len(inverse)),)
+
+
+covariance_divergence.defvjp(_divergence, _divergence_bwd)
+
+
+def _inverse(matrix: Array) -> Array:
+    """The inverse of a positive definite (n, n): calls of LAPACK would cost more than all the rest."""
+    eye = jnp.eye(len(matrix), dtype=matrix.dtype)
+
+    def sweep(k: Array, m: Array) -> Array:
+        unit = eye[k]
+        row = m[k] / m[k, k]
+        swept = m - jnp.outer(m[:, k], row)
+        swept = jnp.where(unit[:, None] > 0, row, jnp.where(unit > 0, row[:, None], swept))
+        return jnp.where(jnp.outer(unit, unit) > 0, -1 / m[k, k], swept)
+
+    return -jax.lax.fori_loop(0, len(matrix), sweep, matrix)

@@ -1,0 +1,542 @@
+"""KernelGAN: the kernel an image was downscaled with (Bell-Kligler, Shocher, Irani, NeurIPS 2019).
+
+A linear generator downscales crops of the image; a discriminator must not be able to tell the result's
+patches from the image's own. What all the generator's layers do together is the kernel.
+
+Where the paper is in the code: nets (sections 4.1, 4.2) -> `nets.kernelgan`; L1 GAN (eq. 2) ->
+`losses.adversarial.absolute`; explicit kernel and its regularisation (section 4.3) -> `losses.kernel`;
+their weights over time (public code) -> `_weights`; crops where there is texture (supplement) ->
+`ops.recurrence`; x4 (section 4.4) -> `ops.kernels.doubled_kernel`.
+
+Deliberate deviations from the authors' code: the generator is applied as its one kernel, which is the
+same to rounding and thirty times faster; the cubic term compares each colour with itself, and its
+threshold fits that; the noise by which the discriminator is kept from comparing roundings is the same
+for real and made patches, and what the kernel takes away of the image's own noise is put back.
+Beyond the paper: a term says how differently patches of the image and of its downscaled version are
+distributed, by their covariances, from the whole image at once (field `covariance`, 0 for none): kernels
+come out less round, and in fewer steps. By the same measure the best of several `seeds` is chosen.
+Training ends when the kernels have settled.
+
+Presets: configs/kernelgan.py.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import optax
+
+from deepinternal.losses import kernel as priors
+from deepinternal.losses.adversarial import absolute
+from deepinternal.losses.compose import weighted_sum
+from deepinternal.methods import checks
+from deepinternal.methods.optimizers import moving_average
+from deepinternal.nets import kernelgan as nets
+from deepinternal.nets import spectral
+from deepinternal.ops import kernel_scores, kernels, recurrence, resize
+from deepinternal.types import Array, InputError, Inputs, Method, Output, Stage, TrainState
+
+SIDE_INPUTS = {"reference_kernel": "kernel"}
+SCORED = False
+LEAST = 40  # smallest side of an image
+MARGIN = 3  # zeros around the kernel, so that it can be centred
+FLOOR = 2 / 255  # standard deviation of what no statistic looks below
+_STILL = 3  # evaluations without a change that end the training
+
+
+def defaults() -> ml_collections.ConfigDict:
+    """Settings for the kernel of a downscaling by 2."""
+    return ml_collections.ConfigDict(
+        {
+            "seed": 0,
+            "steps": 0,  # at most so many; 0: `train_steps`
+            "train_steps": 1000,
+            "scale": "2",  # or 4: from the kernel for 2
+            "reference_kernel": "",  # file or folder: what the estimate is scored against
+            "noise_std": -1.0,  # of the image, in units of the [0, 1] range; negative: estimated
+            "border": 0,  # pixels at each side that are not looked at
+            "seeds": 2,  # kernels estimated side by side
+            "features": 64,
+            "crop": 64,  # side of the crops that are downscaled
+            "learning_rate": 2e-4,
+            "decay_every": 200,  # steps after which it falls tenfold, once the kernel is near the cubic one
+            "covariance": 1.0,  # weights
+            "sum": 0.5,
+            "boundary": 0.5,
+            "centre": 1.0,
+            "sparse": 5.0,
+            "bicubic": 1.0,  # the first weight of the difference from cubic downscaling
+            "bicubic_reached": 0.1,  # the difference, in units of the variance, at which it falls
+            "bicubic_every": 100,  # steps after which it falls
+            "bicubic_fall": 100.0,  # to what part
+            "evaluate_every": 50,
+            "settled": 1e-3,  # change of the kernels between evaluations that counts as none
+        }
+    )
+
+
+PRESETS = {
+    "x2": {},
+    "x4": {"scale": "4"},
+    "published": {
+        **{"covariance": 0.0, "train_steps": 3000, "decay_every": 750, "bicubic_every": 200},
+        **{"seeds": 1, "settled": 0.0},
+    },
+    "fast": {"train_steps": 600, "decay_every": 250, "seeds": 1},
+    "smoke": {"steps": 60, "seeds": 1, "features": 8, "bicubic_every": 5},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimation:
+    """What is static: the config, and the sides of both kinds of crops."""
+
+    config: ml_collections.FrozenConfigDict
+    crop: int
+    small: int
+
+    @property
+    def steps(self) -> int:
+        """At most so many."""
+        return self.config.steps or self.config.train_steps
+
+
+def sides(config: ml_collections.ConfigDict, size: tuple[int, int]) -> tuple[int, int]:
+    """Sides of the crops that are downscaled, and of the results, for an image (H, W)."""
+    crop = min(config.crop, *size) // 2 * 2
+    return crop, (crop - nets.KERNEL_SIZE) // nets.STRIDE + 1
+
+
+def prepare(config: ml_collections.ConfigDict, image: np.ndarray, reference_kernel=None) -> Inputs:
+    """The inputs of the method from what the user gave; on the host.
+
+    Args:
+        config: as `defaults()`.
+        image: (H, W, C) in [0, 1].
+        reference_kernel: (K, K), or None.
+
+    Returns:
+        `image`, `statistics` (see `statistics`), and `reference_kernel` where there is one.
+
+    Raises:
+        InputError: the image is too small.
+    """
+    b = config.border
+    inner = image[b : image.shape[0] - b, b : image.shape[1] - b]
+    if min(inner.shape[:2]) < LEAST:
+        h, w = inner.shape[:2]
+        raise InputError(
+            f"the image is {h}x{w}{' inside config.border' if b else ''}: its sides must be at least "
+            f"{LEAST} pixels, for there must be patches to compare"
+        )
+    inputs = {"image": np.asarray(image, np.float32), "statistics": statistics(config, image)}
+    if reference_kernel is not None:
+        inputs["reference_kernel"] = np.asarray(reference_kernel, np.float32)
+    return inputs
+
+
+def statistics(config: ml_collections.ConfigDict, image: np.ndarray) -> dict[str, np.ndarray]:
+    """What is known of an image before training; on the host.
+
+    Args:
+        config: as `defaults()`.
+        image: (H, W, C) in [0, 1].
+
+    Returns:
+        `large` and `small` (N, 2) corners of crops; `coarse`, the covariance of `ops.recurrence`
+        without what noise adds to it, and `whitening`, the other one to the power -1/2; `noise_std`
+        of the colours and `grey_noise_std` of their mean.
+    """
+    b, channels = config.border, image.shape[-1]
+    inner = image[b : image.shape[0] - b, b : image.shape[1] - b]
+    std = max(config.noise_std, 0.0)
+    grey = std / np.sqrt(channels)
+    large, small = recurrence.crop_places(inner, *sides(config, inner.shape[:2]))
+    fine, coarse = recurrence.patch_covariances(inner, nets.KERNEL_SIZE)
+    return {
+        "large": large + np.int32(b),
+        "small": small + np.int32(b),
+        "whitening": _whitening(fine),
+        "coarse": coarse - np.float32(grey**2) * np.eye(len(coarse), dtype=np.float32),
+        "noise_std": np.float32(std),
+        "grey_noise_std": np.float32(grey),
+    }
+
+
+def _whitening(covariance: np.ndarray) -> np.ndarray:
+    """A covariance with `FLOOR` added, to the power -1/2."""
+    values, vectors = np.linalg.eigh(covariance.astype(np.float64))
+    values = np.maximum(values, 0) + FLOOR**2
+    return ((vectors / np.sqrt(values)) @ vectors.T).astype(np.float32)
+
+
+def divergence(kernel: Array, statistics: Inputs) -> Array:
+    """How differently patches of the image and of its downscaled version are distributed.
+
+    Args:
+        kernel: (13, 13), or one with zeros around it, centred on K // 2.
+        statistics: as of `statistics`.
+
+    Returns:
+        `losses.kernel.covariance_divergence` of both, noise added where the kernel took it away.
+    """
+    size, side = nets.KERNEL_SIZE, recurrence.SIDE
+    cut = (kernel.shape[0] - size) // 2
+    kernel = kernel[cut : cut + size, cut : cut + size]
+    reach = side * 2 - 2 + size
+    places = [(2 * i, 2 * j) for i in range(side) for j in range(side)]
+    rows = [jnp.pad(kernel, ((i, reach - size - i), (j, reach - size - j))) for i, j in places]
+    rows = jnp.stack(rows).reshape(len(rows), -1)
+    rows = rows - rows.mean(0)
+    product = functools.partial(jnp.matmul, precision="highest")
+    made = product(product(rows, statistics["coarse"]), rows.T)
+    made = made + (FLOOR**2 + statistics["grey_noise_std"] ** 2) * jnp.eye(side * side)
+    whitening = statistics["whitening"]
+    return priors.covariance_divergence(product(product(whitening, made), whitening))
+
+
+def _adam() -> optax.GradientTransformation:
+    # One vector of all weights: many small programs less to compile.
+    return optax.flatten(optax.scale_by_adam(b1=0.5, b2=0.999))
+
+
+def _networks(config):
+    return nets.LinearGenerator(config.features), nets.Discriminator(config.features)
+
+
+def init(task: Estimation, key: Array, inputs: Inputs) -> TrainState:
+    """The state before the first step; weights have a leading axis of seeds."""
+    config, channels = task.config, inputs["image"].shape[-1]
+    generator, judge = _networks(config)
+
+    def one(key):
+        keys = jax.random.split(key, 3)
+        made = generator.init(keys[0], method="kernel")["params"]
+        judges = judge.init(keys[1], jnp.zeros((8, 8, channels)))["params"]
+        params = {"generator": made, "discriminator": judges}
+        moments = {name: _adam().init(p) for name, p in params.items()}
+        return params, moments, spectral.vectors(keys[2], judges)
+
+    key, rest = jax.random.split(key)
+    params, moments, vectors = jax.vmap(one)(jax.random.split(rest, config.seeds))
+    zeros = jnp.zeros((config.seeds,), jnp.int32)
+    kernel = jnp.zeros((config.seeds, nets.KERNEL_SIZE, nets.KERNEL_SIZE))
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        key=key,
+        params=params,
+        opt_state=moments,
+        model_state={
+            "vectors": vectors,
+            "near": zeros,  # how often in a row the kernel was near to the cubic one
+            "since": zeros,  # steps since that began to count for less
+            "average": kernel,
+            "before": kernel,
+            "still": jnp.zeros((), jnp.int32),
+        },
+    )
+
+
+def _weights(config, since: Array) -> dict[str, Array]:
+    """Weights of the generator's terms so many steps after the kernel came near to the cubic one."""
+    falls = (since + config.bicubic_every - 1) // config.bicubic_every
+    least = 1e-6 * config.bicubic
+    bicubic = jnp.maximum(config.bicubic * config.bicubic_fall ** -falls.astype(jnp.float32), least)
+    late = bicubic < 1e-3 * config.bicubic
+    return {
+        "adversarial": 1.0,
+        "bicubic": bicubic,
+        "covariance": jnp.where(falls > 0, config.covariance, 0.0),
+        "sum": config.sum,
+        "boundary": config.boundary,
+        "centre": jnp.where(late, config.centre, 0.0),
+        "sparse": jnp.where(late, config.sparse, 0.0),
+    }
+
+
+def _generator_loss(task: Estimation, net, params, judge, crop, noise, statistics, weights):
+    """The generator's loss on one crop, its terms, and what is made."""
+    kernel = net.apply({"params": params}, method="kernel")
+    made = nets.downscale(crop, kernel)
+    small = resize.resize(crop, scale=0.5)[3 : 3 + task.small, 3 : 3 + task.small]
+    terms = {
+        "adversarial": absolute(judge(made + noise), 1.0),
+        "bicubic": jnp.mean(jnp.square(made - small)) / (jnp.var(small) + FLOOR**2),
+        "sum": priors.sum_to_one(kernel),
+        "boundary": priors.boundary(kernel),
+        "centre": priors.centred(kernel, nets.KERNEL_SIZE / 2),
+        "sparse": priors.sparse(kernel),
+    }
+    if task.config.covariance:
+        terms["covariance"] = divergence(kernel, statistics)
+    return weighted_sum(terms, {name: weights[name] for name in terms}), (terms, kernel)
+
+
+def _one_step(task: Estimation, inputs: Inputs, key: Array, state):
+    """A step of one seed's two nets."""
+    params, moments, model = state
+    config, statistics = task.config, inputs["statistics"]
+    net, judge_net = _networks(config)
+    image = 2 * inputs["image"] - 1
+    key_places, key_noise = jax.random.split(key)
+    shape = (3, task.small, task.small, image.shape[-1])
+    noise = jax.random.normal(key_noise, (np.prod(shape),)).reshape(shape)
+    count = statistics["large"].shape[0]
+    chosen = jax.random.randint(key_places, (2,), 0, count)
+
+    def cut(name, index, side):
+        corner = statistics[name][index]
+        return jax.lax.dynamic_slice(image, (*corner, 0), (side, side, image.shape[-1]))
+
+    large, real = cut("large", chosen[0], task.crop), cut("small", chosen[1], task.small)
+    weights = _weights(config, model["since"])
+    falls = model["since"] // config.decay_every
+    rate = config.learning_rate * 0.1 ** falls.astype(jnp.float32)
+
+    def judging(judges):
+        return lambda x: judge_net.apply({"params": judges}, x)
+
+    def update(name, grads, kept):
+        change, adam = _adam().update(grads, moments[name])
+        return jax.tree.map(lambda p, u: p - rate * u, kept, change), adam
+
+    def missing(kernel):
+        """Noise for made patches: as in real ones, what the kernel takes away put back."""
+        lost = jnp.maximum(1 - jnp.sum(jnp.square(kernel)), 0)
+        return jnp.sqrt(FLOOR**2 + lost * (2 * statistics["noise_std"]) ** 2)
+
+    judges, vectors = spectral.normalized(params["discriminator"], model["vectors"])
+    now = jax.lax.stop_gradient(net.apply({"params": params["generator"]}, method="kernel"))
+    loss_fn = lambda p: _generator_loss(  # noqa: E731
+        task, net, p, judging(judges), large, missing(now) * noise[0], statistics, weights
+    )
+    (loss, (terms, kernel)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params["generator"])
+    generator, adam_generator = update("generator", grads, params["generator"])
+
+    kernel_new = net.apply({"params": generator}, method="kernel")
+    made = nets.downscale(large, kernel_new) + missing(kernel_new) * noise[1]
+
+    def judge_loss(judges):
+        judges, following = spectral.normalized(judges, vectors)
+        judged = jax.vmap(judging(judges))(jnp.stack([real + FLOOR * noise[2], made]))
+        terms = {"real": absolute(judged[0], 1.0), "made": absolute(judged[1], 0.0)}
+        return weighted_sum(terms, {"real": 0.5, "made": 0.5}), (terms, following)
+
+    (loss_judge, (terms_judge, following)), grads = jax.value_and_grad(judge_loss, has_aux=True)(
+        params["discriminator"]
+    )
+    judges, adam_judge = update("discriminator", grads, params["discriminator"])
+    near = jnp.where(terms["bicubic"] < config.bicubic_reached, model["near"] + 1, 0)
+    near = jnp.where(model["near"] >= 3, 3, near)
+    new = {
+        "vectors": following,
+        "near": near,
+        "since": model["since"] + (near >= 3),
+        "average": kernel_new,
+    }
+    params = {"generator": generator, "discriminator": judges}
+    moments = {"generator": adam_generator, "discriminator": adam_judge}
+    metrics = {"loss": loss + loss_judge, **terms, **terms_judge, "learning_rate": rate}
+    return (params, moments, new), metrics
+
+
+def step(task: Estimation, state: TrainState, inputs: Inputs, variant=None):
+    """One step of all seeds."""
+    del variant
+    config, old = task.config, state.model_state
+    keys = jax.random.split(jax.random.fold_in(state.key, state.step), config.seeds)
+    per_seed = {name: old[name] for name in ("vectors", "near", "since")}
+    run = jax.vmap(functools.partial(_one_step, task, inputs))
+    (params, moments, model), metrics = run(keys, (state.params, state.opt_state, per_seed))
+    model["average"] = moving_average(old["average"], model["average"], state.step, decay=0.98)
+    new = state.replace(
+        step=state.step + 1,
+        params=params,
+        opt_state=moments,
+        model_state={**old, **model},
+    )
+    frozen, key = done(task, state), state.key
+    new, old_state = (s.replace(key=None) for s in (new, state))
+    new = jax.tree.map(lambda a, b: jnp.where(frozen, b, a), new, old_state).replace(key=key)
+    return new, {name: jnp.mean(x) for name, x in metrics.items()}
+
+
+def evaluate(task: Estimation, state: TrainState, inputs: Inputs):
+    """Whether the kernels still change, and how well they fit."""
+    model = state.model_state
+    now, before = model["average"], model["before"]
+    lengths = jnp.sqrt(jnp.sum(now**2, (1, 2)) * jnp.sum(before**2, (1, 2)))
+    change = 1 - jnp.sum(now * before, (1, 2)) / jnp.maximum(lengths, 1e-12)
+    late = _weights(task.config, model["since"])["sparse"] >= task.config.sparse
+    calm = jnp.all((change < task.config.settled) & late)
+    still = jnp.where(done(task, state), model["still"], jnp.where(calm, model["still"] + 1, 0))
+    new = state.replace(model_state={**model, "before": now, "still": still})
+    found = estimate(task, state, inputs)
+    return new, {"divergence": jnp.min(found["divergence"]), "kernel_change": jnp.max(change)}
+
+
+def done(task: Estimation, state: TrainState) -> Array:
+    """Whether the kernels have settled."""
+    del task
+    return state.model_state["still"] >= _STILL
+
+
+def estimate(task: Estimation, state: TrainState, inputs: Inputs) -> dict[str, Array]:
+    """The kernels so far.
+
+    Returns:
+        `kernels` (S, K, K) of all seeds, centred for a factor of 2; their `divergence` (S,); the
+        number of the `best` one; `agreement`, the least correlation of another with that.
+    """
+    del task
+
+    def finished(kernel):
+        kernel = kernels.denoised_kernel(kernel)
+        return kernels.centre_kernel(kernel, nets.STRIDE, pad=MARGIN)
+
+    found = jax.vmap(finished)(state.model_state["average"])
+    errors = jax.vmap(divergence, (0, None))(found, inputs["statistics"])
+    best = jnp.argmin(errors)
+    alike = jax.vmap(kernel_scores.correlation, (0, None))(found, found[best])
+    return {"kernels": found, "divergence": errors, "best": best, "agreement": jnp.min(alike)}
+
+
+def for_scale(scale: int, kernel: Array) -> Array:
+    """The kernel for a factor of 2 or 4, centred for it, from one for 2."""
+    if scale == 2:
+        return kernel
+    return kernels.centre_kernel(kernels.doubled_kernel(kernel), scale, pad=1)
+
+
+def outputs(task: Estimation, state: TrainState, inputs: Inputs) -> dict[str, Output]:
+    """The kernel, the image downscaled by it, and what speaks for it."""
+    found, scale = estimate(task, state, inputs), factor(task.config)
+    kernel = for_scale(scale, found["kernels"][found["best"]])
+    size = inputs.get("size")
+    small = kernels.downscale(inputs["image"], kernel, scale, size=size)
+    made = {
+        "result": Output(jnp.clip(small, 0, 1), size=None if size is None else -(-size // scale)),
+        "kernel": Output(kernel, "kernel"),
+    }
+    cubic = jnp.asarray(kernels.cubic_kernel(2, nets.KERNEL_SIZE))
+    figures = {
+        "kernel_divergence": found["divergence"],
+        "kernel_seed": found["best"],
+        "kernel_agreement": found["agreement"],
+        "cubic_divergence": divergence(cubic, inputs["statistics"]),
+        "noise_std": inputs["statistics"]["noise_std"],
+    }
+    figures |= scores(kernel, inputs)
+    if "reference_kernel" in inputs:
+        made["reference_kernel"] = Output(inputs["reference_kernel"], "kernel")
+    return made | {name: Output(value, "scalar") for name, value in figures.items()}
+
+
+def scores(kernel: Array, inputs: Inputs) -> dict[str, Array]:
+    """Figures of a kernel against the reference, where there is one."""
+    if "reference_kernel" not in inputs:
+        return {}
+    reference = inputs["reference_kernel"]
+    return {
+        "kernel_correlation": kernel_scores.correlation(kernel, reference),
+        "kernel_psnr": kernel_scores.kernel_psnr(kernel, reference),
+    }
+
+
+def canvas_group(config: ml_collections.ConfigDict, spec: Inputs):
+    """Images whose crops have one size share a canvas."""
+    size = tuple(n - 2 * config.border for n in spec["image"].shape[:2])
+    reference = spec["reference_kernel"].shape if "reference_kernel" in spec else None
+    return spec["image"].shape[-1], sides(config, size), reference
+
+
+def pad(config: ml_collections.ConfigDict, inputs: Inputs, canvas: tuple[int, int]) -> Inputs:
+    """Puts an image on a canvas; on the host. Crops lie inside of the image proper."""
+    del config
+    size = inputs["image"].shape[:2]
+    room = [(0, c - n) for c, n in zip(canvas, size)]
+    image = np.pad(inputs["image"], [*room, (0, 0)])
+    return {**inputs, "image": image, "size": np.asarray(size, np.int32)}
+
+
+def example(config: ml_collections.ConfigDict, photo: np.ndarray, reference_kernel=None) -> Array:
+    """A photograph downscaled with a slanted gaussian kernel, to be found again."""
+    from deepinternal.types import Example
+
+    kernel = kernels.gaussian_kernel(11, (2.0, 0.8), theta=np.pi / 6)
+    if reference_kernel is None:
+        reference_kernel = np.asarray(kernels.centre_kernel(np.asarray(kernel), 2))
+    small = kernels.downscale(jnp.asarray(photo), reference_kernel, 2)
+    small = np.round(np.clip(np.asarray(small), 0, 1) * 255) / 255
+    return Example(small, None, {"reference_kernel": reference_kernel})
+
+
+def factor(config: ml_collections.ConfigDict) -> int:
+    """The whole factor of `scale`.
+
+    Raises:
+        InputError: it is neither 2 nor 4.
+    """
+    if str(config.scale).strip() not in ("2", "4"):
+        raise InputError(f"config.scale={config.scale}: kernels are estimated for 2 and for 4")
+    return int(config.scale)
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Refuses settings that work with no image, in one line each.
+
+    Raises:
+        InputError: a field out of range.
+    """
+    factor(config)
+    checks.least(
+        config,
+        {"steps": 0, "train_steps": 1, "border": 0, "seeds": 1, "features": 1, "crop": 32}
+        | {"learning_rate": 0, "decay_every": 1, "bicubic_every": 1, "bicubic_fall": 1}
+        | {"evaluate_every": 1, "settled": 0}
+        | dict.fromkeys(("covariance", "sum", "boundary", "centre", "sparse", "bicubic"), 0),
+    )
+    checks.below(config, {"noise_std": 1})
+
+
+def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
+    """KernelGAN for images of given shapes.
+
+    Args:
+        config: as `defaults()`.
+        input_spec: shapes of the inputs that `prepare` or `pad` returned.
+
+    Returns:
+        The method. Outputs: `kernel` (K, K); `result`, the image downscaled by it; figures.
+
+    Raises:
+        InputError: a field out of range.
+    """
+    check(config)
+    config = ml_collections.FrozenConfigDict(config)
+    size = tuple(n - 2 * config.border for n in input_spec["image"].shape[:2])
+    task = Estimation(config, *sides(config, size))
+    bind = functools.partial
+    return Method(
+        "kernelgan",
+        bind(init, task),
+        (stage(task),),
+        bind(outputs, task),
+        progress="divergence",
+    )
+
+
+def stage(task: Estimation) -> Stage:
+    """The one stage."""
+    bind = functools.partial
+    return Stage(
+        "kernel",
+        task.steps,
+        bind(step, task),
+        evaluate=bind(evaluate, task),
+        evaluate_every=task.config.evaluate_every,
+        done=bind(done, task),
+    )

@@ -1,0 +1,62 @@
+"""How like the true kernel an estimated one is, wherever both lie in their arrays."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepinternal.ops.kernels import centre_of_mass, shift_kernel
+from deepinternal.types import Array
+
+_SHIFTS = np.arange(
+    -1.5, 1.51, 0.25
+)  # tried beyond the difference of the centres of mass, in pixels
+
+
+def aligned(kernel: Array, reference: Array) -> tuple[Array, Array]:
+    """Two kernels on one array, the first one shifted to where it correlates best with the other.
+
+    Args:
+        kernel: (K, K).
+        reference: (L, L).
+
+    Returns:
+        Both as (N, N), N odd, large enough for any shift that is tried (quarters of a pixel, up to 1.5
+        beyond the difference of the centres of mass).
+    """
+    size = max(kernel.shape[0], reference.shape[0]) // 2 * 2 + 9
+    kernel, reference = (_placed(k, size) for k in (kernel, reference))
+    # Negative values, if there are any, must not move the centre far.
+    shift = centre_of_mass(jnp.maximum(reference, 0)) - centre_of_mass(jnp.maximum(kernel, 0))
+    rows = _shifted_axis(kernel, shift)
+    scores = jnp.einsum("abij,ij->ab", rows, reference) / jnp.sqrt(jnp.sum(rows**2, (2, 3)))
+    best = jnp.argmax(scores)
+    return rows.reshape(-1, size, size)[best], reference
+
+
+def correlation(kernel: Array, reference: Array) -> Array:
+    """The greatest normalised cross-correlation of two kernels over sub-pixel shifts, up to 1.
+
+    References:
+        Hu and Yang: Good Regions to Deblur. ECCV 2012 ("kernel similarity").
+    """
+    a, b = aligned(kernel, reference)
+    return jnp.sum(a * b) / jnp.sqrt(jnp.sum(a**2) * jnp.sum(b**2))
+
+
+def kernel_psnr(kernel: Array, reference: Array) -> Array:
+    """PSNR in dB of a kernel, shifted as by `aligned`, relative to the reference's peak."""
+    a, b = aligned(kernel, reference)
+    return 10 * jnp.log10(jnp.max(b) ** 2 / jnp.mean(jnp.square(a - b)))
+
+
+def _placed(kernel: Array, size: int) -> Array:
+    """A kernel in the middle of (size, size)."""
+    before = (size - kernel.shape[0]) // 2
+    return jnp.pad(kernel, (before, size - kernel.shape[0] - before))
+
+
+def _shifted_axis(kernel: Array, shift: Array) -> Array:
+    """A kernel at all shifts of `_SHIFTS` beyond `shift`: (S, S, N, N)."""
+    grid = jnp.stack(jnp.meshgrid(_SHIFTS, _SHIFTS, indexing="ij"), -1).reshape(-1, 2)
+    moved = jax.vmap(lambda d: shift_kernel(kernel, shift + d))(grid)
+    return moved.reshape(len(_SHIFTS), len(_SHIFTS), *kernel.shape)

@@ -1,0 +1,141 @@
+"""What KernelGAN knows of an image beforehand: where its patches tell something, and their statistics.
+
+The kernel by which an image was made is the one that makes the patches of its downscaled version most
+like its own (Michaeli and Irani, ICCV 2013). Flat patches are alike with any kernel; so places are
+drawn where there is texture. All functions work on the host, with NumPy.
+
+References:
+    Bell-Kligler, Shocher, Irani: Blind Super-Resolution Kernel Estimation using an Internal-GAN.
+    NeurIPS 2019, supplement ("probability maps for sampling crops").
+"""
+
+import numpy as np
+
+SIDE = 5  # of the patches whose covariances are compared
+_FILL = 0.97  # quantile at which measures of texture are cut off
+
+
+def texture(grey: np.ndarray) -> np.ndarray:
+    """How much there is to see around each pixel: (H, W) -> (H, W), of sum 1 where anything is.
+
+    The absolute derivatives and the gradient's length, each cut off at its top 3 %, divided by its sum,
+    added, and averaged over 5x5 pixels.
+    """
+    dy, dx = np.gradient(grey.astype(np.float64))
+    total = np.zeros(grey.shape)
+    for measure in (np.abs(dx), np.abs(dy), np.hypot(dx, dy)):
+        measure = np.minimum(measure, np.quantile(measure, _FILL))
+        total += measure / max(measure.sum(), 1e-12) / 3
+    return box(total, 5)
+
+
+def _half(grey: np.ndarray) -> np.ndarray:
+    """(H, W) at half its size: means of 2x2 pixels."""
+    h, w = (n // 2 * 2 for n in grey.shape)
+    return grey[:h, :w].reshape(h // 2, 2, w // 2, 2).mean((1, 3))
+
+
+def box(image: np.ndarray, side: int) -> np.ndarray:
+    """Mean of (H, W) over windows of `side` pixels, the border repeated."""
+    for axis in (0, 1):
+        before = side // 2
+        widths = [(0, 0), (0, 0)]
+        widths[axis] = (before + 1, side - 1 - before)
+        sums = np.cumsum(np.pad(image, widths, mode="edge"), axis=axis)
+        image = (
+            np.take(sums, range(side, sums.shape[axis]), axis)
+            - np.take(sums, range(sums.shape[axis] - side), axis)
+        ) / side
+    return image
+
+
+def places(weights: np.ndarray, count: int) -> np.ndarray:
+    """Places of an image in proportion to weights: quantiles, no random draws.
+
+    Args:
+        weights: (H, W), not negative; where all are 0, all count alike.
+        count: how many.
+
+    Returns:
+        int32 (count, 2) rows and columns, sorted, repeated where the weight is great.
+    """
+    flat = np.ravel(weights).astype(np.float64)
+    if not flat.sum() > 0:
+        flat = np.ones_like(flat)
+    sums = np.cumsum(flat)
+    index = np.searchsorted(sums, (np.arange(count) + 0.5) / count * sums[-1], side="right")
+    return np.stack(np.unravel_index(index, weights.shape), -1).astype(np.int32)
+
+
+def crop_places(image: np.ndarray, large: int, small: int, count: int = 4096) -> tuple:
+    """Corners of crops that have texture: of those to be downscaled by 2, and of those to compare with.
+
+    Args:
+        image: (H, W, C) in [0, 1].
+        large: side of the former in pixels; their texture is that of the image at half its size.
+        small: side of the latter.
+        count: of each.
+
+    Returns:
+        Two int32 arrays (count, 2) of upper left corners, all even, all crops inside the image.
+    """
+    grey = image.mean(-1)
+    h, w = grey.shape
+    coarse = np.repeat(np.repeat(texture(_half(grey)), 2, 0), 2, 1)
+    coarse = np.pad(coarse, [(0, max(0, h - coarse.shape[0])), (0, max(0, w - coarse.shape[1]))])
+    corners = []
+    for weights, side in ((coarse[:h, :w], large), (texture(grey), small)):
+        blurred = box(weights, side // 2)
+        reach = side // 2
+        centres = blurred[reach : h - side + reach + 1, reach : w - side + reach + 1]
+        corners.append(places(centres, count) // 2 * 2)
+    return tuple(corners)
+
+
+def patch_covariances(
+    image: np.ndarray, kernel_size: int, *, count: int = 16384
+) -> tuple[np.ndarray, np.ndarray]:
+    """Covariances of an image's patches, and of those places that make its patches once downscaled.
+
+    With K = `shifted(kernel)` the patches of the image downscaled by 2 have the covariance K C K^T,
+    where C is the second one: the image need not be downscaled to know it.
+
+    Args:
+        image: (H, W, C) in [0, 1], sides of at least 2 * 4 + kernel_size.
+        kernel_size: side of the kernels.
+        count: patches of each kind, drawn where there is texture.
+
+    Returns:
+        (25, 25) of patches of 5x5 pixels, and (n * n, n * n) of patches of n = 8 + kernel_size pixels,
+        of the grey image, each patch without its mean; float32.
+    """
+    grey = image.mean(-1).astype(np.float32)
+    half = _half(grey)
+    reach = 2 * (SIDE - 1) + kernel_size
+    fine = _covariance(grey, SIDE, places(_spread(grey, SIDE), count))
+    h, w = (n - reach + 1 for n in grey.shape)
+    spread = _spread(half, SIDE)
+    rows, columns = (
+        np.clip((np.arange(n) + (kernel_size - 1) // 2 + 1) // 2, 0, m - 1)
+        for n, m in zip((h, w), spread.shape)
+    )
+    coarse = _covariance(grey, reach, places(spread[rows][:, columns], count))
+    return fine, coarse
+
+
+def _spread(grey: np.ndarray, side: int) -> np.ndarray:
+    """Standard deviations of all patches that fit, by upper left corner, cut off at the top 3 %."""
+    grey, reach = grey.astype(np.float64), side // 2
+    variance = box(grey * grey, side) - box(grey, side) ** 2
+    spread = np.sqrt(np.maximum(variance, 0))
+    spread = spread[
+        reach : grey.shape[0] - side + reach + 1, reach : grey.shape[1] - side + reach + 1
+    ]
+    return np.minimum(spread, np.quantile(spread, _FILL))
+
+
+def _covariance(grey: np.ndarray, side: int, corners: np.ndarray) -> np.ndarray:
+    patches = np.lib.stride_tricks.sliding_window_view(grey, (side, side))
+    chosen = patches[corners[:, 0], corners[:, 1]].reshape(len(corners), -1)
+    chosen = chosen - chosen.mean(1, keepdims=True)
+    return chosen.T @ chosen / np.float32(len(corners))
