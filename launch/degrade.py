@@ -33,7 +33,7 @@ SIGMA = flags.DEFINE_list(
 THETA = flags.DEFINE_float("theta", None, "Direction in degrees, from the columns to the rows.")
 LENGTH = flags.DEFINE_float("length", None, "Of a motion, in pixels.")
 SIZE = flags.DEFINE_integer(
-    "kernel_size", None, "Side in pixels; by default what the kernel needs."
+    "kernel_size", None, "Side in pixels; by default what the kernel needs.", 1
 )
 NOISE = flags.DEFINE_float("noise", 0.0, "Standard deviation, where white is 255.", 0.0, 255.0)
 JPEG = flags.DEFINE_integer("jpeg", 0, "Quality, 1 to 100; 0: PNG.", 0, 100)
