@@ -1,8 +1,7 @@
 """Makes images of lower quality whose truth is known: a benchmark for super-resolution.
 
     python -m launch.degrade --input=photos/ --out=bench --kernel=div2krk
-    python -m launch.main --config=configs/zssr.py:kernel --workdir=DIR --config.input=bench \
-        --config.kernel=bench
+    python -m launch.main --config=configs/zssr.py:kernel --config.input=bench --config.kernel=bench ...
 
 --out is a new folder: for each image the degraded STEM.png (with --jpeg STEM.jpg), the original
 STEM_gt.png and the blur kernel STEM_kernel.mat; degradation.json says what was done. More:
