@@ -5,9 +5,11 @@ import hashlib
 import logging
 import os
 import secrets
+import shutil
 import stat
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 from deepinternal.types import InputError
@@ -38,6 +40,30 @@ def atomic_write_bytes(path: str | os.PathLike, data: bytes) -> None:
 def atomic_write_text(path: str | os.PathLike, text: str) -> None:
     """Writes UTF-8 text as `atomic_write_bytes` does."""
     atomic_write_bytes(path, text.encode())
+
+
+@contextlib.contextmanager
+def new_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """A folder beside `path` to write into, which becomes `path` if the block ends without an error.
+
+    Raises:
+        InputError: `path` is a file, or a folder that is not empty.
+        OSError: it cannot be made.
+    """
+    target, name = os.path.realpath(path), show_path(path)
+    if os.path.isdir(target) and os.listdir(target):
+        raise InputError(f"{name}: is not empty; give a new folder.")
+    if os.path.lexists(target) and not os.path.isdir(target):
+        raise InputError(f"{name}: is a file; give a new folder.")
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    temporary = os.path.join(os.path.dirname(target), f".{secrets.token_hex(8)}.tmp")
+    os.mkdir(temporary)
+    try:
+        yield Path(temporary)
+        os.replace(temporary, target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 def sha256_file(path: str | os.PathLike) -> str:

@@ -87,3 +87,31 @@ def test_relative_path_and_missing_folder(tmp_path, monkeypatch):
     assert (tmp_path / "a.bin").read_bytes() == b"1"
     with pytest.raises(FileNotFoundError):
         files.atomic_write_bytes(tmp_path / "none" / "a.bin", b"1")
+
+
+def test_a_new_folder_is_whole_or_not_there(tmp_path):
+    target = tmp_path / "deep/made"
+
+    def fail(folder):
+        (folder / "a").touch()
+        assert not target.exists()
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), files.new_folder(target) as folder:
+        fail(folder)
+    assert not list((tmp_path / "deep").iterdir())
+    for _ in ("new", "empty"):
+        with files.new_folder(target) as folder:
+            (folder / "a").touch()
+        assert [p.name for p in target.iterdir()] == ["a"]
+        assert [p.name for p in target.parent.iterdir()] == ["made"]
+        (target / "a").unlink()
+
+
+def test_a_new_folder_replaces_nothing(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/a").touch()
+    for name, word in (("full", "not empty"), ("full/a", "is a file")):
+        with pytest.raises(InputError, match=word), files.new_folder(tmp_path / name):
+            pytest.fail("was given")
+    assert [p.name for p in tmp_path.iterdir()] == ["full"]

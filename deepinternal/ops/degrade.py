@@ -1,0 +1,153 @@
+"""Degrading images on purpose: blur kernels drawn at random, and the forward model with noise.
+
+What super-resolution needs to be measured with a known truth. Kernels are float32 (K, K) correlation
+kernels of sum 1 as in `deepinternal.ops.kernels`. They are drawn around the centre that downscaling
+without drift needs, K // 2 + (scale - 1) / 2, so that `centre_kernel` has little or nothing to move.
+Sizes and scales are static; everything else may be traced, and vmapped over keys.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from deepinternal.ops.kernels import downscale, gaussian_kernel
+from deepinternal.ops.resize import resize
+from deepinternal.types import Array
+
+DIV2KRK_SCALES = (2, 4)
+
+
+def div2krk_kernel(key: Array, scale: int = 2) -> Array:
+    """A kernel by the recipe of the data set DIV2KRK: a noisy anisotropic gaussian.
+
+    The variance (square pixels) along each principal axis is drawn from U(0.6, 5), the direction of
+    the first from U(0, pi), and each entry is multiplied by a factor from U(0.75, 1.25).
+
+    Args:
+        key: PRNG key.
+        scale: 2; or 4, for which the kernel of scale 2 is convolved with itself dilated by 2: what
+            two downscalings by 2 do. So does KernelGAN derive its own; how the kernels of scale 4
+            in the published data set were made is not known here.
+
+    Returns:
+        (11, 11) for scale 2, (31, 31) for scale 4. The gaussian is centred for the scale; its noise
+        and its cut tails leave the centre of mass up to about 0.2 pixels off, see `centre_kernel`.
+
+    Raises:
+        ValueError: another scale.
+
+    References:
+        Bell-Kligler, Shocher, Irani, "Blind super-resolution kernel estimation using an internal-GAN",
+        NeurIPS 2019, where it describes the data set.
+    """
+    if scale not in DIV2KRK_SCALES:
+        raise ValueError(f"DIV2KRK has no scale {scale!r}; known: 2, 4")
+    drawn = jax.random.uniform(key, (3 + 11 * 11,))  # at once: draws take long to compile
+    sigma = jnp.sqrt(0.6 + (5.0 - 0.6) * drawn[:2])
+    # Of 12 rows centred on 5.5 the first 11: for K = 11, K // 2 + (scale - 1) / 2 is 5.5 as well.
+    kernel = gaussian_kernel(12, sigma, theta=jnp.pi * drawn[2])[:11, :11]
+    kernel *= 0.75 + 0.5 * drawn[3:].reshape(11, 11)
+    kernel /= kernel.sum()
+    if scale == 4:
+        dilated = jnp.zeros((21, 21), kernel.dtype).at[::2, ::2].set(kernel)
+        kernel = jax.scipy.signal.convolve(kernel, dilated, precision=lax.Precision.HIGHEST)
+    return kernel
+
+
+def motion_kernel(
+    key: Array,
+    size: int,
+    length: float | Array,
+    *,
+    scale: int = 1,
+    bend: float | Array = 2.0,
+    unevenness: float | Array = 1.0,
+) -> Array:
+    """The path of a shaking camera while the shutter is open, asymmetric.
+
+    Heading and log speed are random walks, so the path is smooth, and is brighter where the camera
+    was slower.
+
+    Args:
+        key: PRNG key.
+        size: side K of the kernel, in pixels; what lies beyond is lost, see `motion_size`.
+        length: of the path, in pixels.
+        scale: downscaling factor that the kernel is centred for.
+        bend: standard deviation of the turn from the path's first to its last heading, in radians.
+        unevenness: standard deviation of log(last speed / first speed).
+
+    Returns:
+        (size, size), summing to 1, not negative.
+
+    References:
+        Boracchi, Foi, "Modeling the performance of image restoration from motion blur", IEEE TIP
+        2012, draws random camera paths too, by another model.
+    """
+    samples = 8 * size
+    drawn = jax.random.normal(key, (2 * samples + 2,))
+    walks = jnp.cumsum(drawn[2:].reshape(2, samples), axis=1) / math.sqrt(samples)
+    heading = jnp.arctan2(drawn[0], drawn[1]) + bend * walks[0]
+    steps = jax.nn.softmax(unevenness * walks[1]) * length
+    path = jnp.cumsum(steps * jnp.stack([jnp.sin(heading), jnp.cos(heading)]), axis=1)
+    return _drawn(path - path.mean(1, keepdims=True), size, scale)
+
+
+def motion_size(length: float, scale: int = 1) -> int:
+    """The odd side of a kernel that holds a motion of a length in pixels, also a very uneven one."""
+    return 2 * math.ceil(0.8 * length + (scale - 1) / 2) + 3
+
+
+def line_kernel(
+    size: int, length: float | Array, theta: float | Array = 0.0, *, scale: int = 1
+) -> Array:
+    """The blur of an even motion along a straight line.
+
+    Args:
+        size: side K of the kernel, in pixels; what lies beyond is lost.
+        length: of the line, in pixels.
+        theta: its direction in radians, from the x axis (columns) towards the y axis (rows).
+        scale: downscaling factor that the kernel is centred for.
+
+    Returns:
+        (size, size), summing to 1, not negative.
+    """
+    samples = 8 * size
+    along = ((jnp.arange(samples) + 0.5) / samples - 0.5) * length
+    return _drawn(along * jnp.stack([jnp.sin(theta), jnp.cos(theta)])[:, None], size, scale)
+
+
+def _drawn(points: Array, size: int, scale: int) -> Array:
+    """A (size, size) kernel of points (2, N) around its centre, each shared bilinearly by 4 pixels."""
+    # Drawn where `centre_kernel` would move it, whose splines make strokes this thin ring.
+    offsets = jnp.arange(size) - size // 2 - (scale - 1) / 2 - points[:, :, None]
+    rows, columns = jnp.maximum(1 - jnp.abs(offsets), 0)
+    kernel = jnp.einsum("nr,nc->rc", rows, columns, precision=lax.Precision.HIGHEST)
+    return kernel / kernel.sum()
+
+
+def degrade(
+    image: Array,
+    kernel: Array | None,
+    scale: int,
+    *,
+    key: Array,
+    noise_std: float | Array = 0.0,
+) -> Array:
+    """Blurs, subsamples, and adds white gaussian noise.
+
+    Args:
+        image: (..., H, W, C) in [0, 1].
+        kernel: (K, K), centred for `scale` (see `centre_kernel`); None for cubic downscaling with
+            antialiasing.
+        scale: downscaling factor >= 1.
+        key: PRNG key of the noise.
+        noise_std: standard deviation of the noise, in units of the image's range.
+
+    Returns:
+        (..., ceil(H / scale), ceil(W / scale), C), clipped to [0, 1].
+    """
+    small = resize(image, scale=1 / scale) if kernel is None else downscale(image, kernel, scale)
+    noise = jax.random.normal(key, (small.size,), small.dtype).reshape(small.shape)
+    return jnp.clip(small + noise_std * noise, 0, 1)
