@@ -1,11 +1,12 @@
-"""Blur kernels from files: MATLAB, NumPy or a grey image."""
+"""Blur kernels from and to files: MATLAB, NumPy or a grey image."""
 
+import io
 import os
 
 import numpy as np
 
-from deepinternal.runtime.files import open_file, quiet, reason, show_path
-from deepinternal.runtime.image_io import decode
+from deepinternal.runtime.files import atomic_write_bytes, open_file, quiet, reason, show_path
+from deepinternal.runtime.image_io import decode, write_image
 from deepinternal.types import InputError
 
 _MAX_SIZE = 99
@@ -98,3 +99,31 @@ def _load_npy(path: str | os.PathLike) -> np.ndarray:
         array.close()
         raise InputError(f"{name}: an archive of arrays; save one array with numpy.save.")
     return array
+
+
+def write_kernel(path: str | os.PathLike, kernel: np.ndarray) -> None:
+    """Writes a blur kernel atomically so that `read_kernel` gives it back.
+
+    Args:
+        path: ends in .mat (variable `Kernel`), .npy, or .png (16-bit grey, the peak white, negative
+            values black); the folder exists.
+        kernel: (K, K), real; divided by its sum.
+
+    Raises:
+        InputError: another ending, or a kernel that `read_kernel` would refuse.
+        OSError: the file cannot be written.
+    """
+    name, suffix = show_path(path), os.path.splitext(os.fspath(path))[1].lower()
+    kernel = check_kernel(np.asarray(kernel), name)
+    file = io.BytesIO()
+    if suffix == ".png":
+        return write_image(path, kernel / kernel.max(), bit_depth=16)
+    if suffix == ".mat":
+        import scipy.io
+
+        scipy.io.savemat(file, {"Kernel": kernel})
+    elif suffix == ".npy":
+        np.save(file, kernel)
+    else:
+        raise InputError(f"{name}: not a name for a kernel; give .mat, .npy or .png.")
+    atomic_write_bytes(path, file.getvalue())

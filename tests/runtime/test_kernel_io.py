@@ -7,8 +7,8 @@ import pytest
 import scipy.io
 import tifffile
 
-from deepinternal.runtime.kernel_io import read_kernel
-from tests.runtime.image_samples import png_bytes, smooth
+from deepinternal.runtime.kernel_io import read_kernel, write_kernel
+from tests.runtime.image_samples import decode_png, png_bytes, smooth
 
 
 def store(path, values):
@@ -106,3 +106,33 @@ def test_colour_images_and_other_files(tmp_path, refuse):
     refuse(read_kernel, tmp_path / "k.png", "grey")
     (tmp_path / "k.txt").write_text("1")
     refuse(read_kernel, tmp_path / "k.txt", ".mat")
+
+
+@pytest.mark.parametrize("suffix", [".mat", ".npy", ".png"])
+@pytest.mark.parametrize("size", [1, 8, 17])
+def test_a_written_kernel_is_read_back(tmp_path, suffix, size):
+    kernel = np.random.default_rng(size).random((size, size)).astype(np.float32)
+    kernel[-1, 0] += 1  # not symmetric
+    write_kernel(tmp_path / f"k{suffix}", 3 * kernel)
+    assert [p.name for p in tmp_path.iterdir()] == [f"k{suffix}"]
+    expected = kernel / kernel.sum(dtype=float)
+    atol = expected.max() / 65535 if suffix == ".png" else 1e-7
+    np.testing.assert_allclose(read_kernel(tmp_path / f"k{suffix}"), expected, rtol=1e-6, atol=atol)
+
+
+def test_other_libraries_find_what_was_written(tmp_path):
+    kernel = np.array([[0.1, 0.2, -0.05], [0.3, 0.4, 0.05], [0.0, 0.0, 0.0]])
+    for suffix in (".mat", ".npy", ".PNG"):
+        write_kernel(tmp_path / f"k{suffix}", kernel)
+    np.testing.assert_allclose(scipy.io.loadmat(tmp_path / "k.mat")["Kernel"], kernel, atol=1e-7)
+    np.testing.assert_allclose(np.load(tmp_path / "k.npy"), kernel, atol=1e-7)
+    samples, _ = decode_png((tmp_path / "k.PNG").read_bytes())
+    expected = np.round(np.maximum(kernel, 0) / 0.4 * 65535)
+    assert np.abs(samples[..., 0] - expected).max() <= 1
+
+
+def test_kernels_that_cannot_be_written(tmp_path, refuse):
+    refuse(lambda path: write_kernel(path, np.eye(3)), tmp_path / "k.jpg", ".mat")
+    refuse(lambda path: write_kernel(path, np.ones((2, 3))), tmp_path / "k.mat", "square")
+    refuse(lambda path: write_kernel(path, -np.eye(3)), tmp_path / "k.npy", "sum")
+    assert not list(tmp_path.iterdir())
