@@ -1,5 +1,6 @@
 """Kernels among the outputs, remarks, and results that are smaller than their input."""
 
+import io
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -15,6 +16,7 @@ from deepinternal.runtime import image_io, jobs, kernel_picture, results
 from deepinternal.runtime.kernel_io import read_kernel
 from deepinternal.types import InputError, Output
 from tests import tiny_kernels
+from tests.runtime.test_tensorboard import events
 from tests.tiny_methods import photo
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -75,7 +77,7 @@ def ticks(root, axis):
 
 
 def test_files_of_a_kernel(run, inputs, tmp_path):
-    assert run(reference_kernel=str(inputs), tensorboard=True) == 0
+    assert run(reference_kernel=str(inputs)) == 0
     out = tmp_path / "out/a"
     assert [p.name for p in (tmp_path / "out").iterdir() if (p / "metrics.json").exists()] == ["a"]
     metrics = json.loads((out / "metrics.json").read_text())
@@ -189,6 +191,19 @@ def test_a_report_draws_kernels(run, inputs, tmp_path):
     (out / "kernel.npy").write_bytes(b"changed")
     assert run(reference_kernel=str(inputs), steps=5) == 0
     assert len(np.load(out / "kernel.npy")) == 13
+
+
+def test_tensorboard_shows_kernels(run, tmp_path):
+    pytest.importorskip("tensorboardX")
+    assert run(tensorboard=True) == 0
+    found = [v for e in events(tmp_path / "out/a/tensorboard") for v in e.summary.value]
+    images = {v.tag: v.image for v in found if v.HasField("image")}
+    sizes = {name: (image.height, image.width) for name, image in images.items()}
+    assert sizes == {"before": (12, 20), "result": (6, 10), "kernel": (13, 13)}
+    with Image.open(io.BytesIO(images["kernel"].encoded_image_string)) as image:
+        wanted = np.asarray(tiny_kernels.estimate(4.0))
+        shown = np.asarray(image.convert("L")) / 255
+    np.testing.assert_allclose(shown, wanted / wanted.max(), atol=1 / 255)
 
 
 def test_pictures_of_outputs():
