@@ -13,7 +13,7 @@ What such a module has:
   image's name, and of what kind. `prepare` and `example` take what was read by the field's name, and
   nothing for an empty field:
 
-      'kernel'  (K, K) float32 that sums to 1
+      'kernel'  (K, K) float32 that sums to 1; in a folder, also `<stem>_kernel.*`
       'image'   (H, W, 3) float32 in [0, 1], of the image's size
       'mask'    (H, W) float32 in [0, 1], white is 1, of the image's size; empty ones included
       'masks'   (T, H, W), one for each frame of a video, or (1, H, W), one in all, for its first
@@ -33,8 +33,18 @@ It may say how input files make a job; without these each image is a job of its 
 
 Its `Method.outputs` say what they are, see `types.Output`: of the kind 'frames' for a video; with
 `Output.source` the number of the file that an output of several files belongs to. `result` must be an
-image, a mask or frames. A field `frame_rate` in the defaults, if there is one, is that of the videos
-written; 0 and no such field: that of the input, 25 for frames from a folder.
+image of any size, a mask or frames. A kernel `NAME` is drawn beside the kernel `reference_NAME`, if
+there is one. A field `frame_rate` in the defaults, if there is one, is that of the videos written; 0
+and no such field: that of the input, 25 for frames from a folder.
+
+It may say what it makes of an image:
+
+* `SCORED = False`: its result is not what a ground truth shows; one beside the input is ignored, and
+  `config.ground_truth` is refused.
+* `remarks(config, inputs, figures) -> Sequence[str]`: what it decided for this image and why, in plain
+  sentences. `inputs` are the prepared ones; `figures` the scalar outputs by name, as Python numbers and
+  lists, or None before training. They are told before training; those after it, too, as far as they
+  are new, and these are kept in metrics.json and in the report.
 
 It may have two functions more, so that images of different sizes share programs and batches: each lies
 in the upper left of a canvas with the greatest height and width among them. Methods without these are

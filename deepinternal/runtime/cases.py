@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import math
 import sys
 import time
 import traceback
@@ -24,10 +23,10 @@ from deepinternal.runtime.plan import Planner
 from deepinternal.runtime.results import (
     SAMPLE,
     Truth,
-    border_of,
     cut,
     read_truth,
-    score,
+    score_file,
+    views,
     write_input,
     write_outputs,
 )
@@ -50,6 +49,7 @@ class Case:
         limit: steps that training may take.
         old: metrics.json of an earlier run, if there is one.
         started: `time.monotonic()` when reading it began.
+        remarks: what the method said of it before training.
     """
 
     job: Job
@@ -60,6 +60,7 @@ class Case:
     limit: int
     old: dict[str, Any] | None
     started: float
+    remarks: tuple[str, ...]
 
 
 class Cases:
@@ -100,7 +101,8 @@ class Cases:
         self._workdir.note(job.stem, self._hashes(job), steps=limit)
         if job.path is None:
             write_input(source, self.folder(job))
-        return Case(job, source, inputs, truth, shape, limit, old, started)
+        remarks = self._remarks(inputs, None)
+        return Case(job, source, inputs, truth, shape, limit, old, started, remarks)
 
     def folder(self, job: Job) -> Path:
         """The folder of a job's results."""
@@ -131,7 +133,9 @@ class Cases:
         config, kinds = self._config, self._module.SIDE_INPUTS
         files = {field: path for field, path in self._side_files(job).items() if path}
         sides = {f: sources.read_side(kinds[f], path, job, tag=f) for f, path in files.items()}
-        truth = companion("ground_truth", config.ground_truth, job, tag="gt", beside=True)
+        truth = None
+        if sources.is_scored(self._module):
+            truth = companion("ground_truth", config.ground_truth, job, tag="gt", beside=True)
         if job.path is not None:
             source = sources.read_source(job, self._module, config)
         else:
@@ -142,7 +146,8 @@ class Cases:
             example = made if isinstance(made, Example) else Example(made, truth=photo)
             source = sources.from_example(example.image, self._module, config)
             sides = {**example.sides, **sides}
-            truth = example.truth if truth is None else truth
+            if truth is None and sources.is_scored(self._module):
+                truth = example.truth
         sources.check_sides(sides, kinds, source, files)
         return source, None if source.is_video else truth, sides
 
@@ -153,6 +158,12 @@ class Cases:
         except InputError as error:
             raise InputError(f"{source.name}: {error}" if source.name else str(error)) from None
         return inputs
+
+    def _remarks(self, inputs: Inputs, figures: Mapping[str, Any] | None) -> tuple[str, ...]:
+        """What the method says of its decisions, a line each; `figures` as of its `remarks`."""
+        find = getattr(self._module, "remarks", lambda *_: ())
+        lines = (" ".join(remark.split()) for remark in find(self._config, inputs, figures))
+        return tuple(line.encode("utf-8", "replace").decode() for line in lines)
 
     def is_finished(self, job: Job, limit: int) -> bool:
         """Whether a result is there that training up to `limit` steps would not change."""
@@ -181,10 +192,12 @@ class Cases:
         track.account()
         metrics = self.metrics(case.job, track.run, "done", case=case, programs=programs)
         metrics |= {"steps_limit": case.limit, **figures}
+        scalars = {name: figures[name] for name, o in outputs.items() if o.kind == "scalar"}
+        if remarks := self._remarks(case.inputs, scalars):
+            metrics["remarks"] = list(remarks)
         before = self._before(case, programs, track.initial)
         if track.telemetry:
-            shown = {name: o.value for name, o in outputs.items() if o.kind in ("image", "mask")}
-            track.telemetry.images({"before": before, **shown})
+            track.telemetry.images({"before": before, **views(outputs)})
         if case.truth is not None:
             self._score(metrics, case, before)
         self._publish(case, metrics, before)
@@ -233,16 +246,8 @@ class Cases:
 
     def _score(self, figures: dict, case: Case, before: np.ndarray) -> None:
         """Adds the figures of the result file, and of the baseline, against the ground truth."""
-        truth = case.truth
-        size = math.prod(truth.pixels.shape[:2])
         path = self.folder(case.job) / "result.png"
-        result = image_io.read_image(path, max_pixels=size).pixels
-        border = border_of(case.source.size, result.shape[:2])
-        figures.update(score(result, truth.pixels, border))
-        if before.shape[:2] == result.shape[:2]:
-            scored = score(np.round(before * 255) / 255, truth.pixels, border)
-            figures.update({f"baseline_{name}": value for name, value in scored.items()})
-        figures.update(ground_truth=truth.name, ground_truth_sha256=truth.sha256)
+        figures.update(score_file(path, case.truth, before, case.source.size))
 
     def _publish(self, case: Case, metrics: dict, before: np.ndarray) -> None:
         """Writes the report and, last of all, the metrics: they say that the image is done."""

@@ -3,7 +3,7 @@
 import dataclasses
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deepinternal.runtime.files import show_path
@@ -51,6 +51,15 @@ def _base(path: Path, several: tuple[Path, ...]) -> str:
     """The stem of a file; the whole name of a folder of frames."""
     folder = several and os.path.isdir(path)
     return path.absolute().name if folder else path.stem
+
+
+def tags_of(kinds: Mapping[str, str]) -> tuple[str, ...]:
+    """What the names of files that go with images may end with.
+
+    Args:
+        kinds: of a method's side inputs, by field.
+    """
+    return ("gt", *kinds, *({"kernel"} & set(kinds.values()) - set(kinds)))
 
 
 def list_jobs(
@@ -182,7 +191,7 @@ def companion(
     Args:
         field: the config field, for messages.
         value: its value: a file; or a folder, in which the file has the image's name, or its stem
-            followed by nothing, `_<tag>` or `_0`.
+            followed by `_<tag>`, nothing or `_0`; a kernel's may also be `<stem>_kernel.*`.
         job: the image.
         kind: kind of file, which says what suffixes it may have. 'masks' of a video may also be a
             folder in such a folder, or the folder itself.
@@ -206,8 +215,12 @@ def companion(
         if not os.path.lexists(value):
             raise InputError(f"config.{field}: no such file or folder: {show_path(value)}")
         return path
-    names = [job.path.name] if job.path and job.path.suffix.lower() in SUFFIXES[kind] else []
-    names += [f"{stem}{end}{s}" for end in (f"_{tag}", "", "_0") for s in SUFFIXES[kind]]
+    names = [f"{stem}{end}{s}" for end in (f"_{tag}", "", "_0") for s in SUFFIXES[kind]]
+    if job.path and job.path.suffix.lower() in SUFFIXES[kind]:
+        names.insert(0, job.path.name)
+    if kind == "kernel":  # before the image's name: what has it may be another version of the image
+        ends = dict.fromkeys((f"_{tag}", "_kernel"))
+        names = [f"{stem}{end}{s}" for end in ends for s in SUFFIXES[kind]] + names
     known = {p.absolute() for p in (job.path, *job.files) if p}
     for name in names:
         candidate = path / name

@@ -6,10 +6,8 @@ A failing image is noted and the others go on. What a method's module must offer
 
 import dataclasses
 import functools
-import importlib.util
 import itertools
 import math
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,15 +15,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import jax
 import ml_collections
 
 from deepinternal.runtime import report, results, sources
 from deepinternal.runtime.cases import Case, Cases, to_plain
 from deepinternal.runtime.checkpoint import Checkpoints
+from deepinternal.runtime.checks import check_fields, check_truth, check_unused
 from deepinternal.runtime.claims import Claims
 from deepinternal.runtime.files import show_path
-from deepinternal.runtime.inputs import Job, list_jobs
+from deepinternal.runtime.inputs import Job, list_jobs, tags_of
 from deepinternal.runtime.loop import Loop, StopSignal
 from deepinternal.runtime.parallel import Programs, spread
 from deepinternal.runtime.plan import Group, Planner
@@ -71,16 +69,14 @@ def run_all(
         InputError: bad config, work folder or input list; also what is wrong with the image where
             there is only one.
     """
-    _check_fields(config)
+    check_fields(config)
     module.check(config)
-    sides = tuple(module.SIDE_INPUTS)
-    companions = [config.ground_truth, *(config[field] for field in sides)]
-    grouping = sources.grouping_of(module, config)
-    if grouping == "video" and config.ground_truth:
-        raise InputError("config.ground_truth: videos are not scored; leave it empty")
-    jobs = list_jobs(config.input, tags=("gt", *sides), companions=companions, grouping=grouping)
+    check_truth(module, config)
+    companions = [config.ground_truth, *(config[field] for field in module.SIDE_INPUTS)]
+    tags, grouping = tags_of(module.SIDE_INPUTS), sources.grouping_of(module, config)
+    jobs = list_jobs(config.input, tags=tags, companions=companions, grouping=grouping)
     if overwrite:
-        _check_unused(workdir)
+        check_unused(workdir)
     folder = Workdir(workdir, to_plain(config), overwrite=overwrite)
     claims = Claims(folder.path / CLAIMS)
     try:
@@ -93,43 +89,6 @@ def run_all(
     if stop.signum:
         return 128 + stop.signum
     return int(any(m["status"] == "failed" for m in images))
-
-
-def _check_unused(workdir: str) -> None:
-    """Refuses to discard what another process is working on."""
-    if not os.path.isdir(os.path.join(workdir, CLAIMS)):
-        return
-    claims = Claims(os.path.join(workdir, CLAIMS))
-    owner = claims.others()
-    claims.close()
-    if owner:
-        raise RefusedError(
-            f"--overwrite: {owner} is working in {show_path(workdir)}; end it first, or use another "
-            "--workdir"
-        )
-
-
-def _check_fields(config: ml_collections.ConfigDict) -> None:
-    """Refuses run fields out of range, and a preset without what it needs."""
-    for field in filter(None, config.required.split(",")):
-        if not config.get(field):
-            raise InputError(f"config.{field} must be given with this preset")
-    if config.tensorboard and importlib.util.find_spec("tensorboardX") is None:
-        raise InputError("config.tensorboard: needs tensorboardX; pip install 'tensorboardX>=2.6'")
-    parallel = config.parallel
-    for field, value, least, most in (
-        ("seed", config.seed, 0, 2**32 - 1),
-        ("log_every", config.log_every, 1, math.inf),
-        ("checkpoint_every", config.checkpoint_every, 0, math.inf),
-        ("snapshot_every", config.snapshot_every, 0, math.inf),
-        ("profile", config.profile, 0, math.inf),
-        ("parallel.steps_per_dispatch", parallel.steps_per_dispatch, 0, math.inf),
-        ("parallel.images_per_device", parallel.images_per_device, 0, math.inf),
-        ("parallel.devices", parallel.devices, 0, jax.local_device_count()),
-    ):
-        if not least <= value <= most:
-            bounds = f"at least {least}" if most == math.inf else f"from {least} to {most}"
-            raise InputError(f"config.{field}={value}: must be {bounds}")
 
 
 class _Runner:
@@ -246,6 +205,8 @@ class _Runner:
         config, stem = self._config, case.job.stem
         folder, label = self._cases.folder(case.job), show_path(stem)
         progress = Progress(label, case.limit, enabled=config.progress)
+        progress = board.member(label) if board else progress
+        progress.remark(case.remarks)
         return Track(
             self._planner.place(case.inputs, group.canvas),
             seed=config.seed,
@@ -253,7 +214,7 @@ class _Runner:
             schedule=Schedule(config.log_every, config.checkpoint_every, config.snapshot_every),
             checkpoints=Checkpoints(folder / "checkpoints", keep_every=config.snapshot_every),
             log_path=str(folder / "train.jsonl"),
-            progress=board.member(label) if board else progress,
+            progress=progress,
             telemetry=functools.partial(self._tensorboard, folder) if config.tensorboard else None,
             pictures=functools.partial(results.write_pictures, folder),
             held=lambda: self._claims.held(stem),
@@ -276,6 +237,8 @@ class _Runner:
                 word = f"stopped at step {track.run.steps}; the same command goes on"
             else:
                 metrics = self._cases.finish(case, track, programs)
+                remarks = metrics.get("remarks", ())
+                track.progress.remark([r for r in remarks if r not in case.remarks])
                 word = f"done, {track.run.steps} steps, {metrics['seconds']:.0f} s"
                 word += f", {metrics['psnr_y']:.2f} dB" if metrics.get("psnr_y") else ""
             track.progress.close(word)

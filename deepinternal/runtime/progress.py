@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TextIO
 
 
@@ -37,6 +38,13 @@ class Progress:
         if self._enabled and now - self._shown >= self._interval:
             self._shown = now
             self._write(f"{self._label}: {text}")
+
+    def remark(self, texts: Sequence[str], label: str = "") -> None:
+        """Tells something of what is running, or of `label`: each text in a line that stays."""
+        for text in texts if self._enabled else ():
+            self._write(f"{label or self._label}: {text}")
+            if self._terminal:
+                self._stream.write("\n")
 
     def close(self, text: str) -> None:
         """Ends the line with a last word."""
@@ -77,6 +85,10 @@ class Board:
             f"{self._ended} ended, {training} in training, {rate:.1f} steps/s in all", now
         )
 
+    def remark(self, label: str, texts: Sequence[str]) -> None:
+        """Tells something of an image, each text in a line that stays."""
+        self._line.remark(texts, label)
+
     def end(self, label: str, text: str) -> None:
         """Tells that an image has ended."""
         self._steps.pop(label, None)
@@ -94,6 +106,10 @@ class Member:
         """Tells that `step` steps are done."""
         del figure
         self._board.update(self._label, step)
+
+    def remark(self, texts: Sequence[str]) -> None:
+        """Tells something of it."""
+        self._board.remark(self._label, texts)
 
     def close(self, text: str) -> None:
         """Tells that it has ended."""

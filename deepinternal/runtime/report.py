@@ -5,7 +5,7 @@ pictures as addresses of themselves, curves as places in a drawing, tables.
 """
 
 import base64
-import functools
+import contextlib
 import importlib.metadata
 import io
 import platform
@@ -18,10 +18,12 @@ from urllib.parse import quote
 import numpy as np
 
 import deepinternal
-from deepinternal.runtime import charts, films
+from deepinternal.runtime import charts, films, kernel_picture
 from deepinternal.runtime.charts import is_number
 from deepinternal.runtime.files import atomic_write_text
 from deepinternal.runtime.image_io import decode, to_array, write_image
+from deepinternal.runtime.kernel_io import read_kernel
+from deepinternal.runtime.pages import templates
 from deepinternal.runtime.png import encode
 from deepinternal.runtime.video_io import natural
 from deepinternal.runtime.workdir import PROGRESS
@@ -59,18 +61,23 @@ def write_report(
     outputs = [n for n in metrics.get("outputs", ()) if (folder / n).exists()]
     log = read_jsonl(folder / "train.jsonl")
     drawn = charts.charts(log)
-    page = _templates().get_template("report.html")
+    kernels = _kernels(folder, outputs)
+    shown = {name for kernel in kernels for name in kernel["files"]}
+    others = [n for n in outputs if n not in shown]
+    page = templates().get_template("report.html")
     text = page.render(
         title=str(metrics["image"]),
         metrics=metrics,
         figures=_figures(metrics),
-        pictures=_pictures(folder, outputs, inputs or [str(metrics.get("input", ""))], metrics),
+        pictures=_pictures(folder, others, inputs or [str(metrics.get("input", ""))], metrics),
         films=[
             films.film(folder / name)
             for name in sorted(outputs, key=lambda name: name != "result.mp4")
             if name.endswith(".mp4")
         ],
-        files=[_link(n) for n in outputs if not n.endswith((".png", ".mp4"))],
+        kernels=kernels,
+        remarks=metrics.get("remarks") or (),
+        files=[_link(n) for n in others if not n.endswith((".png", ".mp4"))],
         progress=_progress(folder),
         traceback=(folder / "traceback.txt").is_file(),
         charts=drawn,
@@ -78,7 +85,7 @@ def write_report(
         frame=charts.FRAME,
         size=charts.SIZE,
         tables={
-            "Metrics": _flat({k: v for k, v in metrics.items() if k != "spans"}),
+            "Metrics": _flat({k: v for k, v in metrics.items() if k not in ("spans", "remarks")}),
             "Config": _flat(config),
             "Environment": environment(metrics.get("device")),
         },
@@ -120,7 +127,7 @@ def write_index(workdir: Path, images: Sequence[Mapping[str, Any]]) -> None:
         known = [v[i] for v in done if is_number(v[i])]
         means.append(sum(known) / len(known) if known else None)
     counts = {s: sum(r["status"] == s for r in rows) for s in ("done", "failed", "stopped")}
-    page = _templates().get_template("index.html")
+    page = templates().get_template("index.html")
     text = page.render(rows=rows, columns=columns, means=means, counts=counts)
     atomic_write_text(workdir / "index.html", text)
 
@@ -135,35 +142,6 @@ def environment(device: str | None = None) -> dict[str, str]:
             found[name] = "unknown"
     found |= {"python": platform.python_version(), "platform": platform.platform()}
     return found | ({"device": device} if device else {})
-
-
-@functools.cache
-def _templates() -> Any:
-    import jinja2
-
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    made.filters |= {"short": _short, "fixed": _fixed}
-    made.globals["version"] = deepinternal.__version__
-    return made
-
-
-def _short(value: Any) -> str:
-    """A value for a table."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_short, value))
-    return "" if value is None else str(value)
-
-
-def _fixed(value: Any, form: str) -> str:
-    return format(value, form) if is_number(value) else _short(value)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -286,6 +264,23 @@ def _pictures(
             title = "input" if number == 1 else f"input {number}"
             found.append(source | {"title": title, "role": "other", "note": ""})
     return found
+
+
+def _kernels(folder: Path, outputs: Sequence[str]) -> list[dict[str, Any]]:
+    """Drawings of the kernels among the outputs, each beside its reference, and their files."""
+    found: dict[str, np.ndarray] = {}
+    for name in (n.removesuffix(".svg") for n in outputs if n.endswith(".svg")):
+        with contextlib.suppress(InputError):  # the file may have been changed since
+            found[name] = read_kernel(folder / f"{name}.npy")
+    references = {f"reference_{name}" for name in found} & set(found)
+    pictures = []
+    for name in (n for n in found if n not in references):
+        pair = [n for n in (name, f"reference_{name}") if n in found]
+        files = [f"{n}{suffix}" for n in pair for suffix in kernel_picture.SUFFIXES]
+        files = [n for n in files if n in outputs]
+        drawn = kernel_picture.drawing({n: found[n] for n in pair})
+        pictures.append({"drawn": drawn, "files": files, "links": [_link(n) for n in files]})
+    return pictures
 
 
 def _progress(folder: Path) -> list[dict[str, Any]]:

@@ -11,8 +11,9 @@ import numpy as np
 
 from deepinternal.ops import metrics as measures
 from deepinternal.ops.resize import resize
-from deepinternal.runtime import image_io, video_io
-from deepinternal.runtime.files import sha256_file, show_path
+from deepinternal.runtime import image_io, kernel_picture, video_io
+from deepinternal.runtime.files import atomic_write_text, sha256_file, show_path
+from deepinternal.runtime.kernel_io import check_kernel, write_kernel
 from deepinternal.runtime.sources import Source
 from deepinternal.runtime.workdir import PROGRESS
 from deepinternal.types import InputError, Output
@@ -77,6 +78,38 @@ def score(result: np.ndarray, truth: np.ndarray, border: tuple[int, int]) -> dic
     return {name: round(float(value), 4) for name, value in figures.items()}
 
 
+def score_file(
+    path: Path, truth: Truth, before: np.ndarray, size: tuple[int, int]
+) -> dict[str, Any]:
+    """Figures of a result file, and of what it is compared with, against the ground truth.
+
+    Args:
+        path: of the result.
+        truth: of the result's size.
+        before: (H, W, C) in [0, 1]; gets no figures where it is of another size.
+        size: (H, W) of the input.
+    """
+    pixels = image_io.read_image(path, max_pixels=math.prod(truth.pixels.shape[:2])).pixels
+    border = border_of(size, pixels.shape[:2])
+    figures: dict[str, Any] = score(pixels, truth.pixels, border)
+    if before.shape[:2] == pixels.shape[:2]:
+        scored = score(np.round(before * 255) / 255, truth.pixels, border)
+        figures |= {f"baseline_{name}": value for name, value in scored.items()}
+    return figures | {"ground_truth": truth.name, "ground_truth_sha256": truth.sha256}
+
+
+def views(outputs: Mapping[str, Output]) -> dict[str, np.ndarray]:
+    """Images, masks, and kernels stretched to their peak: (H, W[, C]) in [0, 1], by their names."""
+    found = {}
+    for name, output in outputs.items():
+        if output.kind in ("image", "mask"):
+            found[name] = np.asarray(output.value)
+        elif output.kind == "kernel":
+            value = np.asarray(output.value)
+            found[name] = np.clip(value / max(value.max(), 1e-12), 0, 1)
+    return found
+
+
 def write_input(source: Source, folder: Path) -> None:
     """Writes what was made of the sample photograph: input.png, input-2.png, ..., or input.mp4."""
     if source.is_video:
@@ -100,7 +133,8 @@ def write_outputs(
     """Writes every output in a form that suits its kind; the result in the input's format.
 
     Args:
-        outputs: of a method, on the host.
+        outputs: of a method, on the host. The picture with axes of a kernel `NAME` shows the kernel
+            `reference_NAME` beside it, where there is one.
         folder: the job's.
         source: its input.
         frame_rate: of the videos written, per second; 0: that of the input.
@@ -120,8 +154,11 @@ def write_outputs(
             rate = frame_rate or source.frame_rate or video_io.FRAME_RATE
             files += video_io.write_frames(folder, name, value, rate)
             continue
+        (folder / name).parent.mkdir(exist_ok=True)
+        if output.kind == "kernel":
+            files += _write_kernel(outputs, name, folder)
+            continue
         files.append(f"{name}.png")
-        (folder / files[-1]).parent.mkdir(exist_ok=True)
         if output.kind == "map":
             peak = float(value.max())
             figures[f"{name}_max"] = peak
@@ -129,13 +166,26 @@ def write_outputs(
         elif output.kind == "mask":
             image_io.write_image(folder / f"{name}.png", value)
         elif output.kind == "image":
-            like = source.images[output.source]
-            alpha = like.alpha
-            if alpha is not None and alpha.shape != value.shape[:2]:
-                alpha = resize(jnp.asarray(alpha)[..., None], output_shape=value.shape[:2])
-                alpha = np.clip(np.asarray(alpha)[..., 0], 0, 1)
-            depth = like.bit_depth
-            image_io.write_image(folder / f"{name}.png", value, alpha=alpha, bit_depth=depth)
+            _write_like(folder / f"{name}.png", value, source.images[output.source])
         else:
             raise ValueError(f"output {name!r} is of an unknown kind {output.kind!r}")
     return figures
+
+
+def _write_like(path: Path, pixels: np.ndarray, like: image_io.ImageFile) -> None:
+    """Writes an image with the transparency and the bit depth of another."""
+    alpha = like.alpha
+    if alpha is not None and alpha.shape != pixels.shape[:2]:
+        alpha = resize(jnp.asarray(alpha)[..., None], output_shape=pixels.shape[:2])
+        alpha = np.clip(np.asarray(alpha)[..., 0], 0, 1)
+    image_io.write_image(path, pixels, alpha=alpha, bit_depth=like.bit_depth)
+
+
+def _write_kernel(outputs: Mapping[str, Output], name: str, folder: Path) -> list[str]:
+    """Writes a kernel in all its forms; returns the files' names."""
+    names = [n for n in (name, f"reference_{name}") if n in outputs and outputs[n].kind == "kernel"]
+    kernels = {n: check_kernel(np.asarray(outputs[n].value), n) for n in names}
+    for suffix in (".png", ".mat", ".npy"):
+        write_kernel(folder / f"{name}{suffix}", kernels[name])
+    atomic_write_text(folder / f"{name}.svg", kernel_picture.svg(kernels))
+    return [f"{name}{suffix}" for suffix in kernel_picture.SUFFIXES]

@@ -62,6 +62,11 @@ def grouping_of(module: ModuleType, config: ml_collections.ConfigDict) -> str:
     return grouping
 
 
+def is_scored(module: ModuleType) -> bool:
+    """Whether the results of a method are compared with a ground truth."""
+    return getattr(module, "SCORED", True)
+
+
 def check_count(
     module: ModuleType, config: ml_collections.ConfigDict, number: int, what: str, *, name: str
 ) -> None:

@@ -47,3 +47,11 @@ def test_a_terminal_has_one_line(monkeypatch):
 
 def test_it_can_be_silent(monkeypatch):
     assert show(monkeypatch, io.StringIO(), [(60, 1)], enabled=False) == ""
+
+
+def test_remarks_stay():
+    for stream, begin in ((io.StringIO(), ""), (Terminal(), "\r\x1b[2K")):
+        progress.Progress("a", 9, stream=stream).remark(["One.", "Two."])
+        progress.Board(3, stream=stream).member("b").remark(["Three."])
+        progress.Progress("a", 9, stream=stream, enabled=False).remark(["Four."])
+        assert stream.getvalue() == f"{begin}a: One.\n{begin}a: Two.\n{begin}b: Three.\n"

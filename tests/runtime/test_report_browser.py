@@ -15,6 +15,7 @@ from playwright.sync_api import sync_playwright
 from configs import zssr as zssr_config
 from deepinternal.methods import zssr
 from deepinternal.runtime import jobs
+from deepinternal.runtime.kernel_io import write_kernel
 from deepinternal.runtime.report import write_report
 from deepinternal.runtime.writers import read_jsonl
 from tests.tiny_methods import photo
@@ -396,3 +397,39 @@ def test_dark_and_narrow(visit, workdir, page):
         back, text = (np.mean([int(n) for n in re.findall(r"\d+", c)]) for c in style)
         assert least <= back <= most
         assert abs(back - text) > 150
+
+
+def test_a_smaller_result_is_shown_at_the_size_of_what_it_is_compared_with(visit, tmp_path):
+    large = np.round(photo(64)[:48] * 255).astype(np.uint8)
+    small = large.reshape(24, 2, 32, 2, 3).mean((1, 3)).round().astype(np.uint8)
+    Image.fromarray(small).save(tmp_path / "result.png")
+    kernel = np.outer([1, 2, 1], [1, 2, 1]) / 16
+    files = [f"kernel{suffix}" for suffix in (".png", ".mat", ".npy", ".svg")]
+    (tmp_path / "kernel.svg").write_text("<svg/>")
+    for name in files[:3]:
+        write_kernel(tmp_path / name, kernel)
+    metrics = {"image": "x", "status": "done", "outputs": ["result.png", *files]}
+    write_report(tmp_path, metrics, {}, before=large / 255)
+    page = visit(tmp_path / "report.html")
+    box = box_of(page, STAGE)
+    scale = round(box["width"] / 64)
+    assert (box["width"], box["height"]) == (64 * scale, 48 * scale)
+    shown = seen(page, scale)
+    below = slice(36 // scale, None)
+    assert abs(shown - large)[below, :28].max() <= 1, "before, pixel by pixel"
+    doubled = np.repeat(np.repeat(small, 2, 0), 2, 1).astype(int)
+    assert abs(shown - doubled)[below, 36:].max() <= 1, "the result, each pixel four times"
+    page.click("[aria-label='Show result']")
+    assert box_of(page, STAGE)["width"] % 32 == 0
+    cell = page.locator(".kernel .cells rect").nth(4)
+    assert (cell.get_attribute("x"), cell.get_attribute("y")) == ("1", "1")
+    cell.scroll_into_view_if_needed()
+    middle_of = screen_of(page, cell.bounding_box())
+    assert abs(middle_of - [0xFD, 0xE7, 0x25]).max() <= 1, "the largest value, off the cross"
+
+
+def screen_of(page, box):
+    """The colour on the screen a fifth of the way into a box."""
+    x, y = (box[a] + box[b] / 5 for a, b in (("x", "width"), ("y", "height")))
+    clip = {"x": x, "y": y, "width": 1, "height": 1}
+    return pixels(io.BytesIO(page.screenshot(clip=clip)))[0, 0]

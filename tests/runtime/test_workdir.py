@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from deepinternal.runtime.inputs import Job, companion, list_jobs
+from deepinternal.runtime.inputs import Job, companion, list_jobs, tags_of
 from deepinternal.runtime.workdir import RefusedError, Workdir
 from deepinternal.types import InputError
 
@@ -80,6 +80,29 @@ def test_companion_file_folder_and_beside(files):
     for value in (folder, folder / "gone", "x" * 5000):
         with pytest.raises(InputError, match=r"^config\.ground_truth"):
             find(value, b)
+
+
+def test_kernels_of_several_fields(files):
+    """A kernel named after its image serves every such field that has none of its own."""
+    folder = files("a.png", "a_gt.png", "a_kernel.mat", "b.png", "b_kernel.npy", "b_truth.mat")
+    kinds = {"truth": "kernel", "mask": "mask"}
+    assert tags_of(kinds) == ("gt", "truth", "mask", "kernel")
+    assert tags_of({"kernel": "kernel"}) == ("gt", "kernel")
+    assert "kernel" not in tags_of({"mask": "mask"})
+    files("a_kernel.png")
+    a, b = list_jobs(str(folder), tags=tags_of(kinds))
+    find = lambda field, value, job: companion(field, value, job, kind="kernel", tag=field)  # noqa: E731
+    assert find("truth", str(folder), a) == folder / "a_kernel.mat"
+    assert find("truth", str(folder), b) == folder / "b_truth.mat", "its own before the other"
+    assert find("kernel", str(folder), b) == folder / "b_kernel.npy"
+    files("other/a.png", "other/a_kernel.mat", "plain/a.png")
+    assert find("truth", str(folder / "other"), a) == folder / "other/a_kernel.mat"
+    assert find("truth", str(folder / "plain"), a) == folder / "plain/a.png"
+    with pytest.raises(InputError, match=r"^config\.truth: nothing for b .* such as b_truth\.mat$"):
+        find("truth", str(folder / "plain"), b)
+    files("m/a_kernel.png")
+    with pytest.raises(InputError, match=r"^config\.mask: nothing for a"):
+        companion("mask", str(folder / "m"), a, kind="mask", tag="mask")
 
 
 def test_rules(tmp_path):

@@ -90,7 +90,9 @@ function startViewer(viewer) {
     under.src = shown.src;
     under.alt = shown.alt;
     if (comparing) over.src = pair[0].src;
-    size = [Number(shown.dataset.width), Number(shown.dataset.height)];
+    // Two of unlike sizes are both shown at that of the larger one.
+    const sizes = (comparing ? pair : [shown]).map((i) => [Number(i.dataset.width), Number(i.dataset.height)]);
+    size = sizes.sort((a, b) => b[0] * b[1] - a[0] * a[1])[0];
     name.textContent = image ? shown.dataset.title : "";
     for (const part of [over, divider, ...chips]) part.hidden = !comparing;
     compare.ariaPressed = String(comparing);
