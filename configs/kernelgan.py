@@ -1,7 +1,7 @@
 """KernelGAN. Presets: x2 (default), x4, published, fast, smoke.
 
     python -m launch.main --config=configs/kernelgan.py --workdir=DIR --config.input=photo.png
-    python -m launch.main --config=configs/kernelgan.py:x4 ... --config.reference_kernel=photo_kernel.mat
+    python -m launch.main --config=configs/kernelgan.py:x4 ... --config.reference_kernel=true.mat
 
 The presets' fields are in `deepinternal.methods.kernelgan`; what they reach: benchmarks/README.md.
 """

@@ -41,6 +41,11 @@ def sparse(kernel: Array, power: float = 0.2) -> Array:
     return jnp.mean((jnp.abs(kernel) + 1e-9) ** power)
 
 
+def negative(kernel: Array) -> Array:
+    """The sum of a kernel's negative values, as a positive number: light is not taken away."""
+    return jnp.sum(jnp.maximum(-kernel, 0))
+
+
 def centred(kernel: Array, target: Array | float) -> Array:
     """Mean squared distance of a kernel's centre of mass from (row, column) `target`, in pixels."""
     return jnp.mean(jnp.square(centre_of_mass(kernel) - target))

@@ -13,9 +13,9 @@ same to rounding and thirty times faster; the cubic term compares each colour wi
 threshold fits that; the noise by which the discriminator is kept from comparing roundings is the same
 for real and made patches, and what the kernel takes away of the image's own noise is put back.
 Beyond the paper: a term says how differently patches of the image and of its downscaled version are
-distributed, by their covariances, from the whole image at once (field `covariance`, 0 for none): kernels
-come out less round, and in fewer steps. By the same measure the best of several `seeds` is chosen.
-Training ends when the kernels have settled.
+distributed, by their covariances, from the whole image at once (field `covariance`, 0 for none):
+kernels come out less round, and in fewer steps. By the same measure the best of several `seeds` is
+chosen. Negative values count against a kernel. Training ends when the kernels have settled.
 
 Presets: configs/kernelgan.py.
 """
@@ -44,6 +44,7 @@ SCORED = False
 LEAST = 40  # smallest side of an image
 MARGIN = 3  # zeros around the kernel, so that it can be centred
 FLOOR = 2 / 255  # standard deviation of what no statistic looks below
+_WEIGHTS = ("covariance", "sum", "boundary", "centre", "sparse", "negative", "bicubic")
 _STILL = 3  # evaluations without a change that end the training
 
 
@@ -62,16 +63,18 @@ def defaults() -> ml_collections.ConfigDict:
             "features": 64,
             "crop": 64,  # side of the crops that are downscaled
             "learning_rate": 2e-4,
-            "decay_every": 200,  # steps after which it falls tenfold, once the kernel is near the cubic one
+            "decay_every": 200,  # steps after which it falls tenfold, counted from nearness to cubic
             "covariance": 1.0,  # weights
             "sum": 0.5,
             "boundary": 0.5,
             "centre": 1.0,
-            "sparse": 5.0,
+            "sparse": 2.0,
+            "negative": 1.0,
             "bicubic": 1.0,  # the first weight of the difference from cubic downscaling
             "bicubic_reached": 0.1,  # the difference, in units of the variance, at which it falls
             "bicubic_every": 100,  # steps after which it falls
             "bicubic_fall": 100.0,  # to what part
+            "faint": "peak",  # what is cut off: under 2 % of the peak; rank: see `kernels.faint_level`
             "evaluate_every": 50,
             "settled": 1e-3,  # change of the kernels between evaluations that counts as none
         }
@@ -83,7 +86,7 @@ PRESETS = {
     "x4": {"scale": "4"},
     "published": {
         **{"covariance": 0.0, "train_steps": 3000, "decay_every": 750, "bicubic_every": 200},
-        **{"seeds": 1, "settled": 0.0},
+        **{"seeds": 1, "settled": 0.0, "sparse": 5.0, "negative": 0.0, "faint": "rank"},
     },
     "fast": {"train_steps": 600, "decay_every": 250, "seeds": 1},
     "smoke": {"steps": 60, "seeds": 1, "features": 8, "bicubic_every": 5},
@@ -254,11 +257,12 @@ def _weights(config, since: Array) -> dict[str, Array]:
         "boundary": config.boundary,
         "centre": jnp.where(late, config.centre, 0.0),
         "sparse": jnp.where(late, config.sparse, 0.0),
+        "negative": jnp.where(late, config.negative, 0.0),
     }
 
 
 def _generator_loss(task: Estimation, net, params, judge, crop, noise, statistics, weights):
-    """The generator's loss on one crop, its terms, and what is made."""
+    """The generator's loss on one crop, and its terms."""
     kernel = net.apply({"params": params}, method="kernel")
     made = nets.downscale(crop, kernel)
     small = resize.resize(crop, scale=0.5)[3 : 3 + task.small, 3 : 3 + task.small]
@@ -269,10 +273,11 @@ def _generator_loss(task: Estimation, net, params, judge, crop, noise, statistic
         "boundary": priors.boundary(kernel),
         "centre": priors.centred(kernel, nets.KERNEL_SIZE / 2),
         "sparse": priors.sparse(kernel),
+        "negative": priors.negative(kernel),
     }
     if task.config.covariance:
         terms["covariance"] = divergence(kernel, statistics)
-    return weighted_sum(terms, {name: weights[name] for name in terms}), (terms, kernel)
+    return weighted_sum(terms, {name: weights[name] for name in terms}), terms
 
 
 def _one_step(task: Estimation, inputs: Inputs, key: Array, state):
@@ -313,7 +318,7 @@ def _one_step(task: Estimation, inputs: Inputs, key: Array, state):
     loss_fn = lambda p: _generator_loss(  # noqa: E731
         task, net, p, judging(judges), large, missing(now) * noise[0], statistics, weights
     )
-    (loss, (terms, kernel)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params["generator"])
+    (loss, terms), grads = jax.value_and_grad(loss_fn, has_aux=True)(params["generator"])
     generator, adam_generator = update("generator", grads, params["generator"])
 
     kernel_new = net.apply({"params": generator}, method="kernel")
@@ -391,10 +396,10 @@ def estimate(task: Estimation, state: TrainState, inputs: Inputs) -> dict[str, A
         `kernels` (S, K, K) of all seeds, centred for a factor of 2; their `divergence` (S,); the
         number of the `best` one; `agreement`, the least correlation of another with that.
     """
-    del task
 
     def finished(kernel):
-        kernel = kernels.denoised_kernel(kernel)
+        level = kernels.faint_level(kernel, task.config.faint)
+        kernel = kernels.without_faint(kernel, level)
         return kernels.centre_kernel(kernel, nets.STRIDE, pad=MARGIN)
 
     found = jax.vmap(finished)(state.model_state["average"])
@@ -492,12 +497,13 @@ def check(config: ml_collections.ConfigDict) -> None:
         InputError: a field out of range.
     """
     factor(config)
+    checks.choices(config, {"faint": ("peak", "rank")})
     checks.least(
         config,
         {"steps": 0, "train_steps": 1, "border": 0, "seeds": 1, "features": 1, "crop": 32}
         | {"learning_rate": 0, "decay_every": 1, "bicubic_every": 1, "bicubic_fall": 1}
         | {"evaluate_every": 1, "settled": 0}
-        | dict.fromkeys(("covariance", "sum", "boundary", "centre", "sparse", "bicubic"), 0),
+        | dict.fromkeys(_WEIGHTS, 0),
     )
     checks.below(config, {"noise_std": 1})
 

@@ -34,6 +34,7 @@ class LinearGenerator(nn.Module):
     features: int = 64
 
     def setup(self):
+        """Makes the layers' weights, `conv0` to `conv5`."""
         ends = [1, *[self.features] * (len(SIZES) - 1), 1]
         shapes = [(k, k, a, b) for k, a, b in zip(SIZES, ends[:-1], ends[1:])]
         self.layers = [self.param(f"conv{i}", _INITIAL(), s) for i, s in enumerate(shapes)]

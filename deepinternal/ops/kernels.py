@@ -130,23 +130,25 @@ def centre_kernel(
     return kernel / kernel.sum()
 
 
-def denoised_kernel(kernel: Array, *, kept: int = 40, share: float = 0.75) -> Array:
-    """An estimated kernel without the faint values around it.
+def faint_level(kernel: Array, rule: str = "peak") -> Array:
+    """What is subtracted from an estimated kernel, so that only what is not faint is left.
 
     Args:
-        kernel: (K, K), more than `kept` values.
-        kept: how many values are greater than the one that says how faint is faint.
-        share: of that value, which is subtracted; what is then negative becomes 0.
+        kernel: (K, K).
+        rule: 'peak', 2 % of the greatest value; or 'rank', three quarters of the 41st greatest, as in
+            KernelGAN's public code, which also cuts off the outskirts of wide kernels.
 
     Returns:
-        (K, K), not negative, summing to 1.
-
-    References:
-        Bell-Kligler, Shocher, Irani: Blind Super-Resolution Kernel Estimation using an Internal-GAN.
-        NeurIPS 2019, public code.
+        A scalar, at least 0.
     """
-    level = lax.top_k(kernel.reshape(-1), kept + 1)[0][-1]
-    kernel = jnp.maximum(kernel - share * jnp.maximum(level, 0), 0)
+    if rule == "peak":
+        return 0.02 * jnp.max(kernel)
+    return 0.75 * jnp.maximum(lax.top_k(kernel.reshape(-1), 41)[0][-1], 0)
+
+
+def without_faint(kernel: Array, level: Array | float) -> Array:
+    """A kernel less `level`, what is then negative 0, summing to 1."""
+    kernel = jnp.maximum(kernel - level, 0)
     return kernel / jnp.maximum(kernel.sum(), 1e-12)
 
 
