@@ -1,0 +1,39 @@
+"""Discrete cosine transform (DCT-II, orthonormal) of the windows of images."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from deepinternal.types import Array
+
+
+def dct_matrix(size: int) -> np.ndarray:
+    """The orthonormal transform of `size` samples, one frequency a row: (size, size) float32."""
+    places = np.arange(size)
+    matrix = np.cos(np.pi * (places + 0.5) * places[:, None] / size) * np.sqrt(2 / size)
+    matrix[0] = np.sqrt(1 / size)
+    return matrix.astype(np.float32)
+
+
+def dct_orders(size: int) -> np.ndarray:
+    """Vertical plus horizontal frequency, from 0 to 2 * size - 2: (size, size) int."""
+    return np.add.outer(np.arange(size), np.arange(size))
+
+
+def dct_windows(planes: Array, size: int, stride: int = 1) -> Array:
+    """Coefficients of every square window that lies in the image.
+
+    Args:
+        planes: (N, H, W), both sides at least `size`.
+        size: side of the windows.
+        stride: between windows, in pixels.
+
+    Returns:
+        (N, size, size, H', W'), vertical then horizontal frequency; H' = (H - size) // stride + 1.
+    """
+    matrix = dct_matrix(size)
+    basis = jnp.asarray(np.einsum("iy,jx->ijyx", matrix, matrix).reshape(-1, 1, size, size))
+    found = lax.conv_general_dilated(
+        planes[:, None], basis, (stride, stride), "VALID", precision=lax.Precision.HIGHEST
+    )
+    return found.reshape(len(planes), size, size, *found.shape[-2:])

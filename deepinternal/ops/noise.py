@@ -1,0 +1,92 @@
+"""How noisy an image is, told from the image alone."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from deepinternal.ops.dct import dct_orders, dct_windows
+from deepinternal.types import Array
+
+_WINDOW = 6
+_SHARE = 0.1  # of the windows: those with the least texture
+_DIRECTIONS = 0.2  # share of the principal directions: those that vary least
+_LEAST = 4  # windows per high frequency that are looked at, at least
+_TILE = 16  # pixels, side of the checkerboard's squares
+_PIXELS = 256**2  # images larger than this are looked at in strides
+_CLIPPED = 1e3  # more than the energy of any window
+
+
+def noise_std(image: Array) -> Array:
+    """Standard deviation of white gaussian noise in an image.
+
+    Texture looks like noise in two ways that are told apart one after the other. First, windows are
+    ranked by the energy of their low frequencies, and only the flattest are kept; noise in low and in
+    high frequencies is independent, so that this choice does not prefer quiet noise. Then texture
+    that is left in their high frequencies lies in few principal directions, over all channels: the
+    noise is what is left in the directions that vary least. Directions are sought in one half of the
+    image (the white squares of a checkerboard) and variances measured in the other, and vice versa,
+    for the least variance in the very samples that chose the direction would be too small.
+
+    On photographs of 128x128 and noise of 5 / 255 and more it is mostly within 5 %. Texture as fine
+    as the pixels in all the image (grass, gravel) counts as noise, in grey images and in small ones
+    (under about 64x64) more of it.
+
+    Windows with clipped pixels (<= 0 or >= 1) are left out as long as there are others. Only noise
+    that is independent from pixel to pixel and from channel to channel is measured in full: what was
+    smoothed, demosaicked or compressed shows less of it. Not to be differentiated.
+
+    Args:
+        image: (H, W, C) in [0, 1], C = 1 or 3, both sides at least 16.
+
+    Returns:
+        Scalar, in units of [0, 1] (8-bit levels / 255); 0 for a flat image. Rounding to 8 bits alone
+        is 0.29 / 255. If all windows are clipped, the noise that clipping has left.
+
+    Raises:
+        ValueError: a side under 16 pixels.
+
+    References:
+        Ponomarenko, Lukin, Zriakhov, Kaarna, Astola: An Automatic Approach to Lossy Compression of
+        AVIRIS Images. IGARSS 2007 (windows by the energy of their low frequencies).
+        Pyatykh, Hesser, Zheng: Image Noise Level Estimation by Principal Component Analysis. TIP 2013,
+        section II (noise variance as the least eigenvalue of the patches' covariance).
+    """
+    h, w = image.shape[:2]
+    if min(h, w) < 16:
+        raise ValueError(f"noise_std needs sides of at least 16 pixels, not {(h, w)}")
+    stride = max(1, round(math.sqrt(h * w / _PIXELS)))
+    found = dct_windows(jnp.moveaxis(image, -1, 0), _WINDOW, stride)
+    orders = dct_orders(_WINDOW)
+    low = found[:, (orders > 0) & (orders < _WINDOW)]
+    high = found[:, orders >= _WINDOW].reshape(-1, *found.shape[-2:])
+    least = _LEAST * len(high)
+    flat = _flattest(jnp.sum(low**2, axis=(0, 1)), _clipped(image, stride), least)
+
+    tile = min(_TILE, -(-stride * min(flat.shape) // 2))
+    white = np.add.outer(*(np.arange(n) * stride // tile for n in flat.shape)) % 2
+    halves = jnp.stack([flat * white, flat * (1 - white)]).reshape(2, -1)
+    high = high.reshape(len(high), -1)
+    sums = jnp.einsum("in,sn,jn->sij", high, halves, high, precision=lax.Precision.HIGHEST)
+    least_varying = jnp.linalg.eigh(sums)[1][..., : max(1, int(_DIRECTIONS * len(high)))]
+    there = jnp.einsum(
+        "sik,sij,sjk->k", least_varying, sums[::-1], least_varying, precision=lax.Precision.HIGHEST
+    )
+    return jnp.sqrt(jnp.maximum(jnp.mean(there), 0) / jnp.sum(halves))
+
+
+def _clipped(image: Array, stride: int) -> Array:
+    """Share of the clipped pixels in each window, (H', W')."""
+    clipped = jnp.any((image <= 0) | (image >= 1), axis=-1).astype(jnp.float32)
+    window, strides = (_WINDOW, _WINDOW), (stride, stride)
+    return lax.reduce_window(clipped, 0.0, lax.add, window, strides, "VALID") / _WINDOW**2
+
+
+def _flattest(energy: Array, clipped: Array, least: int) -> Array:
+    """1 for the windows to look at, else 0: a share of those that are not clipped, (H', W')."""
+    rank = energy + _CLIPPED * clipped
+    count = (_SHARE * jnp.sum(clipped == 0)).astype(jnp.int32)
+    count = jnp.clip(count, min(least, rank.size), rank.size)
+    limit = jnp.sort(rank, axis=None)[count - 1]
+    return (rank <= limit).astype(jnp.float32)
