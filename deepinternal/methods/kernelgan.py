@@ -37,12 +37,13 @@ from deepinternal.methods.optimizers import moving_average
 from deepinternal.nets import kernelgan as nets
 from deepinternal.nets import spectral
 from deepinternal.ops import kernel_scores, kernels, recurrence, resize
-from deepinternal.types import Array, InputError, Inputs, Method, Output, Stage, TrainState
+from deepinternal.types import Array, Example, InputError, Inputs, Method, Output, Stage, TrainState
 
 SIDE_INPUTS = {"reference_kernel": "kernel"}
 SCORED = False
 LEAST = 40  # smallest side of an image
 MARGIN = 3  # zeros around the kernel, so that it can be centred
+FLAT = 6 / 255  # standard deviation in patches with most texture under which there is none
 FLOOR = 2 / 255  # standard deviation of what no statistic looks below
 _WEIGHTS = ("covariance", "sum", "boundary", "centre", "sparse", "negative", "bicubic")
 _STILL = 3  # evaluations without a change that end the training
@@ -150,8 +151,9 @@ def statistics(config: ml_collections.ConfigDict, image: np.ndarray) -> dict[str
 
     Returns:
         `large` and `small` (N, 2) corners of crops; `coarse`, the covariance of `ops.recurrence`
-        without what noise adds to it, and `whitening`, the other one to the power -1/2; `noise_std`
-        of the colours and `grey_noise_std` of their mean.
+        without what noise adds to it, and `whitening`, the other one to the power -1/2; `spread`, the
+        standard deviation in patches where there is texture; `noise_std` of the colours and
+        `grey_noise_std` of their mean.
     """
     b, channels = config.border, image.shape[-1]
     inner = image[b : image.shape[0] - b, b : image.shape[1] - b]
@@ -164,6 +166,7 @@ def statistics(config: ml_collections.ConfigDict, image: np.ndarray) -> dict[str
         "small": small + np.int32(b),
         "whitening": _whitening(fine),
         "coarse": coarse - np.float32(grey**2) * np.eye(len(coarse), dtype=np.float32),
+        "spread": np.float32(np.sqrt(max(np.trace(fine) / len(fine) - grey**2, 0))),
         "noise_std": np.float32(std),
         "grey_noise_std": np.float32(grey),
     }
@@ -369,6 +372,29 @@ def step(task: Estimation, state: TrainState, inputs: Inputs, variant=None):
     return new, {name: jnp.mean(x) for name, x in metrics.items()}
 
 
+def remarks(config: ml_collections.ConfigDict, inputs: Inputs, figures) -> tuple[str, ...]:
+    """What speaks against the estimate; see `methods.registry`."""
+    spread = 255 * float(inputs["statistics"]["spread"])
+    said = ()
+    if spread <= 255 * FLAT:
+        said = (
+            f"there is little texture to estimate a kernel from (a standard deviation of {spread:.1f} "
+            "of 255 in patches): it may be wrong",
+        )
+    if figures and min(figures["kernel_divergence"]) > figures["cubic_divergence"]:
+        said += (
+            "the estimated kernel explains the image no better than the cubic one does "
+            f"({min(figures['kernel_divergence']):.3f} against {figures['cubic_divergence']:.3f}): "
+            "it may be wrong",
+        )
+    if figures and figures["kernel_agreement"] < 0.9:
+        said += (
+            f"the seeds disagree (correlation {figures['kernel_agreement']:.2f}): the estimate is "
+            "uncertain",
+        )
+    return said
+
+
 def evaluate(task: Estimation, state: TrainState, inputs: Inputs):
     """Whether the kernels still change, and how well they fit."""
     model = state.model_state
@@ -379,8 +405,8 @@ def evaluate(task: Estimation, state: TrainState, inputs: Inputs):
     calm = jnp.all((change < task.config.settled) & late)
     still = jnp.where(done(task, state), model["still"], jnp.where(calm, model["still"] + 1, 0))
     new = state.replace(model_state={**model, "before": now, "still": still})
-    found = estimate(task, state, inputs)
-    return new, {"divergence": jnp.min(found["divergence"]), "kernel_change": jnp.max(change)}
+    _, errors = found(task, state, inputs)
+    return new, {"divergence": jnp.min(errors), "kernel_change": jnp.max(change)}
 
 
 def done(task: Estimation, state: TrainState) -> Array:
@@ -389,24 +415,38 @@ def done(task: Estimation, state: TrainState) -> Array:
     return state.model_state["still"] >= _STILL
 
 
-def estimate(task: Estimation, state: TrainState, inputs: Inputs) -> dict[str, Array]:
-    """The kernels so far.
-
-    Returns:
-        `kernels` (S, K, K) of all seeds, centred for a factor of 2; their `divergence` (S,); the
-        number of the `best` one; `agreement`, the least correlation of another with that.
-    """
+def found(task: Estimation, state: TrainState, inputs: Inputs) -> tuple[Array, Array]:
+    """The kernels so far, (S, K, K), centred for a factor of 2, and their divergences (S,)."""
 
     def finished(kernel):
         level = kernels.faint_level(kernel, task.config.faint)
         kernel = kernels.without_faint(kernel, level)
         return kernels.centre_kernel(kernel, nets.STRIDE, pad=MARGIN)
 
-    found = jax.vmap(finished)(state.model_state["average"])
-    errors = jax.vmap(divergence, (0, None))(found, inputs["statistics"])
+    made = jax.vmap(finished)(state.model_state["average"])
+    return made, jax.vmap(divergence, (0, None))(made, inputs["statistics"])
+
+
+def estimate(task: Estimation, state: TrainState, inputs: Inputs) -> dict[str, Array]:
+    """The best kernel, and what speaks for it.
+
+    Returns:
+        `kernel` (K, K), centred for the factor; `kernel_divergence` (S,) of all seeds; `kernel_seed`,
+        the number of the best; `kernel_agreement`, the least correlation of another's with it;
+        `cubic_divergence`, that of cubic downscaling.
+    """
+    made, errors = found(task, state, inputs)
     best = jnp.argmin(errors)
-    alike = jax.vmap(kernel_scores.correlation, (0, None))(found, found[best])
-    return {"kernels": found, "divergence": errors, "best": best, "agreement": jnp.min(alike)}
+    cubic = jnp.asarray(kernels.cubic_kernel(nets.STRIDE, nets.KERNEL_SIZE))
+    flat = made.reshape(len(made), -1)
+    flat = flat / jnp.linalg.norm(flat, axis=1, keepdims=True)
+    return {
+        "kernel": for_scale(factor(task.config), made[best]),
+        "kernel_divergence": errors,
+        "kernel_seed": best,
+        "kernel_agreement": jnp.min(flat @ flat[best]),
+        "cubic_divergence": divergence(cubic, inputs["statistics"]),
+    }
 
 
 def for_scale(scale: int, kernel: Array) -> Array:
@@ -418,22 +458,14 @@ def for_scale(scale: int, kernel: Array) -> Array:
 
 def outputs(task: Estimation, state: TrainState, inputs: Inputs) -> dict[str, Output]:
     """The kernel, the image downscaled by it, and what speaks for it."""
-    found, scale = estimate(task, state, inputs), factor(task.config)
-    kernel = for_scale(scale, found["kernels"][found["best"]])
-    size = inputs.get("size")
+    figures, scale = estimate(task, state, inputs), factor(task.config)
+    kernel, size = figures.pop("kernel"), inputs.get("size")
     small = kernels.downscale(inputs["image"], kernel, scale, size=size)
     made = {
         "result": Output(jnp.clip(small, 0, 1), size=None if size is None else -(-size // scale)),
         "kernel": Output(kernel, "kernel"),
     }
-    cubic = jnp.asarray(kernels.cubic_kernel(2, nets.KERNEL_SIZE))
-    figures = {
-        "kernel_divergence": found["divergence"],
-        "kernel_seed": found["best"],
-        "kernel_agreement": found["agreement"],
-        "cubic_divergence": divergence(cubic, inputs["statistics"]),
-        "noise_std": inputs["statistics"]["noise_std"],
-    }
+    figures["noise_std"] = inputs["statistics"]["noise_std"]
     figures |= scores(kernel, inputs)
     if "reference_kernel" in inputs:
         made["reference_kernel"] = Output(inputs["reference_kernel"], "kernel")
@@ -467,14 +499,13 @@ def pad(config: ml_collections.ConfigDict, inputs: Inputs, canvas: tuple[int, in
     return {**inputs, "image": image, "size": np.asarray(size, np.int32)}
 
 
-def example(config: ml_collections.ConfigDict, photo: np.ndarray, reference_kernel=None) -> Array:
-    """A photograph downscaled with a slanted gaussian kernel, to be found again."""
-    from deepinternal.types import Example
-
-    kernel = kernels.gaussian_kernel(11, (2.0, 0.8), theta=np.pi / 6)
+def example(config: ml_collections.ConfigDict, photo: np.ndarray, reference_kernel=None) -> Example:
+    """A photograph downscaled with a slanted gaussian kernel, or another, to be found again."""
+    scale = factor(config)
     if reference_kernel is None:
-        reference_kernel = np.asarray(kernels.centre_kernel(np.asarray(kernel), 2))
-    small = kernels.downscale(jnp.asarray(photo), reference_kernel, 2)
+        gaussian = kernels.gaussian_kernel(11 * scale // 2, (scale, 0.4 * scale), theta=np.pi / 6)
+        reference_kernel = np.asarray(kernels.centre_kernel(np.asarray(gaussian), scale))
+    small = kernels.downscale(jnp.asarray(photo), jnp.asarray(reference_kernel), scale)
     small = np.round(np.clip(np.asarray(small), 0, 1) * 255) / 255
     return Example(small, None, {"reference_kernel": reference_kernel})
 

@@ -26,7 +26,7 @@ Presets: configs/zssr.py.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -36,12 +36,22 @@ import optax
 
 from deepinternal.losses.pixel import l1
 from deepinternal.methods import optimizers
-from deepinternal.methods.sr import canvas, enlarge, jumps, presets
+from deepinternal.methods.sr import blind, canvas, enlarge, jumps, presets
 from deepinternal.methods.sr.task import Task, build, check_degradation, draw_pair, self_test
 from deepinternal.ops import kernels, resize
-from deepinternal.types import Array, InputError, Inputs, Method, Output, PyTree, Stage, TrainState
+from deepinternal.types import (
+    Array,
+    Example,
+    InputError,
+    Inputs,
+    Method,
+    Output,
+    PyTree,
+    Stage,
+    TrainState,
+)
 
-SIDE_INPUTS = {"kernel": "kernel"}
+SIDE_INPUTS = {"kernel": "kernel", "reference_kernel": "kernel"}
 PRESETS = presets.PRESETS
 target_size = jumps.target_size
 canvas_group, pad = canvas.canvas_group, canvas.pad
@@ -58,7 +68,7 @@ def defaults() -> ml_collections.ConfigDict:
             "base_change": "",  # factors after which the result takes the input's place
             "output_shape": "",  # 'height,width' instead of scale
             "kernel": "",  # file or folder of blur kernels; '': cubic downscaling
-            "noise_std": 0.0,  # noise added to sons, in units of the [0, 1] range
+            "noise_std": 0.0,  # noise added to sons, in units of the [0, 1] range; blind, < 0: as found
             "tile": 0,  # side of the tiles in which large images are enlarged; 0: see `sr.enlarge`
             "net": "interpolated",  # input enlarged first; or subpixel: at low resolution
             "layers": 8,
@@ -89,39 +99,57 @@ def defaults() -> ml_collections.ConfigDict:
             "ensemble": "auto",  # over flips of the net: on, off, auto: as flips
             "ensemble_reduce": "median",  # or mean, back-projected only once
             "back_projection": "",  # iterations, one for all jumps or one each; '': 10, with kernel 2
+            **blind.defaults(),
         }
     )
 
 
-def prepare(config: ml_collections.ConfigDict, image: np.ndarray, kernel=None) -> Inputs:
+def prepare(
+    config: ml_collections.ConfigDict, image: np.ndarray, kernel=None, reference_kernel=None
+) -> Inputs:
     """The inputs of the method from what the user gave; on the host.
 
     Args:
         config: the method's config (`scale`, `output_shape`).
         image: (H, W, C) in [0, 1], C = 1 or 3.
         kernel: (K, K) blur kernel, summing to 1, or None.
+        reference_kernel: (K, K), what an estimate is scored against, or None.
 
     Returns:
-        `image`, and `kernel` centred for the scale factor where one is given.
+        `image`, and `kernel` centred for the scale factor where one is given; with `blind` what
+        `sr.blind.prepare` adds.
     """
     inputs = {"image": jnp.asarray(image, jnp.float32)}
     if kernel is not None:
         scale, _ = target_size(config, image.shape[:2])
         inputs["kernel"] = kernels.centre_kernel(np.asarray(kernel, np.float32), scale)
+    if config.blind:
+        inputs |= blind.prepare(config, image, inputs.get("kernel"), reference_kernel)
     return inputs
 
 
-def example(config: ml_collections.ConfigDict, photo: np.ndarray, kernel=None) -> Array:
+def remarks(config: ml_collections.ConfigDict, inputs: Inputs, figures) -> Sequence[str]:
+    """What was decided for an image with `blind`; see `methods.registry`."""
+    return blind.remarks(config, inputs, figures) if config.blind else ()
+
+
+def example(
+    config: ml_collections.ConfigDict, photo: np.ndarray, kernel=None, reference_kernel=None
+) -> Array | Example:
     """A low-resolution image made from a photograph, as the method supposes images to be made.
 
     Args:
         config: the method's config; with an `output_shape` the factor is 2.
         photo: (H, W, C) in [0, 1]: the ground truth, where its sides are multiples of the factor.
         kernel: blur kernel, or None for cubic downscaling.
+        reference_kernel: with `blind` the kernel it is made with; None: a slanted gaussian.
 
     Returns:
-        (ceil(H / scale), ceil(W / scale), C) in [0, 1], rounded to 8 bits.
+        (ceil(H / scale), ceil(W / scale), C) in [0, 1], rounded to 8 bits; with `blind` and no kernel
+        also the reference kernel.
     """
+    if config.blind and kernel is None:
+        return blind.example(config, photo, reference_kernel)
     scale = (2.0, 2.0) if config.output_shape else target_size(config, (1, 1))[0]
     photo = jnp.asarray(photo)
     if kernel is None:
@@ -250,7 +278,8 @@ def outputs(task: Task, state: TrainState, inputs: Inputs) -> dict[str, Output]:
     made = enlarge.enlarge(task, _weights(state), inputs)
     kinds = {"result": "image", "uncertainty": "map"}
     _, size = task.sizes(inputs)
-    return {name: Output(value, kinds[name], size) for name, value in made.items()}
+    results = {name: Output(value, kinds[name], size) for name, value in made.items()}
+    return results | (blind.outputs(inputs) if "decisions" in inputs else {})
 
 
 def advance(task: Task, following: Task, state: TrainState, inputs: Inputs):
@@ -297,11 +326,11 @@ def make(
         enlarge.tile_of(task)
         if down is not None:
             check_degradation(task, input_spec["image"])
-    return _method(tasks, config)
+    return _method(tasks, config, input_spec)
 
 
-def _method(tasks: list[Task], config: ml_collections.ConfigDict) -> Method:
-    """The stages, one for each jump."""
+def _method(tasks: list[Task], config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
+    """The stages: one for the kernel, where it is estimated, and one for each jump."""
     optimizer = optimizers.adam()
     if config.optimizer == "muon":
         optimizer = optimizers.muon_and_adam(config.muon_rate / config.learning_rate)
@@ -327,6 +356,9 @@ def _method(tasks: list[Task], config: ml_collections.ConfigDict) -> Method:
         return jnp.clip(large, 0, 1)
 
     first = bind(init, tasks[0], optimizer)
+    if "statistics" in input_spec:
+        first, estimation = blind.stage(config, input_spec["image"].shape[:2], first)
+        stages = [estimation, *stages]
     final = bind(outputs, tasks[-1])
     return Method("zssr", first, tuple(stages), final, baseline=baseline, progress="test_psnr")
 
@@ -348,13 +380,16 @@ def check(config: ml_collections.ConfigDict) -> None:
         "net": ("interpolated", "subpixel"),
         "optimizer": ("adam", "muon"),
         "schedule": ("policy", "cosine"),
+        "kernel_use": ("auto", "estimated", "cubic"),
+        "jpeg": ("auto", "on", "off"),
     }
     for field, choices in text.items():
         if config[field] not in choices:
             raise InputError(
                 f"config.{field}={config[field]!r}: choose one of {', '.join(choices)}"
             )
-    least = {"steps": 0, "noise_std": 0, "layers": 1, "features": 1, "crop": 16, "tile": 0}
+    blind.check(config)
+    least = {"steps": 0, "layers": 1, "features": 1, "crop": 16, "tile": 0}
     least |= {"patch_batch": 1, "evaluate_every": 1, "policy_every": 1, "learning_rate": 0}
     least |= {"affine_scale_min": 0.1, "affine_scale_max": config.affine_scale_min, "average": 0}
     least |= {"warmup": 0, "muon_rate": 0, "rounds": 1}

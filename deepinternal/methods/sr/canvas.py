@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from deepinternal.methods.sr import jumps
+from deepinternal.methods.sr import blind, jumps
 from deepinternal.methods.sr.enlarge import tile_of
 from deepinternal.methods.sr.task import TEST_SIDE, Task, build
 from deepinternal.ops.kernels import sample_positions, whole_positions
@@ -41,7 +41,8 @@ def canvas_group(config: ml_collections.ConfigDict, spec: Inputs) -> Hashable | 
         return None
     kernel = spec["kernel"].shape if "kernel" in spec else None
     path = tuple((t.jump.scale, t.crop, t.jump.back_projection) for t in tasks)
-    return spec["image"].shape[-1], kernel, path
+    own = blind.shared(config, spec) if config.blind else None
+    return spec["image"].shape[-1], kernel, path, own
 
 
 def _regular(task: Task) -> bool:

@@ -49,7 +49,8 @@ def enlarge_window(task: Task, params: PyTree, image: Array, inputs: Inputs) -> 
         if task.degradation is not None:
             return descend(x, image, down, iterations=jump.back_projection)
         up = lambda y: task.up(y, shape, small=small)  # noqa: E731
-        return back_project(x, image, down, up, iterations=jump.back_projection)
+        refined = back_project(x, image, down, up, iterations=jump.back_projection)
+        return jnp.where(task.decided(inputs, "refine", True), refined, x)
 
     def view(params: PyTree) -> Array:
         x = jnp.clip(task.refine(params, image, shape, size=size, small=small), 0, 1)

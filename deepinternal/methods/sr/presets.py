@@ -5,6 +5,7 @@
 * kernel: the blur kernel is given; no rotations and flips, 2 iterations of back-projection.
 * real: as photographs come, kernel optional: noise on sons, no back-projection, no flips, mild affine
   fathers.
+* blind: kernel, noise and compression are estimated from the image; the rest as in `fast`.
 * fast: the net at the low resolution, Muon, a fixed and small number of steps, averaged weights.
 * best: `gradual` at length.
 * smoke: a few steps of a small net, to see that everything runs.
@@ -46,9 +47,13 @@ PRESETS: Mapping[str, Mapping] = {
         "affine_scale_difference": 0.0,
         "affine_shear": 0.0,
     },
+    "blind": {**FAST, "blind": True, "noise_std": -1.0},
     "fast": FAST,
     "best": {**FAST, **SIX_JUMPS, "features": 48, "steps": 800, "average": 0.99},
-    "smoke": {"steps": 30, "features": 16, "crop": 64},
+    "smoke": {
+        **{"steps": 30, "features": 16, "crop": 64},
+        "estimation": {"train_steps": 20, "seeds": 1, "features": 8, "bicubic_every": 2},
+    },
 }
 
 

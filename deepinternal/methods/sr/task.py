@@ -56,6 +56,10 @@ class Task:
         """Whether the net is applied to all flips of the image."""
         return {"on": True, "off": False, "auto": self.flips}[self.config.ensemble]
 
+    def decided(self, inputs: Inputs, name: str, otherwise):
+        """A decision about the image, see `sr.blind`; what holds where none was made."""
+        return inputs["decisions"][name] if "decisions" in inputs else otherwise
+
     def sizes(self, inputs: Inputs) -> tuple[Size, Size]:
         """(H, W) of the base image and of the result."""
         return tuple(inputs["sizes"][self.jump.number]) if "sizes" in inputs else (None, None)
@@ -125,7 +129,7 @@ def draw_pair(task: Task, key: Array, inputs: Inputs) -> tuple[Array, Array]:
         sizes=sizes,
         p_as_is=config.p_as_is,
         p_dihedral=config.p_dihedral,
-        turn=task.flips,
+        turn=task.decided(inputs, "flips", task.flips),
         scale=(config.affine_scale_min, config.affine_scale_max),
         scale_difference=config.affine_scale_difference,
         shear=config.affine_shear,
@@ -136,10 +140,11 @@ def draw_pair(task: Task, key: Array, inputs: Inputs) -> tuple[Array, Array]:
     father = warp.warp(image, matrix, task.crop, method=config.affine_sampling, size=size)
     father = jnp.clip(father, 0, 1)
     son = task.down(father, inputs)
-    if config.noise_std:
+    std = task.decided(inputs, "noise_std", config.noise_std)
+    if "decisions" in inputs or std:
         key_noise = jax.random.fold_in(key, 2)  # `draw_father` uses the two children before it
         noise = jax.random.normal(key_noise, (son.size,)).reshape(son.shape)
-        son = son + config.noise_std * noise
+        son = son + std * noise
     return father, jnp.clip(son, 0, 1)
 
 
