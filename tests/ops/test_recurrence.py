@@ -98,6 +98,20 @@ def test_crops_of_a_flat_image_are_anywhere():
             assert set(corners[:, axis]) == set(range(0, n - side + 1, 2))
 
 
+def test_little_texture_is_found():
+    """Less of it than the part of the image where measures are cut off."""
+    image = np.full((100, 100, 1), 0.4, np.float32)
+    image[70:80, 20:30] = _noise(10, 10, 1)
+    for corners, side in zip(recurrence.crop_places(image, 24, 16, 300), (24, 16), strict=True):
+        overlap = np.minimum(corners + side, (80, 30)) - np.maximum(corners, (70, 20))
+        assert np.all(overlap > -8)
+        assert np.mean(overlap.min(1) > 0) > 0.9
+    fine, coarse = recurrence.patch_covariances(image, 13, count=500)
+    mean_square = np.trace(fine) / len(fine)
+    assert mean_square > 0.1 * image[70:80, 20:30].var()
+    assert np.trace(coarse) > 0
+
+
 def _kernel_rows(kernel):
     """(25, 21 * 21): the patch of the downscaled image from one of the image, less its mean."""
     rows = np.zeros((5, 5, 21, 21))
