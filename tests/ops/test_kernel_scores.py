@@ -81,7 +81,7 @@ PAIRS = {
     "turned": (lambda: _gaussian(theta=1.4), _gaussian),
     "another size": (lambda: _gaussian(10, (1.2, 1.0), 0.0), _gaussian),
     "lopsided": (_lopsided, _gaussian),
-    "flipped": (lambda: _lopsided()[:, ::-1].copy(), _lopsided),
+    "flipped": (lambda: np.fliplr(_lopsided()), _lopsided),
 }
 
 
