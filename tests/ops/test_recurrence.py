@@ -183,3 +183,22 @@ def test_patches_are_drawn_where_there_is_texture():
     for matrix in (fine, coarse):
         # Half of it where patches are drawn everywhere.
         assert np.trace(matrix) / len(matrix) > 0.75 * variance
+
+
+@pytest.mark.parametrize("kernel_size", [13, 9])
+def test_patches_to_be_downscaled_are_drawn_around_the_texture(monkeypatch, kernel_size):
+    """Not beside it, though texture is measured at half the size."""
+    image = np.full((90, 96, 1), 0.4, np.float32)
+    image[36:48, 50:62] = _noise(12, 12, 1)
+    sides = []
+
+    def places(weights, count):
+        side = 5 if not sides else 8 + kernel_size
+        sides.append(side)
+        centre = np.array(ndimage.center_of_mass(weights)) + (side - 1) / 2
+        np.testing.assert_allclose(centre, (41.5, 55.5), atol=1.5)
+        return np.zeros((count, 2), np.int32)
+
+    monkeypatch.setattr(recurrence, "places", places)
+    recurrence.patch_covariances(image, kernel_size, count=3)
+    assert len(sides) == 2
