@@ -182,7 +182,7 @@ def cubic_kernel(scale: float, size: int) -> np.ndarray:
 
     Args:
         scale: whole.
-        size: odd side, at least 4 * scale + 1.
+        size: odd side, at least 5 * scale - 1.
 
     Returns:
         float32 (size, size), centred for `scale`: `downscale` with it is `resize` inside the image.

@@ -13,10 +13,11 @@ import numpy as np
 
 SIDE = 5  # of the patches whose covariances are compared
 _FILL = 0.97  # quantile at which measures of texture are cut off
+_NOTHING = 1e-5  # differences of grey that are rounding errors
 
 
 def texture(grey: np.ndarray) -> np.ndarray:
-    """How much there is to see around each pixel: (H, W) -> (H, W), of sum 1 where anything is.
+    """How much there is to see around each pixel: (H, W) -> (H, W), 0 or of a sum of about 1.
 
     The absolute derivatives and the gradient's length, each cut off at its top 3 %, divided by its sum,
     added, and averaged over 5x5 pixels.
@@ -24,9 +25,17 @@ def texture(grey: np.ndarray) -> np.ndarray:
     dy, dx = np.gradient(grey.astype(np.float64))
     total = np.zeros(grey.shape)
     for measure in (np.abs(dx), np.abs(dy), np.hypot(dx, dy)):
-        measure = np.minimum(measure, np.quantile(measure, _FILL))
+        measure = _cut_off(measure)
         total += measure / max(measure.sum(), 1e-12) / 3
     return box(total, 5)
+
+
+def _cut_off(measure: np.ndarray) -> np.ndarray:
+    """A measure of texture without its extremes: of a nearly flat image, those of what is not flat."""
+    limit = np.quantile(measure, _FILL)
+    if limit < _NOTHING:
+        limit = np.quantile(np.append(measure[measure >= _NOTHING], limit), _FILL)
+    return np.minimum(measure, limit)
 
 
 def _half(grey: np.ndarray) -> np.ndarray:
@@ -97,8 +106,9 @@ def patch_covariances(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Covariances of an image's patches, and of those places that make its patches once downscaled.
 
-    With K = `shifted(kernel)` the patches of the image downscaled by 2 have the covariance K C K^T,
-    where C is the second one: the image need not be downscaled to know it.
+    The patches of the image downscaled by 2 have the covariance K C K^T, where C is the second one and
+    K's rows hold the kernel where each of a patch's pixels has it, less their mean: the image need not
+    be downscaled to know it.
 
     Args:
         image: (H, W, C) in [0, 1], sides of at least 2 * 4 + kernel_size.
@@ -131,7 +141,7 @@ def _spread(grey: np.ndarray, side: int) -> np.ndarray:
     spread = spread[
         reach : grey.shape[0] - side + reach + 1, reach : grey.shape[1] - side + reach + 1
     ]
-    return np.minimum(spread, np.quantile(spread, _FILL))
+    return _cut_off(spread)
 
 
 def _covariance(grey: np.ndarray, side: int, corners: np.ndarray) -> np.ndarray:

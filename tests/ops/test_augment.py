@@ -436,3 +436,23 @@ def test_a_father_as_large_as_the_image_is_the_image(size):
     index, matrices = _pool_fathers(POOL[:1], size, size, p_as_is=1.0)
     assert not index.any()
     np.testing.assert_array_equal(matrices, np.tile(np.eye(3), (len(KEYS), 1, 1)))
+
+
+def test_whether_to_turn_may_be_traced():
+    """One program for images with and without; the same draws as where it is known beforehand."""
+
+    @jax.jit
+    def traced(turn):
+        options = {"p_as_is": 0.2, "p_dihedral": 0.4, "turn": turn, "factors": POOL}
+        return jax.vmap(lambda key: augment.draw_father(key, SIZE, CROP, **options))(KEYS)
+
+    results = {}
+    for turn in (True, False):
+        index, matrices = traced(np.bool_(turn))
+        expected_index, expected = _pool_fathers(p_as_is=0.2, p_dihedral=0.4, turn=turn)
+        np.testing.assert_array_equal(index, expected_index)
+        np.testing.assert_allclose(matrices, expected, atol=1e-3)
+        results[turn] = np.asarray(matrices)
+    turned = np.abs(results[True] - results[False]).max((1, 2)) > 0.1
+    # All but a fifth, and an eighth of the two fifths that could have been turned by quarters.
+    np.testing.assert_allclose(turned.mean(), 0.75, atol=0.03)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.signal import convolve2d
 from scipy.signal.windows import gaussian
 from skimage import data
 from skimage.filters import window
@@ -356,3 +357,96 @@ def test_gradient_through_centring():
         step = 1e-3 * rng.standard_normal(kernel.shape).astype(np.float32)
         expected = float(loss(kernel + step)[0] - loss(kernel - step)[0]) / 2
         np.testing.assert_allclose((gradient * step).sum(), expected, rtol=0.02, atol=2e-5)
+
+
+def _estimated(seed=0):
+    """A kernel as training leaves it: faint values of both signs around what counts."""
+    noise = 0.002 * np.random.default_rng(seed).standard_normal((13, 13))
+    return (np.asarray(kernels.gaussian_kernel(13, (2.0, 1.0))) + noise).astype(np.float32)
+
+
+def test_faint_level():
+    kernel = _estimated()
+    ranked = np.sort(kernel.ravel())[::-1]
+    assert ranked[40] > 0
+    assert kernels.faint_level(kernel) == pytest.approx(0.02 * ranked[0], rel=1e-6)
+    assert kernels.faint_level(kernel, "rank") == pytest.approx(0.75 * ranked[40], rel=1e-6)
+    few = np.where(kernel >= ranked[30], kernel, -0.01).astype(np.float32)
+    assert kernels.faint_level(few, "rank") == 0  # never negative: it is subtracted
+
+
+@pytest.mark.parametrize("rule", ["peak", "rank"])
+def test_without_faint(rule):
+    kernel = _estimated()
+    level = np.asarray(kernels.faint_level(kernel, rule))
+    got = np.asarray(kernels.without_faint(kernel, level), np.float64)
+    expected = np.maximum(kernel.astype(np.float64) - level, 0)
+    np.testing.assert_allclose(got, expected / expected.sum(), atol=1e-7)
+    assert got.min() == 0
+    assert got.sum() == pytest.approx(1, abs=1e-5)
+    assert 5 < np.sum(got > 0) < 80
+
+
+def test_without_faint_of_nothing():
+    for kernel in (np.zeros((13, 13), np.float32), np.full((13, 13), -1, np.float32)):
+        np.testing.assert_array_equal(kernels.without_faint(kernel, 0.0), 0)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(13, 25), (17, 33), (10, 18), (11, 21)])
+def test_doubled_kernel_is_a_convolution(size, expected):
+    """With the kernel at every second place, without size // 2 values at each side."""
+    kernel = _skewed_kernel(size)
+    dilated = np.zeros((2 * size - 1, 2 * size - 1))
+    dilated[::2, ::2] = kernel
+    both = convolve2d(dilated, kernel.astype(np.float64))
+    cut = slice(size // 2, len(both) - size // 2)
+    doubled = kernels.doubled_kernel(kernel)
+    assert doubled.shape == (expected, expected)
+    want = both[cut, cut] / both[cut, cut].sum()
+    np.testing.assert_allclose(doubled, want, atol=1e-6 * want.max())
+
+
+@pytest.mark.parametrize("size", [9, 8])
+def test_doubled_kernel_downscales_as_twice_by_two(size):
+    """Inside the image, exactly for odd sizes; centred for 4, with any size, to interpolation."""
+    inner = _skewed_kernel(size)
+    inner[[0, 1, -2, -1]] = inner[:, [0, 1, -2, -1]] = 0
+    kernel = np.asarray(kernels.centre_kernel(inner, 2, pad=3))
+    image = ndimage.gaussian_filter(_image(72, 64, 1), (1.5, 1.5, 0))
+    twice = np.asarray(kernels.downscale(kernels.downscale(image, kernel, 2), kernel, 2))
+    inside = slice(5, -5)
+    doubled = kernels.doubled_kernel(kernel)
+    if size % 2:
+        once = np.asarray(kernels.downscale(image, doubled, 4))
+        np.testing.assert_allclose(once[inside, inside], twice[inside, inside], atol=2e-5)
+    centred = kernels.centre_kernel(doubled, 4, pad=1)
+    once = np.asarray(kernels.downscale(image, centred, 4))
+    error = (once - twice)[inside, inside]
+    assert np.abs(error).max() < 0.02 * twice.std()
+
+
+@pytest.mark.parametrize(("scale", "size"), [(2, 13), (2, 9), (3, 15), (4, 19)])
+def test_cubic_kernel_is_cubic_resizing(scale, size):
+    image = _image(12 * scale, 13 * scale, 2)
+    kernel = kernels.cubic_kernel(scale, size)
+    assert kernel.shape == (size, size)
+    assert kernel.dtype == np.float32
+    assert kernel.sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(
+        ndimage.center_of_mass(kernel.astype(np.float64)), size // 2 + (scale - 1) / 2, atol=1e-4
+    )
+    once = np.asarray(kernels.downscale(image, kernel, scale))
+    expected = np.asarray(resize(image, scale=1 / scale))
+    assert once.shape == expected.shape
+    inside = slice(3, -3)
+    np.testing.assert_allclose(once[inside, inside], expected[inside, inside], atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "padded"), [(5, 5), (5, 11), (6, 10)])
+def test_a_padded_kernel_does_the_same(size, padded):
+    image, kernel = _image(20, 22, 2), _skewed_kernel(size)
+    larger = kernels.padded_kernel(kernel, padded)
+    assert larger.shape == (padded, padded)
+    assert larger[padded // 2, padded // 2] == kernel[size // 2, size // 2]
+    expected = kernels.downscale(image, kernel, 2)
+    np.testing.assert_allclose(kernels.downscale(image, larger, 2), expected, atol=1e-6)
