@@ -1,7 +1,7 @@
 """How fast a training step of the nets is, compared with the same step written plainly in PyTorch.
 
-    python -m benchmarks.peer_torch [--method=zssr|dip|ingan] [--cases=NAME,...] [--rounds=N]
-                                    [--steps=N] [--json=FILE]
+    python -m benchmarks.peer_torch [--method=zssr|dip|ingan|kernelgan] [--cases=NAME,...]
+                                    [--rounds=N] [--steps=N] [--json=FILE]
 
 What the columns mean: benchmarks/README.md. PyTorch comes with `pip install .[bench]`.
 """
@@ -21,7 +21,7 @@ import numpy as np
 import optax
 from absl import flags
 
-from benchmarks import common, peer_ingan, timing
+from benchmarks import common, peer_ingan, peer_kernelgan, timing
 from deepinternal.methods.optimizers import adam
 from deepinternal.nets.skip import SkipNet
 from deepinternal.nets.zssr import ZSSRNet
@@ -75,6 +75,7 @@ CASES = {
         "inpainting": Case((SkipNet(3, skip=128, upsample="nearest"),), 32, (256, 256)),
     },
     "ingan": peer_ingan.CASES,
+    "kernelgan": peer_kernelgan.CASES,
 }
 METHODS = tuple(CASES)
 
@@ -244,7 +245,9 @@ def copy_weights(torch, net: SkipNet, params, module) -> None:
     conv(module[1], "last")
 
 
-def measure(case: Case | peer_ingan.Case, *, steps: int, rounds: int) -> dict[str, Any]:
+def measure(
+    case: Case | peer_ingan.Case | peer_kernelgan.Case, *, steps: int, rounds: int
+) -> dict[str, Any]:
     """Seconds per step of both, and ratios within each round; spreads have median, min and max."""
     ours, theirs = case.sides()
     turns = {"ours": lambda: ours.run(steps), "theirs": lambda: theirs.run(steps)}

@@ -19,7 +19,7 @@ HAS_TORCH = importlib.util.find_spec("torch") is not None
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        ("--method=dup", "zssr, dip, ingan"),
+        ("--method=dup", "zssr, dip, ingan, kernelgan"),
         ("--cases=hats", "textures"),
         *([] if HAS_TORCH else [("--method=dip", "pip install .[bench]")]),
     ],

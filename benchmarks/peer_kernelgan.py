@@ -1,0 +1,289 @@
+"""A training step of KernelGAN, ours and as one writes it in PyTorch; see `benchmarks.peer_torch`."""
+
+import dataclasses
+import functools
+import time
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from deepinternal.losses.kernel import boundary_mask
+from deepinternal.methods import kernelgan, registry
+from deepinternal.nets import kernelgan as nets
+from deepinternal.ops import recurrence
+from deepinternal.types import input_spec
+
+_SIDE = 128  # of the image
+_GAIN = 0.1  # of the first weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A step of some seeds.
+
+    Attributes:
+        preset: of the method, '' for the defaults.
+        seeds: kernels estimated: by us side by side, in PyTorch one after another.
+        as_one: whether the net in PyTorch, too, is applied as its one kernel.
+    """
+
+    preset: str
+    seeds: int = 1
+    as_one: bool = False
+
+    @property
+    def label(self) -> str:
+        """For the table."""
+        return f"{self.seeds} x {_SIDE}x{_SIDE}{', as one kernel' if self.as_one else ''}"
+
+    @property
+    def config(self) -> ml_collections.ConfigDict:
+        """Of the method."""
+        config = kernelgan.defaults()
+        if self.preset:
+            config = registry.preset("kernelgan", self.preset, config)
+        config.seeds = self.seeds
+        return config
+
+    def sides(self):
+        """The two that are timed."""
+        config = self.config
+        inputs = kernelgan.prepare(config, _image(config))
+        return Ours(config, inputs), Theirs(config, inputs, as_one=self.as_one)
+
+
+CASES = {
+    "published": Case("published"),
+    "published, seeds": Case("published", 4),
+    "default": Case(""),
+    "one kernel": Case("published", as_one=True),
+}
+
+
+def _image(config: ml_collections.ConfigDict) -> np.ndarray:
+    """A photograph downscaled as the method supposes, (H, W, C)."""
+    import skimage.data
+
+    photo = skimage.data.astronaut()[: 2 * _SIDE, 128 : 128 + 2 * _SIDE].astype(np.float32) / 255
+    return kernelgan.example(config, photo).image
+
+
+class Ours:
+    """The method's step, jitted."""
+
+    def __init__(self, config: ml_collections.ConfigDict, inputs):
+        method = kernelgan.make(config, input_spec(inputs))
+        self._inputs = jax.tree.map(jnp.asarray, inputs)
+        self._state = jax.jit(method.init)(jax.random.key(0), self._inputs)
+        start = time.perf_counter()
+        lowered = jax.jit(method.step, donate_argnums=0).lower(self._state, self._inputs)
+        self._step = lowered.compile()
+        self.compile_seconds = time.perf_counter() - start
+
+    def run(self, steps: int) -> float:
+        """Seconds per step."""
+        start = time.perf_counter()
+        for _ in range(steps):
+            self._state, metrics = self._step(self._state, self._inputs)
+        jax.block_until_ready((self._state, metrics))
+        return (time.perf_counter() - start) / steps
+
+
+class Theirs:
+    """The same step in PyTorch: modules with `spectral_norm`, autograd, two Adams for each seed."""
+
+    def __init__(self, config: ml_collections.ConfigDict, inputs, *, as_one: bool = False):
+        seeds = range(config.seeds)
+        self._seeds = [TorchSeed(config, inputs, as_one=as_one) for _ in seeds]
+
+    def run(self, steps: int) -> float:
+        """Seconds per step of all seeds."""
+        start = time.perf_counter()
+        for _ in range(steps):
+            for seed in self._seeds:
+                loss = seed.step()
+        loss.item()
+        return (time.perf_counter() - start) / steps
+
+
+class TorchSeed:
+    """The nets of one kernel and their step. The noise is that of an image without noise of its own."""
+
+    def __init__(self, config: ml_collections.ConfigDict, inputs, *, as_one: bool = False):
+        import torch
+
+        self._torch, self._config, self._as_one = torch, config, as_one
+        image, statistics = inputs["image"], inputs["statistics"]
+        self._sides = kernelgan.sides(config, image.shape[:2])
+        first = np.ascontiguousarray(2 * image.transpose(2, 0, 1) - 1)
+        self._image = torch.from_numpy(first)[None]
+        self._places = statistics["large"].tolist(), statistics["small"].tolist()
+        self._prior = Prior(torch, statistics if config.covariance else None)
+        self.generator = generator(torch, config.features)
+        self.judge = judge(torch, config.features, image.shape[-1])
+        adam = lambda net: torch.optim.Adam(net.parameters(), config.learning_rate, (0.5, 0.999))  # noqa: E731
+        self._adams = adam(self.generator), adam(self.judge)
+        self._average = torch.zeros(nets.KERNEL_SIZE, nets.KERNEL_SIZE)
+        self._near = self._since = 0
+
+    def _crop(self, kind: int):
+        places, side = self._places[kind], self._sides[kind]
+        top, left = places[int(self._torch.randint(len(places), ()))]
+        return self._image[:, :, top : top + side, left : left + side]
+
+    def _downscaled(self, x):
+        if self._as_one:
+            return downscaled(self._torch, explicit_kernel(self._torch, self.generator), x)
+        return self.generator(x.transpose(0, 1)).transpose(0, 1)
+
+    def _weights(self) -> dict[str, float]:
+        """As `kernelgan._weights`."""
+        c = self._config
+        falls = (self._since + c.bicubic_every - 1) // c.bicubic_every
+        bicubic = max(c.bicubic * c.bicubic_fall**-falls, 1e-6 * c.bicubic)
+        late = bicubic < 1e-3 * c.bicubic
+        weights = {"bicubic": bicubic, "sum": c.sum, "boundary": c.boundary}
+        weights |= {"covariance": c.covariance if falls else 0.0}
+        return weights | {n: c[n] if late else 0.0 for n in ("centre", "sparse", "negative")}
+
+    def step(self):
+        """One step of both nets; returns the generator's loss."""
+        torch, config, (adam, adam_judge) = self._torch, self._config, self._adams
+        noise = lambda x: x + kernelgan.FLOOR * torch.randn_like(x)  # noqa: E731
+        large, real = self._crop(0), self._crop(1)
+
+        adam.zero_grad()
+        made = self._downscaled(large)
+        kernel = explicit_kernel(torch, self.generator)
+        terms = self._prior(kernel, made, large)
+        weights = self._weights()
+        loss = torch.abs(self.judge(noise(made)) - 1).mean()
+        loss = loss + sum(weights[name] * term for name, term in terms.items())
+        loss.backward()
+        adam.step()
+
+        adam_judge.zero_grad()
+        with torch.no_grad():
+            made = self._downscaled(large)
+        on_real, on_made = self.judge(noise(real)), self.judge(noise(made))
+        (0.5 * torch.abs(on_real - 1).mean() + 0.5 * torch.abs(on_made).mean()).backward()
+        adam_judge.step()
+
+        self._average.lerp_(kernel.detach(), 0.02)
+        if self._near < 3:
+            self._near = self._near + 1 if terms["bicubic"] < config.bicubic_reached else 0
+        self._since += self._near >= 3
+        if self._since and self._since % config.decay_every == 0:
+            for group in (*adam.param_groups, *adam_judge.param_groups):
+                group["lr"] = config.learning_rate * 0.1 ** (self._since // config.decay_every)
+        return loss
+
+
+def generator(torch, features: int):
+    """`nets.kernelgan.LinearGenerator` in PyTorch, layer by layer; colours are a batch."""
+    ends = [1, *[features] * (len(nets.SIZES) - 1), 1]
+    strides = [*[1] * (len(nets.SIZES) - 1), nets.STRIDE]
+    layers = [
+        torch.nn.Conv2d(a, b, k, stride, bias=False)
+        for k, a, b, stride in zip(nets.SIZES, ends[:-1], ends[1:], strides)
+    ]
+    for layer in layers:
+        torch.nn.init.xavier_normal_(layer.weight, _GAIN)
+    return torch.nn.Sequential(*layers)
+
+
+def explicit_kernel(torch, net):
+    """The kernel of all layers of `generator`, (13, 13): what they make of a single point."""
+    made = torch.ones(1, 1, 1, 1)
+    for i, layer in enumerate(net):
+        made = torch.nn.functional.conv2d(
+            made, layer.weight, padding=0 if i else nets.KERNEL_SIZE - 1
+        )
+    return made[0, 0].flip(0, 1)
+
+
+def downscaled(torch, kernel, x):
+    """(1, C, H, W) downscaled by one kernel."""
+    made = torch.nn.functional.conv2d(x.transpose(0, 1), kernel[None, None], stride=nets.STRIDE)
+    return made.transpose(0, 1)
+
+
+def judge(torch, features: int, depth: int, hidden: int = 5):
+    """`nets.kernelgan.Discriminator` in PyTorch."""
+    layers = torch.nn
+
+    def conv(a, b, size=1):
+        layer = layers.Conv2d(a, b, size)
+        layers.init.xavier_normal_(layer.weight, _GAIN)
+        layers.init.zeros_(layer.bias)
+        return layers.utils.spectral_norm(layer)
+
+    def block():
+        return [conv(features, features), layers.BatchNorm2d(features), layers.ReLU()]
+
+    return layers.Sequential(
+        conv(depth, features, nets.PATCH),
+        *(layer for _ in range(hidden) for layer in block()),
+        conv(features, 1),
+        layers.Sigmoid(),
+    )
+
+
+class Prior:
+    """The generator's terms but the adversarial one.
+
+    Args:
+        statistics: as of `kernelgan.statistics`; None for no term of covariances.
+    """
+
+    def __init__(self, torch, statistics=None):
+        self._torch, self._statistics = torch, None
+        self._mask = torch.from_numpy(boundary_mask(nets.KERNEL_SIZE))
+        if statistics is not None:
+            self._statistics = {
+                name: torch.from_numpy(statistics[name]) for name in ("coarse", "whitening")
+            }
+            self._noise = kernelgan.FLOOR**2 + float(statistics["grey_noise_std"]) ** 2
+
+    def __call__(self, kernel, made, crop):
+        """By name.
+
+        Args:
+            kernel: (13, 13).
+            made: (1, C, h, w), `crop` downscaled.
+            crop: (1, C, H, W).
+        """
+        torch = self._torch
+        h, w = made.shape[2:]
+        cubic = functools.partial(torch.nn.functional.interpolate, mode="bicubic", antialias=True)
+        small = cubic(crop, scale_factor=0.5)[:, :, 3 : 3 + h, 3 : 3 + w]
+        variance = small.var(correction=0) + kernelgan.FLOOR**2
+        axis, total = torch.arange(float(len(kernel))), kernel.sum()
+        centre = torch.stack([axis @ kernel.sum(1), axis @ kernel.sum(0)]) / total
+        terms = {
+            "bicubic": torch.nn.functional.mse_loss(made, small) / variance,
+            "sum": torch.abs(1 - total),
+            "boundary": (torch.abs(kernel) * self._mask).mean(),
+            "centre": ((centre - len(kernel) / 2) ** 2).mean(),
+            "sparse": ((torch.abs(kernel) + 1e-9) ** 0.2).mean(),
+            "negative": torch.relu(-kernel).sum(),
+        }
+        if self._statistics is not None:
+            terms["covariance"] = self._covariance(kernel)
+        return terms
+
+    def _covariance(self, kernel):
+        """As `kernelgan.divergence`."""
+        torch, side, size = self._torch, recurrence.SIDE, nets.KERNEL_SIZE
+        reach = 2 * (side - 1) + size
+        places = [(2 * i, 2 * j) for i in range(side) for j in range(side)]
+        pads = [(j, reach - size - j, i, reach - size - i) for i, j in places]
+        rows = torch.stack([torch.nn.functional.pad(kernel, pad).flatten() for pad in pads])
+        rows = rows - rows.mean(0)
+        eye, whitening = torch.eye(len(rows)), self._statistics["whitening"]
+        covariance = rows @ self._statistics["coarse"] @ rows.T + self._noise * eye
+        whitened = whitening @ covariance @ whitening
+        traces = torch.trace(whitened) + torch.trace(torch.linalg.inv(whitened))
+        return traces / (2 * len(rows)) - 1
