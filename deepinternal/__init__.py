@@ -12,6 +12,7 @@ from typing import Any
 __version__ = "0.1.0"
 _FUNCTIONS = (
     "super_resolve",
+    "estimate_kernel",
     "denoise",
     "inpaint",
     "segment",

@@ -66,6 +66,48 @@ def super_resolve(
     return _run("zssr", fields, image, {"kernel": kernel}, {"down": down}, progress=progress)
 
 
+def estimate_kernel(
+    image: np.ndarray,
+    scale: int | None = None,
+    *,
+    reference_kernel: np.ndarray | None = None,
+    preset: str = "x2",
+    seed: int = 0,
+    progress: bool = False,
+    **options: Any,
+) -> dict[str, np.ndarray]:
+    """Estimates the kernel that an image was downscaled with, by KernelGAN.
+
+    Args:
+        image: (H, W[, C]), sides of at least 40 pixels; uint8, uint16, or float in [0, 1].
+        scale: of the downscaling, 2 or 4. Default: 2, or the preset's.
+        reference_kernel: (K, K), what the estimate is scored against.
+        preset: 'x2', 'fast', 'published', ...: see `deepinternal.methods.kernelgan`.
+        seed: of all random draws.
+        progress: whether to show it on stderr.
+        **options: fields of `methods.kernelgan.defaults`.
+
+    Returns:
+        `kernel` (K, K) float32 that sums to 1, for correlation, centred for `scale`, as
+        `super_resolve` takes it; `result`, the image downscaled with it; `kernel_divergence` of all
+        seeds and `cubic_divergence`, how differently patches of the image and of `result` are
+        distributed, with it and with cubic downscaling; `kernel_agreement`, the least correlation
+        between seeds; with a reference `kernel_correlation` and `kernel_psnr`.
+
+    Raises:
+        InputError: an image, scale, kernel or option that cannot be used.
+
+    References:
+        Bell-Kligler, Shocher, Irani: Blind Super-Resolution Kernel Estimation using an Internal-GAN.
+        NeurIPS 2019.
+    """
+    fields = {"preset": preset, "seed": seed, **options}
+    if scale is not None:
+        fields["scale"] = scale
+    sides = {"reference_kernel": reference_kernel}
+    return _run("kernelgan", fields, image, sides, {}, progress=progress)
+
+
 def denoise(
     image: np.ndarray,
     *,

@@ -1,0 +1,188 @@
+"""KernelGAN as a method, and as the first stage of ZSSR's preset `blind`."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import skimage.data
+
+from deepinternal.methods import kernelgan, registry
+from deepinternal.ops import kernel_scores, kernels, resize
+from deepinternal.types import InputError, input_spec
+
+TINY = {"features": 8, "seeds": 2, "bicubic_every": 4, "evaluate_every": 5}
+
+
+def photo(size=128):
+    return skimage.data.astronaut()[100 : 100 + size, 150 : 150 + size].astype(np.float32) / 255
+
+
+def blurred(kernel, size=128):
+    image = photo(size)
+    small = kernels.downscale(jnp.asarray(image), kernels.centre_kernel(kernel, 2), 2)
+    return np.round(np.clip(np.asarray(small), 0, 1) * 255) / 255
+
+
+def slanted():
+    return np.asarray(kernels.gaussian_kernel(11, (2.0, 0.8), theta=np.pi / 6))
+
+
+def setting(image, presets="", reference=None, **fields):
+    config = registry.configured("kernelgan", presets, {**TINY, **fields})
+    inputs = jax.tree.map(jnp.asarray, kernelgan.prepare(config, image, reference))
+    return config, inputs, kernelgan.make(config, input_spec(inputs))
+
+
+class Built:
+    """A method and its programs, for one image."""
+
+    def __init__(self, image, presets="", reference=None, **fields):
+        self.config, self.inputs, self.method = setting(image, presets, reference, **fields)
+        self._init, self._step = jax.jit(self.method.init), jax.jit(self.method.step)
+        self.outputs = jax.jit(self.method.outputs)
+
+    def init(self, seed=0):
+        return self._init(jax.random.key(seed), self.inputs)
+
+    def steps(self, state, count):
+        for _ in range(count):
+            state, self.metrics = self._step(state, self.inputs)
+        return state
+
+
+@pytest.fixture(scope="module")
+def built():
+    return Built(blurred(slanted()))
+
+
+def test_divergence_prefers_the_true_kernel():
+    true = slanted()
+    _, inputs, _ = setting(blurred(true, 192))
+    sharp = kernels.gaussian_kernel(13, 0.7)
+    wide = kernels.gaussian_kernel(13, 3.0)
+    turned = kernels.gaussian_kernel(13, (2.0, 0.8), theta=np.pi / 6 + np.pi / 2)
+    candidates = [np.pad(true, 1), sharp, wide, turned, kernels.cubic_kernel(2, 13)]
+    scores = [float(kernelgan.divergence(jnp.asarray(k), inputs["statistics"])) for k in candidates]
+    assert scores[0] < 0.5 * min(scores[1:])
+
+
+def test_divergence_of_noisy_images_is_that_of_clean_ones():
+    # What the statistics of a noisy image say of the true kernel must still set it apart.
+    true, rng = slanted(), np.random.default_rng(0)
+    image = blurred(true, 192)
+    noisy = np.clip(image + rng.normal(0, 10 / 255, image.shape), 0, 1).astype(np.float32)
+    _, inputs, _ = setting(noisy, noise_std=10 / 255)
+    _, unaware, _ = setting(noisy, noise_std=0.0)
+    score = lambda i: float(kernelgan.divergence(jnp.asarray(np.pad(true, 1)), i["statistics"]))  # noqa: E731
+    assert score(inputs) < 0.6 * score(unaware)
+
+
+def test_a_step_learns_and_all_is_in_the_state(built):
+    state = built.init()
+    first = built.steps(state, 1)
+    changed = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), state.params, first.params)
+    assert all(jax.tree.leaves(changed["generator"]))
+    again, whole = built.steps(first, 2), built.steps(state, 3)
+    same = jax.tree.map(lambda a, b: bool(jnp.all(a == b)), again.params, whole.params)
+    assert all(jax.tree.leaves(same))
+
+
+def test_seeds_differ(built):
+    state = built.init()
+    weights = state.params["generator"]["conv1"]
+    assert weights.shape[0] == built.config.seeds == 2
+    assert float(jnp.abs(weights[0] - weights[1]).max()) > 1e-2
+
+
+def test_cubic_weight_reacts_and_brings_in_the_late_terms():
+    config = registry.configured("kernelgan", "published", {})
+    weights = [kernelgan._weights(config, jnp.asarray(n)) for n in (0, 1, 200, 201, 401, 10_000)]
+    cubic = [float(w["bicubic"]) for w in weights]
+    np.testing.assert_allclose(cubic, [1, 1e-2, 1e-2, 1e-4, 1e-6, 1e-6], rtol=1e-5)
+    assert [float(w["sparse"]) for w in weights] == [0, 0, 0, 5, 5, 5]
+    assert [float(w["centre"]) for w in weights] == [0, 0, 0, 1, 1, 1]
+
+
+def test_once_settled_a_step_changes_nothing(built):
+    state = built.init()
+    state = state.replace(model_state={**state.model_state, "still": jnp.asarray(3)})
+    assert bool(built.method.done(state))
+    after = built.steps(state, 1)
+    key = lambda s: jax.tree.leaves(s.replace(key=None))  # noqa: E731
+    assert all(bool(jnp.all(a == b)) for a, b in zip(key(state), key(after), strict=True))
+
+
+def test_a_canvas_changes_nothing(built):
+    padded = kernelgan.pad(built.config, jax.tree.map(np.asarray, built.inputs), (72, 70))
+    padded = jax.tree.map(jnp.asarray, padded)
+    other = kernelgan.make(built.config, input_spec(padded))
+    alone = built.steps(built.init(), 1)
+    state = jax.jit(other.step)(built.init(), padded)[0]
+    np.testing.assert_allclose(
+        state.model_state["average"], alone.model_state["average"], atol=1e-6
+    )
+    on_canvas = jax.jit(other.outputs)(alone, padded)["result"]
+    h, w = on_canvas.size
+    small = built.outputs(alone, built.inputs)["result"].value
+    assert (h, w) == small.shape[:2]
+    np.testing.assert_allclose(on_canvas.value[:h, :w], small, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_finds_a_slanted_gaussian():
+    true = slanted()
+    centred = np.asarray(kernels.centre_kernel(true, 2))
+    fields = {"features": 64, "bicubic_every": 100, "seeds": 1, "train_steps": 350}
+    made = Built(blurred(true, 256), "fast", centred, **fields)
+    made = made.outputs(made.steps(made.init(), 350), made.inputs)
+    best = max(
+        float(kernel_scores.correlation(kernels.gaussian_kernel(15, s), centred))
+        for s in np.arange(0.8, 2.4, 0.2)
+    )
+    assert float(made["kernel_correlation"].value) > max(best, 0.95)
+    assert made["kernel"].value.shape == (19, 19)
+    assert abs(float(made["kernel"].value.sum()) - 1) < 1e-5
+    np.testing.assert_allclose(kernels.centre_of_mass(made["kernel"].value), 9.5, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"scale": "3"}, "config.scale=3"),
+        ({"crop": 20}, "config.crop"),
+        ({"seeds": 0}, "config.seeds"),
+        ({"faint": "all"}, "config.faint"),
+        ({"covariance": -1.0}, "config.covariance"),
+        ({"noise_std": float("nan")}, "config.noise_std"),
+    ],
+)
+def test_bad_settings_are_one_line(fields, named):
+    config = registry.configured("kernelgan", "", fields)
+    with pytest.raises(InputError, match=named) as caught:
+        kernelgan.check(config)
+    assert "\n" not in str(caught.value)
+
+
+def test_tiny_and_flat_images():
+    config = registry.configured("kernelgan", "", {})
+    with pytest.raises(InputError, match="at least 40 pixels"):
+        kernelgan.prepare(config, photo(39))
+    flat = np.full((64, 64, 3), 0.5, np.float32)
+    statistics = kernelgan.statistics(config, flat)
+    assert np.isfinite(kernelgan.divergence(jnp.asarray(kernels.cubic_kernel(2, 13)), statistics))
+    said = kernelgan.remarks(config, {"statistics": statistics}, None)
+    assert len(said) == 1
+    assert "little texture" in said[0]
+
+
+def test_example_has_its_kernel():
+    config = registry.configured("kernelgan", "x4", {})
+    made = kernelgan.example(config, photo(128))
+    assert made.image.shape == (32, 32, 3)
+    reference = made.sides["reference_kernel"]
+    made_again = kernels.downscale(jnp.asarray(photo(128)), jnp.asarray(reference), 4)
+    np.testing.assert_allclose(made.image, np.clip(made_again, 0, 1), atol=0.51 / 255)
+    assert (
+        np.abs(np.asarray(resize.resize(jnp.asarray(made.image), scale=4.0)) - photo(128)).mean()
+        < 0.2
+    )
