@@ -22,6 +22,7 @@ Presets: configs/kernelgan.py.
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +46,7 @@ LEAST = 40  # smallest side of an image
 MARGIN = 3  # zeros around the kernel, so that it can be centred
 DOUBT = 0.8  # part of the cubic kernel's divergence above which an estimate is no better
 FLAT = 6 / 255  # standard deviation in patches with most texture under which there is none
+SATURATED = 0.1  # share of values at the ends of the range that is worth a word
 FLOOR = 2 / 255  # standard deviation of what no statistic looks below
 _WEIGHTS = ("covariance", "sum", "boundary", "centre", "sparse", "negative", "bicubic")
 _STILL = 3  # evaluations without a change that end the training
@@ -153,7 +155,8 @@ def statistics(config: ml_collections.ConfigDict, image: np.ndarray) -> dict[str
     Returns:
         `large` and `small` (N, 2) corners of crops; `coarse`, the covariance of `ops.recurrence`
         without what noise adds to it, and `whitening`, the other one to the power -1/2; `spread`, the
-        standard deviation in patches where there is texture; `noise_std` of the colours and
+        standard deviation in patches where there is texture; `saturated`, the share of values at
+        either end of the range; `noise_std` of the colours and
         `grey_noise_std` of their mean.
     """
     b, channels = config.border, image.shape[-1]
@@ -168,9 +171,24 @@ def statistics(config: ml_collections.ConfigDict, image: np.ndarray) -> dict[str
         "whitening": _whitening(fine),
         "coarse": coarse - np.float32(grey**2) * np.eye(len(coarse), dtype=np.float32),
         "spread": np.float32(np.sqrt(max(np.trace(fine) / len(fine) - grey**2, 0))),
+        "saturated": np.float32(np.mean((inner <= 0.5 / 255) | (inner >= 254.5 / 255))),
         "noise_std": np.float32(std),
         "grey_noise_std": np.float32(grey),
     }
+
+
+def _with_statistics(config: ml_collections.ConfigDict, inputs: Inputs) -> Inputs:
+    """Inputs with their `statistics`; where they lack them a call of the host finds them each time."""
+    if "statistics" in inputs:
+        return inputs
+    image = inputs["image"]
+    function = lambda x: statistics(config, np.asarray(x))  # noqa: E731
+    shapes = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
+        function(np.zeros(image.shape, np.float32)),
+    )
+    made = jax.pure_callback(function, shapes, image, vmap_method="sequential")
+    return {**inputs, "statistics": made}
 
 
 def _whitening(covariance: np.ndarray) -> np.ndarray:
@@ -219,13 +237,18 @@ def init(task: Estimation, key: Array, inputs: Inputs) -> TrainState:
     config, channels = task.config, inputs["image"].shape[-1]
     generator, judge = _networks(config)
 
+    patch = jnp.zeros((8, 8, channels))
+    shapes = (
+        jax.eval_shape(lambda k: generator.init(k, method="kernel")["params"], key),
+        jax.eval_shape(lambda k: judge.init(k, patch)["params"], key),
+    )
+
     def one(key):
-        keys = jax.random.split(key, 3)
-        made = generator.init(keys[0], method="kernel")["params"]
-        judges = judge.init(keys[1], jnp.zeros((8, 8, channels)))["params"]
+        keys = jax.random.split(key)
+        made, judges = nets.drawn(keys[0], *shapes)
         params = {"generator": made, "discriminator": judges}
         moments = {name: _adam().init(p) for name, p in params.items()}
-        return params, moments, spectral.vectors(keys[2], judges)
+        return params, moments, spectral.vectors(keys[1], judges)
 
     key, rest = jax.random.split(key)
     params, moments, vectors = jax.vmap(one)(jax.random.split(rest, config.seeds))
@@ -290,11 +313,11 @@ def _one_step(task: Estimation, inputs: Inputs, key: Array, state):
     config, statistics = task.config, inputs["statistics"]
     net, judge_net = _networks(config)
     image = 2 * inputs["image"] - 1
-    key_places, key_noise = jax.random.split(key)
-    shape = (3, task.small, task.small, image.shape[-1])
-    noise = jax.random.normal(key_noise, (np.prod(shape),)).reshape(shape)
-    count = statistics["large"].shape[0]
-    chosen = jax.random.randint(key_places, (2,), 0, count)
+    shape, count = (3, task.small, task.small, image.shape[-1]), statistics["large"].shape[0]
+    # One draw for all, for each adds to the time of compiling.
+    uniform = jax.random.uniform(key, (math.prod(shape) + 2,), minval=2**-24)
+    noise = math.sqrt(2) * jax.lax.erf_inv(2 * uniform[2:] - 1).reshape(shape)
+    chosen = jnp.minimum(count * uniform[:2], count - 1).astype(jnp.int32)
 
     def cut(name, index, side):
         corner = statistics[name][index]
@@ -356,6 +379,7 @@ def step(task: Estimation, state: TrainState, inputs: Inputs, variant=None):
     """One step of all seeds."""
     del variant
     config, old = task.config, state.model_state
+    inputs = _with_statistics(config, inputs)
     keys = jax.random.split(jax.random.fold_in(state.key, state.step), config.seeds)
     per_seed = {name: old[name] for name in ("vectors", "near", "since")}
     run = jax.vmap(functools.partial(_one_step, task, inputs))
@@ -376,9 +400,14 @@ def step(task: Estimation, state: TrainState, inputs: Inputs, variant=None):
 def remarks(config: ml_collections.ConfigDict, inputs: Inputs, figures) -> tuple[str, ...]:
     """What speaks against the estimate; see `methods.registry`."""
     spread = 255 * float(inputs["statistics"]["spread"])
+    saturated = float(inputs["statistics"]["saturated"])
     said = ()
-    if spread <= 255 * FLAT:
+    if saturated > SATURATED:
         said = (
+            f"{100 * saturated:.0f} % of the values are saturated: the kernel may be too sharp",
+        )
+    if spread <= 255 * FLAT:
+        said += (
             f"there is little texture to estimate a kernel from (a standard deviation of {spread:.1f} "
             "of 255 in patches): it may be wrong",
         )
@@ -398,6 +427,7 @@ def remarks(config: ml_collections.ConfigDict, inputs: Inputs, figures) -> tuple
 
 def evaluate(task: Estimation, state: TrainState, inputs: Inputs):
     """Whether the kernels still change, and how well they fit."""
+    inputs = _with_statistics(task.config, inputs)
     model = state.model_state
     now, before = model["average"], model["before"]
     lengths = jnp.sqrt(jnp.sum(now**2, (1, 2)) * jnp.sum(before**2, (1, 2)))
@@ -461,6 +491,7 @@ def for_scale(scale: int, kernel: Array) -> Array:
 
 def outputs(task: Estimation, state: TrainState, inputs: Inputs) -> dict[str, Output]:
     """The kernel, the image downscaled by it, and what speaks for it."""
+    inputs = _with_statistics(task.config, inputs)
     figures, scale = estimate(task, state, inputs), factor(task.config)
     kernel, size = figures.pop("kernel"), inputs.get("size")
     small = kernels.downscale(inputs["image"], kernel, scale, size=size)
@@ -547,7 +578,8 @@ def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
 
     Args:
         config: as `defaults()`.
-        input_spec: shapes of the inputs that `prepare` or `pad` returned.
+        input_spec: shapes of the inputs that `prepare` or `pad` returned. `image` alone will do, but
+            then each step finds its statistics anew, on the host.
 
     Returns:
         The method. Outputs: `kernel` (K, K); `result`, the image downscaled by it; figures.

@@ -320,6 +320,8 @@ def make(
         InputError: a field out of range, an image too small, or a `down` of other sizes.
     """
     check(config)
+    if config.blind and "decisions" not in input_spec:
+        raise InputError("config.blind: the inputs lack `decisions`; take them from `zssr.prepare`")
     config = ml_collections.FrozenConfigDict(config)
     tasks = build(config, input_spec, down)
     for task in tasks:

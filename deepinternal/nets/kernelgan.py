@@ -6,13 +6,15 @@ layers' outputs, then one convolution. Results and gradients are those of the la
 """
 
 import functools
+import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
 from deepinternal.nets.layers import unit_norm
-from deepinternal.types import Array
+from deepinternal.types import Array, PyTree
 
 SIZES = (7, 5, 3, 1, 1, 1)  # of the generator's kernels
 KERNEL_SIZE = sum(SIZES) - len(SIZES) + 1
@@ -56,6 +58,30 @@ class LinearGenerator(nn.Module):
             ((H - 13) // 2 + 1, (W - 13) // 2 + 1, C): no padding.
         """
         return downscale(x, self.kernel())
+
+
+def drawn(key: Array, *shapes: PyTree) -> list[PyTree]:
+    """Initial weights of both nets from one draw, which compiles ten times as fast as their `init`.
+
+    Args:
+        key: of the draw.
+        *shapes: `jax.eval_shape` of nets' weights.
+
+    Returns:
+        Weights of these shapes, with the distributions that the nets' own `init` has.
+    """
+    leaves = jax.tree.leaves(shapes)
+    ends = np.cumsum([math.prod(x.shape) if len(x.shape) == 4 else 0 for x in leaves])
+    parts = iter(jnp.split(jax.random.normal(key, (ends[-1],)), ends[:-1]))
+
+    def one(path, x):
+        part = next(parts)
+        if len(x.shape) == 4:
+            fans = math.prod(x.shape[:2]) * (x.shape[2] + x.shape[3]) / 2
+            return 0.1 / math.sqrt(fans) * part.reshape(x.shape)
+        return jnp.full(x.shape, 1.0 if path[-1].key == "scale" else 0.0)
+
+    return [*jax.tree_util.tree_map_with_path(one, shapes)]
 
 
 def _composed(weights: Array, after: Array) -> Array:

@@ -123,6 +123,15 @@ def test_flat_images_keep_the_cubic_kernel():
     assert any("too little texture" in said for said in blind.remarks(config, inputs, figures))
 
 
+def test_saturated_images_are_told():
+    bright = np.clip(photo() * 2.5, 0, 1)
+    config, inputs = setting(bright)
+    share = np.mean((bright == 0) | (bright == 1))
+    assert float(inputs["statistics"]["saturated"]) == pytest.approx(share, abs=0.01)
+    assert share > 0.3
+    assert "saturated" in " ".join(blind.remarks(config, inputs, None))
+
+
 def test_a_given_kernel_is_not_estimated():
     kernel = np.asarray(kernels.gaussian_kernel(9, 1.2))
     config, inputs = setting(photo(), kernel=kernel)

@@ -112,6 +112,15 @@ def test_once_settled_a_step_changes_nothing(built):
     assert all(bool(jnp.all(a == b)) for a, b in zip(key(state), key(after), strict=True))
 
 
+def test_the_image_alone_will_do(built):
+    alone = {"image": built.inputs["image"]}
+    method = kernelgan.make(built.config, input_spec(alone))
+    state = jax.jit(method.step)(built.init(), alone)[0]
+    expected = built.steps(built.init(), 1)
+    for a, b in zip(*(jax.tree.leaves(s.params) for s in (state, expected)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
 def test_a_canvas_changes_nothing(built):
     padded = kernelgan.pad(built.config, jax.tree.map(np.asarray, built.inputs), (72, 70))
     padded = jax.tree.map(jnp.asarray, padded)

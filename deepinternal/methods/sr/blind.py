@@ -27,6 +27,7 @@ from deepinternal.types import Array, Example, InputError, Inputs, Output, Stage
 # Divergence over which the cubic kernel does not explain an image. Of 15 photographs reduced by it 14
 # are below; of the same with kernels by DIV2KRK's recipe 14 are above (0.25 to 2.7).
 UNEXPLAINED = 0.25
+SATURATED = 0.5  # share of values at the ends of the range from which on no estimate is trusted
 QUIET = 2 / 255  # noise under it is not cared for
 TINY = 24  # least side of an image whose noise and compression can be told
 _LOOKED_AT = 512
@@ -172,6 +173,7 @@ def stage(
             (figures["cubic_divergence"] > UNEXPLAINED)
             & (figures["uncut_divergence"] < kernelgan.DOUBT * figures["cubic_divergence"])
             & (inputs["statistics"]["spread"] > kernelgan.FLAT)
+            & (inputs["statistics"]["saturated"] < SATURATED)
         )
         use = jnp.where(config.kernel_use == "estimated", True, use)
         decisions = {**inputs["decisions"], "estimated": use}
@@ -214,6 +216,7 @@ def outputs(inputs: Inputs) -> dict[str, Output]:
     if "estimate" in inputs:
         figures |= {name: x for name, x in inputs["estimate"].items() if name != "kernel"}
         figures["kernel_spread"] = inputs["statistics"]["spread"]
+        figures["saturated"] = inputs["statistics"]["saturated"]
     if "reference_kernel" in inputs:
         made["reference_kernel"] = Output(inputs["reference_kernel"], "kernel")
         kernel = inputs["estimate"]["kernel"] if "estimate" in inputs else inputs["kernel"]
@@ -229,6 +232,8 @@ def remarks(
     said = [_on_noise(config, facts), _on_refinement(config, facts)]
     if "statistics" not in inputs:
         said.append(_without_estimate(config, inputs))
+    elif (share := float(inputs["statistics"]["saturated"])) > kernelgan.SATURATED:
+        said.append(f"{100 * share:.0f} % of the values are saturated: a kernel may be too sharp")
     if figures is None:
         return said
     if "statistics" in inputs:
@@ -293,6 +298,8 @@ def _on_kernel(config, figures: dict[str, Any]) -> str:
             f"the cubic kernel is used: there is too little texture to estimate one (a standard "
             f"deviation of {spread:.1f} of 255 in patches)"
         )
+    if figures["saturated"] >= SATURATED:
+        return "the cubic kernel is used: too much is saturated to estimate one"
     if cubic <= UNEXPLAINED:
         return f"the cubic kernel is used, for it explains the image: {between}"
     return (
