@@ -33,7 +33,7 @@ import optax
 from deepinternal.losses import kernel as priors
 from deepinternal.losses.adversarial import absolute
 from deepinternal.losses.compose import weighted_sum
-from deepinternal.methods import checks
+from deepinternal.methods import checks, image_facts
 from deepinternal.methods.optimizers import moving_average
 from deepinternal.nets import kernelgan as nets
 from deepinternal.nets import spectral
@@ -139,18 +139,25 @@ def prepare(config: ml_collections.ConfigDict, image: np.ndarray, reference_kern
             f"the image is {h}x{w}{' inside config.border' if b else ''}: its sides must be at least "
             f"{LEAST} pixels, for there must be patches to compare"
         )
-    inputs = {"image": np.asarray(image, np.float32), "statistics": statistics(config, image)}
+    inputs = {"image": np.asarray(image, np.float32)}
+    std = config.noise_std
+    if std < 0:
+        std = image_facts.measure(image)["noise_std"]
+    inputs["statistics"] = statistics(config, image, std)
     if reference_kernel is not None:
         inputs["reference_kernel"] = np.asarray(reference_kernel, np.float32)
     return inputs
 
 
-def statistics(config: ml_collections.ConfigDict, image: np.ndarray) -> dict[str, np.ndarray]:
+def statistics(
+    config: ml_collections.ConfigDict, image: np.ndarray, noise_std: float = 0.0
+) -> dict[str, np.ndarray]:
     """What is known of an image before training; on the host.
 
     Args:
         config: as `defaults()`.
         image: (H, W, C) in [0, 1].
+        noise_std: of its noise, in units of [0, 1].
 
     Returns:
         `large` and `small` (N, 2) corners of crops; `coarse`, the covariance of `ops.recurrence`
@@ -161,8 +168,7 @@ def statistics(config: ml_collections.ConfigDict, image: np.ndarray) -> dict[str
     """
     b, channels = config.border, image.shape[-1]
     inner = image[b : image.shape[0] - b, b : image.shape[1] - b]
-    std = max(config.noise_std, 0.0)
-    grey = std / np.sqrt(channels)
+    grey = noise_std / np.sqrt(channels)
     large, small = recurrence.crop_places(inner, *sides(config, inner.shape[:2]))
     fine, coarse = recurrence.patch_covariances(inner, nets.KERNEL_SIZE)
     return {
@@ -172,7 +178,7 @@ def statistics(config: ml_collections.ConfigDict, image: np.ndarray) -> dict[str
         "coarse": coarse - np.float32(grey**2) * np.eye(len(coarse), dtype=np.float32),
         "spread": np.float32(np.sqrt(max(np.trace(fine) / len(fine) - grey**2, 0))),
         "saturated": np.float32(np.mean((inner <= 0.5 / 255) | (inner >= 254.5 / 255))),
-        "noise_std": np.float32(std),
+        "noise_std": np.float32(noise_std),
         "grey_noise_std": np.float32(grey),
     }
 
@@ -312,7 +318,7 @@ def _one_step(task: Estimation, inputs: Inputs, key: Array, state):
     params, moments, model = state
     config, statistics = task.config, inputs["statistics"]
     net, judge_net = _networks(config)
-    image = 2 * inputs["image"] - 1
+    image = inputs["image"]
     shape, count = (3, task.small, task.small, image.shape[-1]), statistics["large"].shape[0]
     # One draw for all, for each adds to the time of compiling.
     uniform = jax.random.uniform(key, (math.prod(shape) + 2,), minval=2**-24)
@@ -321,7 +327,7 @@ def _one_step(task: Estimation, inputs: Inputs, key: Array, state):
 
     def cut(name, index, side):
         corner = statistics[name][index]
-        return jax.lax.dynamic_slice(image, (*corner, 0), (side, side, image.shape[-1]))
+        return 2 * jax.lax.dynamic_slice(image, (*corner, 0), (side, side, image.shape[-1])) - 1
 
     large, real = cut("large", chosen[0], task.crop), cut("small", chosen[1], task.small)
     weights = _weights(config, model["since"])
@@ -550,9 +556,13 @@ def factor(config: ml_collections.ConfigDict) -> int:
     Raises:
         InputError: it is neither 2 nor 4.
     """
-    if str(config.scale).strip() not in ("2", "4"):
+    try:
+        factors = {float(part) for part in str(config.scale).replace("x", ",").split(",")}
+    except ValueError:
+        factors = set()
+    if factors not in ({2.0}, {4.0}):
         raise InputError(f"config.scale={config.scale}: kernels are estimated for 2 and for 4")
-    return int(config.scale)
+    return int(factors.pop())
 
 
 def check(config: ml_collections.ConfigDict) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from deepinternal.methods import registry, zssr
+from deepinternal.methods import image_facts, registry, zssr
 from deepinternal.methods.sr import blind
 from deepinternal.ops import kernels
 from deepinternal.types import InputError, input_spec
@@ -57,7 +57,7 @@ def test_noise_is_measured_and_not_brought_back():
 def test_jpeg_is_found_and_not_brought_back():
     made = decisions(compressed(40))
     assert abs(made["jpeg_quality"] - 40) <= 3
-    assert made["noise_std"] > blind.QUIET
+    assert made["noise_std"] > image_facts.QUIET
     assert made["refine"] == 0
 
 

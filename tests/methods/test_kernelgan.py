@@ -177,7 +177,7 @@ def test_tiny_and_flat_images():
     with pytest.raises(InputError, match="at least 40 pixels"):
         kernelgan.prepare(config, photo(39))
     flat = np.full((64, 64, 3), 0.5, np.float32)
-    statistics = kernelgan.statistics(config, flat)
+    statistics = kernelgan.prepare(config, flat)["statistics"]
     assert np.isfinite(kernelgan.divergence(jnp.asarray(kernels.cubic_kernel(2, 13)), statistics))
     said = kernelgan.remarks(config, {"statistics": statistics}, None)
     assert len(said) == 1

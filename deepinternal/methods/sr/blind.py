@@ -20,17 +20,14 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from deepinternal.methods import kernelgan
-from deepinternal.ops import jpeg, kernels, noise
+from deepinternal.methods import image_facts, kernelgan
+from deepinternal.ops import kernels
 from deepinternal.types import Array, Example, InputError, Inputs, Output, Stage, TrainState
 
 # Divergence over which the cubic kernel does not explain an image. Of 15 photographs reduced by it 14
 # are below; of the same with kernels by DIV2KRK's recipe 14 are above (0.25 to 2.7).
 UNEXPLAINED = 0.25
 SATURATED = 0.5  # share of values at the ends of the range from which on no estimate is trusted
-QUIET = 2 / 255  # noise under it is not cared for
-TINY = 24  # least side of an image whose noise and compression can be told
-_LOOKED_AT = 512
 _OWN = ("seed", "steps", "scale", "reference_kernel", "noise_std")  # fields that ZSSR's config has
 
 
@@ -57,14 +54,13 @@ def check(config: ml_collections.ConfigDict) -> None:
     kernelgan.factor(config)
     if config.output_shape:
         raise InputError("config.output_shape: with config.blind give config.scale, 2 or 4")
-    kernelgan.check(_estimation(config, 0.0))
+    kernelgan.check(_estimation(config))
 
 
-def _estimation(config: ml_collections.ConfigDict, noise_std: float) -> ml_collections.ConfigDict:
+def _estimation(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """KernelGAN's config."""
-    fields = {**config.estimation, "scale": config.scale, "noise_std": float(noise_std)}
     merged = kernelgan.defaults()
-    merged.update(fields)
+    merged.update({**config.estimation, "scale": config.scale})
     return merged
 
 
@@ -94,7 +90,9 @@ def prepare(config: ml_collections.ConfigDict, image: np.ndarray, kernel, refere
         the kernel is estimated; `reference_kernel`.
     """
     scale, given = kernelgan.factor(config), kernel is not None
-    facts = _facts(config, image)
+    facts = image_facts.measure(image, config.jpeg)
+    if config.noise_std >= 0:
+        facts["noise_std"] = config.noise_std
     inputs = {"kernel": kernel if given else kernels.cubic_kernel(scale, kernel_size(scale))}
     estimated = estimates_kernel(config, image.shape[:2], given)
     spoilt = bool(facts["noise_std"] > 0)
@@ -106,43 +104,11 @@ def prepare(config: ml_collections.ConfigDict, image: np.ndarray, kernel, refere
         "estimated": np.bool_(False),
     }
     if estimated:
-        inputs["statistics"] = kernelgan.statistics(_estimation(config, facts["noise_std"]), image)
+        own = _estimation(config)
+        inputs["statistics"] = kernelgan.statistics(own, image, facts["noise_std"])
     if reference is not None:
         inputs["reference_kernel"] = np.asarray(reference, np.float32)
     return inputs
-
-
-def _facts(config: ml_collections.ConfigDict, image: np.ndarray) -> dict[str, float]:
-    """What the image tells of itself: noise_std, jpeg_score, jpeg_quality (0: none)."""
-    told = {"measured_std": 0.0, "jpeg_score": 0.0, "jpeg_quality": 0.0}
-    large_enough = min(image.shape[:2]) >= TINY
-    artefacts = 0.0
-    if large_enough:
-        middle = _middle(image)
-        told["measured_std"] = float(_noise_std(middle))
-        blocking = _blocking(image)
-        told["jpeg_score"] = float(blocking.score)
-        found = told["jpeg_score"] > jpeg.THRESHOLD
-        if config.jpeg == "on" or (config.jpeg == "auto" and found):
-            told["jpeg_quality"] = float(_quality(image, blocking.phase))
-            artefacts = float(_jpeg_noise_std(image))
-    std = told["measured_std"] if not told["jpeg_quality"] else artefacts
-    std = 0.0 if std < QUIET else std
-    told["noise_std"] = std if config.noise_std < 0 else config.noise_std
-    return told
-
-
-def _middle(image: np.ndarray) -> Array:
-    """The middle of an image, with sides that are multiples of 8: fewer shapes to compile for."""
-    h, w = (min(n, _LOOKED_AT) // 8 * 8 for n in image.shape[:2])
-    y, x = ((n - m) // 2 for n, m in zip(image.shape[:2], (h, w)))
-    return jnp.asarray(image[y : y + h, x : x + w], jnp.float32)
-
-
-_noise_std = jax.jit(noise.noise_std)
-_blocking = jax.jit(jpeg.jpeg_blocking)
-_quality = jax.jit(jpeg.jpeg_quality)
-_jpeg_noise_std = jax.jit(lambda image: jpeg.jpeg_noise_std(image, threshold=-1e9))
 
 
 def stage(
@@ -160,7 +126,7 @@ def stage(
     Returns:
         `init` of the method, and the stage.
     """
-    own = ml_collections.FrozenConfigDict(_estimation(config, 0.0))
+    own = ml_collections.FrozenConfigDict(_estimation(config))
     task = kernelgan.Estimation(own, *kernelgan.sides(own, size))
 
     def advance(state: TrainState, inputs: Inputs) -> tuple[TrainState, Inputs]:
@@ -252,11 +218,14 @@ def _on_noise(config, facts: dict[str, float]) -> str:
     if config.noise_std >= 0:
         return f"noise of {std:.1f} of 255 is added to sons: set by config.noise_std"
     if facts["jpeg_quality"]:
+        least = 255 * image_facts.QUIET
+        what = f"noise of {std:.1f} of 255, as large as its errors, is added to sons"
+        if not std:
+            what = f"its errors are under {least:.0f} of 255, which is too little to care for"
         how = "set by config.jpeg" if config.jpeg == "on" else "blocks of 8x8 pixels were found"
         return (
             f"the image is taken for a JPEG of quality {facts['jpeg_quality']:.0f} ({how}, score "
-            f"{facts['jpeg_score']:.0f}): noise of {std:.1f} of 255, as large as its errors, is added "
-            "to sons"
+            f"{facts['jpeg_score']:.0f}): {what}"
         )
     if std:
         return f"noise of {measured:.1f} of 255 was measured; as much is added to sons"
