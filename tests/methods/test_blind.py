@@ -156,6 +156,7 @@ def test_four_times_larger():
         ({"output_shape": "50,50"}, "config.output_shape"),
         ({"kernel_use": "mine"}, "config.kernel_use"),
         ({"jpeg": "maybe"}, "config.jpeg"),
+        ({"estimation": {"crop": 8}}, "config.estimation.crop=8"),
     ],
 )
 def test_bad_settings_are_one_line(fields, named):

@@ -54,7 +54,10 @@ def check(config: ml_collections.ConfigDict) -> None:
     kernelgan.factor(config)
     if config.output_shape:
         raise InputError("config.output_shape: with config.blind give config.scale, 2 or 4")
-    kernelgan.check(_estimation(config))
+    try:
+        kernelgan.check(_estimation(config))
+    except InputError as error:
+        raise InputError(str(error).replace("config.", "config.estimation.", 1)) from None
 
 
 def _estimation(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
