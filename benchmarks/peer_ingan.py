@@ -5,10 +5,9 @@ import functools
 import math
 import time
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.timing import MethodStep
 from deepinternal.methods import ingan, registry
 from deepinternal.nets import ingan as nets
 from deepinternal.types import input_spec
@@ -47,7 +46,9 @@ class Case:
 
     def sides(self):
         """The two that are timed."""
-        return Ours(self), Theirs(self)
+        inputs = ingan.prepare(self.config, _image(self))
+        method = ingan.make(self.config, input_spec(inputs))
+        return MethodStep(method, inputs, (*self.size, False)), Theirs(self)
 
 
 CASES = {
@@ -56,29 +57,6 @@ CASES = {
     "lite wide": Case("lite", (112, 137), (136, 232)),
     "default same": Case("default", (224, 272), (216, 256)),
 }
-
-
-class Ours:
-    """The method's step, jitted."""
-
-    def __init__(self, case: Case):
-        self._inputs = ingan.prepare(case.config, _image(case))
-        method = ingan.make(case.config, input_spec(self._inputs))
-        self._inputs = jax.tree.map(jnp.asarray, self._inputs)
-        self._state = jax.jit(method.init)(jax.random.key(0), self._inputs)
-        start = time.perf_counter()
-        step = jax.jit(method.step, static_argnums=2, donate_argnums=0)
-        lowered = step.lower(self._state, self._inputs, (*case.size, False))
-        self._step = lowered.compile()
-        self.compile_seconds = time.perf_counter() - start
-
-    def run(self, steps: int) -> float:
-        """Seconds per step."""
-        start = time.perf_counter()
-        for _ in range(steps):
-            self._state, metrics = self._step(self._state, self._inputs)
-        jax.block_until_ready((self._state, metrics))
-        return (time.perf_counter() - start) / steps
 
 
 class Theirs:

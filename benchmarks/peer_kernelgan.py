@@ -4,13 +4,13 @@ import dataclasses
 import functools
 import time
 
-import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from benchmarks.timing import MethodStep
 from deepinternal.losses.kernel import boundary_mask
 from deepinternal.methods import kernelgan, registry
+from deepinternal.methods.kernel_statistics import FLOOR
 from deepinternal.nets import kernelgan as nets
 from deepinternal.ops import recurrence
 from deepinternal.types import input_spec
@@ -51,7 +51,8 @@ class Case:
         """The two that are timed."""
         config = self.config
         inputs = kernelgan.prepare(config, _image(config))
-        return Ours(config, inputs), Theirs(config, inputs, as_one=self.as_one)
+        ours = MethodStep(kernelgan.make(config, input_spec(inputs)), inputs)
+        return ours, Theirs(config, inputs, as_one=self.as_one)
 
 
 CASES = {
@@ -68,27 +69,6 @@ def _image(config: ml_collections.ConfigDict) -> np.ndarray:
 
     photo = skimage.data.astronaut()[: 2 * _SIDE, 128 : 128 + 2 * _SIDE].astype(np.float32) / 255
     return kernelgan.example(config, photo).image
-
-
-class Ours:
-    """The method's step, jitted."""
-
-    def __init__(self, config: ml_collections.ConfigDict, inputs):
-        method = kernelgan.make(config, input_spec(inputs))
-        self._inputs = jax.tree.map(jnp.asarray, inputs)
-        self._state = jax.jit(method.init)(jax.random.key(0), self._inputs)
-        start = time.perf_counter()
-        lowered = jax.jit(method.step, donate_argnums=0).lower(self._state, self._inputs)
-        self._step = lowered.compile()
-        self.compile_seconds = time.perf_counter() - start
-
-    def run(self, steps: int) -> float:
-        """Seconds per step."""
-        start = time.perf_counter()
-        for _ in range(steps):
-            self._state, metrics = self._step(self._state, self._inputs)
-        jax.block_until_ready((self._state, metrics))
-        return (time.perf_counter() - start) / steps
 
 
 class Theirs:
@@ -151,7 +131,7 @@ class TorchSeed:
     def step(self):
         """One step of both nets; returns the generator's loss."""
         torch, config, (adam, adam_judge) = self._torch, self._config, self._adams
-        noise = lambda x: x + kernelgan.FLOOR * torch.randn_like(x)  # noqa: E731
+        noise = lambda x: x + FLOOR * torch.randn_like(x)  # noqa: E731
         large, real = self._crop(0), self._crop(1)
 
         adam.zero_grad()
@@ -235,7 +215,7 @@ class Prior:
     """The generator's terms but the adversarial one.
 
     Args:
-        statistics: as of `kernelgan.statistics`; None for no term of covariances.
+        statistics: as of `kernel_statistics.statistics`; None for no term of covariances.
     """
 
     def __init__(self, torch, statistics=None):
@@ -245,7 +225,7 @@ class Prior:
             self._statistics = {
                 name: torch.from_numpy(statistics[name]) for name in ("coarse", "whitening")
             }
-            self._noise = kernelgan.FLOOR**2 + float(statistics["grey_noise_std"]) ** 2
+            self._noise = FLOOR**2 + float(statistics["grey_noise_std"]) ** 2
 
     def __call__(self, kernel, made, crop):
         """By name.
@@ -259,7 +239,7 @@ class Prior:
         h, w = made.shape[2:]
         cubic = functools.partial(torch.nn.functional.interpolate, mode="bicubic", antialias=True)
         small = cubic(crop, scale_factor=0.5)[:, :, 3 : 3 + h, 3 : 3 + w]
-        variance = small.var(correction=0) + kernelgan.FLOOR**2
+        variance = small.var(correction=0) + FLOOR**2
         axis, total = torch.arange(float(len(kernel))), kernel.sum()
         centre = torch.stack([axis @ kernel.sum(1), axis @ kernel.sum(0)]) / total
         terms = {
@@ -275,7 +255,7 @@ class Prior:
         return terms
 
     def _covariance(self, kernel):
-        """As `kernelgan.divergence`."""
+        """As `kernel_statistics.divergence`."""
         torch, side, size = self._torch, recurrence.SIDE, nets.KERNEL_SIZE
         reach = 2 * (side - 1) + size
         places = [(2 * i, 2 * j) for i in range(side) for j in range(side)]

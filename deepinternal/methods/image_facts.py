@@ -32,7 +32,8 @@ def measure(image: np.ndarray, compressed: str = "auto") -> dict[str, float]:
     told = dict.fromkeys(("noise_std", "measured_std", "jpeg_score", "jpeg_quality"), 0.0)
     if min(image.shape[:2]) < TINY:
         return told
-    told["measured_std"] = std = float(_noise_std(_middle(image)))
+    image = _middle(image)
+    told["measured_std"] = std = float(_noise_std(image))
     blocking = _blocking(image)
     told["jpeg_score"] = float(blocking.score)
     found = told["jpeg_score"] > jpeg.THRESHOLD

@@ -9,7 +9,7 @@ their weights over time (public code) -> `_weights`; crops where there is textur
 `ops.recurrence`; x4 (section 4.4) -> `ops.kernels.doubled_kernel`.
 
 Deliberate deviations from the authors' code: the generator is applied as its one kernel, which is the
-same to rounding and thirty times faster; the cubic term compares each colour with itself, and its
+same to rounding; the cubic term compares each colour with itself, and its
 threshold fits that; the noise by which the discriminator is kept from comparing roundings is the same
 for real and made patches, and what the kernel takes away of the image's own noise is put back.
 Beyond the paper: a term says how differently patches of the image and of its downscaled version are
@@ -27,27 +27,24 @@ import math
 import jax
 import jax.numpy as jnp
 import ml_collections
-import numpy as np
 import optax
 
 from deepinternal.losses import kernel as priors
 from deepinternal.losses.adversarial import absolute
 from deepinternal.losses.compose import weighted_sum
-from deepinternal.methods import checks, image_facts
+from deepinternal.methods import checks, kernel_estimate, kernel_inputs
+from deepinternal.methods.kernel_inputs import factor, sides, with_statistics
+from deepinternal.methods.kernel_statistics import FLOOR, divergence
 from deepinternal.methods.optimizers import moving_average
 from deepinternal.nets import kernelgan as nets
 from deepinternal.nets import spectral
-from deepinternal.ops import kernel_scores, kernels, recurrence, resize
-from deepinternal.types import Array, Example, InputError, Inputs, Method, Output, Stage, TrainState
+from deepinternal.ops import kernels, resize
+from deepinternal.types import Array, Inputs, Method, Output, Stage, TrainState
 
 SIDE_INPUTS = {"reference_kernel": "kernel"}
 SCORED = False
-LEAST = 40  # smallest side of an image
-MARGIN = 3  # zeros around the kernel, so that it can be centred
-DOUBT = 0.8  # part of the cubic kernel's divergence above which an estimate is no better
-FLAT = 6 / 255  # standard deviation in patches with most texture under which there is none
-SATURATED = 0.1  # share of values at the ends of the range that is worth a word
-FLOOR = 2 / 255  # standard deviation of what no statistic looks below
+prepare, example = kernel_inputs.prepare, kernel_inputs.example
+canvas_group, pad = kernel_inputs.canvas_group, kernel_inputs.pad
 _WEIGHTS = ("covariance", "sum", "boundary", "centre", "sparse", "negative", "bicubic")
 _STILL = 3  # evaluations without a change that end the training
 
@@ -111,124 +108,6 @@ class Estimation:
         return self.config.steps or self.config.train_steps
 
 
-def sides(config: ml_collections.ConfigDict, size: tuple[int, int]) -> tuple[int, int]:
-    """Sides of the crops that are downscaled, and of the results, for an image (H, W)."""
-    crop = min(config.crop, *size) // 2 * 2
-    return crop, (crop - nets.KERNEL_SIZE) // nets.STRIDE + 1
-
-
-def prepare(config: ml_collections.ConfigDict, image: np.ndarray, reference_kernel=None) -> Inputs:
-    """The inputs of the method from what the user gave; on the host.
-
-    Args:
-        config: as `defaults()`.
-        image: (H, W, C) in [0, 1].
-        reference_kernel: (K, K), or None.
-
-    Returns:
-        `image`, `statistics` (see `statistics`), and `reference_kernel` where there is one.
-
-    Raises:
-        InputError: the image is too small.
-    """
-    b = config.border
-    inner = image[b : image.shape[0] - b, b : image.shape[1] - b]
-    if min(inner.shape[:2]) < LEAST:
-        h, w = inner.shape[:2]
-        raise InputError(
-            f"the image is {h}x{w}{' inside config.border' if b else ''}: its sides must be at least "
-            f"{LEAST} pixels, for there must be patches to compare"
-        )
-    inputs = {"image": np.asarray(image, np.float32)}
-    std = config.noise_std
-    if std < 0:
-        std = image_facts.measure(image)["noise_std"]
-    inputs["statistics"] = statistics(config, image, std)
-    if reference_kernel is not None:
-        inputs["reference_kernel"] = np.asarray(reference_kernel, np.float32)
-    return inputs
-
-
-def statistics(
-    config: ml_collections.ConfigDict, image: np.ndarray, noise_std: float = 0.0
-) -> dict[str, np.ndarray]:
-    """What is known of an image before training; on the host.
-
-    Args:
-        config: as `defaults()`.
-        image: (H, W, C) in [0, 1].
-        noise_std: of its noise, in units of [0, 1].
-
-    Returns:
-        `large` and `small` (N, 2) corners of crops; `coarse`, the covariance of `ops.recurrence`
-        without what noise adds to it, and `whitening`, the other one to the power -1/2; `spread`, the
-        standard deviation in patches where there is texture; `saturated`, the share of values at
-        either end of the range; `noise_std` of the colours and
-        `grey_noise_std` of their mean.
-    """
-    b, channels = config.border, image.shape[-1]
-    inner = image[b : image.shape[0] - b, b : image.shape[1] - b]
-    grey = noise_std / np.sqrt(channels)
-    large, small = recurrence.crop_places(inner, *sides(config, inner.shape[:2]))
-    fine, coarse = recurrence.patch_covariances(inner, nets.KERNEL_SIZE)
-    return {
-        "large": large + np.int32(b),
-        "small": small + np.int32(b),
-        "whitening": _whitening(fine),
-        "coarse": coarse - np.float32(grey**2) * np.eye(len(coarse), dtype=np.float32),
-        "spread": np.float32(np.sqrt(max(np.trace(fine) / len(fine) - grey**2, 0))),
-        "saturated": np.float32(np.mean((inner <= 0.5 / 255) | (inner >= 254.5 / 255))),
-        "noise_std": np.float32(noise_std),
-        "grey_noise_std": np.float32(grey),
-    }
-
-
-def _with_statistics(config: ml_collections.ConfigDict, inputs: Inputs) -> Inputs:
-    """Inputs with their `statistics`; where they lack them a call of the host finds them each time."""
-    if "statistics" in inputs:
-        return inputs
-    image = inputs["image"]
-    function = lambda x: statistics(config, np.asarray(x))  # noqa: E731
-    shapes = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
-        function(np.zeros(image.shape, np.float32)),
-    )
-    made = jax.pure_callback(function, shapes, image, vmap_method="sequential")
-    return {**inputs, "statistics": made}
-
-
-def _whitening(covariance: np.ndarray) -> np.ndarray:
-    """A covariance with `FLOOR` added, to the power -1/2."""
-    values, vectors = np.linalg.eigh(covariance.astype(np.float64))
-    values = np.maximum(values, 0) + FLOOR**2
-    return ((vectors / np.sqrt(values)) @ vectors.T).astype(np.float32)
-
-
-def divergence(kernel: Array, statistics: Inputs) -> Array:
-    """How differently patches of the image and of its downscaled version are distributed.
-
-    Args:
-        kernel: (13, 13), or one with zeros around it, centred on K // 2.
-        statistics: as of `statistics`.
-
-    Returns:
-        `losses.kernel.covariance_divergence` of both, noise added where the kernel took it away.
-    """
-    size, side = nets.KERNEL_SIZE, recurrence.SIDE
-    cut = (kernel.shape[0] - size) // 2
-    kernel = kernel[cut : cut + size, cut : cut + size]
-    reach = side * 2 - 2 + size
-    places = [(2 * i, 2 * j) for i in range(side) for j in range(side)]
-    rows = [jnp.pad(kernel, ((i, reach - size - i), (j, reach - size - j))) for i, j in places]
-    rows = jnp.stack(rows).reshape(len(rows), -1)
-    rows = rows - rows.mean(0)
-    product = functools.partial(jnp.matmul, precision="highest")
-    made = product(product(rows, statistics["coarse"]), rows.T)
-    made = made + (FLOOR**2 + statistics["grey_noise_std"] ** 2) * jnp.eye(side * side)
-    whitening = statistics["whitening"]
-    return priors.covariance_divergence(product(product(whitening, made), whitening))
-
-
 def _adam() -> optax.GradientTransformation:
     # One vector of all weights: many small programs less to compile.
     return optax.flatten(optax.scale_by_adam(b1=0.5, b2=0.999))
@@ -242,7 +121,6 @@ def init(task: Estimation, key: Array, inputs: Inputs) -> TrainState:
     """The state before the first step; weights have a leading axis of seeds."""
     config, channels = task.config, inputs["image"].shape[-1]
     generator, judge = _networks(config)
-
     patch = jnp.zeros((8, 8, channels))
     shapes = (
         jax.eval_shape(lambda k: generator.init(k, method="kernel")["params"], key),
@@ -298,7 +176,9 @@ def _generator_loss(task: Estimation, net, params, judge, crop, noise, statistic
     """The generator's loss on one crop, and its terms."""
     kernel = net.apply({"params": params}, method="kernel")
     made = nets.downscale(crop, kernel)
-    small = resize.resize(crop, scale=0.5)[3 : 3 + task.small, 3 : 3 + task.small]
+    first = nets.KERNEL_SIZE // 2 // nets.STRIDE  # the place whose kernel lies inside of the crop
+    places = slice(first, first + task.small)
+    small = resize.resize(crop, scale=1 / nets.STRIDE)[places, places]
     terms = {
         "adversarial": absolute(judge(made + noise), 1.0),
         "bicubic": jnp.mean(jnp.square(made - small)) / (jnp.var(small) + FLOOR**2),
@@ -347,7 +227,7 @@ def _one_step(task: Estimation, inputs: Inputs, key: Array, state):
         return jnp.sqrt(FLOOR**2 + lost * (2 * statistics["noise_std"]) ** 2)
 
     judges, vectors = spectral.normalized(params["discriminator"], model["vectors"])
-    now = jax.lax.stop_gradient(net.apply({"params": params["generator"]}, method="kernel"))
+    now = net.apply({"params": params["generator"]}, method="kernel")
     loss_fn = lambda p: _generator_loss(  # noqa: E731
         task, net, p, judging(judges), large, missing(now) * noise[0], statistics, weights
     )
@@ -385,7 +265,7 @@ def step(task: Estimation, state: TrainState, inputs: Inputs, variant=None):
     """One step of all seeds."""
     del variant
     config, old = task.config, state.model_state
-    inputs = _with_statistics(config, inputs)
+    inputs = with_statistics(config, inputs)
     keys = jax.random.split(jax.random.fold_in(state.key, state.step), config.seeds)
     per_seed = {name: old[name] for name in ("vectors", "near", "since")}
     run = jax.vmap(functools.partial(_one_step, task, inputs))
@@ -405,35 +285,13 @@ def step(task: Estimation, state: TrainState, inputs: Inputs, variant=None):
 
 def remarks(config: ml_collections.ConfigDict, inputs: Inputs, figures) -> tuple[str, ...]:
     """What speaks against the estimate; see `methods.registry`."""
-    spread = 255 * float(inputs["statistics"]["spread"])
-    saturated = float(inputs["statistics"]["saturated"])
-    said = ()
-    if saturated > SATURATED:
-        said = (
-            f"{100 * saturated:.0f} % of the values are saturated: the kernel may be too sharp",
-        )
-    if spread <= 255 * FLAT:
-        said += (
-            f"there is little texture to estimate a kernel from (a standard deviation of {spread:.1f} "
-            "of 255 in patches): it may be wrong",
-        )
-    if figures and figures["uncut_divergence"] > DOUBT * figures["cubic_divergence"]:
-        said += (
-            "the estimated kernel explains the image no better than the cubic one does (patches "
-            f"differ by {figures['uncut_divergence']:.3f} between scales, with the cubic one by "
-            f"{figures['cubic_divergence']:.3f}): it may be wrong",
-        )
-    if figures and figures["kernel_agreement"] < 0.9:
-        said += (
-            f"the seeds disagree (correlation {figures['kernel_agreement']:.2f}): the estimate is "
-            "uncertain",
-        )
-    return said
+    del config
+    return kernel_estimate.remarks(inputs["statistics"], figures)
 
 
 def evaluate(task: Estimation, state: TrainState, inputs: Inputs):
     """Whether the kernels still change, and how well they fit."""
-    inputs = _with_statistics(task.config, inputs)
+    inputs = with_statistics(task.config, inputs)
     model = state.model_state
     now, before = model["average"], model["before"]
     lengths = jnp.sqrt(jnp.sum(now**2, (1, 2)) * jnp.sum(before**2, (1, 2)))
@@ -442,7 +300,7 @@ def evaluate(task: Estimation, state: TrainState, inputs: Inputs):
     calm = jnp.all((change < task.config.settled) & late)
     still = jnp.where(done(task, state), model["still"], jnp.where(calm, model["still"] + 1, 0))
     new = state.replace(model_state={**model, "before": now, "still": still})
-    _, errors = found(task, state, inputs)
+    _, errors = kernel_estimate.finished(now, inputs["statistics"], task.config.faint)
     return new, {"divergence": jnp.min(errors), "kernel_change": jnp.max(change)}
 
 
@@ -452,53 +310,13 @@ def done(task: Estimation, state: TrainState) -> Array:
     return state.model_state["still"] >= _STILL
 
 
-def found(task: Estimation, state: TrainState, inputs: Inputs) -> tuple[Array, Array]:
-    """The kernels so far, (S, K, K), centred for a factor of 2, and their divergences (S,)."""
-
-    def finished(kernel):
-        level = kernels.faint_level(kernel, task.config.faint)
-        kernel = kernels.without_faint(kernel, level)
-        return kernels.centre_kernel(kernel, nets.STRIDE, pad=MARGIN)
-
-    made = jax.vmap(finished)(state.model_state["average"])
-    return made, jax.vmap(divergence, (0, None))(made, inputs["statistics"])
-
-
-def estimate(task: Estimation, state: TrainState, inputs: Inputs) -> dict[str, Array]:
-    """The best kernel, and what speaks for it.
-
-    Returns:
-        `kernel` (K, K), centred for the factor; `kernel_divergence` (S,) of all seeds; `kernel_seed`,
-        the number of the best; `kernel_agreement`, the least correlation of another's with it;
-        `uncut_divergence`, the best one's before its faint and negative values were cut off;
-        `cubic_divergence`, that of cubic downscaling, which has negative values, too.
-    """
-    made, errors = found(task, state, inputs)
-    best = jnp.argmin(errors)
-    cubic = jnp.asarray(kernels.cubic_kernel(nets.STRIDE, nets.KERNEL_SIZE))
-    flat = made.reshape(len(made), -1)
-    flat = flat / jnp.linalg.norm(flat, axis=1, keepdims=True)
-    return {
-        "kernel": for_scale(factor(task.config), made[best]),
-        "kernel_divergence": errors,
-        "kernel_seed": best,
-        "kernel_agreement": jnp.min(flat @ flat[best]),
-        "uncut_divergence": divergence(state.model_state["average"][best], inputs["statistics"]),
-        "cubic_divergence": divergence(cubic, inputs["statistics"]),
-    }
-
-
-def for_scale(scale: int, kernel: Array) -> Array:
-    """The kernel for a factor of 2 or 4, centred for it, from one for 2."""
-    if scale == 2:
-        return kernel
-    return kernels.centre_kernel(kernels.doubled_kernel(kernel), scale, pad=1)
-
-
 def outputs(task: Estimation, state: TrainState, inputs: Inputs) -> dict[str, Output]:
     """The kernel, the image downscaled by it, and what speaks for it."""
-    inputs = _with_statistics(task.config, inputs)
-    figures, scale = estimate(task, state, inputs), factor(task.config)
+    inputs = with_statistics(task.config, inputs)
+    scale = factor(task.config)
+    figures = kernel_estimate.estimate(
+        state.model_state["average"], inputs["statistics"], task.config.faint, scale
+    )
     kernel, size = figures.pop("kernel"), inputs.get("size")
     small = kernels.downscale(inputs["image"], kernel, scale, size=size)
     made = {
@@ -506,63 +324,10 @@ def outputs(task: Estimation, state: TrainState, inputs: Inputs) -> dict[str, Ou
         "kernel": Output(kernel, "kernel"),
     }
     figures["noise_std"] = inputs["statistics"]["noise_std"]
-    figures |= scores(kernel, inputs)
-    if "reference_kernel" in inputs:
-        made["reference_kernel"] = Output(inputs["reference_kernel"], "kernel")
+    if (reference := inputs.get("reference_kernel")) is not None:
+        figures |= kernel_estimate.scores(kernel, reference)
+        made["reference_kernel"] = Output(reference, "kernel")
     return made | {name: Output(value, "scalar") for name, value in figures.items()}
-
-
-def scores(kernel: Array, inputs: Inputs) -> dict[str, Array]:
-    """Figures of a kernel against the reference, where there is one."""
-    if "reference_kernel" not in inputs:
-        return {}
-    reference = inputs["reference_kernel"]
-    return {
-        "kernel_correlation": kernel_scores.correlation(kernel, reference),
-        "kernel_psnr": kernel_scores.kernel_psnr(kernel, reference),
-    }
-
-
-def canvas_group(config: ml_collections.ConfigDict, spec: Inputs):
-    """Images whose crops have one size share a canvas."""
-    size = tuple(n - 2 * config.border for n in spec["image"].shape[:2])
-    reference = spec["reference_kernel"].shape if "reference_kernel" in spec else None
-    return spec["image"].shape[-1], sides(config, size), reference
-
-
-def pad(config: ml_collections.ConfigDict, inputs: Inputs, canvas: tuple[int, int]) -> Inputs:
-    """Puts an image on a canvas; on the host. Crops lie inside of the image proper."""
-    del config
-    size = inputs["image"].shape[:2]
-    room = [(0, c - n) for c, n in zip(canvas, size)]
-    image = np.pad(inputs["image"], [*room, (0, 0)])
-    return {**inputs, "image": image, "size": np.asarray(size, np.int32)}
-
-
-def example(config: ml_collections.ConfigDict, photo: np.ndarray, reference_kernel=None) -> Example:
-    """A photograph downscaled with a slanted gaussian kernel, or another, to be found again."""
-    scale = factor(config)
-    if reference_kernel is None:
-        gaussian = kernels.gaussian_kernel(11 * scale // 2, (scale, 0.4 * scale), theta=np.pi / 6)
-        reference_kernel = np.asarray(kernels.centre_kernel(np.asarray(gaussian), scale))
-    small = kernels.downscale(jnp.asarray(photo), jnp.asarray(reference_kernel), scale)
-    small = np.round(np.clip(np.asarray(small), 0, 1) * 255) / 255
-    return Example(small, None, {"reference_kernel": reference_kernel})
-
-
-def factor(config: ml_collections.ConfigDict) -> int:
-    """The whole factor of `scale`.
-
-    Raises:
-        InputError: it is neither 2 nor 4.
-    """
-    try:
-        factors = {float(part) for part in str(config.scale).replace("x", ",").split(",")}
-    except ValueError:
-        factors = set()
-    if factors not in ({2.0}, {4.0}):
-        raise InputError(f"config.scale={config.scale}: kernels are estimated for 2 and for 4")
-    return int(factors.pop())
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -599,8 +364,7 @@ def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
     """
     check(config)
     config = ml_collections.FrozenConfigDict(config)
-    size = tuple(n - 2 * config.border for n in input_spec["image"].shape[:2])
-    task = Estimation(config, *sides(config, size))
+    task = Estimation(config, *sides(config, input_spec["image"].shape[:2]))
     bind = functools.partial
     return Method(
         "kernelgan",

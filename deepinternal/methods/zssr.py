@@ -36,12 +36,11 @@ import optax
 
 from deepinternal.losses.pixel import l1
 from deepinternal.methods import optimizers
-from deepinternal.methods.sr import blind, canvas, enlarge, jumps, presets
+from deepinternal.methods.sr import blind, canvas, enlarge, examples, jumps, presets
 from deepinternal.methods.sr.task import Task, build, check_degradation, draw_pair, self_test
 from deepinternal.ops import kernels, resize
 from deepinternal.types import (
     Array,
-    Example,
     InputError,
     Inputs,
     Method,
@@ -53,7 +52,7 @@ from deepinternal.types import (
 
 SIDE_INPUTS = {"kernel": "kernel", "reference_kernel": "kernel"}
 PRESETS = presets.PRESETS
-target_size = jumps.target_size
+target_size, example = jumps.target_size, examples.example
 canvas_group, pad = canvas.canvas_group, canvas.pad
 
 
@@ -131,32 +130,6 @@ def prepare(
 def remarks(config: ml_collections.ConfigDict, inputs: Inputs, figures) -> Sequence[str]:
     """What was decided for an image with `blind`; see `methods.registry`."""
     return blind.remarks(config, inputs, figures) if config.blind else ()
-
-
-def example(
-    config: ml_collections.ConfigDict, photo: np.ndarray, kernel=None, reference_kernel=None
-) -> Array | Example:
-    """A low-resolution image made from a photograph, as the method supposes images to be made.
-
-    Args:
-        config: the method's config; with an `output_shape` the factor is 2.
-        photo: (H, W, C) in [0, 1]: the ground truth, where its sides are multiples of the factor.
-        kernel: blur kernel, or None for cubic downscaling.
-        reference_kernel: with `blind` the kernel it is made with; None: a slanted gaussian.
-
-    Returns:
-        (ceil(H / scale), ceil(W / scale), C) in [0, 1], rounded to 8 bits; with `blind` and no kernel
-        also the reference kernel.
-    """
-    if config.blind and kernel is None:
-        return blind.example(config, photo, reference_kernel)
-    scale = (2.0, 2.0) if config.output_shape else target_size(config, (1, 1))[0]
-    photo = jnp.asarray(photo)
-    if kernel is None:
-        small = resize.resize(photo, scale=tuple(1 / s for s in scale))
-    else:
-        small = kernels.downscale(photo, kernels.centre_kernel(kernel, scale), scale)
-    return jnp.round(jnp.clip(small, 0, 1) * 255) / 255
 
 
 def init(task: Task, optimizer: optax.GradientTransformation, key: Array, inputs: Inputs):

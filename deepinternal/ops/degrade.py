@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from deepinternal.ops.kernels import downscale, gaussian_kernel
+from deepinternal.ops.kernels import downscale, gaussian_kernel, twice
 from deepinternal.ops.resize import resize
 from deepinternal.types import Array
 
@@ -51,8 +51,7 @@ def div2krk_kernel(key: Array, scale: int = 2) -> Array:
     kernel *= 0.75 + 0.5 * drawn[3:].reshape(11, 11)
     kernel /= kernel.sum()
     if scale == 4:
-        dilated = jnp.zeros((21, 21), kernel.dtype).at[::2, ::2].set(kernel)
-        kernel = jax.scipy.signal.convolve(kernel, dilated, precision=lax.Precision.HIGHEST)
+        kernel = twice(kernel)
     return kernel
 
 

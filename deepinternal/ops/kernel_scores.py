@@ -7,9 +7,8 @@ import numpy as np
 from deepinternal.ops.kernels import centre_of_mass, shift_kernel
 from deepinternal.types import Array
 
-_SHIFTS = np.arange(
-    -1.5, 1.51, 0.25
-)  # tried beyond the difference of the centres of mass, in pixels
+# Tried beyond the difference of the centres of mass, in pixels.
+_SHIFTS = np.arange(-1.5, 1.51, 0.25)
 
 
 def aligned(kernel: Array, reference: Array) -> tuple[Array, Array]:
@@ -34,7 +33,14 @@ def aligned(kernel: Array, reference: Array) -> tuple[Array, Array]:
 
 
 def correlation(kernel: Array, reference: Array) -> Array:
-    """The greatest normalised cross-correlation of two kernels over sub-pixel shifts, up to 1.
+    """The greatest normalised cross-correlation of two kernels over sub-pixel shifts.
+
+    Args:
+        kernel: (K, K).
+        reference: (L, L).
+
+    Returns:
+        A scalar, at most 1.
 
     References:
         Hu and Yang: Good Regions to Deblur. ECCV 2012 ("kernel similarity").
@@ -44,7 +50,18 @@ def correlation(kernel: Array, reference: Array) -> Array:
 
 
 def kernel_psnr(kernel: Array, reference: Array) -> Array:
-    """PSNR in dB of a kernel, shifted as by `aligned`, relative to the reference's peak."""
+    """PSNR in dB of a kernel relative to the reference's peak.
+
+    The error is a mean over the arrays that `aligned` returns: compare only figures of kernels of one
+    size, for zeros around them count, too.
+
+    Args:
+        kernel: (K, K).
+        reference: (L, L).
+
+    Returns:
+        A scalar; infinite for equal kernels.
+    """
     a, b = aligned(kernel, reference)
     return 10 * jnp.log10(jnp.max(b) ** 2 / jnp.mean(jnp.square(a - b)))
 

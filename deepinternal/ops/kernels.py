@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from deepinternal.ops.resize import mirror_index, output_size
+from deepinternal.ops.resize import cubic, mirror_index, output_size
 from deepinternal.types import Array
 
 
@@ -152,6 +152,16 @@ def without_faint(kernel: Array, level: Array | float) -> Array:
     return kernel / jnp.maximum(kernel.sum(), 1e-12)
 
 
+def twice(kernel: Array) -> Array:
+    """The kernel of two downscalings by 2 with a (K, K) kernel: (3 K - 2, 3 K - 2).
+
+    The kernel and itself with every second value 0, convolved.
+    """
+    size = 2 * kernel.shape[0] - 1
+    dilated = jnp.zeros((size, size), kernel.dtype).at[::2, ::2].set(kernel)
+    return jax.scipy.signal.convolve(kernel, dilated, precision=lax.Precision.HIGHEST)
+
+
 def doubled_kernel(kernel: Array) -> Array:
     """The kernel for a downscaling by 4 from that for one by 2, applied twice.
 
@@ -159,20 +169,13 @@ def doubled_kernel(kernel: Array) -> Array:
         kernel: (K, K) for a factor of 2, centred at K // 2 + 1/2.
 
     Returns:
-        (3 K - 2 - 2 (K // 2),) * 2, summing to 1: the kernel and itself with every second value 0,
-        convolved, without K // 2 values at each side. Centre it for 4 before use.
+        (3 K - 2 - 2 (K // 2),) * 2, summing to 1: `twice` without K // 2 values at each side. Centre
+        it for 4 before use.
 
     References:
         Bell-Kligler et al. 2019, section 4.4 ("Larger scale factors").
     """
-    size = kernel.shape[0]
-    spread = jnp.zeros((2 * size - 1, 2 * size - 1), kernel.dtype).at[::2, ::2].set(kernel)
-    x = jnp.pad(spread, size - 1)[None, None]
-    # A convolution, hence the flip: lax correlates.
-    both = lax.conv_general_dilated(
-        x, kernel[None, None, ::-1, ::-1], (1, 1), "VALID", precision=lax.Precision.HIGHEST
-    )[0, 0]
-    cut = size // 2
+    both, cut = twice(kernel), kernel.shape[0] // 2
     both = both[cut : both.shape[0] - cut, cut : both.shape[1] - cut]
     return both / both.sum()
 
@@ -187,17 +190,8 @@ def cubic_kernel(scale: float, size: int) -> np.ndarray:
     Returns:
         float32 (size, size), centred for `scale`: `downscale` with it is `resize` inside the image.
     """
-    x = np.abs(np.arange(size) - size // 2 - (scale - 1) / 2) / scale
-    near = 1.5 * x**3 - 2.5 * x**2 + 1
-    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
-    line = np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+    line = cubic((np.arange(size) - size // 2 - (scale - 1) / 2) / scale)
     return (np.outer(line, line) / line.sum() ** 2).astype(np.float32)
-
-
-def padded_kernel(kernel: Array, size: int) -> Array:
-    """A kernel with zeros around it, the value at K // 2 now at size // 2; parities must agree."""
-    pad = (size - kernel.shape[0]) // 2
-    return jnp.pad(kernel, pad)
 
 
 def sample_positions(length: int, scale: float, out_length: int | None = None) -> np.ndarray:

@@ -27,7 +27,7 @@ def texture(grey: np.ndarray) -> np.ndarray:
     for measure in (np.abs(dx), np.abs(dy), np.hypot(dx, dy)):
         measure = _cut_off(measure)
         total += measure / max(measure.sum(), 1e-12) / 3
-    return box(total, 5)
+    return _box(total, 5)
 
 
 def _cut_off(measure: np.ndarray) -> np.ndarray:
@@ -44,18 +44,11 @@ def _half(grey: np.ndarray) -> np.ndarray:
     return grey[:h, :w].reshape(h // 2, 2, w // 2, 2).mean((1, 3))
 
 
-def box(image: np.ndarray, side: int) -> np.ndarray:
+def _box(image: np.ndarray, side: int) -> np.ndarray:
     """Mean of (H, W) over windows of `side` pixels, the border repeated."""
-    for axis in (0, 1):
-        before = side // 2
-        widths = [(0, 0), (0, 0)]
-        widths[axis] = (before + 1, side - 1 - before)
-        sums = np.cumsum(np.pad(image, widths, mode="edge"), axis=axis)
-        image = (
-            np.take(sums, range(side, sums.shape[axis]), axis)
-            - np.take(sums, range(sums.shape[axis] - side), axis)
-        ) / side
-    return image
+    from scipy.ndimage import uniform_filter
+
+    return uniform_filter(image, side, mode="nearest")
 
 
 def places(weights: np.ndarray, count: int) -> np.ndarray:
@@ -94,7 +87,7 @@ def crop_places(image: np.ndarray, large: int, small: int, count: int = 4096) ->
     coarse = np.pad(coarse, [(0, max(0, h - coarse.shape[0])), (0, max(0, w - coarse.shape[1]))])
     corners = []
     for weights, side in ((coarse[:h, :w], large), (texture(grey), small)):
-        blurred = box(weights, side // 2)
+        blurred = _box(weights, side // 2)
         reach = side // 2
         centres = blurred[reach : h - side + reach + 1, reach : w - side + reach + 1]
         corners.append(places(centres, count) // 2 * 2)
@@ -136,7 +129,7 @@ def patch_covariances(
 def _spread(grey: np.ndarray, side: int) -> np.ndarray:
     """Standard deviations of all patches that fit, by upper left corner, cut off at the top 3 %."""
     grey, reach = grey.astype(np.float64), side // 2
-    variance = box(grey * grey, side) - box(grey, side) ** 2
+    variance = _box(grey * grey, side) - _box(grey, side) ** 2
     spread = np.sqrt(np.maximum(variance, 0))
     spread = spread[
         reach : grey.shape[0] - side + reach + 1, reach : grey.shape[1] - side + reach + 1

@@ -22,7 +22,7 @@ from deepinternal.types import Array
 DENSE_LIMIT = 512  # longest axis resized with a dense matrix; its cost grows with the cube
 
 
-def _cubic(x: np.ndarray) -> np.ndarray:
+def cubic(x: np.ndarray) -> np.ndarray:
     """Keys' cubic convolution kernel with a = -0.5 (Keys 1981, eq. 15)."""
     x = np.abs(x)
     near = 1.5 * x**3 - 2.5 * x**2 + 1
@@ -44,7 +44,7 @@ def _lanczos(x: np.ndarray, lobes: int) -> np.ndarray:
 
 # Name -> (kernel, width of its support).
 _KERNELS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
-    "cubic": (_cubic, 4.0),
+    "cubic": (cubic, 4.0),
     "linear": (_linear, 2.0),
     "box": (_box, 1.0),
     "lanczos2": (functools.partial(_lanczos, lobes=2), 4.0),

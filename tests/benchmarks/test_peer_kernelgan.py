@@ -75,10 +75,10 @@ def test_the_same_kernel_and_the_same_picture(generators):
 def test_the_same_losses_and_the_same_gradients(generators):
     net, params, theirs = generators
     config = kernelgan.defaults()
-    config.crop, config.features = CROP, FEATURES
+    config.crop, config.features, config.noise_std = CROP, FEATURES, 0.0
     crop = picture(CROP)
     image = np.random.default_rng(1).random((64, 64, 3), np.float32)
-    statistics = kernelgan.statistics(config, image)
+    statistics = kernelgan.prepare(config, image)["statistics"]
     task = kernelgan.Estimation(config, CROP, SMALL)
     weights = {"adversarial": 1.0} | {name: 0.5 + i for i, name in enumerate(TERMS)}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from deepinternal.methods import image_facts, registry, zssr
+from deepinternal.methods import image_facts, kernel_estimate, registry, zssr
 from deepinternal.methods.sr import blind
 from deepinternal.ops import kernels
 from deepinternal.types import InputError, input_spec
@@ -117,7 +117,9 @@ def test_flat_images_keep_the_cubic_kernel():
     config, inputs = setting(flat)
     made, after = run(config, inputs)
     assert not bool(made["kernel_estimated"].value)
-    np.testing.assert_array_equal(after["kernel"], kernels.cubic_kernel(2, blind.kernel_size(2)))
+    np.testing.assert_array_equal(
+        after["kernel"], kernels.cubic_kernel(2, kernel_estimate.kernel_size(2))
+    )
     assert bool(after["decisions"]["flips"])
     figures = {k: np.asarray(o.value).tolist() for k, o in made.items() if o.kind == "scalar"}
     assert any("too little texture" in said for said in blind.remarks(config, inputs, figures))
@@ -143,7 +145,7 @@ def test_a_given_kernel_is_not_estimated():
 
 def test_four_times_larger():
     config, inputs = setting(photo(64), scale="4")
-    assert inputs["kernel"].shape == (blind.kernel_size(4),) * 2
+    assert inputs["kernel"].shape == (kernel_estimate.kernel_size(4),) * 2
     made = jax.eval_shape(lambda: run(config, inputs)[0])
     assert made["result"].value.shape == (256, 256, 3)
     assert made["kernel"].value.shape == inputs["kernel"].shape

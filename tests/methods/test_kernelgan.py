@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from deepinternal.methods import kernelgan, registry
+from deepinternal.methods import kernel_statistics, kernelgan, registry
 from deepinternal.ops import kernel_scores, kernels, resize
 from deepinternal.types import InputError, input_spec
 
@@ -62,7 +62,10 @@ def test_divergence_prefers_the_true_kernel():
     wide = kernels.gaussian_kernel(13, 3.0)
     turned = kernels.gaussian_kernel(13, (2.0, 0.8), theta=np.pi / 6 + np.pi / 2)
     candidates = [np.pad(true, 1), sharp, wide, turned, kernels.cubic_kernel(2, 13)]
-    scores = [float(kernelgan.divergence(jnp.asarray(k), inputs["statistics"])) for k in candidates]
+    scores = [
+        float(kernel_statistics.divergence(jnp.asarray(k), inputs["statistics"]))
+        for k in candidates
+    ]
     assert scores[0] < 0.5 * min(scores[1:])
 
 
@@ -73,7 +76,11 @@ def test_divergence_of_noisy_images_is_that_of_clean_ones():
     noisy = np.clip(image + rng.normal(0, 10 / 255, image.shape), 0, 1).astype(np.float32)
     _, inputs, _ = setting(noisy, noise_std=10 / 255)
     _, unaware, _ = setting(noisy, noise_std=0.0)
-    score = lambda i: float(kernelgan.divergence(jnp.asarray(np.pad(true, 1)), i["statistics"]))  # noqa: E731
+
+    def score(given):
+        kernel = jnp.asarray(np.pad(true, 1))
+        return float(kernel_statistics.divergence(kernel, given["statistics"]))
+
     assert score(inputs) < 0.6 * score(unaware)
 
 
@@ -178,7 +185,9 @@ def test_tiny_and_flat_images():
         kernelgan.prepare(config, photo(39))
     flat = np.full((64, 64, 3), 0.5, np.float32)
     statistics = kernelgan.prepare(config, flat)["statistics"]
-    assert np.isfinite(kernelgan.divergence(jnp.asarray(kernels.cubic_kernel(2, 13)), statistics))
+    assert np.isfinite(
+        kernel_statistics.divergence(jnp.asarray(kernels.cubic_kernel(2, 13)), statistics)
+    )
     said = kernelgan.remarks(config, {"statistics": statistics}, None)
     assert len(said) == 1
     assert "little texture" in said[0]

@@ -440,13 +440,3 @@ def test_cubic_kernel_is_cubic_resizing(scale, size):
     assert once.shape == expected.shape
     inside = slice(3, -3)
     np.testing.assert_allclose(once[inside, inside], expected[inside, inside], atol=1e-5)
-
-
-@pytest.mark.parametrize(("size", "padded"), [(5, 5), (5, 11), (6, 10)])
-def test_a_padded_kernel_does_the_same(size, padded):
-    image, kernel = _image(20, 22, 2), _skewed_kernel(size)
-    larger = kernels.padded_kernel(kernel, padded)
-    assert larger.shape == (padded, padded)
-    assert larger[padded // 2, padded // 2] == kernel[size // 2, size // 2]
-    expected = kernels.downscale(image, kernel, 2)
-    np.testing.assert_allclose(kernels.downscale(image, larger, 2), expected, atol=1e-6)

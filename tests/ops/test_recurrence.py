@@ -19,13 +19,6 @@ def _half_textured(h, w):
     return image
 
 
-@pytest.mark.parametrize("side", [1, 2, 3, 5, 8, 16])
-def test_box_is_scipys(side):
-    image = _noise(11, 14).astype(np.float64)
-    expected = ndimage.uniform_filter(image, side, mode="nearest")
-    np.testing.assert_allclose(recurrence.box(image, side), expected, atol=1e-12)
-
-
 def test_places_are_in_proportion_to_the_weights():
     """Quantiles: each place as often as it should be, give or take one."""
     weights = _noise(6, 7).astype(np.float64) ** 2

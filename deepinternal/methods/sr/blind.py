@@ -12,6 +12,7 @@ that images that differ in them share programs:
 Each can be set by a field instead: `noise_std`, `back_projection`, `flips`, `kernel_use`, `jpeg`.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,9 +21,15 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from deepinternal.methods import image_facts, kernelgan
+from deepinternal.methods import (
+    image_facts,
+    kernel_estimate,
+    kernel_inputs,
+    kernel_statistics,
+    kernelgan,
+)
 from deepinternal.ops import kernels
-from deepinternal.types import Array, Example, InputError, Inputs, Output, Stage, TrainState
+from deepinternal.types import Array, InputError, Inputs, Output, Stage, TrainState
 
 # Divergence over which the cubic kernel does not explain an image. Of 15 photographs reduced by it 14
 # are below; of the same with kernels by DIV2KRK's recipe 14 are above (0.25 to 2.7).
@@ -51,7 +58,7 @@ def check(config: ml_collections.ConfigDict) -> None:
                 f"config.noise_std={config.noise_std}: must be at least 0 without config.blind"
             )
         return
-    kernelgan.factor(config)
+    kernel_inputs.factor(config)
     if config.output_shape:
         raise InputError("config.output_shape: with config.blind give config.scale, 2 or 4")
     try:
@@ -67,15 +74,9 @@ def _estimation(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     return merged
 
 
-def kernel_size(scale: int) -> int:
-    """Side of the kernels that take part, estimated or cubic."""
-    two = kernelgan.nets.KERNEL_SIZE + 2 * kernelgan.MARGIN
-    return two if scale == 2 else 3 * two - 2 - 2 * (two // 2) + 2
-
-
 def estimates_kernel(config: ml_collections.ConfigDict, size: tuple[int, int], given: bool) -> bool:
     """Whether there is a stage that estimates the kernel of an image (H, W)."""
-    small = min(size) - 2 * config.estimation.border < kernelgan.LEAST
+    small = min(size) - 2 * config.estimation.border < kernel_inputs.LEAST
     return config.blind and not given and config.kernel_use != "cubic" and not small
 
 
@@ -92,11 +93,15 @@ def prepare(config: ml_collections.ConfigDict, image: np.ndarray, kernel, refere
         `kernel`, to begin with the cubic one where none is given; `decisions`; `statistics` where
         the kernel is estimated; `reference_kernel`.
     """
-    scale, given = kernelgan.factor(config), kernel is not None
+    scale, given = kernel_inputs.factor(config), kernel is not None
     facts = image_facts.measure(image, config.jpeg)
     if config.noise_std >= 0:
         facts["noise_std"] = config.noise_std
-    inputs = {"kernel": kernel if given else kernels.cubic_kernel(scale, kernel_size(scale))}
+    inputs = {
+        "kernel": kernel
+        if given
+        else kernels.cubic_kernel(scale, kernel_estimate.kernel_size(scale))
+    }
     estimated = estimates_kernel(config, image.shape[:2], given)
     spoilt = bool(facts["noise_std"] > 0)
     refine = not spoilt if not config.back_projection.strip() else True
@@ -108,7 +113,12 @@ def prepare(config: ml_collections.ConfigDict, image: np.ndarray, kernel, refere
     }
     if estimated:
         own = _estimation(config)
-        inputs["statistics"] = kernelgan.statistics(own, image, facts["noise_std"])
+        inputs["statistics"] = kernel_statistics.statistics(
+            image,
+            kernel_inputs.sides(own, image.shape[:2]),
+            border=own.border,
+            noise_std=facts["noise_std"],
+        )
     if reference is not None:
         inputs["reference_kernel"] = np.asarray(reference, np.float32)
     return inputs
@@ -130,21 +140,26 @@ def stage(
         `init` of the method, and the stage.
     """
     own = ml_collections.FrozenConfigDict(_estimation(config))
-    task = kernelgan.Estimation(own, *kernelgan.sides(own, size))
+    task, scale = (
+        kernelgan.Estimation(own, *kernel_inputs.sides(own, size)),
+        kernel_inputs.factor(own),
+    )
 
     def advance(state: TrainState, inputs: Inputs) -> tuple[TrainState, Inputs]:
-        figures = kernelgan.estimate(task, state, inputs)
+        figures = kernel_estimate.estimate(
+            state.model_state["average"], inputs["statistics"], own.faint, scale
+        )
         figures |= {
             "kernel_divergence": jnp.min(figures["kernel_divergence"]),
             "kernel_steps": state.step,
         }
         use = (
             (figures["cubic_divergence"] > UNEXPLAINED)
-            & (figures["uncut_divergence"] < kernelgan.DOUBT * figures["cubic_divergence"])
-            & (inputs["statistics"]["spread"] > kernelgan.FLAT)
+            & (figures["uncut_divergence"] < kernel_estimate.DOUBT * figures["cubic_divergence"])
+            & (inputs["statistics"]["spread"] > kernel_estimate.FLAT)
             & (inputs["statistics"]["saturated"] < SATURATED)
         )
-        use = jnp.where(config.kernel_use == "estimated", True, use)
+        use = jnp.ones_like(use) if config.kernel_use == "estimated" else use
         decisions = {**inputs["decisions"], "estimated": use}
         if config.flips == "auto":
             decisions["flips"] = ~use
@@ -158,21 +173,7 @@ def stage(
 
     first = kernelgan.stage(task)
     init = lambda key, inputs: kernelgan.init(task, key, inputs)  # noqa: E731
-    return init, Stage(
-        first.name,
-        first.steps,
-        first.step,
-        evaluate=first.evaluate,
-        evaluate_every=first.evaluate_every,
-        done=first.done,
-        advance=advance,
-    )
-
-
-def example(config: ml_collections.ConfigDict, photo: np.ndarray, reference_kernel) -> Example:
-    """As `kernelgan.example`; the photograph is the ground truth."""
-    made = kernelgan.example(config, photo, reference_kernel)
-    return Example(made.image, photo, made.sides)
+    return init, dataclasses.replace(first, advance=advance)
 
 
 def outputs(inputs: Inputs) -> dict[str, Output]:
@@ -186,10 +187,10 @@ def outputs(inputs: Inputs) -> dict[str, Output]:
         figures |= {name: x for name, x in inputs["estimate"].items() if name != "kernel"}
         figures["kernel_spread"] = inputs["statistics"]["spread"]
         figures["saturated"] = inputs["statistics"]["saturated"]
-    if "reference_kernel" in inputs:
-        made["reference_kernel"] = Output(inputs["reference_kernel"], "kernel")
+    if (reference := inputs.get("reference_kernel")) is not None:
+        made["reference_kernel"] = Output(reference, "kernel")
         kernel = inputs["estimate"]["kernel"] if "estimate" in inputs else inputs["kernel"]
-        figures |= kernelgan.scores(kernel, inputs)
+        figures |= kernel_estimate.scores(kernel, reference)
     return made | {name: Output(value, "scalar") for name, value in figures.items()}
 
 
@@ -198,10 +199,11 @@ def remarks(
 ) -> Sequence[str]:
     """What was decided and why, in sentences; see `methods.registry`."""
     facts = {name: float(x) for name, x in inputs["decisions"].items()}
-    said = [_on_noise(config, facts), _on_refinement(config, facts)]
+    tiny = min(inputs["image"].shape[:2]) < image_facts.TINY
+    said = [_on_noise(config, facts, tiny=tiny), _on_refinement(config, facts)]
     if "statistics" not in inputs:
         said.append(_without_estimate(config, inputs))
-    elif (share := float(inputs["statistics"]["saturated"])) > kernelgan.SATURATED:
+    elif (share := float(inputs["statistics"]["saturated"])) > kernel_estimate.SATURATED:
         said.append(f"{100 * share:.0f} % of the values are saturated: a kernel may be too sharp")
     if figures is None:
         return said
@@ -216,10 +218,14 @@ def remarks(
     return [*said, f"training pairs {rotated} rotated and mirrored: {why}"]
 
 
-def _on_noise(config, facts: dict[str, float]) -> str:
+def _on_noise(config, facts: dict[str, float], *, tiny: bool) -> str:
     std, measured = 255 * facts["noise_std"], 255 * facts["measured_std"]
     if config.noise_std >= 0:
         return f"noise of {std:.1f} of 255 is added to sons: set by config.noise_std"
+    if tiny:
+        return (
+            f"noise and compression are not looked for: a side is under {image_facts.TINY} pixels"
+        )
     if facts["jpeg_quality"]:
         least = 255 * image_facts.QUIET
         what = f"noise of {std:.1f} of 255, as large as its errors, is added to sons"
@@ -253,7 +259,7 @@ def _without_estimate(config, inputs: Inputs) -> str:
         return "the kernel is the cubic one: set by config.kernel_use"
     return (
         f"the kernel is the cubic one: the image is {h}x{w}, and to estimate a kernel its sides must "
-        f"be at least {kernelgan.LEAST} pixels"
+        f"be at least {kernel_inputs.LEAST} pixels"
     )
 
 
@@ -265,7 +271,7 @@ def _on_kernel(config, figures: dict[str, Any]) -> str:
         return f"the estimated kernel is used: set by config.kernel_use; {between}"
     if figures["kernel_estimated"]:
         return f"the estimated kernel is used: {between}"
-    if spread <= 255 * kernelgan.FLAT:
+    if spread <= 255 * kernel_estimate.FLAT:
         return (
             f"the cubic kernel is used: there is too little texture to estimate one (a standard "
             f"deviation of {spread:.1f} of 255 in patches)"
@@ -282,6 +288,6 @@ def _on_kernel(config, figures: dict[str, Any]) -> str:
 def shared(config: ml_collections.ConfigDict, spec: Inputs) -> tuple:
     """What images on one canvas must have in common."""
     size = spec["image"].shape[:2]
-    sides = kernelgan.sides(config.estimation, size) if "statistics" in spec else None
+    sides = kernel_inputs.sides(config.estimation, size) if "statistics" in spec else None
     reference = spec["reference_kernel"].shape if "reference_kernel" in spec else None
     return sides, reference
