@@ -36,6 +36,7 @@ setup(
     extras_require={
         "test": [
             "imageio-ffmpeg>=0.5",
+            "matplotlib>=3.9",
             "playwright>=1.50",
             "pytest>=8",
             "pytest-xdist>=3.6",
@@ -44,7 +45,7 @@ setup(
         ],
         "video": ["imageio-ffmpeg>=0.5"],
         "tensorboard": ["tensorboardX>=2.6", "tensorboard>=2.18"],
-        "bench": ["torch>=2.4"],
+        "bench": ["matplotlib>=3.9", "torch>=2.4"],
         "cuda": ["jax[cuda13]>=0.10.2"],
     },
 )
