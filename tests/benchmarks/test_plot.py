@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 
 pytest.importorskip("matplotlib")
-from benchmarks import plot  # noqa: E402
+from benchmarks import plot
 
 PANEL = plot.Panel(
     "seconds", "dB", {"ours": [(1, 20.0), (10, 30.0)]}, {"theirs": (5, 25.0)}, log_x=True
@@ -13,7 +13,9 @@ PANEL = plot.Panel(
 
 
 def texts(path):
-    return {"".join(e.itertext()).strip() for e in ElementTree.parse(path).iter() if "text" in e.tag}
+    return {
+        "".join(e.itertext()).strip() for e in ElementTree.parse(path).iter() if "text" in e.tag
+    }
 
 
 def test_a_plot_names_its_axes_and_lines(tmp_path):
