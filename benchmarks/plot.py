@@ -1,6 +1,7 @@
 """Line plots of what was measured, as SVG or PNG files."""
 
 import dataclasses
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,16 +33,20 @@ class Panel:
     levels: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
+def check() -> None:
+    """Raises InputError where matplotlib is not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError("matplotlib is not installed: pip install .[bench]")
+
+
 def draw(path: str | Path, panels: Sequence[Panel]) -> None:
     """Writes panels side by side; the file's ending says in which format.
 
     Raises:
         InputError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-    except ImportError:
-        raise InputError("matplotlib is not installed: pip install .[bench]") from None
+    check()
+    import matplotlib
     from matplotlib.figure import Figure
 
     # Text as text, and nothing that differs between two runs on the same figures.

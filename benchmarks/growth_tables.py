@@ -1,0 +1,138 @@
+"""Tables and plots of `benchmarks.growth`, and how slopes are found."""
+
+import csv
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import common, plot
+
+FLAT = 0.01  # of the memory: if the second half of a run adds less, it counts as flat
+_MEMORY = ("memory MB, first", "last")
+
+Row = dict[str, Any]
+
+
+def slope(x: Sequence[float], y: Sequence[float]) -> float:
+    """Least-squares slope of y over x in the second half of the points; nan where there is none."""
+    half = len(x) // 2
+    x, y = np.asarray(x[half:], float), np.asarray(y[half:], float)
+    x = x - x.mean() if len(x) else x
+    return float(x @ y / (x @ x)) if x.any() else float("nan")
+
+
+def is_flat(x: Sequence[float], memory: Sequence[float]) -> bool:
+    """Whether the fitted rise over the second half is less than FLAT of what is in use."""
+    rise = slope(x, memory) * (x[-1] - x[len(x) // 2])
+    return abs(rise) < FLAT * statistics.fmean(memory)
+
+
+def _column(rows: Sequence[Row], name: str) -> list[float]:
+    return [row[name] for row in rows]
+
+
+def size_table(rows: Sequence[Row]) -> str:
+    """Every size."""
+    times = ("seconds", "cpu_seconds", "start_seconds", "compile_seconds")
+    cells = [
+        [
+            f"{r['side']}x{r['side']}",
+            *(f"{r[name]:.1f}" for name in times),
+            f"{1e3 * r['step_seconds']:.1f}",
+            f"{r['rest_seconds']:.1f}",
+            f"{r['peak_mb']:.0f}",
+            f"{r['programs']}, {r['compilations']}",
+        ]
+        for r in rows
+    ]
+    head = ["image", "seconds", "CPU s", "start s", "compile s", "ms/step", "rest s", "peak MB"]
+    return common.table([*head, "programs"], cells)
+
+
+def image_table(rows: Sequence[Row]) -> str:
+    """What the images after the first cost, and whether memory is flat."""
+    seconds = [s for s in _column(rows, "seconds") if s is not None]
+    count = lambda name: f"{rows[0][name]} + {rows[-1][name] - rows[0][name]}"  # noqa: E731
+    quarter = max(1, len(seconds[1:]) // 4)
+    head = ["images", "first s", "others s", "first quarter", "last quarter", *_MEMORY]
+    row = [
+        str(len(rows)),
+        f"{seconds[0]:.1f}",
+        *(
+            f"{statistics.median(part):.3f}"
+            for part in (seconds[1:], seconds[1:][:quarter], seconds[-quarter:])
+        ),
+        *_memory(_column(rows, "image"), rows, 1e3),
+        f"{count('programs')}, {count('compilations')}",
+    ]
+    return common.table([*head, "KB/image", "programs"], [row])
+
+
+def step_table(rows: Sequence[Row]) -> str:
+    """Whether steps become slower, and whether memory is flat."""
+    steps, times = _column(rows, "step"), [1e3 * s for s in _column(rows, "step_seconds")]
+    quarter = max(1, len(times) // 4)
+    row = [
+        str(steps[-1]),
+        *(f"{statistics.median(p):.2f}" for p in (times, times[:quarter], times[-quarter:])),
+        f"{1e3 * slope(steps, times):+.3f}",
+        *_memory(steps, rows, 1e6),
+    ]
+    head = ["steps", "ms/step", "first quarter", "last quarter", "ms/step per 1000"]
+    return common.table([*head, *_MEMORY, "KB/1000 steps"], [row])
+
+
+def _memory(x: Sequence[float], rows: Sequence[Row], unit: float) -> list[str]:
+    """First and last memory, and KB per unit of x with a word on it."""
+    memory = _column(rows, "memory_mb")
+    word = "flat" if is_flat(x, memory) else "grows"
+    return [f"{memory[0]:.1f}", f"{memory[-1]:.1f}", f"{unit * slope(x, memory):+.1f}, {word}"]
+
+
+def size_panels(rows: Sequence[Row]) -> list[plot.Panel]:
+    """Seconds and memory over the side."""
+    parts = {"whole": "seconds", "compile": "compile_seconds", "rest": "rest_seconds"}
+    parts["step"] = "step_seconds"
+    lines = {k: [(r["side"], r[v]) for r in rows if r[v] > 0] for k, v in parts.items()}
+    peak = {"peak": [(r["side"], r["peak_mb"]) for r in rows]}
+    side = "side of the image, pixels"
+    return [
+        plot.Panel(side, "seconds", {k: v for k, v in lines.items() if v}, log_x=True, log_y=True),
+        plot.Panel(side, "peak memory, MB", peak, log_x=True, log_y=True),
+    ]
+
+
+def _panels(x: str, label: str, *lines: tuple[str, str, float]) -> Callable:
+    """Panels over column `x`: of each line the column, the label and the factor."""
+
+    def panels(rows: Sequence[Row]) -> list[plot.Panel]:
+        points = [[(r[x], f * r[c]) for r in rows if r[c] is not None] for c, _, f in lines]
+        return [plot.Panel(label, name, {name: p}) for (_, name, _), p in zip(lines, points)]
+
+    return panels
+
+
+image_panels = _panels(
+    "image",
+    "image",
+    ("memory_mb", "resident memory, MB", 1),
+    ("seconds", "seconds of an image", 1),
+    ("compilations", "programs compiled so far", 1),
+)
+step_panels = _panels(
+    "step", "step", ("memory_mb", "resident memory, MB", 1), ("step_seconds", "ms per step", 1e3)
+)
+TABLES = {"size": size_table, "images": image_table, "steps": step_table}
+PANELS = {"size": size_panels, "images": image_panels, "steps": step_panels}
+
+
+def write(folder: Path, kind: str, rows: Sequence[Row]) -> None:
+    """`growth_KIND.csv` and `growth_KIND.svg` into a folder."""
+    with (folder / f"growth_{kind}.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    plot.draw(folder / f"growth_{kind}.svg", PANELS[kind](rows))
