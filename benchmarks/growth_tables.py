@@ -2,7 +2,7 @@
 
 import csv
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,39 +92,45 @@ def _memory(x: Sequence[float], rows: Sequence[Row], unit: float) -> list[str]:
     return [f"{memory[0]:.1f}", f"{memory[-1]:.1f}", f"{unit * slope(x, memory):+.1f}, {word}"]
 
 
+def _line(rows: Sequence[Row], x: str, y: str, unit: float = 1) -> list[tuple[float, float]]:
+    return [(row[x], unit * row[y]) for row in rows if row[y] is not None]
+
+
 def size_panels(rows: Sequence[Row]) -> list[plot.Panel]:
     """Seconds and memory over the side."""
-    parts = {"whole": "seconds", "compile": "compile_seconds", "rest": "rest_seconds"}
-    parts["step"] = "step_seconds"
-    lines = {k: [(r["side"], r[v]) for r in rows if r[v] > 0] for k, v in parts.items()}
-    peak = {"peak": [(r["side"], r["peak_mb"]) for r in rows]}
+    parts = {"whole": "seconds", "CPU": "cpu_seconds", "compile": "compile_seconds"}
+    parts |= {"rest": "rest_seconds", "step": "step_seconds"}
+    kept = {k: [p for p in _line(rows, "side", v) if p[1] > 0] for k, v in parts.items()}
+    kept = {name: points for name, points in kept.items() if points}
     side = "side of the image, pixels"
+    peak = {"peak": _line(rows, "side", "peak_mb")}
     return [
-        plot.Panel(side, "seconds", {k: v for k, v in lines.items() if v}, log_x=True, log_y=True),
+        plot.Panel(side, "seconds", kept, log_x=True, log_y=True),
         plot.Panel(side, "peak memory, MB", peak, log_x=True, log_y=True),
     ]
 
 
-def _panels(x: str, label: str, *lines: tuple[str, str, float]) -> Callable:
-    """Panels over column `x`: of each line the column, the label and the factor."""
+def image_panels(rows: Sequence[Row]) -> list[plot.Panel]:
+    """Memory, seconds and programs over the images."""
+    memory, seconds = (_line(rows, "image", name) for name in ("memory_mb", "seconds"))
+    counts = {"of the library": "programs", "all": "compilations"}
+    programs = {k: [(0, 0), *_line(rows, "image", v)] for k, v in counts.items()}
+    return [
+        plot.Panel("image", "resident memory, MB", {"memory": memory}),
+        plot.Panel("image", "seconds of an image", {"seconds": seconds}, log_y=True),
+        plot.Panel("image", "programs so far", programs),
+    ]
 
-    def panels(rows: Sequence[Row]) -> list[plot.Panel]:
-        points = [[(r[x], f * r[c]) for r in rows if r[c] is not None] for c, _, f in lines]
-        return [plot.Panel(label, name, {name: p}) for (_, name, _), p in zip(lines, points)]
 
-    return panels
+def step_panels(rows: Sequence[Row]) -> list[plot.Panel]:
+    """Memory and time over the steps."""
+    memory, times = _line(rows, "step", "memory_mb"), _line(rows, "step", "step_seconds", 1e3)
+    return [
+        plot.Panel("step", "resident memory, MB", {"memory": memory}),
+        plot.Panel("step", "ms per step", {"time": times}),
+    ]
 
 
-image_panels = _panels(
-    "image",
-    "image",
-    ("memory_mb", "resident memory, MB", 1),
-    ("seconds", "seconds of an image", 1),
-    ("compilations", "programs compiled so far", 1),
-)
-step_panels = _panels(
-    "step", "step", ("memory_mb", "resident memory, MB", 1), ("step_seconds", "ms per step", 1e3)
-)
 TABLES = {"size": size_table, "images": image_table, "steps": step_table}
 PANELS = {"size": size_panels, "images": image_panels, "steps": step_panels}
 

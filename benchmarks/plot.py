@@ -7,6 +7,8 @@ from pathlib import Path
 
 from deepinternal.types import InputError
 
+DOTTED = 50  # points at most that are drawn as such
+
 Points = Sequence[tuple[float, float]]
 
 
@@ -62,7 +64,8 @@ def draw(path: str | Path, panels: Sequence[Panel]) -> None:
 
 def _fill(axis, panel: Panel) -> None:
     for name, points in panel.lines.items():
-        axis.plot(*zip(*points, strict=True), marker=".", label=name, linewidth=1.2)
+        marker = "." if len(points) <= DOTTED else None
+        axis.plot(*zip(*points, strict=True), marker=marker, label=name, linewidth=1.2)
     for name, point in panel.marks.items():
         axis.plot(*point, "x", label=name, markersize=7, markeredgewidth=2)
     for name, level in panel.levels.items():
