@@ -44,11 +44,15 @@ class Case:
         """(h, w) of the crops."""
         return ingan.crop_size(self.config, [self.image])
 
-    def sides(self):
-        """The two that are timed."""
+    def ours(self) -> MethodStep:
+        """This library's side."""
         inputs = ingan.prepare(self.config, _image(self))
         method = ingan.make(self.config, input_spec(inputs))
-        return MethodStep(method, inputs, (*self.size, False)), Theirs(self)
+        return MethodStep(method, inputs, (*self.size, False))
+
+    def theirs(self, *, compiled: bool) -> "Theirs":
+        """PyTorch's side."""
+        return Theirs(self, compiled=compiled)
 
 
 CASES = {
@@ -62,7 +66,8 @@ CASES = {
 class Theirs:
     """The same step in PyTorch: modules with `spectral_norm`, autograd, two Adams."""
 
-    def __init__(self, case: Case):
+    def __init__(self, case: Case, *, compiled: bool = False):
+        """Args: case; compiled: whether the nets are given to `torch.compile`."""
         import torch
 
         self._torch, self._case = torch, case
@@ -77,8 +82,10 @@ class Theirs:
         adam = lambda net: torch.optim.Adam(net.parameters(), config.learning_rate, (0.5, 0.999))  # noqa: E731
         self._average = [p.detach().clone() for p in self._generator.parameters()]
         self._adams = adam(self._generator), adam(self._judges)
+        given = torch.compile if compiled else lambda f: f
+        self._made, self._judged = given(self._generator), given(self._plainly_judged)
 
-    def _judged(self, x):
+    def _plainly_judged(self, x):
         functional, ratio = self._torch.nn.functional, self._config.ratio
         resize = functools.partial(functional.interpolate, mode="bilinear")
         count = nets.scales_of(x.shape[2:], len(self._judges), ratio)
@@ -98,8 +105,8 @@ class Theirs:
         mse, (adam, adam_judges) = torch.nn.functional.mse_loss, self._adams
 
         adam.zero_grad()
-        made = self._generator(noise(x), case.size)
-        again = self._generator(made, case.crop)
+        made = self._made(noise(x), case.size)
+        again = self._made(made, case.crop)
         score = self._judged(made)
         loss = mse(score, torch.ones_like(score)) + 0.1 * torch.abs(again - x).mean()
         loss.backward()

@@ -47,12 +47,17 @@ class Case:
         config.seeds = self.seeds
         return config
 
-    def sides(self):
-        """The two that are timed."""
-        config = self.config
-        inputs = kernelgan.prepare(config, _image(config))
-        ours = MethodStep(kernelgan.make(config, input_spec(inputs)), inputs)
-        return ours, Theirs(config, inputs, as_one=self.as_one)
+    def ours(self) -> MethodStep:
+        """This library's side."""
+        inputs = self._inputs()
+        return MethodStep(kernelgan.make(self.config, input_spec(inputs)), inputs)
+
+    def theirs(self, *, compiled: bool) -> "Theirs":
+        """PyTorch's side."""
+        return Theirs(self.config, self._inputs(), as_one=self.as_one, compiled=compiled)
+
+    def _inputs(self):
+        return kernelgan.prepare(self.config, _image(self.config))
 
 
 CASES = {
@@ -74,9 +79,9 @@ def _image(config: ml_collections.ConfigDict) -> np.ndarray:
 class Theirs:
     """The same step in PyTorch: modules with `spectral_norm`, autograd, two Adams for each seed."""
 
-    def __init__(self, config: ml_collections.ConfigDict, inputs, *, as_one: bool = False):
-        seeds = range(config.seeds)
-        self._seeds = [TorchSeed(config, inputs, as_one=as_one) for _ in seeds]
+    def __init__(self, config: ml_collections.ConfigDict, inputs, **options):
+        """Args: config, inputs: of the method; options: as of `TorchSeed`."""
+        self._seeds = [TorchSeed(config, inputs, **options) for _ in range(config.seeds)]
 
     def run(self, steps: int) -> float:
         """Seconds per step of all seeds."""
@@ -91,7 +96,15 @@ class Theirs:
 class TorchSeed:
     """The nets of one kernel and their step. The noise is that of an image without noise of its own."""
 
-    def __init__(self, config: ml_collections.ConfigDict, inputs, *, as_one: bool = False):
+    def __init__(
+        self,
+        config: ml_collections.ConfigDict,
+        inputs,
+        *,
+        as_one: bool = False,
+        compiled: bool = False,
+    ):
+        """Args: config, inputs: of the method; as_one: as of `Case`; compiled: by `torch.compile`."""
         import torch
 
         self._torch, self._config, self._as_one = torch, config, as_one
@@ -105,6 +118,9 @@ class TorchSeed:
         self.judge = judge(torch, config.features, image.shape[-1])
         adam = lambda net: torch.optim.Adam(net.parameters(), config.learning_rate, (0.5, 0.999))  # noqa: E731
         self._adams = adam(self.generator), adam(self.judge)
+        given = torch.compile if compiled else lambda f: f
+        self._judged, self._downscaled = given(self.judge), given(self._plainly_downscaled)
+        self._terms = given(self._plain_terms)
         self._average = torch.zeros(nets.KERNEL_SIZE, nets.KERNEL_SIZE)
         self._near = self._since = 0
 
@@ -113,10 +129,14 @@ class TorchSeed:
         top, left = places[int(self._torch.randint(len(places), ()))]
         return self._image[:, :, top : top + side, left : left + side]
 
-    def _downscaled(self, x):
+    def _plainly_downscaled(self, x):
         if self._as_one:
             return downscaled(self._torch, explicit_kernel(self._torch, self.generator), x)
         return self.generator(x.transpose(0, 1)).transpose(0, 1)
+
+    def _plain_terms(self, made, large):
+        kernel = explicit_kernel(self._torch, self.generator)
+        return kernel, self._prior(kernel, made, large)
 
     def _weights(self) -> dict[str, float]:
         """As `kernelgan._weights`."""
@@ -136,10 +156,9 @@ class TorchSeed:
 
         adam.zero_grad()
         made = self._downscaled(large)
-        kernel = explicit_kernel(torch, self.generator)
-        terms = self._prior(kernel, made, large)
+        kernel, terms = self._terms(made, large)
         weights = self._weights()
-        loss = torch.abs(self.judge(noise(made)) - 1).mean()
+        loss = torch.abs(self._judged(noise(made)) - 1).mean()
         loss = loss + sum(weights[name] * term for name, term in terms.items())
         loss.backward()
         adam.step()
@@ -147,7 +166,7 @@ class TorchSeed:
         adam_judge.zero_grad()
         with torch.no_grad():
             made = self._downscaled(large)
-        on_real, on_made = self.judge(noise(real)), self.judge(noise(made))
+        on_real, on_made = self._judged(noise(real)), self._judged(noise(made))
         (0.5 * torch.abs(on_real - 1).mean() + 0.5 * torch.abs(on_made).mean()).backward()
         adam_judge.step()
 

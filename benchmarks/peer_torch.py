@@ -1,7 +1,7 @@
 """How fast a training step of the nets is, compared with the same step written plainly in PyTorch.
 
-    python -m benchmarks.peer_torch [--method=zssr|dip|ingan|kernelgan] [--cases=NAME,...]
-                                    [--rounds=N] [--steps=N] [--json=FILE]
+    python -m benchmarks.peer_torch [--method=zssr|dip|ingan|kernelgan|all] [--cases=NAME,...]
+                                    [--peers=eager,compiled] [--rounds=N] [--steps=N] [--json=FILE]
 
 What the columns mean: benchmarks/README.md. PyTorch comes with `pip install .[bench]`.
 """
@@ -9,10 +9,10 @@ What the columns mean: benchmarks/README.md. PyTorch comes with `pip install .[b
 import dataclasses
 import functools
 import itertools
-import math
+import statistics
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -57,9 +57,13 @@ class Case:
         """Channels of a net's result."""
         return net.outputs if isinstance(net, SkipNet) else self.depth
 
-    def sides(self) -> tuple["Ours", "Theirs"]:
-        """The two that are timed."""
-        return Ours(self), Theirs(self)
+    def ours(self) -> "Ours":
+        """This library's side."""
+        return Ours(self)
+
+    def theirs(self, *, compiled: bool) -> "Theirs":
+        """PyTorch's side."""
+        return Theirs(self, compiled=compiled)
 
 
 CASES = {
@@ -78,6 +82,7 @@ CASES = {
     "kernelgan": peer_kernelgan.CASES,
 }
 METHODS = tuple(CASES)
+PEERS = ("eager", "compiled")
 
 
 class Ours:
@@ -122,7 +127,8 @@ class Ours:
 class Theirs:
     """The same step in PyTorch, as one writes it: modules, autograd, `torch.optim.Adam`."""
 
-    def __init__(self, case: Case):
+    def __init__(self, case: Case, *, compiled: bool = False):
+        """Args: case; compiled: whether nets and loss are given to `torch.compile`."""
         import torch
 
         self._torch = torch
@@ -133,14 +139,18 @@ class Theirs:
         self._nets = [build(torch, net, case.depth) for net in case.nets]
         params = [p for net in self._nets for p in net.parameters()]
         self._optimizer = torch.optim.Adam(params, lr=LEARNING_RATE)
+        self._loss = torch.compile(self._plain_loss) if compiled else self._plain_loss
+
+    def _plain_loss(self, x, targets):
+        mse = self._torch.nn.functional.mse_loss
+        return sum(mse(net(x), t) for net, t in zip(self._nets, targets))
 
     def run(self, steps: int) -> float:
         """Seconds per step."""
-        mse = self._torch.nn.functional.mse_loss
         start = time.perf_counter()
         for _ in range(steps):
             self._optimizer.zero_grad()
-            loss = sum(mse(net(self._x), t) for net, t in zip(self._nets, self._targets))
+            loss = self._loss(self._x, self._targets)
             loss.backward()
             self._optimizer.step()
         loss.item()
@@ -246,63 +256,100 @@ def copy_weights(torch, net: SkipNet, params, module) -> None:
 
 
 def measure(
-    case: Case | peer_ingan.Case | peer_kernelgan.Case, *, steps: int, rounds: int
+    case: Case | peer_ingan.Case | peer_kernelgan.Case,
+    *,
+    steps: int,
+    rounds: int,
+    peers: Sequence[str] = PEERS,
 ) -> dict[str, Any]:
-    """Seconds per step of both, and ratios within each round; spreads have median, min and max."""
-    ours, theirs = case.sides()
-    turns = {"ours": lambda: ours.run(steps), "theirs": lambda: theirs.run(steps)}
+    """Times a case, all sides in turns.
+
+    Args:
+        case: what is trained.
+        steps: in a row, of each side.
+        rounds: turns.
+        peers: of `PEERS`.
+
+    Returns:
+        label, compile_seconds (ours), seconds_per_step by side ('ours' and the peers that work) as
+        {'median', 'min', 'max'}; by peer: ratios (of ours to it, within each round, likewise),
+        ratios_of_least; errors of peers that do not work.
+    """
+    ours = case.ours()
+    ours.run(1)
+    turns, errors = {"ours": lambda: ours.run(steps)}, {}
+    for name in peers:
+        theirs = case.theirs(compiled=name == "compiled")
+        try:
+            theirs.run(1)
+        except Exception as error:  # torch.compile wants a compiler, and not all it meets
+            errors[name] = str(error).strip().splitlines()[0]
+            continue
+        turns[name] = lambda theirs=theirs: theirs.run(steps)
     for turn in turns.values():
         turn()
     taken = timing.take_turns(turns, rounds)
-    ratios = [a / b for a, b in zip(taken["ours"], taken["theirs"])]
+    mine, others = taken["ours"], {name: taken[name] for name in turns if name != "ours"}
     return {
         "label": case.label,
         "compile_seconds": ours.compile_seconds,
         "seconds_per_step": {name: timing.spread(values) for name, values in taken.items()},
-        "ratio": timing.spread(ratios),
-        "ratio_of_least": min(taken["ours"]) / min(taken["theirs"]),
+        "ratios": {
+            name: timing.spread([a / b for a, b in zip(mine, values, strict=True)])
+            for name, values in others.items()
+        },
+        "ratios_of_least": {name: min(mine) / min(values) for name, values in others.items()},
+        "errors": errors,
     }
 
 
-def report(results: dict[str, dict[str, Any]]) -> str:
-    """The table for people."""
+def report(results: dict[str, dict[str, Any]], peers: Sequence[str] = PEERS) -> str:
+    """The table for people; a peer without figures has dashes."""
 
     def span(values, form, factor=1.0):
+        if values is None:
+            return "-"
         low, mid, high = (format(factor * values[k], form) for k in ("min", "median", "max"))
         return f"{mid} ({low}-{high})"
 
     rows = []
     for name, r in results.items():
         seconds = r["seconds_per_step"]
-        times = [span(seconds[who], ".0f", 1e3) for who in ("ours", "theirs")]
-        least, compiling = format(r["ratio_of_least"], ".2f"), format(r["compile_seconds"], ".1f")
-        rows.append([name, r["label"], *times, span(r["ratio"], ".2f"), least, compiling])
-    head = [
-        "case",
-        "nets or sizes",
-        "ours ms",
-        "PyTorch ms",
-        "ours / PyTorch",
-        "least / least",
-        "compile s",
-    ]
-    least, ratio = _mean(r["ratio_of_least"] for r in results.values()), _mean_ratio(results)
-    means = f"geometric means: ours / PyTorch {ratio:.2f}, least / least {least:.2f}"
-    return f"{common.table(head, rows)}\n\n{means}"
+        row = [name, r["label"], span(seconds["ours"], ".0f", 1e3)]
+        for peer in peers:
+            least = r["ratios_of_least"].get(peer)
+            row += [span(seconds.get(peer), ".0f", 1e3), span(r["ratios"].get(peer), ".2f")]
+            row.append("-" if least is None else format(least, ".2f"))
+        rows.append([*row, format(r["compile_seconds"], ".1f")])
+    head = ["case", "nets or sizes", "ours ms"]
+    for peer in peers:
+        head += [f"{peer} ms", f"ours / {peer}", "least / least"]
+    lines = [common.table([*head, "compile s"], rows), ""]
+    for peer in peers:
+        if mean := geometric_means(results, peer):
+            known = [r["ratios"][peer]["median"] for r in results.values() if peer in r["ratios"]]
+            lines.append(
+                f"geometric means, ours / {peer}: {mean['median']:.2f} of the medians, "
+                f"{mean['least']:.2f} of the fastest rounds; greatest median {max(known):.2f}"
+            )
+    return "\n".join(lines)
 
 
-def _mean_ratio(results: dict[str, dict[str, Any]]) -> float:
-    return _mean(r["ratio"]["median"] for r in results.values())
-
-
-def _mean(values: Iterable[float]) -> float:
-    """Geometric mean."""
-    logs = [math.log(value) for value in values]
-    return math.exp(sum(logs) / len(logs))
+def geometric_means(results: dict[str, dict[str, Any]], peer: str) -> dict[str, float] | None:
+    """Of the ratios' medians and of the fastest rounds, over the cases that have them."""
+    known = [r for r in results.values() if peer in r["ratios"]]
+    if not known:
+        return None
+    mean = statistics.geometric_mean
+    return {
+        "median": mean(r["ratios"][peer]["median"] for r in known),
+        "least": mean(r["ratios_of_least"][peer] for r in known),
+    }
 
 
 def _define_flags() -> None:
-    flags.DEFINE_string("method", "dip", f"One of {', '.join(METHODS)}.")
+    flags.DEFINE_string("method", "dip", f"One of {', '.join(METHODS)}, or 'all'.")
+    flags.DEFINE_list("peers", list(PEERS), "Forms of PyTorch's side: eager, compiled.")
     flags.DEFINE_list("cases", [], "Names of cases; all of the method's by default.")
     flags.DEFINE_integer("steps", 6, "Steps in a row of each.", lower_bound=1)
     flags.DEFINE_integer("rounds", 7, "Turns.", lower_bound=1)
@@ -314,6 +361,8 @@ def main() -> int:
     args = flags.FLAGS
     common.check_writable(args.json)
     cases = _chosen(args.method, args.cases)
+    if not args.peers or set(args.peers) - set(PEERS):
+        raise InputError(f"--peers={','.join(args.peers)}: give {', '.join(PEERS)} or both")
     try:
         import torch
     except ImportError:
@@ -322,24 +371,30 @@ def main() -> int:
         torch.set_num_threads(threads)
     results = {}
     for name, case in cases.items():
-        results[name] = measure(case, steps=args.steps, rounds=args.rounds)
-        print(f"{name}: {results[name]['ratio']['median']:.2f}", file=sys.stderr, flush=True)
+        r = results[name] = measure(case, steps=args.steps, rounds=args.rounds, peers=args.peers)
+        words = [f"{peer} {ratio['median']:.2f}" for peer, ratio in r["ratios"].items()]
+        words += [f"{peer} does not work: {error}" for peer, error in r["errors"].items()]
+        print(f"{name}: {', '.join(words)}", file=sys.stderr, flush=True)
         jax.clear_caches()
+        torch.compiler.reset()
     facts = common.machine() | {"torch": torch.__version__, "threads": torch.get_num_threads()}
-    print(f"{common.describe(facts)}, PyTorch {facts['torch']}\n\n{report(results)}")
+    print(f"{common.describe(facts)}, PyTorch {facts['torch']}\n\n{report(results, args.peers)}")
+    means = {peer: geometric_means(results, peer) for peer in args.peers}
     figures = {"machine": facts, "method": args.method, "cases": results}
-    common.write_json(args.json, figures | {"geometric_mean": _mean_ratio(results)})
+    common.write_json(args.json, figures | {"geometric_means": means})
     return 0
 
 
 def _chosen(method: str, names: Sequence[str]) -> dict[str, Any]:
-    if method not in METHODS:
-        raise InputError(f"--method={method}: choose one of {', '.join(METHODS)}")
+    if method not in (*METHODS, "all"):
+        raise InputError(f"--method={method}: choose one of {', '.join(METHODS)}, or all")
+    cases = {n: c for m in METHODS if method in (m, "all") for n, c in CASES[m].items()}
     for name in names:
-        if name not in CASES[method]:
-            known = ", ".join(CASES[method])
-            raise InputError(f"--cases={name}: no such case of {method}; choose from {known}")
-    return {name: case for name, case in CASES[method].items() if not names or name in names}
+        if name not in cases:
+            raise InputError(
+                f"--cases={name}: no such case of {method}; choose from {', '.join(cases)}"
+            )
+    return {name: case for name, case in cases.items() if not names or name in names}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 What the columns mean: benchmarks/README.md.
 """
 
+import dataclasses
 import functools
 import math
 import statistics
@@ -19,13 +20,14 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from benchmarks import bare, common, timing
+from benchmarks import bare, common, roofline, timing
 from deepinternal.methods import registry
 from deepinternal.runtime.parallel import Programs, spread
 from deepinternal.types import Example, InputError, Inputs, Method, TrainState, input_spec
 from launch import cli
 
 PEAK_SIDE = 2048  # of the square matrices whose product is taken for the device's peak
+TURN = 2.0  # seconds, about, of a turn whose steps are not given
 
 
 def sample(
@@ -54,10 +56,11 @@ def measure(
     config: ml_collections.ConfigDict,
     *,
     images: Sequence[int] = (1,),
-    steps: int = 10,
+    steps: int = 0,
     rounds: int = 7,
     photo: np.ndarray | None = None,
     peak_side: int = PEAK_SIDE,
+    copied: int = roofline.COPIED,
 ) -> dict[str, Any]:
     """Measures one method.
 
@@ -66,18 +69,22 @@ def measure(
         config: its config.
         images: how many images to train: as `launch.main` would, side by side on one device, or
             one after another where the backend's default is that.
-        steps: steps in a row of each of the programs that take turns.
+        steps: steps in a row of each of the programs that take turns; 0 for as many as take about
+            `TURN` seconds.
         rounds: turns.
         photo: as in `sample`.
         peak_side: side of the matrices of the peak.
+        copied: bytes of the array that is copied for the memory's peak.
 
     Returns:
         Plain numbers: seconds, FLOPs, MB; spreads as {'median', 'min', 'max'}.
     """
     method, inputs = sample(name, config, photo)
-    full = timing.FullStep(method, inputs, steps=steps)
+    full = timing.FullStep(method, inputs, steps=steps or 1)
     _, state = full.run()
-    xla_flops = full.xla_flops(state)
+    if not steps:
+        full.lengthen(TURN)
+    cost, xla_flops = full.cost(state)
     rest = Programs(method)
     figures = {"compile_seconds": full.programs.seconds, **_once_in_a_while(rest, state, inputs)}
     figures["compile_seconds"] += rest.seconds
@@ -85,6 +92,7 @@ def measure(
     net = bare.NETS[name](config, inputs) if name in bare.NETS else None
     turns = {"full": lambda: full.run()[0], **_bare_turns(net, full)}
     turns["peak"] = timing.MatmulPeak(config.get("precision", "default"), peak_side).run
+    turns["copy"] = roofline.CopyPeak(copied).run
     taken = timing.take_turns(turns, rounds)
     flops = bare.training_flops(net.convs) if net else None
     figures |= {
@@ -94,12 +102,18 @@ def measure(
         "evaluate_every": method.stages[0].evaluate_every,
         "steps_per_turn": full.steps,
         "rounds": rounds,
-        "seconds_per_step": {kind: timing.spread(taken[kind]) for kind in turns if kind != "peak"},
+        "seconds_per_step": {
+            kind: timing.spread(taken[kind]) for kind in turns if kind not in ("peak", "copy")
+        },
         "ratios": _ratios(taken),
         "flops_per_step": flops,
         "xla_flops_per_step": xla_flops,
         "peak_flops_per_second": max(taken["peak"]),
+        "copy_bytes_per_second": max(taken["copy"]),
     }
+    peaks = figures["peak_flops_per_second"], figures["copy_bytes_per_second"]
+    seconds = figures["seconds_per_step"]["full"]["median"]
+    figures["roofline"] = dataclasses.asdict(cost) | roofline.bounds(cost, seconds, *peaks)
     figures["runs"] = [_several(full, inputs, n, figures) for n in images]
     return figures
 
@@ -207,7 +221,33 @@ def report(results: Sequence[dict[str, Any]]) -> str:
         for r in results
     ]
     head = ["median (min-max)", *(f"{k} ms" for k in kinds), *pairs]
-    return "\n".join([*lines, "", common.table(head, rows)])
+    return "\n".join([*lines, "", common.table(head, rows), "", _roofline(results)])
+
+
+def _roofline(results: Sequence[dict[str, Any]]) -> str:
+    """The table of what bounds the steps."""
+    rows = []
+    for r in results:
+        line, step = r["roofline"], r["seconds_per_step"]["full"]["median"]
+        rows.append(
+            [
+                r["method"],
+                f"{line['flops'] / 1e9:.2f}",
+                f"{line['contractions'] / 1e9:.2f}",
+                f"{line['bytes'] / 1e9:.3f}",
+                f"{line['intensity']:.1f}",
+                f"{r['peak_flops_per_second'] / 1e9:.0f}",
+                f"{r['copy_bytes_per_second'] / 1e9:.1f}",
+                f"{1e3 * line['compute_seconds']:.1f}",
+                f"{1e3 * line['memory_seconds']:.1f}",
+                f"{1e3 * step:.1f}",
+                f"{line['share']:.0%}",
+                line["limit"],
+                str(line["operations"]),
+            ]
+        )
+    head = "roofline,GFLOP,contractions,GB,FLOP/byte,peak GFLOP/s,copy GB/s,compute ms,memory ms"
+    return common.table([*head.split(","), "step ms", "share", "limit", "operations"], rows)
 
 
 def _explain(figures: dict[str, Any]) -> str:
@@ -226,7 +266,9 @@ def _define_flags() -> None:
     flags.DEFINE_string("method", "all", "Name of a method, or 'all'.")
     flags.DEFINE_list("images", ["1"], "How many images to train, several with commas.")
     flags.DEFINE_string("json", None, "File for the figures.")
-    flags.DEFINE_integer("steps", 10, "Steps in a row of each program.", lower_bound=1)
+    flags.DEFINE_integer(
+        "steps", 0, "Steps in a row of each program; 0: about two seconds of them.", lower_bound=0
+    )
     flags.DEFINE_integer("rounds", 7, "Turns.", lower_bound=1)
     flags.DEFINE_multi_string("set", [], "FIELD=VALUE; also spelled --config.FIELD=VALUE.")
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.roofline import Cost, contraction_flops, cost
 from deepinternal.runtime.loop import Loop
 from deepinternal.runtime.parallel import Programs
 from deepinternal.runtime.progress import Progress
@@ -29,6 +30,13 @@ class _TimedPrograms(Programs):
         if self.first is None:
             self.first = time.perf_counter()
         return super().steps(*args)
+
+    @property
+    def single_step(self) -> jax.stages.Compiled | None:
+        """The program of one step of one image, where the runs have it."""
+        if self.chunk > 1 or self.lanes > 1:
+            return None
+        return next(c for (name, *_), c in self._compiled.items() if name[0] == "steps")
 
 
 class FullStep:
@@ -63,6 +71,20 @@ class FullStep:
                 state = track.run.state
             return (time.perf_counter() - self.programs.first) / self.steps, state
 
+    def lengthen(self, seconds: float) -> None:
+        """Makes a run as many steps long as take about so many seconds, in whole dispatches."""
+        dispatch = self.run()[0] * self.chunk
+        steps = self.chunk * max(1, round(seconds / dispatch))
+        if steps != self.steps:
+            self._set_steps(steps)
+            self.run()  # for other variants are compiled
+
+    def _set_steps(self, steps: int) -> None:
+        self.steps = steps
+        method = self.programs.method
+        stage = dataclasses.replace(method.stages[0], steps=steps)
+        self.programs.method = dataclasses.replace(method, stages=(stage,))
+
     def _tracks(self, folder: Path, seed: int) -> Iterator[Track]:
         for lane in range(self.programs.lanes):
             yield Track(
@@ -73,11 +95,16 @@ class FullStep:
                 progress=Progress("benchmark", self.steps, stream=io.StringIO()),
             )
 
-    def xla_flops(self, state: TrainState) -> float | None:
-        """Operations of one whole step as XLA counts them, before its optimisations."""
-        step = lambda state, inputs: self.programs.method.step(state, inputs, variant)  # noqa: E731
-        variant = self.programs.method.variant(0, 0)
-        return (jax.jit(step).lower(state, self._inputs).cost_analysis() or {}).get("flops")
+    def cost(self, state: TrainState) -> tuple[Cost, float | None]:
+        """What a whole step of an image costs; and XLA's count of its operations before optimising."""
+        method = self.programs.method
+        variant = method.variant(0, 0)
+        step = lambda state, inputs: method.step(state, inputs, variant)  # noqa: E731
+        traced = jax.jit(step).trace(state, self._inputs)
+        lowered = traced.lower()
+        compiled = self.programs.single_step or lowered.compile()
+        before = (lowered.cost_analysis() or {}).get("flops")
+        return cost(compiled, contraction_flops(traced.jaxpr.jaxpr)), before
 
 
 class MethodStep:

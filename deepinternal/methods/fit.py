@@ -41,7 +41,8 @@ class Generator:
 
     Attributes:
         net: linen module (N, h, w, depth) -> (N, h, w, C); an attribute `multiple` says by what the
-            sides must divide (1 without it).
+            sides must divide (1 without it), a method `weights(key, depth)` gives initial weights
+            (its `init` without it).
         depth: channels of the input.
         low, high: range of its uniform noise.
         source: 'noise'; 'meshgrid' (coordinates in [0, 1], depth 2); '=NAME': the input of another
@@ -160,6 +161,8 @@ def _layers(fit: _Fit, phase: Phase, params, z, key: Array | None, step: Array) 
 
 def _weights(fit: _Fit, name: str, key: Array):
     generator = fit.generators[name]
+    if hasattr(generator.net, "weights"):
+        return generator.net.weights(key, generator.depth)
     side = max(getattr(generator.net, "multiple", 1), 8)
     return generator.net.init(key, jnp.zeros((1, side, side, generator.depth)))["params"]
 

@@ -8,9 +8,10 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from deepinternal.types import Array
+from deepinternal.types import Array, PyTree
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
@@ -98,3 +99,29 @@ def unit_norm(key: Array, features: int | tuple[int, ...]) -> dict[str, Array]:
     """Scale 1 and shift 0 of a normalisation."""
     del key
     return {"scale": jnp.ones(features), "shift": jnp.zeros(features)}
+
+
+def uniform_weights(key: Array, shapes: PyTree) -> PyTree:
+    """Weights as `uniform_conv` and `unit_norm` make them, from one draw: each adds to compiling.
+
+    Args:
+        key: of the draw.
+        shapes: by layer, {'kernel', 'bias'} or {'scale', 'shift'}, of `jax.eval_shape`.
+
+    Returns:
+        Weights of these shapes.
+    """
+    convs = {name: layer for name, layer in shapes.items() if "kernel" in layer}
+    sizes = [x.size for layer in convs.values() for x in (layer["kernel"], layer["bias"])]
+    flat = jax.random.uniform(key, (sum(sizes),), jnp.float32, -1.0, 1.0)
+    parts = iter(jnp.split(flat, np.cumsum(sizes)[:-1]))
+    made = {}
+    for name, layer in shapes.items():
+        if name not in convs:
+            made[name] = unit_norm(key, layer["scale"].shape)
+            continue
+        kernel = layer["kernel"].shape
+        bound = 1 / math.sqrt(math.prod(kernel[:-1]))
+        drawn = {"kernel": next(parts).reshape(kernel), "bias": next(parts)}
+        made[name] = {part: bound * x for part, x in drawn.items()}
+    return made

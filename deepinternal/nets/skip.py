@@ -3,13 +3,20 @@
 import functools
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
 from deepinternal.nets.blocks import conv2d
-from deepinternal.nets.layers import norm_and_relu, reflect, uniform_conv, unit_norm
-from deepinternal.types import Array, InputError
+from deepinternal.nets.layers import (
+    norm_and_relu,
+    reflect,
+    uniform_conv,
+    uniform_weights,
+    unit_norm,
+)
+from deepinternal.types import Array, InputError, PyTree
 
 UPSAMPLING = ("bilinear", "nearest", "corners")
 PADDING = ("reflect", "zero")
@@ -70,6 +77,15 @@ class SkipNet(nn.Module):
     def multiple(self) -> int:
         """Sides that are multiples of this number are never cropped."""
         return 2 ** len(self.down)
+
+    def weights(self, key: Array, depth: int) -> PyTree:
+        """Initial weights for inputs of `depth` channels, distributed as `init` makes them.
+
+        On CPU they take a tenth of the time to compile.
+        """
+        side = max(self.multiple, 8)
+        x = jnp.zeros((1, side, side, depth))
+        return uniform_weights(key, jax.eval_shape(self.init, key, x)["params"])
 
     @nn.compact
     def __call__(self, x: Array) -> Array:

@@ -21,6 +21,7 @@ HAS_TORCH = importlib.util.find_spec("torch") is not None
     [
         ("--method=dup", "zssr, dip, ingan, kernelgan"),
         ("--cases=hats", "textures"),
+        ("--peers=lazy", "eager, compiled"),
         *([] if HAS_TORCH else [("--method=dip", "pip install .[bench]")]),
     ],
 )
@@ -32,15 +33,22 @@ def test_mistakes_are_one_line(flag, words):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_report_has_both_means():
+def test_report_has_the_means_of_each_peer_that_works():
     spread = {"median": 2.0, "min": 1.0, "max": 3.0}
-    seconds = {"ours": spread, "theirs": spread}
-    common = {"label": "2 x 8x8", "compile_seconds": 1.0, "seconds_per_step": seconds}
+    common = {"label": "2 x 8x8", "compile_seconds": 1.0, "errors": {}}
+    common["seconds_per_step"] = {"ours": spread, "eager": spread}
+    common["ratios_of_least"] = {"eager": 0.5}
     results = {
-        "a": {**common, "ratio": spread, "ratio_of_least": 0.5},
-        "b": {**common, "ratio": {**spread, "median": 8.0}, "ratio_of_least": 0.5},
+        "a": {**common, "ratios": {"eager": spread}},
+        "b": {**common, "ratios": {"eager": {**spread, "median": 8.0}}},
     }
-    assert "ours / PyTorch 4.00, least / least 0.50" in peer_torch.report(results)
+    text = peer_torch.report(results)
+    assert (
+        "ours / eager: 4.00 of the medians, 0.50 of the fastest rounds; greatest median 8.00"
+        in text
+    )
+    assert "ours / compiled:" not in text
+    assert text.splitlines()[2].count("| -") + text.splitlines()[2].count(" - |") >= 3
 
 
 @pytest.mark.skipif(not HAS_TORCH, reason="needs PyTorch")

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from deepinternal.nets.skip import SkipNet
 from deepinternal.types import InputError
@@ -192,3 +193,22 @@ def test_fields_that_make_no_sense(fields, word):
     net = SkipNet(**{"outputs": 1, "down": (4, 4), "skip": 0, **fields})
     with pytest.raises(InputError, match=word):
         jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+
+
+def test_weights_of_one_draw_are_distributed_as_those_of_init():
+    net = SkipNet(3, (8, 16), skip=(0, 4), filter_down=5)
+    made = jax.jit(lambda key: net.weights(key, 6))(jax.random.key(3))
+    shapes = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 8, 8, 6)))["params"]
+    assert jax.tree.map(jnp.shape, made) == jax.tree.map(lambda x: x.shape, shapes)
+    scaled = []
+    for layer in made.values():
+        if "scale" in layer:
+            assert (layer["scale"] == 1).all()
+            assert (layer["shift"] == 0).all()
+            continue
+        bound = np.prod(layer["kernel"].shape[:-1]) ** -0.5
+        scaled += [np.ravel(x) / bound for x in layer.values()]
+    assert len(scaled) == 2 * sum("kernel" in layer for layer in shapes.values())
+    values = np.concatenate(scaled)
+    assert len(np.unique(values)) > 0.99 * len(values), "no two layers share their numbers"
+    assert stats.kstest(values, stats.uniform(-1, 2).cdf).pvalue > 1e-3

@@ -11,7 +11,7 @@ import pytest
 from deepinternal.methods import registry
 from deepinternal.runtime.checkpoint import Checkpoints
 from deepinternal.runtime.loop import Loop
-from deepinternal.runtime.parallel import Programs, spread
+from deepinternal.runtime.parallel import Programs, compiler_options, spread
 from deepinternal.runtime.track import NonFiniteError, Schedule, Track
 from deepinternal.runtime.writers import read_jsonl
 from tests import tiny_methods
@@ -208,3 +208,18 @@ def test_how_images_are_spread_over_devices(monkeypatch):
     assert spread(3, images_per_device=4) == (3, 1)
     assert spread(100, images_per_device=4, devices=2) == (2, 4)
     assert spread(0) == (1, 1)
+
+
+def test_on_cpu_what_runs_once_is_not_optimised(monkeypatch):
+    """Nor is anything left to XLA's default level; accelerators have the compiler's defaults."""
+    levels = {n: compiler_options(n)["xla_backend_optimization_level"] for n in ("init", "steps")}
+    assert levels == {"init": 0, "steps": 1}
+    used = []
+    compiled = jax.stages.Lowered.compile
+    monkeypatch.setattr(
+        jax.stages.Lowered, "compile", lambda self, o: used.append(o) or compiled(self, o)
+    )
+    Programs(tiny_methods.gan()).init(jax.random.key(0), {"image": IMAGES[0]})
+    assert used == [compiler_options("init")]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert compiler_options("steps") is None

@@ -1,0 +1,148 @@
+"""What bounds a training step: its operations and bytes, and the device's measured peaks.
+
+After Williams, Waterman and Patterson, "Roofline", CACM 2009: a step takes at least as long as its
+operations take at the peak rate of matrix products, and as its bytes take at the rate of a copy.
+"""
+
+import dataclasses
+import math
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+COPIED = 2**28  # bytes of the array that is copied for the peak of the memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Of one run of a compiled program.
+
+    Attributes:
+        flops: as XLA counts them after its optimisations; a fused multiply-add is two.
+        bytes: as XLA counts them: operands and results of each operation that is left after fusing.
+        contractions: operations of convolutions and matrix products alone, by `contraction_flops`.
+        operations: what the program does one after another, loops counted as one.
+        temporary_bytes: memory besides arguments and results.
+    """
+
+    flops: float
+    bytes: float
+    contractions: int
+    operations: int
+    temporary_bytes: int
+
+
+def cost(compiled: jax.stages.Compiled, contractions: int) -> Cost:
+    """The cost of a compiled program, whose contractions have been counted in its jaxpr."""
+    analysis, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
+    return Cost(
+        flops=analysis.get("flops", math.nan),
+        bytes=analysis.get("bytes accessed", math.nan),
+        contractions=contractions,
+        operations=count_operations(compiled.as_text()),
+        temporary_bytes=memory.temp_size_in_bytes if memory else 0,
+    )
+
+
+_FREE = {"parameter", "constant", "bitcast", "tuple", "get-tuple-element", "after-all"}
+
+
+def count_operations(text: str) -> int:
+    """Operations in the entry of a program in HLO's text form, but those that move nothing."""
+    entry = text[text.index("\nENTRY ") :].split("\n}", 1)[0]
+    kinds = re.findall(r"^\s+(?:ROOT )?%?\S+ = .*?[\])}] ([a-z][\w-]*)\(", entry, re.MULTILINE)
+    return sum(kind not in _FREE for kind in kinds)
+
+
+def contraction_flops(jaxpr: core.Jaxpr) -> int:
+    """Multiplications and additions of the convolutions and matrix products in a traced function.
+
+    Those with zeros of padding or dilation are left out, as XLA's count does. Scans count once a
+    turn, the bodies of other loops once; of the branches of a condition the largest counts.
+    """
+    total = 0
+    for eqn in jaxpr.eqns:
+        kind, inner = eqn.primitive.name, [contraction_flops(j) for j in _inner(eqn.params)]
+        if kind == "conv_general_dilated":
+            total += _conv_flops(eqn)
+        elif kind == "dot_general":
+            (contracted, _), _ = eqn.params["dimension_numbers"]
+            depth = math.prod(eqn.invars[0].aval.shape[i] for i in contracted)
+            total += 2 * depth * math.prod(eqn.outvars[0].aval.shape)
+        elif kind == "scan":
+            total += eqn.params["length"] * sum(inner)
+        elif kind == "cond":
+            total += max(inner)
+        else:
+            total += sum(inner)
+    return total
+
+
+def _inner(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
+    """The traced functions among an operation's parameters."""
+    for value in params.values():
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(each, core.ClosedJaxpr):
+                yield each.jaxpr
+            elif isinstance(each, core.Jaxpr):
+                yield each
+
+
+def _conv_flops(eqn) -> int:
+    params, (x, kernel) = eqn.params, (v.aval.shape for v in eqn.invars)
+    out, numbers = eqn.outvars[0].aval.shape, params["dimension_numbers"]
+    pairs = 1  # of output places and taps that meet an input
+    for i in range(len(params["window_strides"])):
+        size, taps = x[numbers.lhs_spec[2 + i]], kernel[numbers.rhs_spec[2 + i]]
+        places = np.arange(out[numbers.out_spec[2 + i]])[:, None] * params["window_strides"][i]
+        places = places - params["padding"][i][0] + np.arange(taps) * params["rhs_dilation"][i]
+        spread = params["lhs_dilation"][i]
+        inside = (places >= 0) & (places <= (size - 1) * spread) & (places % spread == 0)
+        pairs *= int(inside.sum())
+    depth, width = kernel[numbers.rhs_spec[1]], kernel[numbers.rhs_spec[0]]
+    return 2 * out[numbers.out_spec[0]] * depth * width * pairs
+
+
+class CopyPeak:
+    """Rate at which the device reads and writes a large array."""
+
+    def __init__(self, size: int = COPIED):
+        """Args: size: bytes of the array."""
+        self._array = jnp.zeros(max(size // 4, 1), jnp.float32)
+        self._program = jax.jit(lambda a: a + 1).lower(self._array).compile()
+        self.run()
+
+    def run(self) -> float:
+        """Bytes per second, read and written ones counted."""
+        start = time.perf_counter()
+        jax.block_until_ready(self._program(self._array))
+        return 2 * self._array.nbytes / (time.perf_counter() - start)
+
+
+def bounds(cost: Cost, seconds: float, peak: float, copy: float) -> dict[str, Any]:
+    """What bounds a step.
+
+    Args:
+        cost: of the step.
+        seconds: that it takes.
+        peak: operations per second of matrix products.
+        copy: bytes per second of a copy.
+
+    Returns:
+        intensity (operations per byte), compute_seconds and memory_seconds (the least that either
+        allows), share (of the greater in `seconds`), limit: which of them is the greater.
+    """
+    compute, memory = cost.flops / peak, cost.bytes / copy
+    return {
+        "intensity": cost.flops / cost.bytes,
+        "compute_seconds": compute,
+        "memory_seconds": memory,
+        "share": max(compute, memory) / seconds,
+        "limit": "compute" if compute >= memory else "memory",
+    }
