@@ -156,10 +156,11 @@ def panels(
     """A panel for each image."""
     levels = {} if target is None else {f"{target:g}": target}
     images = list(dict.fromkeys(r["image"] for r in runs))
+    label = quality.COLUMNS.get(metric, (metric,))[0]
     return [
         plot.Panel(
             "seconds" if len(images) == 1 else f"{image}: seconds",
-            metric,
+            label,
             {
                 r["config"]: [(p.seconds, p.value) for p in r["points"]]
                 for r in runs
@@ -170,7 +171,7 @@ def panels(
             levels=levels,
         )
         for image in images
-    ] or [plot.Panel("seconds", metric, {})]
+    ] or [plot.Panel("seconds", label, {})]
 
 
 def write_csv(path: Path, points: Sequence[curve.Point]) -> None:
