@@ -1,6 +1,5 @@
 """What a run has come to after how much wall time: training as users have it, looked at on the way."""
 
-import collections
 import contextlib
 import dataclasses
 import time
@@ -83,7 +82,7 @@ class Watched(Programs):
         super().__init__(method, **options)
         self.look: Callable[[TrainState, Inputs], None] = lambda *_: None
         self.numbers: dict[str, jax.Array] = {}
-        self._due = collections.deque(spaced(self.method.stages[-1].steps, points))
+        self._due = spaced(self.method.stages[-1].steps, points)
         self._stage = self._dispatched = self._offset = 0
 
     def taken(self, state: TrainState) -> int:
@@ -115,10 +114,9 @@ class Watched(Programs):
     def _show(self, state: TrainState, inputs: Inputs) -> None:
         if self._stage + 1 < len(self.method.stages):
             return
-        due = False
-        while self._due and self._due[0] <= self._dispatched:
-            due = bool(self._due.popleft())
-        if due:
+        reached = sum(step <= self._dispatched for step in self._due)
+        if reached:
+            self._due = self._due[reached:]
             self.look(state, inputs)
 
 

@@ -200,17 +200,10 @@ def test_the_command_ends_with_the_figure_of_the_launcher(data, tmp_path):
     assert run["points"][-1]["steps"] == metrics["steps"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ([f"--config={CONFIG}", "--beside=authors,fast,3"], "--beside=authors,fast,3"),
-        ([f"--config={CONFIG}", "--data=nowhere"], "nowhere"),
-    ],
-)
-def test_a_mistake_is_one_line(arguments, words):
-    done = command(*arguments)
+def test_a_mistake_is_one_line():
+    done = command(f"--config={CONFIG}", "--beside=authors,fast,3")
     assert done.returncode == 2
-    assert words in done.stderr
+    assert "--beside=authors,fast,3" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
