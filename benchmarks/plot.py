@@ -72,9 +72,21 @@ def _fill(axis, panel: Panel) -> None:
         axis.axhline(level, linestyle="--", linewidth=0.8, color="0.4", label=name)
     if panel.log_x:
         axis.set_xscale("log")
+        _label(axis.xaxis)
     if panel.log_y:
         axis.set_yscale("log")
+        _label(axis.yaxis)
     axis.set(xlabel=panel.x, ylabel=panel.y)
     axis.grid(alpha=0.3)
     if len(panel.lines) + len(panel.marks) + len(panel.levels) > 1:
         axis.legend(fontsize=7)
+
+
+def _label(axis) -> None:
+    """Labels a logarithmic axis at powers of ten; a short one at 1, 2, 5, 10, ..."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())

@@ -102,8 +102,13 @@ def _by_area(jobs: Sequence[Job], specs: Mapping[Job, PyTree]) -> list[list[Job]
     return [sorted(part, key=order.get) for part in parts]
 
 
-def _result_shape(method: Method, inputs: Inputs) -> tuple[int, ...]:
+def shapes_at_end(method: Method, inputs: Inputs) -> tuple[PyTree, PyTree]:
+    """Shapes of the state and of the inputs that a method's last stage has; nothing is computed."""
     state = jax.eval_shape(method.init, jax.random.key(0), inputs)
     for stage in method.stages[:-1]:
         state, inputs = jax.eval_shape(stage.advance, state, inputs)
-    return jax.eval_shape(method.outputs, state, inputs)["result"].value.shape
+    return state, inputs
+
+
+def _result_shape(method: Method, inputs: Inputs) -> tuple[int, ...]:
+    return jax.eval_shape(method.outputs, *shapes_at_end(method, inputs))["result"].value.shape

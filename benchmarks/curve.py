@@ -1,0 +1,162 @@
+"""What a run has come to after how much wall time: training as users have it, looked at on the way."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from deepinternal.runtime.loop import train
+from deepinternal.runtime.parallel import Programs
+from deepinternal.runtime.track import Run
+from deepinternal.types import Inputs, Method, PyTree, TrainState
+
+FIRST_SHARE = 0.01  # of the last stage's steps, up to the first point
+
+
+class Clock:
+    """Seconds since it was made, without those in which it was paused."""
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter):
+        """Args: now: the time in seconds since any moment."""
+        self.now = now
+        self._start = now()
+
+    def seconds(self) -> float:
+        """What it shows."""
+        return self.now() - self._start
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens inside takes no time."""
+        began = self.now()
+        try:
+            yield
+        finally:
+            self._start += self.now() - began
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """What whoever stops there has: after how many steps and seconds, and how good it is."""
+
+    steps: int
+    seconds: float
+    value: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """A figure of a run.
+
+    Attributes:
+        make: `(programs, state, inputs) -> Any`, on the host: what takes time whenever a result is
+            asked for.
+        score: of what `make` returned; takes no time.
+        greater: whether a greater value is the better one.
+    """
+
+    make: Callable[["Watched", TrainState, Inputs], Any]
+    score: Callable[[Any], float]
+    greater: bool = True
+
+
+def spaced(steps: int, points: int) -> list[int]:
+    """At most so many step numbers, geometrically from a hundredth of `steps` to all of them."""
+    return sorted({round(x) for x in np.geomspace(max(1, FIRST_SHARE * steps), steps, points)})
+
+
+class Watched(Programs):
+    """Programs of a single lane that show states of the last stage, at the end of a dispatch.
+
+    Attributes:
+        look: gets a state and its inputs, which it must not keep: the next dispatch takes them over.
+        numbers: what the newest dispatch has given, arrays (steps of the dispatch,).
+    """
+
+    def __init__(self, method: Method, points: int, **options):
+        """Args: the method; how often to show a state; options as of `Programs`."""
+        super().__init__(method, **options)
+        self.look: Callable[[TrainState, Inputs], None] = lambda *_: None
+        self.numbers: dict[str, jax.Array] = {}
+        self._due = spaced(self.method.stages[-1].steps, points)
+        self._stage = self._dispatched = self._offset = 0
+
+    def taken(self, state: TrainState) -> int:
+        """Steps taken over all stages; waits for them."""
+        return self._offset + int(np.max(jax.device_get(state.step)))
+
+    def advance(self, stage: int, state: TrainState, inputs: Inputs) -> tuple[TrainState, Inputs]:
+        """As in `Programs`."""
+        self._offset, self._stage, self._dispatched = self.taken(state), stage + 1, 0
+        return super().advance(stage, state, inputs)
+
+    def steps(self, stage: int, variant, count: int, states, inputs, budget=None):
+        """As in `Programs`."""
+        states, seen = super().steps(stage, variant, count, states, inputs, budget)
+        self.numbers = seen[0]
+        self._dispatched += count
+        spec = self.method.stages[stage]
+        every = spec.evaluate_every if spec.evaluate else 0
+        if not every or self._dispatched % every:  # else after the evaluation
+            self._show(states, inputs)
+        return states, seen
+
+    def evaluate(self, stage: int, states, inputs, chosen=None) -> tuple[TrainState, PyTree]:
+        """As in `Programs`."""
+        states, tests = super().evaluate(stage, states, inputs, chosen)
+        self._show(states, inputs)
+        return states, tests
+
+    def _show(self, state: TrainState, inputs: Inputs) -> None:
+        if self._stage + 1 < len(self.method.stages):
+            return
+        reached = sum(step <= self._dispatched for step in self._due)
+        if reached:
+            self._due = self._due[reached:]
+            self.look(state, inputs)
+
+
+def follow(
+    programs: Watched, inputs: Inputs, measure: Measure, *, seed: int, clock: Clock
+) -> tuple[list[Point], Run]:
+    """Trains to the end and measures what there is on the way; the clock stands meanwhile.
+
+    Args:
+        programs: unused so far.
+        inputs: the method's.
+        measure: what to measure.
+        seed: of the random key.
+        clock: begun when the first byte was read.
+
+    Returns:
+        Points in order of their steps, the last one at the end; their seconds contain making the
+        result once, and compiling what makes it. How the run went.
+    """
+    found: dict[int, Point] = {}
+    compiling = 0.0  # of what makes the result
+
+    def look(state: TrainState, inputs: Inputs) -> None:
+        nonlocal compiling
+        steps = programs.taken(jax.block_until_ready(state))
+        seconds = clock.seconds()
+        with clock.paused():
+            before, began = programs.seconds, clock.now()
+            made = measure.make(programs, state, inputs)
+            making = clock.now() - began - (programs.seconds - before)
+            compiling += programs.seconds - before
+            found[steps] = Point(steps, seconds + compiling + making, measure.score(made))
+
+    programs.look = look
+    run = train(programs, inputs, seed=seed)
+    look(run.state, run.inputs)
+    return [found[steps] for steps in sorted(found)], run
+
+
+def first_at(points: Sequence[Point], target: float, *, greater: bool = True) -> Point | None:
+    """The first point that reaches a value; None where none does."""
+    reaches = (lambda v: v >= target) if greater else (lambda v: v <= target)
+    return next((point for point in points if reaches(point.value)), None)

@@ -1,0 +1,241 @@
+"""Runs are looked at without being changed; what looking takes is not counted."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks import common, curve, measures, time_to_quality
+from benchmarks.curve import Clock, Measure, Point, Watched
+from deepinternal.methods import registry
+from deepinternal.runtime import image_io, jobs
+from deepinternal.runtime.loop import train
+from deepinternal.runtime.parallel import Programs
+from deepinternal.types import InputError
+from tests import tiny_methods
+
+ROOT = os.path.dirname(os.path.dirname(time_to_quality.__file__))
+CONFIG = "configs/zssr.py:smoke"
+TINY = ["layers=1", "features=4", "crop=16", "steps=6", "ensemble=off", "progress=false"]
+INPUTS = {"image": jnp.asarray(tiny_methods.photo())}
+NUMBER = Measure(lambda programs, *_: programs.numbers["loss"], lambda made: float(made[-1]), False)
+
+
+def leaves(tree):
+    is_key = lambda x: jnp.issubdtype(x.dtype, jax.dtypes.prng_key)  # noqa: E731
+    return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in jax.tree.leaves(tree)]
+
+
+# What is looked at
+
+
+@pytest.mark.parametrize("method", [tiny_methods.gan(), tiny_methods.decomposition()])
+def test_a_run_ends_with_the_bits_of_one_that_nobody_looks_at(method):
+    seen = []
+    result = Measure(lambda p, *at: np.asarray(p.outputs(*at)["result"].value), seen.append)
+    points, run = curve.follow(Watched(method, 6), INPUTS, result, seed=3, clock=Clock())
+    alone = train(Programs(method), INPUTS, seed=3)
+    assert run.steps == alone.steps == points[-1].steps
+    for a, b in zip(leaves(run.state), leaves(alone.state), strict=True):
+        np.testing.assert_array_equal(a, b)
+    expected = Programs(method).outputs(alone.state, alone.inputs)["result"].value
+    np.testing.assert_array_equal(seen[-1], expected)
+
+
+def test_a_point_is_what_a_run_of_so_many_steps_has():
+    # Its step depends neither on the number of steps nor on what comes later.
+    values = {}
+    for steps in (2, 5, 12):
+        points, _ = curve.follow(
+            Watched(tiny_methods.gan(steps), 12), INPUTS, NUMBER, seed=0, clock=Clock()
+        )
+        values[steps] = {p.steps: p.value for p in points}
+    assert set(values[12]) >= {1, 2, 5, 12}
+    assert values[12].items() >= values[5].items() >= values[2].items()
+
+
+def test_only_the_last_stage_is_looked_at():
+    method = tiny_methods.decomposition(target=0.0)
+    points, run = curve.follow(Watched(method, 5), INPUTS, NUMBER, seed=0, clock=Clock())
+    before = sum(stage.steps for stage in method.stages[:-1])
+    assert [p.steps - before for p in points] == curve.spaced(method.stages[-1].steps, 5)
+    assert run.steps == points[-1].steps
+
+
+def test_points_are_spaced_geometrically():
+    assert curve.spaced(1000, 3) == [10, 100, 1000]
+    assert curve.spaced(3, 12) == [1, 2, 3]
+
+
+# What is counted
+
+
+class FakeTime:
+    def __init__(self):
+        self.now = 50.0
+
+    def __call__(self):
+        return self.now
+
+    def wait(self, seconds):
+        self.now += seconds
+        return 0.0
+
+
+def test_a_clock_stands_while_it_is_paused():
+    fake = FakeTime()
+    clock = Clock(fake)
+    fake.wait(2)
+    for _ in range(3):
+        with clock.paused():
+            fake.wait(10)
+        fake.wait(1)
+    assert clock.seconds() == 5
+
+
+def test_making_a_result_counts_once_and_scoring_it_never():
+    fake = FakeTime()
+    measure = Measure(lambda *_: fake.wait(5), lambda _: fake.wait(100))
+    points, _ = curve.follow(
+        Watched(tiny_methods.gan(), 4), INPUTS, measure, seed=0, clock=Clock(fake)
+    )
+    assert len(points) == 4
+    assert {p.seconds for p in points} == {5}
+
+
+def test_compiling_what_makes_the_result_counts_in_every_point():
+    began, programs = time.perf_counter(), Watched(tiny_methods.gan(), 4)
+    compiled = []
+
+    def make(programs, *at):
+        before = programs.seconds
+        programs.outputs(*at)
+        compiled.append(programs.seconds - before)
+
+    slow = Measure(make, lambda _: time.sleep(0.2) or 0.0)
+    points, _ = curve.follow(programs, INPUTS, slow, seed=0, clock=Clock())
+    assert compiled[0] > 0
+    assert not any(compiled[1:])
+    assert all(p.seconds > compiled[0] for p in points)
+    assert points[-1].seconds < time.perf_counter() - began - 0.2 * (len(points) - 1)
+
+
+# When a value is reached
+
+
+def test_the_first_point_that_reaches_a_value():
+    points = [Point(n, 2.0 * n, v) for n, v in ((1, 20), (5, 31), (9, 30), (20, 33))]
+    assert curve.first_at(points, 31).steps == 5
+    assert curve.first_at(points, 31.5).seconds == 40
+    assert curve.first_at(points, 34) is None
+    losses = [Point(n, n, v) for n, v in ((1, 0.5), (2, 0.1), (3, 0.2))]
+    assert curve.first_at(losses, 0.1, greater=False).steps == 2
+    assert curve.first_at(losses, 0.05, greater=False) is None
+
+
+def cells(text):
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in text.splitlines()]
+
+
+def test_tables_say_when_and_how_many_times_faster():
+    made = {"image": "a", "config": "fast", "compile_seconds": 3.0, "greater": True}
+    made["points"] = [Point(5, 10.0, 30.0), Point(9, 20.0, 33.5)]
+    other = made | {"image": "b"}
+    text = time_to_quality.table([made], "psnr_y", 33)
+    assert cells(text)[-1] == ["a", "fast", "9", "20.0", "3.0", "33.50", "9", "20.0"]
+    assert cells(time_to_quality.table([made], "psnr_y", 40))[-1][-2:] == ["-", "-"]
+    beside = [time_to_quality.parse_beside(t) for t in ("x,50,33", "y,1,40", "z,9,30,b")]
+    rows = cells(time_to_quality.beside_table([made, other], beside, "psnr_y"))[2:]
+    assert [row[:2] for row in rows] == [["a", "x"], ["a", "y"], ["b", "x"], ["b", "y"], ["b", "z"]]
+    assert rows[0][-3:] == ["9", "20.0", "2.5"]
+    assert rows[1][-3:] == ["-", "-", "-"]
+    assert rows[4][-3:] == ["5", "10.0", "0.9"]
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    truth = tiny_methods.photo(48)
+    low = registry.get("zssr").example(registry.defaults("zssr"), truth)
+    image_io.write_image(folder / "one_LR.png", np.asarray(low))
+    image_io.write_image(folder / "one_HR.png", truth)
+    return folder
+
+
+def command(*arguments):
+    line = [sys.executable, "-m", "benchmarks.time_to_quality", *arguments]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_command_ends_with_the_figure_of_the_launcher(data, tmp_path):
+    pytest.importorskip("matplotlib")
+    done = command(
+        f"--data={data}", f"--config={CONFIG}", "--points=3", "--beside=others,100,5,one",
+        f"--out={tmp_path}/out", f"--json={tmp_path}/all.json", *(f"--config.{t}" for t in TINY),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (run,) = json.loads((tmp_path / "all.json").read_text())["runs"]
+    with open(tmp_path / "out" / "zssr-smoke-one.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [{k: float(v) for k, v in row.items()} for row in rows] == run["points"]
+    assert "others" in (tmp_path / "out" / "time_to_quality.svg").read_text()
+    assert "| one | others |" in " ".join(done.stdout.split())
+    config = common.load_config(os.path.join(ROOT, CONFIG))
+    common.override(config, TINY)
+    config.input = str(data / "one_LR.png")
+    config.ground_truth = str(data / "one_HR.png")
+    assert jobs.run_all(registry.get("zssr"), config, str(tmp_path / "work")) == 0
+    (metrics,) = json.loads((tmp_path / "work" / "summary.json").read_text())["images"]
+    assert run["points"][-1]["value"] == metrics["psnr_y"]
+    assert run["points"][-1]["steps"] == metrics["steps"]
+
+
+def test_a_mistake_is_one_line():
+    done = command(f"--config={CONFIG}", "--beside=authors,fast,3")
+    assert done.returncode == 2
+    assert "--beside=authors,fast,3" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["a", "a,1", "a,0,3", "a,1,nan", ",1,2", "a,1,2,b,c", "a,inf,1"])
+def test_points_of_others_refused(text):
+    with pytest.raises(InputError, match="NAME,SECONDS,VALUE"):
+        time_to_quality.parse_beside(text)
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    config = common.load_config(os.path.join(ROOT, "configs/kernelgan.py:smoke"))
+    (job,) = time_to_quality.list_images(config)
+    return config, time_to_quality.read(config, job, tmp_path_factory.mktemp("work"))[0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [("psnr_y", "no ground truth"), ("los", "no such number; .* psnr_y, .* loss, .*kernel_psnr")],
+)
+def test_metrics_refused(sample, metric, words):
+    with pytest.raises(InputError, match=words):
+        measures.find(metric, *sample)
+
+
+def test_of_losses_the_lesser_is_the_better_one(sample):
+    assert measures.find("kernel_correlation", *sample).greater
+    assert not measures.find("loss", *sample).greater
+
+
+def test_an_image_that_is_not_there_is_refused():
+    config = common.load_config(os.path.join(ROOT, CONFIG))
+    runs = time_to_quality.measure([("a", config)], metric="loss", points=2, known={"two"})
+    with pytest.raises(InputError, match="no image two"):
+        next(runs)
