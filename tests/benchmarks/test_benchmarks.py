@@ -109,7 +109,7 @@ def test_turns_rotate_and_ratios_are_taken_within_a_round():
 def test_throughput_is_consistent():
     config = tiny_config("steps=100")
     result = throughput.measure(
-        "zssr", config, images=(1, 2), steps=4, rounds=2, photo=photo(64), peak_side=64
+        "zssr", config, images=(1, 2), steps=4, rounds=2, photo=photo(64), peak_side=64, copied=4096
     )
     one, two = result["runs"]
     step = result["seconds_per_step"]["full"]["median"]
@@ -127,6 +127,15 @@ def test_throughput_is_consistent():
     assert result["peak_memory_mb"]["host"] > 0
     # XLA leaves out the padding and counts all the rest of the step.
     assert 0.5 * result["flops_per_step"] < result["xla_flops_per_step"]
+    line = result["roofline"]
+    assert 0.5 * line["flops"] < line["contractions"] < line["flops"], (
+        "the rest is element by element"
+    )
+    least = max(
+        line["flops"] / result["peak_flops_per_second"],
+        line["bytes"] / result["copy_bytes_per_second"],
+    )
+    assert line["share"] == pytest.approx(least / step)
     text = throughput.report([result])
     assert two["lanes"] == 1, "on CPU images train one after another"
     assert "nan" not in text
