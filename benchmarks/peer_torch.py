@@ -273,15 +273,16 @@ def measure(
     Returns:
         label, compile_seconds (ours), seconds_per_step by side ('ours' and the peers that work) as
         {'median', 'min', 'max'}; by peer: ratios (of ours to it, within each round, likewise),
-        ratios_of_least; errors of peers that do not work.
+        ratios_of_least, first_seconds (of the first step, with what PyTorch compiles); errors of
+        peers that do not work.
     """
     ours = case.ours()
     ours.run(1)
-    turns, errors = {"ours": lambda: ours.run(steps)}, {}
+    turns, first, errors = {"ours": lambda: ours.run(steps)}, {}, {}
     for name in peers:
         theirs = case.theirs(compiled=name == "compiled")
         try:
-            theirs.run(1)
+            first[name] = theirs.run(1)
         except Exception as error:  # torch.compile wants a compiler, and not all it meets
             errors[name] = str(error).strip().splitlines()[0]
             continue
@@ -299,6 +300,7 @@ def measure(
             for name, values in others.items()
         },
         "ratios_of_least": {name: min(mine) / min(values) for name, values in others.items()},
+        "first_seconds": first,
         "errors": errors,
     }
 
@@ -312,19 +314,20 @@ def report(results: dict[str, dict[str, Any]], peers: Sequence[str] = PEERS) -> 
         low, mid, high = (format(factor * values[k], form) for k in ("min", "median", "max"))
         return f"{mid} ({low}-{high})"
 
+    number = lambda value, form: "-" if value is None else format(value, form)  # noqa: E731
     rows = []
     for name, r in results.items():
-        seconds = r["seconds_per_step"]
-        row = [name, r["label"], span(seconds["ours"], ".0f", 1e3)]
+        seconds, compiling = r["seconds_per_step"], format(r["compile_seconds"], ".1f")
+        row = [name, r["label"], span(seconds["ours"], ".0f", 1e3), compiling]
         for peer in peers:
-            least = r["ratios_of_least"].get(peer)
             row += [span(seconds.get(peer), ".0f", 1e3), span(r["ratios"].get(peer), ".2f")]
-            row.append("-" if least is None else format(least, ".2f"))
-        rows.append([*row, format(r["compile_seconds"], ".1f")])
-    head = ["case", "nets or sizes", "ours ms"]
+            row.append(number(r["ratios_of_least"].get(peer), ".2f"))
+            row.append(number(r["first_seconds"].get(peer), ".1f"))
+        rows.append(row)
+    head = ["case", "nets or sizes", "ours ms", "compile s"]
     for peer in peers:
-        head += [f"{peer} ms", f"ours / {peer}", "least / least"]
-    lines = [common.table([*head, "compile s"], rows), ""]
+        head += [f"{peer} ms", f"ours / {peer}", "least / least", "first s"]
+    lines = [common.table(head, rows), ""]
     for peer in peers:
         if mean := geometric_means(results, peer):
             known = [r["ratios"][peer]["median"] for r in results.values() if peer in r["ratios"]]

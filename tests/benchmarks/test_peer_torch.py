@@ -36,6 +36,7 @@ def test_mistakes_are_one_line(flag, words):
 def test_report_has_the_means_of_each_peer_that_works():
     spread = {"median": 2.0, "min": 1.0, "max": 3.0}
     common = {"label": "2 x 8x8", "compile_seconds": 1.0, "errors": {}}
+    common["first_seconds"] = {"eager": 1.0}
     common["seconds_per_step"] = {"ours": spread, "eager": spread}
     common["ratios_of_least"] = {"eager": 0.5}
     results = {
