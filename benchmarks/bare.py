@@ -23,6 +23,7 @@ from deepinternal.methods.zssr import target_size
 from deepinternal.nets import zssr as zssr_net
 from deepinternal.nets.zssr import ZSSRNet
 from deepinternal.ops.resize import output_size
+from deepinternal.runtime.parallel import compiler_options
 from deepinternal.types import Array, Inputs, PyTree
 
 
@@ -151,7 +152,7 @@ class BareTrainer:
 
         self._chunk = chunk
         lowered = jax.jit(many, donate_argnums=0).lower(self._state, self._batch)
-        self._program = lowered.compile()
+        self._program = lowered.compile(compiler_options("steps"))
 
     def run(self, steps: int) -> float:
         """Takes `steps` steps (a multiple of the chunk), waits, and returns the last loss."""

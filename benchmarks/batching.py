@@ -26,7 +26,7 @@ from deepinternal.methods.sr import task
 from deepinternal.methods.sr.presets import preset
 from deepinternal.nets import batching
 from deepinternal.nets.zssr import ZSSRNet
-from deepinternal.runtime.parallel import Programs
+from deepinternal.runtime.parallel import Programs, compiler_options
 from deepinternal.types import InputError, Inputs, Method, TrainState, input_spec
 from launch import cli
 
@@ -62,7 +62,8 @@ class Trainer:
 
         start = time.perf_counter()
         jitted = jax.jit(steps, donate_argnums=0)
-        self._program = jitted.lower(self._states[0], self._inputs).compile()
+        lowered = jitted.lower(self._states[0], self._inputs)
+        self._program = lowered.compile(compiler_options("steps"))
         self.compile_seconds = time.perf_counter() - start
 
     def run(self, steps: int) -> float:

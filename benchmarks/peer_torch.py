@@ -25,6 +25,7 @@ from benchmarks import common, peer_ingan, peer_kernelgan, timing
 from deepinternal.methods.optimizers import adam
 from deepinternal.nets.skip import SkipNet
 from deepinternal.nets.zssr import ZSSRNet
+from deepinternal.runtime.parallel import compiler_options
 from deepinternal.types import InputError
 from launch import cli
 
@@ -112,7 +113,7 @@ class Ours:
 
         start = time.perf_counter()
         lowered = jax.jit(step, donate_argnums=0).lower(self._state, self._x, self._targets)
-        self._step = lowered.compile()
+        self._step = lowered.compile(compiler_options("steps"))
         self.compile_seconds = time.perf_counter() - start
 
     def run(self, steps: int) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.roofline import Cost, contraction_flops, cost
 from deepinternal.runtime.loop import Loop
-from deepinternal.runtime.parallel import Programs
+from deepinternal.runtime.parallel import Programs, compiler_options
 from deepinternal.runtime.progress import Progress
 from deepinternal.runtime.track import Track
 from deepinternal.types import Inputs, Method, TrainState
@@ -102,7 +102,7 @@ class FullStep:
         step = lambda state, inputs: method.step(state, inputs, variant)  # noqa: E731
         traced = jax.jit(step).trace(state, self._inputs)
         lowered = traced.lower()
-        compiled = self.programs.single_step or lowered.compile()
+        compiled = self.programs.single_step or lowered.compile(compiler_options("steps"))
         before = (lowered.cost_analysis() or {}).get("flops")
         return cost(compiled, contraction_flops(traced.jaxpr.jaxpr)), before
 
@@ -122,7 +122,8 @@ class MethodStep:
         self._state = jax.jit(method.init)(jax.random.key(0), self._inputs)
         start = time.perf_counter()
         step = jax.jit(method.step, static_argnums=2, donate_argnums=0)
-        self._step = step.lower(self._state, self._inputs, variant).compile()
+        lowered = step.lower(self._state, self._inputs, variant)
+        self._step = lowered.compile(compiler_options("steps"))
         self.compile_seconds = time.perf_counter() - start
 
     def run(self, steps: int) -> float:
