@@ -118,8 +118,10 @@ class TorchSeed:
         self.judge = judge(torch, config.features, image.shape[-1])
         adam = lambda net: torch.optim.Adam(net.parameters(), config.learning_rate, (0.5, 0.999))  # noqa: E731
         self._adams = adam(self.generator), adam(self.judge)
+        # Not the judge: what `torch.compile` makes of two calls in one graph cannot be differentiated,
+        # for spectral normalisation keeps its vectors in place.
         given = torch.compile if compiled else lambda f: f
-        self._judged, self._downscaled = given(self.judge), given(self._plainly_downscaled)
+        self._downscaled = given(self._plainly_downscaled)
         self._terms = given(self._plain_terms)
         self._average = torch.zeros(nets.KERNEL_SIZE, nets.KERNEL_SIZE)
         self._near = self._since = 0
@@ -158,7 +160,7 @@ class TorchSeed:
         made = self._downscaled(large)
         kernel, terms = self._terms(made, large)
         weights = self._weights()
-        loss = torch.abs(self._judged(noise(made)) - 1).mean()
+        loss = torch.abs(self.judge(noise(made)) - 1).mean()
         loss = loss + sum(weights[name] * term for name, term in terms.items())
         loss.backward()
         adam.step()
@@ -166,7 +168,7 @@ class TorchSeed:
         adam_judge.zero_grad()
         with torch.no_grad():
             made = self._downscaled(large)
-        on_real, on_made = self._judged(noise(real)), self._judged(noise(made))
+        on_real, on_made = self.judge(noise(real)), self.judge(noise(made))
         (0.5 * torch.abs(on_real - 1).mean() + 0.5 * torch.abs(on_made).mean()).backward()
         adam_judge.step()
 
