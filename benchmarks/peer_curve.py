@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from benchmarks import common, peer_torch
+from benchmarks import common, torch_nets
 from deepinternal.methods import dip, registry
 from deepinternal.methods.double_dip.common import pixel_box
 from deepinternal.ops.metrics import psnr
@@ -42,8 +42,8 @@ def theirs(torch, config, params, z, inputs, every: int) -> Iterator[tuple[np.nd
     """The same, by PyTorch."""
     first = lambda a: torch.tensor(np.array(a).transpose(2, 0, 1)[None])  # noqa: E731
     net = dip.network(config, inputs["image"].shape[-1])
-    module = peer_torch.torch_skip(torch, net, z.shape[-1])
-    peer_torch.copy_weights(torch, net, params, module)
+    module = torch_nets.skip(torch, net, z.shape[-1])
+    torch_nets.copy_weights(torch, net, params, module)
     optimizer = torch.optim.Adam(module.parameters(), lr=config.learning_rate)
     z, image = first(z), first(inputs["image"])
     weight = first(inputs["mask"]) if "mask" in inputs else torch.ones(1)

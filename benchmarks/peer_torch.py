@@ -8,7 +8,6 @@ What the columns mean: benchmarks/README.md. PyTorch comes with `pip install .[b
 
 import dataclasses
 import functools
-import itertools
 import statistics
 import sys
 import time
@@ -21,7 +20,7 @@ import numpy as np
 import optax
 from absl import flags
 
-from benchmarks import common, peer_ingan, peer_kernelgan, timing
+from benchmarks import common, peer_ingan, peer_kernelgan, timing, torch_nets
 from deepinternal.methods.optimizers import adam
 from deepinternal.nets.skip import SkipNet
 from deepinternal.nets.zssr import ZSSRNet
@@ -136,7 +135,7 @@ class Theirs:
         x, targets = _batch(case)
         first = lambda a: torch.from_numpy(np.ascontiguousarray(a.transpose(0, 3, 1, 2)))  # noqa: E731
         self._x, self._targets = first(x), [first(t) for t in targets]
-        build = torch_skip if isinstance(case.nets[0], SkipNet) else _torch_zssr
+        build = torch_nets.skip if isinstance(case.nets[0], SkipNet) else torch_nets.zssr
         self._nets = [build(torch, net, case.depth) for net in case.nets]
         params = [p for net in self._nets for p in net.parameters()]
         self._optimizer = torch.optim.Adam(params, lr=LEARNING_RATE)
@@ -163,97 +162,6 @@ def _batch(case: Case) -> tuple[np.ndarray, list[np.ndarray]]:
     rng = np.random.default_rng(0)
     draw = lambda channels: rng.random((1, *case.size, channels), np.float32)  # noqa: E731
     return 0.1 * draw(case.depth), [draw(case.outputs(net)) for net in case.nets]
-
-
-def _torch_zssr(torch, net: ZSSRNet, depth: int):
-    layers = torch.nn
-
-    class Net(layers.Module):
-        def __init__(self):
-            super().__init__()
-            widths = [depth, *[net.features] * (net.layers - 1), depth]
-            self.convs = layers.ModuleList(
-                layers.Conv2d(a, b, 3, padding=1, bias=False) for a, b in itertools.pairwise(widths)
-            )
-
-        def forward(self, x):
-            hidden = x
-            for i, conv in enumerate(self.convs):
-                hidden = conv(torch.relu(hidden) if i else hidden)
-            return x + hidden
-
-    return Net()
-
-
-def torch_skip(torch, net: SkipNet, depth: int):
-    """A `SkipNet` with inputs of so many channels, in PyTorch."""
-    layers = torch.nn
-    ups, skips = net.up or net.down, net.skip
-    skips = (skips,) * len(net.down) if isinstance(skips, int) else skips
-    reflect = "reflect" if net.padding == "reflect" else "zeros"
-    enlarge = {
-        "nearest": {"mode": "nearest"},
-        "bilinear": {"mode": "bilinear", "align_corners": False},
-        "corners": {"mode": "bilinear", "align_corners": True},
-    }[net.upsample]
-
-    def block(a, b, side, stride=1):
-        conv = layers.Conv2d(a, b, side, stride, side // 2, padding_mode=reflect)
-        norm, act = layers.BatchNorm2d(b, eps=net.epsilon), layers.LeakyReLU(net.slope)
-        return layers.Sequential(conv, norm, act)
-
-    class Scale(layers.Module):
-        def __init__(self, i, depth):
-            super().__init__()
-            width, up, last = net.down[i], ups[i], i + 1 == len(net.down)
-            inner = width if last else ups[i + 1]
-            self.deep = layers.Sequential(
-                block(depth, width, net.filter_down, 2),
-                block(width, width, net.filter_down),
-                *([] if last else [Scale(i + 1, width)]),
-                layers.Upsample(scale_factor=2, **enlarge),
-            )
-            self.skip = block(depth, skips[i], net.filter_skip) if skips[i] else None
-            self.join = layers.BatchNorm2d(inner + skips[i], eps=net.epsilon)
-            self.up = block(inner + skips[i], up, net.filter_up)
-            self.mix = block(up, up, 1) if net.need_1x1 else layers.Identity()
-
-        def forward(self, x):
-            deep = self.deep(x)[:, :, : x.shape[2], : x.shape[3]]
-            if self.skip is not None:
-                deep = torch.cat([self.skip(x), deep], 1)
-            return self.mix(self.up(self.join(deep)))
-
-    squash = [layers.Sigmoid()] if net.sigmoid else []
-    return layers.Sequential(Scale(0, depth), layers.Conv2d(ups[0], net.outputs, 1), *squash)
-
-
-def copy_weights(torch, net: SkipNet, params, module) -> None:
-    """Gives a net of `torch_skip` the weights of ours."""
-
-    def copy(tensor, values):
-        with torch.no_grad():
-            tensor.copy_(torch.tensor(np.array(values)))
-
-    def norm(layer, name):
-        copy(layer.weight, params[name]["scale"])
-        copy(layer.bias, params[name]["shift"])
-
-    def conv(layer, name):
-        copy(layer.weight, np.array(params[name]["kernel"]).transpose(3, 2, 0, 1))
-        copy(layer.bias, params[name]["bias"])
-
-    scale = module[0]
-    for i in range(len(net.down)):
-        blocks = {"down": scale.deep[0], "deep": scale.deep[1], "skip": scale.skip}
-        blocks |= {"up": scale.up, "mix": scale.mix if net.need_1x1 else None}
-        for name, block in blocks.items():
-            if block is not None:
-                conv(block[0], f"{name}{i}")
-                norm(block[1], f"{name}{i}_norm")
-        norm(scale.join, f"join{i}")
-        scale = scale.deep[2]
-    conv(module[1], "last")
 
 
 def measure(

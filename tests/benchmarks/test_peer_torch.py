@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import peer_ingan, peer_torch
+from benchmarks import peer_ingan, peer_torch, torch_nets
 from deepinternal.methods import retargeting
 from deepinternal.nets import ingan, spectral
 from deepinternal.nets.skip import SkipNet
@@ -60,11 +60,11 @@ def test_the_same_net_in_pytorch(upsample):
     net = SkipNet(2, (4, 5), (6, 7), skip=(0, 3), filter_down=5, upsample=upsample)
     x = np.random.default_rng(0).random((1, 24, 32, 3), np.float32)
     params = net.init(jax.random.key(0), x)["params"]
-    theirs = peer_torch.torch_skip(torch, net, 3)
+    theirs = torch_nets.skip(torch, net, 3)
     assert sum(p.numel() for p in theirs.parameters()) == sum(
         p.size for p in jax.tree.leaves(params)
     )
-    peer_torch.copy_weights(torch, net, params, theirs)
+    torch_nets.copy_weights(torch, net, params, theirs)
     with torch.no_grad():
         made = theirs(torch.from_numpy(x.transpose(0, 3, 1, 2)))
     expected = net.apply({"params": params}, x)
