@@ -36,7 +36,7 @@ class _TimedPrograms(Programs):
         """The program of one step of one image, where the runs have it."""
         if self.chunk > 1 or self.lanes > 1:
             return None
-        return next(c for (name, *_), c in self._compiled.items() if name[0] == "steps")
+        return self.program("steps")
 
 
 class FullStep:

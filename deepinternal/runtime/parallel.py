@@ -227,6 +227,17 @@ class Programs:
                 function(*args)  # once more, operation by operation
         return result
 
+    def program(self, name: str) -> jax.stages.Compiled:
+        """The first program compiled under a name: 'steps', 'init', 'outputs', ...
+
+        Raises:
+            KeyError: there is none yet.
+        """
+        for (key, *_), compiled in self._compiled.items():
+            if name == (key if isinstance(key, str) else key[0]):
+                return compiled
+        raise KeyError(name)
+
     # Of one image
 
     def init(self, key: Array, inputs: Inputs) -> TrainState:
