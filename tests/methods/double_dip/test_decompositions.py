@@ -159,14 +159,14 @@ def test_several_images_are_changed_only_where_their_mark_is():
         mark[24:56, left : left + 3] = 0.5
     images = [photo[:80, 160:256], photo[320:400, 40:136]]
     marked = [mark + (1 - mark) * image for image in images]
-    options = {"fit_steps": 60, "filters": 3, "margin": 4, "learning_rate": 1e-2, **TINY}
-    out = di.remove_watermark(marked, **options)
+    options = {"fit_steps": 150, "filters": 3, "margin": 4, "learning_rate": 1e-2}
+    out = di.remove_watermark(marked, **options, channels="16,32", skip="0,4")
     far = np.ones((80, 96), bool)
     far[12:78] = False
     for n in (0, 1):
         np.testing.assert_array_equal(out[f"clean{n + 1}"][far], marked[n][far])
         before, after = (np.abs(x - images[n]).mean() for x in (marked[n], out[f"clean{n + 1}"]))
-        assert after < 0.8 * before
+        assert after < 0.5 * before
     assert out["mask"].shape == (80, 96)
     assert out["mask"][far].max() == 0
 
