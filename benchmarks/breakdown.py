@@ -1,6 +1,6 @@
 """Where the time of a training step goes: contractions, arithmetic, moving data; by a trace.
 
-    python -m benchmarks.breakdown [--method=NAME|all] [--side=256] [--steps=3] [--top=5]
+    python -m benchmarks.breakdown [--method=NAME|all] [--side=512] [--steps=3] [--top=5]
                                    [--json=FILE] [--config.FIELD=VALUE ...]
 
 What the columns mean: benchmarks/README.md.
@@ -26,6 +26,7 @@ from absl import flags
 from benchmarks import common, throughput
 from deepinternal.methods import registry
 from deepinternal.runtime.parallel import Programs
+from deepinternal.types import InputError
 from launch import cli
 
 KINDS = ("contractions", "arithmetic", "moving")
@@ -127,9 +128,7 @@ def report(results: Sequence[dict[str, Any]], top: int) -> str:
 
 def _define_flags() -> None:
     flags.DEFINE_string("method", "all", "Name of a method, or 'all'.")
-    flags.DEFINE_integer(
-        "side", 256, "Of the photograph, at most 512.", lower_bound=64, upper_bound=512
-    )
+    flags.DEFINE_integer("side", 512, "Of the photograph.", lower_bound=64, upper_bound=512)
     flags.DEFINE_integer("steps", 3, "Steps to trace.", lower_bound=1)
     flags.DEFINE_integer("top", 5, "Names to show of each method.", lower_bound=1)
     flags.DEFINE_string("json", None, "File for the figures.")
@@ -147,7 +146,12 @@ def main() -> int:
     for name in registry.names() if args.method == "all" else (args.method,):
         config = registry.defaults(name)
         common.override(config, args.set)
-        results.append(measure(name, config, photo=photo, steps=args.steps))
+        try:
+            results.append(measure(name, config, photo=photo, steps=args.steps))
+        except ValueError as error:
+            raise InputError(
+                f"--side={args.side}: no example of {name} so small ({error}); try 512"
+            ) from None
         jax.clear_caches()
     facts = common.machine()
     print(f"{common.describe(facts)}\n\n{report(results, args.top)}")
