@@ -27,7 +27,7 @@ def folder() -> Path:
 
 
 def use() -> None:
-    """Keeps programs that take half a second to compile, where the folder can be written."""
+    """Keeps programs that take a tenth of a second to compile, where the folder can be written."""
     if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache:
         return
     try:
@@ -38,4 +38,4 @@ def use() -> None:
     if os.access(path, os.W_OK):
         jax.config.update("jax_compilation_cache_dir", str(path))
         jax.config.update("jax_compilation_cache_max_size", _LARGEST)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

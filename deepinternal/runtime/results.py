@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -64,6 +65,10 @@ def cut(output: Output) -> Output:
     return Output(value, output.kind, source=output.source)
 
 
+# As one program: its forty operations one by one take two seconds to compile.
+_quality = jax.jit(measures.quality, static_argnames="border")
+
+
 def border_of(size: tuple[int, int], result: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns that the protocol leaves out: the scale factors, 0 where there is none."""
     factors = [o / n for o, n in zip(result, size)]
@@ -74,7 +79,7 @@ def score(result: np.ndarray, truth: np.ndarray, border: tuple[int, int]) -> dic
     """PSNR and SSIM of (H, W, C) images; a grey one is compared with the channels of the other."""
     channels = max(result.shape[-1], truth.shape[-1])
     pair = [np.broadcast_to(x, (*x.shape[:2], channels)) for x in (result, truth)]
-    figures = measures.quality(*map(jnp.asarray, pair), border=border)
+    figures = _quality(*pair, border=border)
     return {name: round(float(value), 4) for name, value in figures.items()}
 
 
