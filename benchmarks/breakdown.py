@@ -23,8 +23,7 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from benchmarks import common, throughput
-from deepinternal.methods import registry
+from benchmarks import common, roofline, throughput
 from deepinternal.runtime.parallel import Programs
 from deepinternal.types import InputError
 from launch import cli
@@ -46,10 +45,9 @@ def kind_of(name: str) -> str:
     return "moving" if words <= _MOVING else "arithmetic"
 
 
-def operations(text: str) -> set[str]:
+def leaves(text: str) -> set[str]:
     """Names of all operations in a program in HLO's text form, but those that hold others."""
-    found = re.findall(r"^\s+(?:ROOT )?%?(\S+) = .*?[\])}] ([a-z][\w-]*)\(", text, re.MULTILINE)
-    return {name for name, kind in found if kind not in _NESTING}
+    return {name for name, kind in roofline.operations(text) if kind not in _NESTING}
 
 
 def sums(events: Iterable[Mapping[str, Any]], names: set[str]) -> dict[str, float]:
@@ -97,7 +95,7 @@ def measure(
             jax.block_until_ready(state)
         trace = next(Path(folder).rglob("*.trace.json.gz")).read_bytes()
     events = json.loads(gzip.decompress(trace))["traceEvents"]
-    found = sums(events, operations(programs.program("steps").as_text()))
+    found = sums(events, leaves(programs.program("steps").as_text()))
     total = sum(found.values())
     kinds = {k: sum(s for n, s in found.items() if kind_of(n) == k) / total for k in KINDS}
     return {
@@ -143,9 +141,7 @@ def main() -> int:
     common.check_writable(args.json)
     photo = skimage.data.astronaut()[: args.side, : args.side].astype(np.float32) / 255
     results = []
-    for name in registry.names() if args.method == "all" else (args.method,):
-        config = registry.defaults(name)
-        common.override(config, args.set)
+    for name, config in throughput.chosen(args.method, args.set):
         try:
             results.append(measure(name, config, photo=photo, steps=args.steps))
         except ValueError as error:

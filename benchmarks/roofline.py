@@ -56,8 +56,12 @@ _FREE = {"parameter", "constant", "bitcast", "tuple", "get-tuple-element", "afte
 def count_operations(text: str) -> int:
     """Operations in the entry of a program in HLO's text form, but those that move nothing."""
     entry = text[text.index("\nENTRY ") :].split("\n}", 1)[0]
-    kinds = re.findall(r"^\s+(?:ROOT )?%?\S+ = .*?[\])}] ([a-z][\w-]*)\(", entry, re.MULTILINE)
-    return sum(kind not in _FREE for kind in kinds)
+    return sum(kind not in _FREE for _, kind in operations(entry))
+
+
+def operations(text: str) -> list[tuple[str, str]]:
+    """(name, kind) of each operation in HLO's text form."""
+    return re.findall(r"^\s+(?:ROOT )?%?(\S+) = .*?[\])}] ([a-z][\w-]*)\(", text, re.MULTILINE)
 
 
 def contraction_flops(jaxpr: core.Jaxpr) -> int:

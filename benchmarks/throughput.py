@@ -12,7 +12,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -49,6 +49,14 @@ def sample(
     made = made if isinstance(made, Example) else Example(np.asarray(made))
     inputs = module.prepare(config, made.image, **made.sides)
     return module.make(config, input_spec(inputs)), inputs
+
+
+def chosen(method: str, settings: Sequence[str]) -> Iterator[tuple[str, ml_collections.ConfigDict]]:
+    """Names and default configs, overridden, of a method or of 'all'. Raises InputError."""
+    for name in registry.names() if method == "all" else (method,):
+        config = registry.defaults(name)
+        common.override(config, settings)
+        yield name, config
 
 
 def measure(
@@ -281,9 +289,7 @@ def main() -> int:
         raise InputError(f"--images={','.join(args.images)}: give numbers, such as 1,4,16")
     common.check_writable(args.json)
     results = []
-    for name in registry.names() if args.method == "all" else (args.method,):
-        config = registry.defaults(name)
-        common.override(config, args.set)
+    for name, config in chosen(args.method, args.set):
         results.append(measure(name, config, images=images, steps=args.steps, rounds=args.rounds))
     facts = common.machine()
     print(f"{common.describe(facts)}\n\n{report(results)}")

@@ -75,15 +75,12 @@ class FullStep:
         """Makes a run as many steps long as take about so many seconds, in whole dispatches."""
         dispatch = self.run()[0] * self.chunk
         steps = self.chunk * max(1, round(seconds / dispatch))
-        if steps != self.steps:
-            self._set_steps(steps)
-            self.run()  # for other variants are compiled
-
-    def _set_steps(self, steps: int) -> None:
-        self.steps = steps
-        method = self.programs.method
+        if steps == self.steps:
+            return
+        self.steps, method = steps, self.programs.method
         stage = dataclasses.replace(method.stages[0], steps=steps)
         self.programs.method = dataclasses.replace(method, stages=(stage,))
+        self.run()  # for other variants are compiled
 
     def _tracks(self, folder: Path, seed: int) -> Iterator[Track]:
         for lane in range(self.programs.lanes):

@@ -18,8 +18,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from deepinternal.types import Array, Inputs, Method, Output, PyTree, TrainState
 
-# On CPU the compiler's first level of optimisation gives steps as fast as the default one in two thirds
-# of the time. What runs once an image and is small is not optimised at all.
+# On CPU the compiler's first level of optimisation gives steps as fast as the default one in about
+# three quarters of the time. What runs once an image and is small is not optimised at all.
 _CPU_LEVEL, _CPU_LEVEL_ONCE = 1, 0
 _LEVEL = "xla_backend_optimization_level"
 _ONCE = ("init", "baseline", "done", "advance")

@@ -65,7 +65,7 @@ def cut(output: Output) -> Output:
     return Output(value, output.kind, source=output.source)
 
 
-# As one program: its forty operations one by one take two seconds to compile.
+# As one program: its thirty operations one by one take longer to compile.
 _quality = jax.jit(measures.quality, static_argnames="border")
 
 

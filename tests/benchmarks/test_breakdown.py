@@ -38,7 +38,7 @@ def test_kinds(name, kind):
 
 
 def test_only_operations_count_and_loops_by_what_is_in_them():
-    names = breakdown.operations(TEXT)
+    names = breakdown.leaves(TEXT)
     assert {"multiply_add_fusion.3", "copy.2"} <= names
     assert "while.1" not in names
     events = [

@@ -36,6 +36,23 @@ def test_programs_are_kept_in_the_users_cache(tmp_path):
     assert {p.name for p in (tmp_path / "deepinternal").glob("*/*-cache")} == files  # found again
 
 
+def test_a_second_run_compiles_none_of_the_methods_programs_again(tmp_path):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    kept |= {"XDG_CACHE_HOME": str(tmp_path), "JAX_DEBUG_LOG_MODULES": "jax._src.compiler"}
+    command = [sys.executable, "-m", "launch.main", "--config=configs/zssr.py:smoke"]
+    logs = []
+    for run in ("first", "second"):
+        folder = f"--workdir={tmp_path / run}"
+        done = subprocess.run(
+            [*command, folder], env=kept, capture_output=True, text=True, check=True
+        )
+        logs.append(done.stderr)
+    for name in ("jit_many", "jit_outputs"):
+        assert f"CACHE MISS for '{name}'" in logs[0]
+        assert f"cache hit for '{name}'" in logs[1]
+        assert f"CACHE MISS for '{name}'" not in logs[1]
+
+
 def test_the_users_word_counts(tmp_path):
     here = {"XDG_CACHE_HOME": str(tmp_path / "home")}
     assert _run(**here, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "mine")) == str(tmp_path / "mine")
