@@ -23,7 +23,7 @@ from deepinternal.methods.zssr import target_size
 from deepinternal.nets import zssr as zssr_net
 from deepinternal.nets.zssr import ZSSRNet
 from deepinternal.ops.resize import output_size
-from deepinternal.runtime.parallel import compiler_options
+from deepinternal.runtime.compiling import compiler_options
 from deepinternal.types import Array, Inputs, PyTree
 
 

@@ -26,7 +26,8 @@ from deepinternal.methods.sr import task
 from deepinternal.methods.sr.presets import preset
 from deepinternal.nets import batching
 from deepinternal.nets.zssr import ZSSRNet
-from deepinternal.runtime.parallel import Programs, compiler_options
+from deepinternal.runtime.compiling import compiler_options
+from deepinternal.runtime.parallel import Programs
 from deepinternal.types import InputError, Inputs, Method, TrainState, input_spec
 from launch import cli
 

@@ -24,7 +24,7 @@ from benchmarks import common, peer_ingan, peer_kernelgan, timing, torch_nets
 from deepinternal.methods.optimizers import adam
 from deepinternal.nets.skip import SkipNet
 from deepinternal.nets.zssr import ZSSRNet
-from deepinternal.runtime.parallel import compiler_options
+from deepinternal.runtime.compiling import compiler_options
 from deepinternal.types import InputError
 from launch import cli
 

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.roofline import Cost, contraction_flops, cost
+from deepinternal.runtime.compiling import compiler_options
 from deepinternal.runtime.loop import Loop
-from deepinternal.runtime.parallel import Programs, compiler_options
+from deepinternal.runtime.parallel import Programs
 from deepinternal.runtime.progress import Progress
 from deepinternal.runtime.track import Track
 from deepinternal.types import Inputs, Method, TrainState

@@ -1,23 +1,20 @@
 """Building blocks of the nets: a convolution that trains fast on CPU as well.
 
 Activations are (N, H, W, C), kernels (kh, kw, C_in, C_out), padding is zero 'SAME' or none. On
-accelerators `conv2d` is `lax.conv_general_dilated`. On CPU XLA's gradient of a convolution with respect
-to its kernel can be several times slower than its forward pass, so there special forms take over:
+accelerators `conv2d` is `lax.conv_general_dilated`. On CPU that is as fast as the arithmetic allows as
+long as XLA leaves it to Eigen (see `runtime.compiling`), with exceptions, where other forms take
+over:
 
 * wide 3x3 layers: the minimal filtering algorithm, `nets.minimal_filtering`.
-* all others with padding: the kernel's gradient is a few matrix products of shifted copies of the
-  input and of the output's gradient; the rest is `lax.conv_general_dilated`.
-* without padding: strides in cells (`nets.polyphase`), and layers that reduce the channels as
-  convolutions of rows. Gradients of kernels depend on the processor: where vectors have 512 bits those
-  of narrow layers are taken in cells, elsewhere only those of narrow layers with a stride.
+* the kernel's gradient with padding: without, of an input that is framed by zeros beforehand.
+* without padding: layers that reduce the channels as convolutions of rows; the kernel's gradient with
+  a stride, and where there are few channels the input's, in cells (`nets.polyphase`).
 """
 
 import dataclasses
 import functools
-import itertools
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -26,15 +23,14 @@ from jax.custom_batching import custom_vmap
 
 from deepinternal.nets import batching as batches
 from deepinternal.nets import minimal_filtering, polyphase
-from deepinternal.nets.batching import dot, offsets, shift
+from deepinternal.nets.batching import dot
 from deepinternal.types import Array, InputError
 
-_NARROW = 4  # channels up to which all shifted copies of one side are cheap to write out
-# Channels from which 16 matrix products replace a convolution. From 16 on they are faster, but up to
-# 32 so little that it takes about 1000 steps to win back the seconds of compiling.
-_WIDE = 33
-_MIN_PIXELS = 32 * 32  # below this the copies cost more than the products save
-_CELL_CHANNELS = 32  # below this kernels' gradients may be faster in cells
+# Channels from which 16 matrix products replace a convolution. With fewer they are no faster, and take
+# seconds longer to compile.
+_WIDE = 64
+_MIN_PIXELS = 32 * 32  # below this the copies cost more than they save
+_CELL_CHANNELS = 32  # up to which the input's gradient is faster in cells
 
 
 def scaled_normal(gain: float) -> Callable[..., Array]:
@@ -195,21 +191,23 @@ def _all(name: str, options: _Options, a: Array, b: Array) -> Array:
 
 
 def _form(x: Array, w: Array) -> str:
-    """Which of the forms is the fastest to train: 'plain', 'shifted' or 'wide'."""
+    """Which of the forms is the fastest to train: 'plain', 'direct' or 'wide'."""
     pixels = x.shape[0] * x.shape[1] * x.shape[2]
     full = x.dtype == w.dtype and x.dtype in (jnp.float32, jnp.float64)
     if jax.default_backend() != "cpu" or not full or pixels < _MIN_PIXELS:
         return "plain"
     if w.shape[:2] == (3, 3) and min(w.shape[2:]) >= _WIDE:
         return "wide"
-    return "shifted"
+    return "direct"
 
 
 def _fastest(name: str, options: _Options, a: Array, b: Array) -> Array:
     """The function `name` in the fastest form."""
     x, w = _shapes(name, options, a, b)
     form = _form(x, w)
-    if options.image and form != "plain":
+    if form == "plain":
+        return _plain(name, options, a, b)
+    if options.image:
         return _fastest_unpadded(name, options, a, b)
     if form == "wide" and name != "evaluate":
         return getattr(minimal_filtering, name)(a, b, options.precision)
@@ -217,10 +215,13 @@ def _fastest(name: str, options: _Options, a: Array, b: Array) -> Array:
         # Without gradients images are whole and large: the tiles' memory is not worth the time.
         even = minimal_filtering.pad_to_even(a)
         return _plain(name, options, even, b)[:, : a.shape[1], : a.shape[2]]
-    if form == "shifted" and name == "kernel_grad":
-        narrow = min(w.shape[2:]) <= _NARROW < max(w.shape[2:])
-        return (_kernel_grad_narrow if narrow else _kernel_grad_shifted)(options, a, b)
-    return _plain(name, options, a, b)
+    if name != "kernel_grad":
+        return _plain(name, options, a, b)
+    if options.size == (1, 1):
+        return dot(a, b, (0, 0), options.precision)[None, None]
+    frame = [((k - 1) // 2, k // 2) for k in options.size]
+    framed = jnp.pad(a, ((0, 0), *frame, (0, 0)))
+    return _plain(name, dataclasses.replace(options, image=framed.shape[1:3]), framed, b)
 
 
 def _plain(name: str, options: _Options, a: Array, b: Array) -> Array:
@@ -251,32 +252,18 @@ def _shapes(name: str, options: _Options, a: Array, b: Array):
     return a, b
 
 
-@functools.cache
-def _has_wide_vectors() -> bool:
-    """Whether the processor has vectors of 512 bits, which make cells fast."""
-    try:
-        return "avx512f" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-
-
 def _fastest_unpadded(name: str, options: _Options, a: Array, b: Array) -> Array:
     """The fastest form of a convolution without padding, on CPU."""
     x, w = _shapes(name, options, a, b)
     kh, _, c_in, c_out = w.shape
-    wide_vectors = _has_wide_vectors()
     if options.stride > 1:
-        if name != "kernel_grad" or wide_vectors:
-            return _in_cells(_fastest, name, options, a, b, options.stride)
-        if max(c_in, c_out) < _CELL_CHANNELS:
+        narrow = max(c_in, c_out) <= _CELL_CHANNELS
+        if name == "kernel_grad" or (name == "input_grad" and narrow):
             return _in_cells(_plain, name, options, a, b, options.stride)
         return _plain(name, options, a, b)
     if _form(x, w) == "wide":
         return _padded(_fastest, name, options, a, b)
-    if name == "kernel_grad" and min(c_in, c_out) < _CELL_CHANNELS and wide_vectors:
-        return _in_cells(_plain, name, options, a, b, 2)
-    least = 1 if wide_vectors else 16
-    if name in ("evaluate", "correlate") and c_in > c_out >= least and kh > 1:
+    if name in ("evaluate", "correlate") and c_in > c_out and kh > 1:
         rows = b.transpose(1, 2, 0, 3).reshape(1, -1, c_in, kh * c_out)
         products = jnp.split(_plain(name, options, a, rows), kh, -1)
         height = options.image[0] - kh + 1
@@ -321,24 +308,3 @@ def _back(name, options, a, b, linear, y: Array) -> Array:
     plain = functools.partial(_plain, name, options)
     plain = jax.vmap(plain) if a.ndim > 4 or b.ndim > 4 else plain
     return jax.linear_transpose(linear, jax.eval_shape(plain, a, b))(y)[0]
-
-
-def _kernel_grad_shifted(options: _Options, x: Array, g: Array) -> Array:
-    """`dw[i, j] = sum over p of x[p + (0, j)] g[p - (i, 0)]`, one matrix product for each j."""
-    (kh, kw), c_in, c_out = options.size, x.shape[-1], g.shape[-1]
-    rows = jnp.concatenate([shift(g, -i, 1) for i in offsets(kh)], -1)
-    products = [dot(shift(x, j, 2), rows, (0, 0), options.precision) for j in offsets(kw)]
-    return jnp.stack(products).reshape(kw, c_in, kh, c_out).transpose(2, 0, 1, 3)
-
-
-def _kernel_grad_narrow(options: _Options, x: Array, g: Array) -> Array:
-    """The same as one product: all copies of the side with few channels by the other side."""
-    (kh, kw), c_in, c_out = options.size, x.shape[-1], g.shape[-1]
-    small, large, sign = (x, g, 1) if c_in <= c_out else (g, x, -1)
-    # Channels first: the copies are then whole planes, which XLA writes several times faster.
-    planes = small.transpose(3, 0, 1, 2)
-    taps = itertools.product(offsets(kh), offsets(kw))
-    copies = [shift(shift(planes, sign * i, 2), sign * j, 3) for i, j in taps]
-    rows = jnp.stack(copies).reshape(kh * kw * small.shape[-1], -1)
-    dw = dot(rows, large, (1, 0), options.precision).reshape(kh, kw, *sorted((c_in, c_out)))
-    return dw if sign == 1 else dw.transpose(0, 1, 3, 2)

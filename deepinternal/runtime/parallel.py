@@ -16,13 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from deepinternal.runtime.compiling import compiler_options
 from deepinternal.types import Array, Inputs, Method, Output, PyTree, TrainState
 
-# On CPU the compiler's first level of optimisation gives steps as fast as the default one in about
-# three quarters of the time. What runs once an image and is small is not optimised at all.
-_CPU_LEVEL, _CPU_LEVEL_ONCE = 1, 0
-_LEVEL = "xla_backend_optimization_level"
-_ONCE = ("init", "baseline", "done", "advance")
 ACCELERATOR_CHUNK = 50
 ACCELERATOR_IMAGES = 16  # images per device where the config leaves it open
 
@@ -63,13 +59,6 @@ def default_chunk(method: Method) -> int:
     ends = [stage.evaluate_every or stage.steps for stage in method.stages]
     fitting = (n for n in range(ACCELERATOR_CHUNK, 24, -1) if not any(e % n for e in ends))
     return next(fitting, ACCELERATOR_CHUNK)
-
-
-def compiler_options(name: str) -> dict[str, int] | None:
-    """How to compile the program of that name; None for the compiler's defaults."""
-    if jax.default_backend() != "cpu":
-        return None
-    return {_LEVEL: _CPU_LEVEL_ONCE if name in _ONCE else _CPU_LEVEL}
 
 
 def over_lanes(

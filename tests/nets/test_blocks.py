@@ -11,11 +11,12 @@ from deepinternal.nets.blocks import _form, conv2d
 
 # The last column is the form a CPU takes; odd and tiny sizes, even kernels, N > 1.
 SHAPES = [
-    ((1, 33, 40, 34), (3, 3, 34, 36), "wide"),
-    ((1100, 1, 1, 34), (3, 3, 34, 34), "wide"),
-    ((1, 37, 35, 3), (3, 3, 3, 16), "shifted"),
-    ((3, 20, 23, 12), (3, 3, 12, 2), "shifted"),
-    ((1, 2, 600, 7), (5, 4, 7, 6), "shifted"),
+    ((1, 33, 40, 66), (3, 3, 66, 65), "wide"),
+    ((1100, 1, 1, 64), (3, 3, 64, 64), "wide"),
+    ((1, 37, 35, 3), (3, 3, 3, 16), "direct"),
+    ((3, 20, 23, 12), (3, 3, 12, 2), "direct"),
+    ((1, 2, 600, 7), (5, 4, 7, 6), "direct"),
+    ((1, 40, 36, 7), (1, 1, 7, 5), "direct"),
     ((1, 5, 4, 3), (3, 3, 3, 16), "plain"),
 ]
 

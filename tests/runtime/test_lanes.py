@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from deepinternal.methods import registry
+from deepinternal.runtime import compiling
 from deepinternal.runtime.checkpoint import Checkpoints
+from deepinternal.runtime.compiling import compiler_options
 from deepinternal.runtime.loop import Loop
-from deepinternal.runtime.parallel import Programs, compiler_options, spread
+from deepinternal.runtime.parallel import Programs, spread
 from deepinternal.runtime.track import NonFiniteError, Schedule, Track
 from deepinternal.runtime.writers import read_jsonl
 from tests import tiny_methods
@@ -223,3 +225,23 @@ def test_on_cpu_what_runs_once_is_not_optimised(monkeypatch):
     assert used == [compiler_options("init")]
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert compiler_options("steps") is None
+
+
+def test_convolutions_are_not_left_to_another_library():
+    """By default XLA would give this one to YNNPACK, which is slow for it."""
+    conv = jax.jit(
+        lambda x, w: jax.lax.conv_general_dilated(
+            x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+    )
+    lowered = conv.lower(np.ones((1, 64, 64, 32), np.float32), np.ones((3, 3, 32, 32), np.float32))
+    assert "ynn" not in lowered.compile(compiler_options("steps")).as_text()
+
+
+def test_a_compiler_that_does_not_know_an_option(monkeypatch):
+    compiling._library.cache_clear()
+    monkeypatch.setattr(compiling, "_LIBRARY", {"xla_no_such_option": "YES"})
+    try:
+        assert list(compiler_options("steps")) == ["xla_backend_optimization_level"]
+    finally:
+        compiling._library.cache_clear()
