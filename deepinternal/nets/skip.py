@@ -9,6 +9,7 @@ from flax import linen as nn
 from jax import lax
 
 from deepinternal.nets.blocks import conv2d
+from deepinternal.nets.doubling import UPSAMPLING, double
 from deepinternal.nets.layers import (
     norm_and_relu,
     reflect,
@@ -18,7 +19,6 @@ from deepinternal.nets.layers import (
 )
 from deepinternal.types import Array, InputError, PyTree
 
-UPSAMPLING = ("bilinear", "nearest", "corners")
 PADDING = ("reflect", "zero")
 
 
@@ -42,8 +42,7 @@ class SkipNet(nn.Module):
         filter_down: side of the kernels on the way down, odd.
         filter_up: side of the kernels on the way up, odd.
         filter_skip: side of the skip branches' kernels, odd.
-        upsample: 'bilinear' (pixels as areas), 'corners' (bilinear, corner pixels stay corner
-            pixels) or 'nearest'.
+        upsample: as `how` of `doubling.double`.
         padding: 'reflect' (without repeating the border) or 'zero'.
         need_1x1: whether a 1x1 convolution follows each one on the way up.
         sigmoid: whether the result is squashed to (0, 1).
@@ -134,11 +133,13 @@ class SkipNet(nn.Module):
         deeper = self._conv(f"deep{i}", deeper, self.down[i], self.filter_down)
         if i + 1 < len(self.down):
             deeper = self._scale(deeper, i + 1, ups, skips)
-        deeper = _crop(double(deeper, self.upsample), x.shape[1:3])
+        frame = self.filter_up // 2 if self.padding == "reflect" else 0
+        deeper = double(deeper, self.upsample, x.shape[1:3], frame)
         if skips[i]:
             branch = self._conv(f"skip{i}", x, skips[i], self.filter_skip)
-            deeper = jnp.concatenate([branch, deeper], -1)
-        x = self._conv(f"up{i}", deeper, ups[i], self.filter_up, before=f"join{i}")
+            deeper = jnp.concatenate([reflect(branch, frame), deeper], -1)
+        how = {"before": f"join{i}", "frame": frame}
+        x = self._conv(f"up{i}", deeper, ups[i], self.filter_up, **how)
         return self._conv(f"mix{i}", x, ups[i], 1) if self.need_1x1 else x
 
     def _conv(
@@ -150,15 +151,19 @@ class SkipNet(nn.Module):
         *,
         stride: int = 1,
         before: str | None = None,
+        frame: int = 0,
         norm: bool = True,
     ) -> Array:
-        """A convolution, and with `norm` a normalisation and a leaky ReLU; maybe a norm `before`."""
+        """A convolution, and with `norm` a normalisation and a leaky ReLU; maybe a norm `before`.
+
+        x may have a `frame` already, of as many pixels as the kernel's side takes.
+        """
         shape = (side, side, x.shape[-1], features)
         layer = self.param(name, functools.partial(uniform_conv, shape=shape))
         kernel = layer["kernel"]
         if before:
-            x, kernel = self._join(before, x, kernel)
-        if side > 1:
+            x, kernel = self._join(before, x, kernel, frame)
+        if side > 1 and not frame:
             x = reflect(x, side // 2) if self.padding == "reflect" else _frame(x, side // 2)
         how = {"precision": self.precision, "batching": self.batching}
         y = conv2d(x, kernel, stride=stride, padding="VALID", **how)
@@ -168,7 +173,7 @@ class SkipNet(nn.Module):
         layer = self.param(f"{name}_norm", functools.partial(unit_norm, features=features))
         return norm_and_relu(y, layer["scale"], layer["shift"], self.epsilon, self.slope)
 
-    def _join(self, name: str, x: Array, kernel: Array) -> tuple[Array, Array]:
+    def _join(self, name: str, x: Array, kernel: Array, frame: int) -> tuple[Array, Array]:
         """The normalisation before a convolution that another one follows.
 
         With reflected borders the second one takes away what the first one adds to a channel, so that
@@ -177,7 +182,7 @@ class SkipNet(nn.Module):
         layer = self.param(name, functools.partial(unit_norm, features=x.shape[-1]))
         if self.padding != "reflect":
             return norm_and_relu(x, layer["scale"], layer["shift"], self.epsilon, 1.0), kernel
-        variance = jnp.var(x, (1, 2), keepdims=True)
+        variance = _variance(x, frame)
         factor = layer["scale"] * lax.rsqrt(variance + self.epsilon)
         return (x, kernel * factor.reshape(-1, 1)) if len(x) == 1 else (x * factor, kernel)
 
@@ -186,40 +191,8 @@ def _frame(x: Array, count: int) -> Array:
     return jnp.pad(x, ((0, 0), (count, count), (count, count), (0, 0)))
 
 
-def double(x: Array, how: str) -> Array:
-    """Doubles height and width.
-
-    Args:
-        x: (N, H, W, C).
-        how: as `SkipNet.upsample`.
-
-    Returns:
-        (N, 2 H, 2 W, C).
-    """
-    for axis in (1, 2):
-        x = _double(x, axis, how)
-    return x
-
-
-def _double(x: Array, axis: int, how: str) -> Array:
-    """Pixel i becomes 2i, which leans towards i - 1, and 2i + 1, which leans towards i + 1."""
-    n = x.shape[axis]
-    if how == "nearest":
-        return jnp.repeat(x, 2, axis)
-    if how == "corners":
-        place = jnp.arange(n, dtype=x.dtype).reshape(-1, *[1] * (x.ndim - 1 - axis))
-        to_last, to_next = place / (2 * n - 1), (n - 1 - place) / (2 * n - 1)
-    else:
-        to_last = to_next = 0.25
-    cut = functools.partial(lax.slice_in_dim, x, axis=axis)
-    last = jnp.concatenate([cut(0, 1), cut(0, n - 1)], axis)
-    following = jnp.concatenate([cut(1, n), cut(n - 1, n)], axis)
-    pair = [x + to_last * (last - x), x + to_next * (following - x)]
-    shape = (*x.shape[:axis], 2 * n, *x.shape[axis + 1 :])
-    return jnp.stack(pair, axis + 1).reshape(shape)
-
-
-def _crop(x: Array, size: tuple[int, int]) -> Array:
-    """The centre of an image, as large as `size`; what cannot be halved is cut at the far end."""
-    top, left = ((a - b) // 2 for a, b in zip(x.shape[1:3], size, strict=True))
-    return x[:, top : top + size[0], left : left + size[1]]
+def _variance(x: Array, frame: int) -> Array:
+    """Of each image's channels over its pixels but those of the frame, (N, 1, 1, C)."""
+    x = x[:, frame : x.shape[1] - frame, frame : x.shape[2] - frame]
+    mean = lax.stop_gradient(x.mean((1, 2), keepdims=True))  # whose own gradient is zero
+    return jnp.square(x - mean).mean((1, 2), keepdims=True)
