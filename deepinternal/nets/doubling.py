@@ -57,14 +57,14 @@ def _double(x: Array, how: str, size: tuple[int, int], frame: int) -> Array:
     return x
 
 
-def _double_bwd(how, size, frame, n, g):
+def _double_bwd(how, size, frame, _, g):
     for axis in (2, 1):
-        taps = _taps(n[axis - 1], how, size[axis - 1], frame)
-        g = _back_along(g, axis, taps, n[axis - 1], _reach(frame))
+        n = (size[axis - 1] + 1) // 2
+        g = _back_along(g, axis, _taps(n, how, size[axis - 1], frame), n, _reach(frame))
     return (g,)
 
 
-_double.defvjp(lambda x, *how: (_double(x, *how), x.shape[1:3]), _double_bwd)
+_double.defvjp(lambda x, *how: (_double(x, *how), None), _double_bwd)
 
 
 def _small(x: Array, how: str, size: tuple[int, int], frame: int) -> Array:

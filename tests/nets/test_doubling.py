@@ -49,3 +49,14 @@ def test_as_numpy_interpolates_and_mirrors(side, odd, how, frame):
 
 def test_all_of_it_by_default():
     assert double(np.zeros((1, 5, 6, 2), np.float32), "nearest").shape == (1, 10, 12, 2)
+
+
+@pytest.mark.parametrize("transform", [jax.jit, jax.checkpoint, jax.vmap])
+def test_gradients_through_other_transformations(transform):
+    x = np.random.default_rng(0).standard_normal((1, 9, 8, 2)).astype(np.float32)
+    total = lambda x: (double(x, "corners", (17, 16), 1) ** 2).sum()  # noqa: E731
+    outer = jax.grad(lambda x: transform(total)(x).sum())
+    given = x[None] if transform is jax.vmap else x
+    np.testing.assert_allclose(
+        outer(given).reshape(x.shape), jax.grad(total)(x), rtol=1e-5, atol=1e-5
+    )
