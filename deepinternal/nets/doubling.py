@@ -31,6 +31,9 @@ def double(x: Array, how: str, size: tuple[int, int] | None = None, frame: int =
 
     Returns:
         (N, H' + 2 frame, W' + 2 frame, C).
+
+    References:
+        'bilinear' and 'corners' are bilinear interpolation in PyTorch without and with `align_corners`.
     """
     size = size or (2 * x.shape[1], 2 * x.shape[2])
     if (
