@@ -16,7 +16,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["deepinternal", "deepinternal.*"]),
-    package_data={"deepinternal.runtime": ["templates/*"]},
+    package_data={"deepinternal.report": ["templates/*"]},
     python_requires=">=3.11",
     install_requires=[
         "absl-py>=2.1",

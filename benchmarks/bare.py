@@ -18,12 +18,12 @@ import numpy as np
 import optax
 from jax import lax
 
+from deepinternal.engine.compiling import compiler_options
 from deepinternal.losses.pixel import l1
 from deepinternal.methods.zssr import target_size
 from deepinternal.nets import zssr as zssr_net
 from deepinternal.nets.zssr import ZSSRNet
 from deepinternal.ops.resize import output_size
-from deepinternal.runtime.compiling import compiler_options
 from deepinternal.types import Array, Inputs, PyTree
 
 

@@ -21,13 +21,13 @@ import numpy as np
 from absl import flags
 
 from benchmarks import bare, common, throughput, timing
+from deepinternal.engine.compiling import compiler_options
+from deepinternal.engine.parallel import Programs
 from deepinternal.methods import registry
 from deepinternal.methods.sr import task
 from deepinternal.methods.sr.presets import preset
-from deepinternal.nets import batching
 from deepinternal.nets.zssr import ZSSRNet
-from deepinternal.runtime.compiling import compiler_options
-from deepinternal.runtime.parallel import Programs
+from deepinternal.ops.conv import batching
 from deepinternal.types import InputError, Inputs, Method, TrainState, input_spec
 from launch import cli
 
@@ -44,21 +44,21 @@ class Trainer:
     def __init__(self, method: Method, inputs: Inputs, *, images: int, batched: bool):
         """Args: method; inputs: of one image; images; batched: all in one dispatch, or one each."""
         keys = jax.random.split(jax.random.key(0), images)
-        step = lambda state, inputs: method.step(state, inputs)[0]  # noqa: E731
+        step = lambda state, inputs: method.step(state, inputs)[0]
         self._chunk, self._images = Programs(method).chunk, images
         self._inputs = inputs
         init = jax.jit(method.init)
         self._states = [init(key, inputs) for key in keys]
         if batched:
             step = jax.vmap(step)
-            stack = lambda *leaves: jnp.stack(leaves)  # noqa: E731
+            stack = lambda *leaves: jnp.stack(leaves)
             self._inputs = jax.tree.map(stack, *[inputs] * images)
             self._states = [jax.tree.map(stack, *self._states)]
 
         def steps(state: TrainState, inputs: Inputs) -> TrainState:
             if self._chunk == 1:
                 return step(state, inputs)
-            body = lambda state, _: (step(state, inputs), None)  # noqa: E731
+            body = lambda state, _: (step(state, inputs), None)
             return jax.lax.scan(body, state, length=self._chunk)[0]
 
         start = time.perf_counter()
@@ -91,8 +91,8 @@ def measure(
     Args:
         config: its config.
         images: numbers of images.
-        forms: of `deepinternal.nets.blocks.conv2d`. A single image has the same program in each form,
-            and is measured once.
+        forms: of `ops.conv.convolution.conv2d`. A single image has the same program in each form, and is
+            measured once.
         steps: steps in a row of each of the programs that take turns.
         rounds: turns.
         photo: as in `throughput.sample`.
@@ -140,8 +140,8 @@ def _method(config: ml_collections.ConfigDict, inputs: Inputs, form: str | None)
 
 def report(results: dict[str, list[dict[str, Any]]]) -> str:
     """The table for people."""
-    ms = lambda s: f"{1e3 * s['median']:.1f} ({1e3 * s['min']:.1f}-{1e3 * s['max']:.1f})"  # noqa: E731
-    fold = lambda s: f"{s['median']:.2f} ({s['min']:.2f}-{s['max']:.2f})"  # noqa: E731
+    ms = lambda s: f"{1e3 * s['median']:.1f} ({1e3 * s['min']:.1f}-{1e3 * s['max']:.1f})"
+    fold = lambda s: f"{s['median']:.2f} ({s['min']:.2f}-{s['max']:.2f})"
     head = ["preset", "images", "form", "compile s", "ms/image", "to one by one", "GFLOP/s"]
     rows = [
         [

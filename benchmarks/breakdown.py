@@ -24,7 +24,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks import common, roofline, throughput
-from deepinternal.runtime.parallel import Programs
+from deepinternal.engine.parallel import Programs
 from deepinternal.types import InputError
 from launch import cli
 

@@ -13,9 +13,9 @@ from typing import Any
 import jax
 import ml_collections
 
-from deepinternal.runtime.files import atomic_write_text
-from deepinternal.runtime.writers import to_json
+from deepinternal.files import atomic_write_text
 from deepinternal.types import InputError
+from deepinternal.writers import to_json
 
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
 

@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from deepinternal.runtime.loop import train
-from deepinternal.runtime.parallel import Programs
-from deepinternal.runtime.track import Run
+from deepinternal.engine.loop import train
+from deepinternal.engine.parallel import Programs
+from deepinternal.engine.track import Run
 from deepinternal.types import Inputs, Method, PyTree, TrainState
 
 FIRST_SHARE = 0.01  # of the last stage's steps, up to the first point

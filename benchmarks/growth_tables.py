@@ -55,7 +55,7 @@ def size_table(rows: Sequence[Row]) -> str:
 def image_table(rows: Sequence[Row]) -> str:
     """What the images after the first cost, and whether memory is flat."""
     seconds = [s for s in _column(rows, "seconds") if s is not None]
-    count = lambda name: f"{rows[0][name]} + {rows[-1][name] - rows[0][name]}"  # noqa: E731
+    count = lambda name: f"{rows[0][name]} + {rows[-1][name] - rows[0][name]}"
     quarter = max(1, len(seconds[1:]) // 4)
     head = ["images", "first s", "others s", "first quarter", "last quarter", *_MEMORY]
     row = [

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from deepinternal.runtime.writers import read_jsonl
 from deepinternal.types import InputError
+from deepinternal.writers import read_jsonl
 
 # What the kernel notes as a process's peak includes that of the process it was forked from, so that a
 # small one stands between.

@@ -5,11 +5,12 @@ import ml_collections
 import numpy as np
 
 from benchmarks import curve
+from deepinternal.codecs import image_io
+from deepinternal.engine.parallel import over_replicas
 from deepinternal.methods import registry
-from deepinternal.runtime import image_io, results
-from deepinternal.runtime.cases import Case
-from deepinternal.runtime.parallel import over_replicas
-from deepinternal.runtime.plan import shapes_at_end
+from deepinternal.runs import results
+from deepinternal.runs.cases import Case
+from deepinternal.runs.plan import shapes_at_end
 from deepinternal.types import InputError
 
 SCORES = ("psnr_y", "ssim_y", "psnr_rgb")  # of the result against the ground truth
@@ -42,9 +43,9 @@ def find(metric: str, config: ml_collections.ConfigDict, case: Case) -> curve.Me
     outputs = jax.eval_shape(method.outputs, state, inputs)
     scalars = [n for n, o in outputs.items() if o.kind == "scalar" and o.value.shape == ()]
     if metric in numbers:
-        make = lambda programs, *_: jax.device_get(programs.numbers[metric])[-1]  # noqa: E731
+        make = lambda programs, *_: jax.device_get(programs.numbers[metric])[-1]
     elif metric in scalars:
-        make = lambda programs, *at: np.asarray(programs.outputs(*at)[metric].value)  # noqa: E731
+        make = lambda programs, *at: np.asarray(programs.outputs(*at)[metric].value)
     else:
         known = ", ".join(dict.fromkeys((*SCORES, *sorted(numbers), *scalars)))
         raise InputError(

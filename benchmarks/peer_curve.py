@@ -17,10 +17,10 @@ import numpy as np
 from absl import flags
 
 from benchmarks import common, torch_nets
+from deepinternal.codecs.image_io import read_image
 from deepinternal.methods import dip, registry
 from deepinternal.methods.double_dip.common import pixel_box
 from deepinternal.ops.metrics import psnr
-from deepinternal.runtime.image_io import read_image
 from deepinternal.types import InputError, input_spec
 from launch import cli
 
@@ -40,7 +40,7 @@ def ours(method, state, inputs, every: int) -> Iterator[tuple[np.ndarray, float]
 
 def theirs(torch, config, params, z, inputs, every: int) -> Iterator[tuple[np.ndarray, float]]:
     """The same, by PyTorch."""
-    first = lambda a: torch.tensor(np.array(a).transpose(2, 0, 1)[None])  # noqa: E731
+    first = lambda a: torch.tensor(np.array(a).transpose(2, 0, 1)[None])
     net = dip.network(config, inputs["image"].shape[-1])
     module = torch_nets.skip(torch, net, z.shape[-1])
     torch_nets.copy_weights(torch, net, params, module)

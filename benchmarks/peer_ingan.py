@@ -79,7 +79,7 @@ class Theirs:
         most = ingan.scale_count(config, [case.image])
         width = config.discriminator_channels
         self._judges = torch.nn.ModuleList(judge(torch, width, depth) for _ in range(most))
-        adam = lambda net: torch.optim.Adam(net.parameters(), config.learning_rate, (0.5, 0.999))  # noqa: E731
+        adam = lambda net: torch.optim.Adam(net.parameters(), config.learning_rate, (0.5, 0.999))
         self._average = [p.detach().clone() for p in self._generator.parameters()]
         self._adams = adam(self._generator), adam(self._judges)
         given = torch.compile if compiled else lambda f: f
@@ -101,7 +101,7 @@ class Theirs:
         h, w = case.crop
         top, left = (int(torch.randint(n - m + 1, ())) for n, m in zip(case.image, case.crop))
         x = self._image[:, :, top : top + h, left : left + w]
-        noise = lambda x: x + (2 * torch.rand_like(x) - 1) * 2 / 255  # noqa: E731
+        noise = lambda x: x + (2 * torch.rand_like(x) - 1) * 2 / 255
         mse, (adam, adam_judges) = torch.nn.functional.mse_loss, self._adams
 
         adam.zero_grad()

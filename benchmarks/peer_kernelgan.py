@@ -8,11 +8,11 @@ import ml_collections
 import numpy as np
 
 from benchmarks.timing import MethodStep
+from deepinternal.estimators import recurrence
 from deepinternal.losses.kernel import boundary_mask
 from deepinternal.methods import kernelgan, registry
 from deepinternal.methods.kernel_statistics import FLOOR
 from deepinternal.nets import kernelgan as nets
-from deepinternal.ops import recurrence
 from deepinternal.types import input_spec
 
 _SIDE = 128  # of the image
@@ -116,7 +116,7 @@ class TorchSeed:
         self._prior = Prior(torch, statistics if config.covariance else None)
         self.generator = generator(torch, config.features)
         self.judge = judge(torch, config.features, image.shape[-1])
-        adam = lambda net: torch.optim.Adam(net.parameters(), config.learning_rate, (0.5, 0.999))  # noqa: E731
+        adam = lambda net: torch.optim.Adam(net.parameters(), config.learning_rate, (0.5, 0.999))
         self._adams = adam(self.generator), adam(self.judge)
         # Not the judge: what `torch.compile` makes of two calls in one graph cannot be differentiated,
         # for spectral normalisation keeps its vectors in place.
@@ -153,7 +153,7 @@ class TorchSeed:
     def step(self):
         """One step of both nets; returns the generator's loss."""
         torch, config, (adam, adam_judge) = self._torch, self._config, self._adams
-        noise = lambda x: x + FLOOR * torch.randn_like(x)  # noqa: E731
+        noise = lambda x: x + FLOOR * torch.randn_like(x)
         large, real = self._crop(0), self._crop(1)
 
         adam.zero_grad()

@@ -21,10 +21,10 @@ import optax
 from absl import flags
 
 from benchmarks import common, peer_ingan, peer_kernelgan, timing, torch_nets
+from deepinternal.engine.compiling import compiler_options
 from deepinternal.methods.optimizers import adam
 from deepinternal.nets.skip import SkipNet
 from deepinternal.nets.zssr import ZSSRNet
-from deepinternal.runtime.compiling import compiler_options
 from deepinternal.types import InputError
 from launch import cli
 
@@ -133,7 +133,7 @@ class Theirs:
 
         self._torch = torch
         x, targets = _batch(case)
-        first = lambda a: torch.from_numpy(np.ascontiguousarray(a.transpose(0, 3, 1, 2)))  # noqa: E731
+        first = lambda a: torch.from_numpy(np.ascontiguousarray(a.transpose(0, 3, 1, 2)))
         self._x, self._targets = first(x), [first(t) for t in targets]
         build = torch_nets.skip if isinstance(case.nets[0], SkipNet) else torch_nets.zssr
         self._nets = [build(torch, net, case.depth) for net in case.nets]
@@ -160,7 +160,7 @@ class Theirs:
 def _batch(case: Case) -> tuple[np.ndarray, list[np.ndarray]]:
     """Noise, and a target for each net, (1, H, W, C)."""
     rng = np.random.default_rng(0)
-    draw = lambda channels: rng.random((1, *case.size, channels), np.float32)  # noqa: E731
+    draw = lambda channels: rng.random((1, *case.size, channels), np.float32)
     return 0.1 * draw(case.depth), [draw(case.outputs(net)) for net in case.nets]
 
 
@@ -223,7 +223,7 @@ def report(results: dict[str, dict[str, Any]], peers: Sequence[str] = PEERS) -> 
         low, mid, high = (format(factor * values[k], form) for k in ("min", "median", "max"))
         return f"{mid} ({low}-{high})"
 
-    number = lambda value, form: "-" if value is None else format(value, form)  # noqa: E731
+    number = lambda value, form: "-" if value is None else format(value, form)
     rows = []
     for name, r in results.items():
         seconds, compiling = r["seconds_per_step"], format(r["compile_seconds"], ".1f")

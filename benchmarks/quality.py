@@ -21,8 +21,8 @@ from absl import flags
 
 from benchmarks import common
 from deepinternal.methods import registry
-from deepinternal.runtime import jobs
-from deepinternal.runtime.inputs import IMAGE_SUFFIXES
+from deepinternal.runs import jobs
+from deepinternal.runs.inputs import IMAGE_SUFFIXES
 from deepinternal.types import InputError
 from launch import cli
 

@@ -19,9 +19,9 @@ import numpy as np
 from absl import flags
 
 from benchmarks import common, retargeters
+from deepinternal.codecs.image_io import read_image, write_image
 from deepinternal.ops import fitting, patches
 from deepinternal.ops.resize import output_size, resize
-from deepinternal.runtime.image_io import read_image, write_image
 from deepinternal.types import InputError
 from launch import cli
 

@@ -21,10 +21,10 @@ import ml_collections
 from absl import flags
 
 from benchmarks import common, throughput, timing
+from deepinternal.engine.loop import Loop
+from deepinternal.engine.parallel import Programs, force_cpu_devices
+from deepinternal.engine.track import Track
 from deepinternal.methods import registry
-from deepinternal.runtime.loop import Loop
-from deepinternal.runtime.parallel import Programs, force_cpu_devices
-from deepinternal.runtime.track import Track
 from deepinternal.types import InputError, Inputs, Method
 from launch import cli
 

@@ -21,8 +21,8 @@ import numpy as np
 from absl import flags
 
 from benchmarks import bare, common, roofline, timing
+from deepinternal.engine.parallel import Programs, spread
 from deepinternal.methods import registry
-from deepinternal.runtime.parallel import Programs, spread
 from deepinternal.types import Example, InputError, Inputs, Method, TrainState, input_spec
 from launch import cli
 
@@ -194,10 +194,10 @@ def _several(
 
 def report(results: Sequence[dict[str, Any]]) -> str:
     """The tables for people."""
-    number = lambda value, form: "-" if value is None else format(value, form)  # noqa: E731
+    number = lambda value, form: "-" if value is None else format(value, form)
     head = "method images lanes steps/s images/h compile_s GFLOP/step XLA_GFLOP/step GFLOP/s peak share"
     head = [*(h.replace("_", " ") for h in head.split()), "memory MB"]
-    giga = lambda value: None if value is None else value / 1e9  # noqa: E731
+    giga = lambda value: None if value is None else value / 1e9
     rows = [
         [
             r["method"],
@@ -219,8 +219,8 @@ def report(results: Sequence[dict[str, Any]]) -> str:
     lines = [common.table(head, rows), ""]
     for r in results:
         lines.append(_explain(r))
-    ms = lambda s: f"{1e3 * s['median']:.1f} ({1e3 * s['min']:.1f}-{1e3 * s['max']:.1f})"  # noqa: E731
-    fold = lambda s: f"{s['median']:.3f} ({s['min']:.3f}-{s['max']:.3f})"  # noqa: E731
+    ms = lambda s: f"{1e3 * s['median']:.1f} ({1e3 * s['min']:.1f}-{1e3 * s['max']:.1f})"
+    fold = lambda s: f"{s['median']:.3f} ({s['min']:.3f}-{s['max']:.3f})"
     kinds, pairs = ("full", "bare", "plain"), ("full/bare", "full/plain", "bare/plain")
     rows = [
         [r["method"]]

@@ -24,14 +24,14 @@ import ml_collections
 from absl import flags
 
 from benchmarks import common, curve, measures, plot, quality
+from deepinternal.files import atomic_write_text
 from deepinternal.methods import registry
-from deepinternal.runtime import sources
-from deepinternal.runtime.cases import Case, Cases, to_plain
-from deepinternal.runtime.checks import check_fields
-from deepinternal.runtime.files import atomic_write_text
-from deepinternal.runtime.inputs import Job, list_jobs, tags_of
-from deepinternal.runtime.plan import Planner
-from deepinternal.runtime.workdir import Workdir
+from deepinternal.runs import sources
+from deepinternal.runs.cases import Case, Cases, to_plain
+from deepinternal.runs.checks import check_fields
+from deepinternal.runs.inputs import Job, list_jobs, tags_of
+from deepinternal.runs.plan import Planner
+from deepinternal.runs.workdir import Workdir
 from deepinternal.types import InputError
 from launch import cli
 

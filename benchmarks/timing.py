@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.roofline import Cost, contraction_flops, cost
-from deepinternal.runtime.compiling import compiler_options
-from deepinternal.runtime.loop import Loop
-from deepinternal.runtime.parallel import Programs
-from deepinternal.runtime.progress import Progress
-from deepinternal.runtime.track import Track
+from deepinternal.engine.compiling import compiler_options
+from deepinternal.engine.loop import Loop
+from deepinternal.engine.parallel import Programs
+from deepinternal.engine.progress import Progress
+from deepinternal.engine.track import Track
 from deepinternal.types import Inputs, Method, TrainState
 
 
@@ -97,7 +97,7 @@ class FullStep:
         """What a whole step of an image costs; and XLA's count of its operations before optimising."""
         method = self.programs.method
         variant = method.variant(0, 0)
-        step = lambda state, inputs: method.step(state, inputs, variant)  # noqa: E731
+        step = lambda state, inputs: method.step(state, inputs, variant)
         traced = jax.jit(step).trace(state, self._inputs)
         lowered = traced.lower()
         compiled = self.programs.single_step or lowered.compile(compiler_options("steps"))

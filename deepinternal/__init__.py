@@ -22,7 +22,8 @@ _FUNCTIONS = (
     "fit",
 )
 _RETARGETING = ("train_retargeter", "retarget")
-_MODULES = ("api", "losses", "methods", "nets", "ops", "retargeter", "runtime", "types")
+_MODULES = ("api", "codecs", "engine", "estimators", "losses", "methods", "nets", "ops", "report")
+_MODULES += ("retargeter", "runs", "types")
 __all__ = [  # noqa: PLE0604  (all strings)
     *_FUNCTIONS,
     *_RETARGETING,

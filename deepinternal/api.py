@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deepinternal.codecs.image_io import from_float
+from deepinternal.engine.loop import train
+from deepinternal.engine.parallel import Programs
+from deepinternal.engine.progress import Progress
 from deepinternal.methods import registry
 from deepinternal.ops.resize import resize
-from deepinternal.runtime.image_io import from_float
-from deepinternal.runtime.loop import train
-from deepinternal.runtime.parallel import Programs
-from deepinternal.runtime.progress import Progress
-from deepinternal.runtime.sources import check_sides, from_memory, to_side
+from deepinternal.runs.sources import check_sides, from_memory, to_side
 from deepinternal.types import InputError, Inputs, Method, Output, input_spec
 
 

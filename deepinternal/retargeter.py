@@ -12,15 +12,15 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from deepinternal.codecs import image_io
+from deepinternal.engine.checkpoint import Checkpoints
+from deepinternal.engine.loop import train
+from deepinternal.engine.parallel import Programs
+from deepinternal.engine.progress import Progress
+from deepinternal.engine.telemetry import free_memory
+from deepinternal.files import show_path
 from deepinternal.methods import ingan, registry, retargeting
 from deepinternal.ops import fitting, paths, shear
-from deepinternal.runtime import image_io
-from deepinternal.runtime.checkpoint import Checkpoints
-from deepinternal.runtime.files import show_path
-from deepinternal.runtime.loop import train
-from deepinternal.runtime.parallel import Programs
-from deepinternal.runtime.progress import Progress
-from deepinternal.runtime.telemetry import free_memory
 from deepinternal.types import InputError, PyTree, input_spec
 
 
@@ -91,7 +91,7 @@ class Retargeter:
         """`retargeting.generate` at a size of the net, compiled once, if memory allows."""
         key = size, len(given)
         if key not in self._programs:
-            function = lambda w, v, x, s=None: retargeting.generate(self.config, w, v, x, size, s)  # noqa: E731
+            function = lambda w, v, x, s=None: retargeting.generate(self.config, w, v, x, size, s)
             program = jax.jit(function).lower(*given).compile()
             analysis, free = program.memory_analysis(), free_memory(jax.local_devices()[0])
             needed = analysis.temp_size_in_bytes + analysis.output_size_in_bytes if analysis else 0

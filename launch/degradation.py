@@ -11,10 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from deepinternal import files
+from deepinternal.codecs import image_io, jpeg
+from deepinternal.codecs.kernel_io import check_kernel, read_kernel, write_kernel
 from deepinternal.ops import degrade, kernels
-from deepinternal.runtime import files, image_io, jpeg
-from deepinternal.runtime.inputs import Job
-from deepinternal.runtime.kernel_io import check_kernel, read_kernel, write_kernel
+from deepinternal.runs.inputs import Job
 from deepinternal.types import InputError
 
 TAGS = ("gt", "kernel")

@@ -13,8 +13,8 @@ import sys
 
 from absl import flags
 
-from deepinternal.runtime import files
-from deepinternal.runtime.inputs import Job, list_jobs
+from deepinternal import files
+from deepinternal.runs.inputs import Job, list_jobs
 from deepinternal.types import InputError
 from launch import cli, degradation
 

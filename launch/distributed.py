@@ -34,7 +34,7 @@ from absl import flags
 # Nothing public tells what was detected without making a backend that is bound to the job.
 from jax._src.distributed import global_state
 
-from deepinternal.runtime.files import reason
+from deepinternal.files import reason
 from deepinternal.types import InputError
 
 _DISTRIBUTED = flags.DEFINE_bool(

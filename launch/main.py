@@ -9,8 +9,9 @@ interrupted after a checkpoint.
 
 from absl import flags
 
+from deepinternal.engine import parallel
 from deepinternal.methods import registry
-from deepinternal.runtime import jobs, parallel
+from deepinternal.runs import jobs
 from launch import cli, distributed, run_flags
 
 # For --help.

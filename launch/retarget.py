@@ -14,9 +14,9 @@ from pathlib import Path
 from absl import flags
 
 from deepinternal import retargeter
+from deepinternal.codecs import image_io, video_io
 from deepinternal.methods import retargeting
 from deepinternal.ops import paths
-from deepinternal.runtime import image_io, video_io
 from deepinternal.types import InputError
 from launch import cli
 

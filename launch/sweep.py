@@ -18,12 +18,13 @@ from typing import Any
 import ml_collections
 from absl import flags
 
+from deepinternal.engine import parallel
+from deepinternal.engine.loop import StopSignal
+from deepinternal.files import atomic_write_text
 from deepinternal.methods import registry
-from deepinternal.runtime import jobs, parallel
-from deepinternal.runtime.files import atomic_write_text
-from deepinternal.runtime.loop import StopSignal
-from deepinternal.runtime.writers import to_json
+from deepinternal.runs import jobs
 from deepinternal.types import InputError
+from deepinternal.writers import to_json
 from launch import cli, distributed, run_flags, sweep_table
 from launch.sweep_fields import combinations
 

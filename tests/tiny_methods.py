@@ -129,7 +129,7 @@ def decomposition(steps: int = 30, *, target: float = 0.02, replicas: int = 3) -
         size = state.params["first"].shape[:2]
         image = resize(inputs["image"], output_shape=size, method="box")
         noise = 1e-3 * _noise(jax.random.fold_in(state.key, state.step), image.shape)
-        loss_fn = lambda p: jnp.mean((compose(p) - image - noise) ** 2)  # noqa: E731
+        loss_fn = lambda p: jnp.mean((compose(p) - image - noise) ** 2)
         loss, grads = jax.value_and_grad(loss_fn)(state.params)
         updates, opt_state = adam.update(grads, state.opt_state["all"])
         new = state.replace(
@@ -149,7 +149,7 @@ def decomposition(steps: int = 30, *, target: float = 0.02, replicas: int = 3) -
 
     def advance(state, inputs):
         h, w, c = inputs["image"].shape
-        grow = lambda x: resize(x, output_shape=(h, w), method="linear")  # noqa: E731
+        grow = lambda x: resize(x, output_shape=(h, w), method="linear")
         params = jax.tree.map(grow, state.params)
         state = state.replace(
             step=jnp.zeros((), jnp.int32),

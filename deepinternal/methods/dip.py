@@ -240,7 +240,7 @@ def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
     if config.task == "flash":
         flash = input_spec["flash"].shape[-1]
         generator = fit.Generator(generator.net, flash, source="flash", jitter=config.jitter)
-    baseline = lambda inputs: inputs["image"]  # noqa: E731
+    baseline = lambda inputs: inputs["image"]
     if config.task == "sr":
         small, factor = tuple(shape), _factor(config)
         shape = output_size(small, (factor, factor))

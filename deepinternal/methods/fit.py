@@ -226,7 +226,7 @@ def _select(fit: _Fit, phase: Phase, key: Array, state: TrainState, inputs: Inpu
         turn = state.step // phase.flips
         flips = tuple(due & (turn // 2**bit % 2 == 1) for bit in range(3))
         space = (1, 2) if fit.frames else (0, 1)
-        of_image = lambda x: x.shape[space[0] : space[1] + 1] == fit.shape  # noqa: E731
+        of_image = lambda x: x.shape[space[0] : space[1] + 1] == fit.shape
         z = {name: _turned(x, flips, space) for name, x in z.items()}
         inputs = {n: _turned(x, flips, space) if of_image(x) else x for n, x in inputs.items()}
     return z, inputs
@@ -333,5 +333,5 @@ def build(
             )
         )
     last = phases[-1]
-    finish = lambda state, inputs: outputs(_final(fit, last, state), inputs)  # noqa: E731
+    finish = lambda state, inputs: outputs(_final(fit, last, state), inputs)
     return Method(name, bind(_init, fit), tuple(stages), finish, **method)

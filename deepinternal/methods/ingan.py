@@ -33,8 +33,7 @@ from deepinternal.losses.compose import weighted_sum
 from deepinternal.losses.pixel import l1, masked_l2
 from deepinternal.methods import checks, ingan_crops, ingan_sizes, retargeting
 from deepinternal.nets import ingan as nets
-from deepinternal.nets import spectral
-from deepinternal.ops import fitting, shear
+from deepinternal.ops import fitting, shear, spectral
 from deepinternal.types import Array, Example, InputError, Inputs, Method, Stage, TrainState
 
 SIDE_INPUTS = {}
@@ -231,7 +230,7 @@ def _init(config, judge_net, count: int, key: Array, inputs: Inputs) -> TrainSta
     channels = inputs["image1"].shape[-1]
     patch = jnp.zeros((1, 32, 32, channels))
     keys = jax.random.split(key, 5)
-    same = lambda x: x  # noqa: E731
+    same = lambda x: x
     generator = retargeting.network(config).init(keys[0], patch, same)["params"]
     judges = jax.vmap(lambda k: judge_net.init(k, patch)["params"])(
         jax.random.split(keys[1], count)
@@ -297,7 +296,7 @@ def _step(
 
     judges, pull_judges = normalized("discriminator")
     generator, pull = normalized("generator")
-    loss_fn = lambda g: _generator_loss(  # noqa: E731
+    loss_fn = lambda g: _generator_loss(
         *(generating(g), transforms, judging(judges)),
         *(config.cycle, x, noise(keys[3], x), kept),
     )
@@ -305,17 +304,17 @@ def _step(
     update("generator", *pull(grads))
 
     pair = noise(keys[4], real), noise(jax.random.fold_in(keys[4], 1), made)
-    loss_fn = lambda d: _discriminator_loss(judging(d), *pair)  # noqa: E731
+    loss_fn = lambda d: _discriminator_loss(judging(d), *pair)
     (loss_d, terms_d), grads = jax.value_and_grad(loss_fn, has_aux=True)(judges)
     update("discriminator", *pull_judges(grads))
     if inverse:
         generator, pull = normalized("generator")
-        loss_fn = lambda g: _inverse_loss(generating(g), transforms[1], x, made)  # noqa: E731
+        loss_fn = lambda g: _inverse_loss(generating(g), transforms[1], x, made)
         terms["inverse"], grads = jax.value_and_grad(loss_fn)(generator)
         update("generator", *pull(grads))
     if config.average:
         decay = jnp.minimum(config.average, (1 + state.step) / (10 + state.step))
-        mix = lambda old, new: new + decay * (old - new)  # noqa: E731
+        mix = lambda old, new: new + decay * (old - new)
         vectors["average"] = jax.tree.map(mix, vectors["average"], params["generator"])
     new = state.replace(
         step=state.step + 1,

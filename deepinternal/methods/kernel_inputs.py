@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from deepinternal.methods import image_facts
+from deepinternal.estimators import image_facts
 from deepinternal.methods.kernel_statistics import statistics
 from deepinternal.nets.kernelgan import KERNEL_SIZE, STRIDE
 from deepinternal.ops import kernels
@@ -59,7 +59,7 @@ def with_statistics(config: ml_collections.ConfigDict, inputs: Inputs) -> Inputs
         return inputs
     image = inputs["image"]
     crops = sides(config, image.shape[:2])
-    function = lambda x: statistics(np.asarray(x), crops, border=config.border)  # noqa: E731
+    function = lambda x: statistics(np.asarray(x), crops, border=config.border)
     shapes = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
         function(np.zeros(image.shape, np.float32)),

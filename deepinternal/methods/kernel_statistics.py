@@ -5,9 +5,9 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 
+from deepinternal.estimators import recurrence
 from deepinternal.losses.kernel import covariance_divergence
 from deepinternal.nets.kernelgan import KERNEL_SIZE
-from deepinternal.ops import recurrence
 from deepinternal.types import Array, Inputs
 
 FLOOR = 2 / 255  # standard deviation of what no statistic looks below
@@ -25,7 +25,7 @@ def statistics(
         noise_std: of its noise, in units of [0, 1].
 
     Returns:
-        `large` and `small` (N, 2) corners of crops; `coarse`, the covariance of `ops.recurrence`
+        `large` and `small` (N, 2) corners of crops; `coarse`, the covariance of `estimators.recurrence`
         without what noise adds to it, and `whitening`, the other one to the power -1/2; `spread`, the
         standard deviation in patches where there is texture; `saturated`, the share of values at
         either end of the range; `noise_std` of the colours and `grey_noise_std` of their mean.

@@ -6,7 +6,7 @@ patches from the image's own. What all the generator's layers do together is the
 Where the paper is in the code: nets (sections 4.1, 4.2) -> `nets.kernelgan`; L1 GAN (eq. 2) ->
 `losses.adversarial.absolute`; explicit kernel and its regularisation (section 4.3) -> `losses.kernel`;
 their weights over time (public code) -> `_weights`; crops where there is texture (supplement) ->
-`ops.recurrence`; x4 (section 4.4) -> `ops.kernels.doubled_kernel`.
+`estimators.recurrence`; x4 (section 4.4) -> `ops.kernels.doubled_kernel`.
 
 Deliberate deviations from the authors' code: the generator is applied as its one kernel, which is the
 same to rounding; the cubic term compares each colour with itself, and its
@@ -37,8 +37,7 @@ from deepinternal.methods.kernel_inputs import factor, sides, with_statistics
 from deepinternal.methods.kernel_statistics import FLOOR, divergence
 from deepinternal.methods.optimizers import moving_average
 from deepinternal.nets import kernelgan as nets
-from deepinternal.nets import spectral
-from deepinternal.ops import kernels, resize
+from deepinternal.ops import kernels, resize, spectral
 from deepinternal.types import Array, Inputs, Method, Output, Stage, TrainState
 
 SIDE_INPUTS = {"reference_kernel": "kernel"}
@@ -228,7 +227,7 @@ def _one_step(task: Estimation, inputs: Inputs, key: Array, state):
 
     judges, vectors = spectral.normalized(params["discriminator"], model["vectors"])
     now = net.apply({"params": params["generator"]}, method="kernel")
-    loss_fn = lambda p: _generator_loss(  # noqa: E731
+    loss_fn = lambda p: _generator_loss(
         task, net, p, judging(judges), large, missing(now) * noise[0], statistics, weights
     )
     (loss, terms), grads = jax.value_and_grad(loss_fn, has_aux=True)(params["generator"])

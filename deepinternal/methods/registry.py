@@ -194,7 +194,7 @@ def make(name: str, config: Mapping | None = None, spec: PyTree = None) -> Metho
         override(merged, config or {})
     if not isinstance(spec, Mapping):
         spec = {"image": spec}
-    is_shape = lambda s: isinstance(s, tuple)  # noqa: E731
-    as_struct = lambda s: jax.ShapeDtypeStruct(s, "float32") if is_shape(s) else s  # noqa: E731
+    is_shape = lambda s: isinstance(s, tuple)
+    as_struct = lambda s: jax.ShapeDtypeStruct(s, "float32") if is_shape(s) else s
     spec = input_spec(jax.tree.map(as_struct, dict(spec), is_leaf=is_shape))
     return get(name).make(merged, spec)

@@ -16,8 +16,7 @@ import ml_collections
 import numpy as np
 
 from deepinternal.nets import ingan as nets
-from deepinternal.nets import spectral
-from deepinternal.ops import fitting, patches, shear
+from deepinternal.ops import fitting, patches, shear, spectral
 from deepinternal.ops.resize import resize
 from deepinternal.ops.warp import warp
 from deepinternal.types import Array, InputError, Inputs, Output, PyTree, TrainState

@@ -137,7 +137,7 @@ def done(phase: Phase, state: TrainState) -> Array:
 
 def keep_if(frozen: Array, old: TrainState, new: TrainState) -> TrainState:
     """`old` to the bit where `frozen`, else `new`; the key never changes."""
-    select = lambda a, b: jnp.where(frozen, a, b)  # noqa: E731
+    select = lambda a, b: jnp.where(frozen, a, b)
     new, key = new.replace(key=None), old.key
     return jax.tree.map(select, old.replace(key=None), new).replace(key=key)
 
@@ -147,7 +147,7 @@ def evaluate(phase: Phase, state: TrainState, inputs: Inputs):
     del inputs
     tracked = state.model_state
     bad = tracked["psnr"] < tracked["good_psnr"] - phase.backtrack
-    choose = lambda a, b: jax.tree.map(lambda x, y: jnp.where(bad, x, y), a, b)  # noqa: E731
+    choose = lambda a, b: jax.tree.map(lambda x, y: jnp.where(bad, x, y), a, b)
     current = {name: state.params[name] for name in tracked["good"]}
     good = choose(tracked["good"], current)
     psnr = jnp.where(bad, tracked["good_psnr"], tracked["psnr"])

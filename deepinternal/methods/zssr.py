@@ -226,7 +226,7 @@ def done(task: Task, state: TrainState) -> Array:
 
 def _unless(frozen: Array, new: TrainState, old: TrainState) -> TrainState:
     """`new`, or `old` to the bit once a run is done; the key never changes."""
-    select = lambda a, b: jnp.where(frozen, b, a)  # noqa: E731
+    select = lambda a, b: jnp.where(frozen, b, a)
     new, key = new.replace(key=None), old.key
     return jax.tree.map(select, new, old.replace(key=None)).replace(key=key)
 
@@ -264,7 +264,7 @@ def advance(task: Task, following: Task, state: TrainState, inputs: Inputs):
     else:
         pool = inputs.get("pool", inputs["image"][None])
         h, w = (max(pair) for pair in zip(pool.shape[1:3], result.shape[:2]))
-        fill = lambda x: ((0, 0), (0, h - x.shape[1]), (0, w - x.shape[2]), (0, 0))  # noqa: E731
+        fill = lambda x: ((0, 0), (0, h - x.shape[1]), (0, w - x.shape[2]), (0, 0))
         new["pool"] = jnp.concatenate([jnp.pad(x, fill(x)) for x in (pool, result[None])])
     return _restart(following.config, state), new
 

@@ -1,6 +1,6 @@
 """The two nets of InGAN (Shocher, Bagon, Isola, Irani, ICCV 2019, section 4 and supplement).
 
-Their kernels are meant to be normalised spectrally before use: see `nets.spectral`.
+Their kernels are meant to be normalised spectrally before use: see `ops.spectral`.
 """
 
 import functools
@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from deepinternal.nets.layers import norm_and_relu, reflect, unit_norm
+from deepinternal.ops.initializers import unit_norm
+from deepinternal.ops.layers import norm_and_relu, reflect
 from deepinternal.ops.resize import resize
 from deepinternal.types import Array, PyTree
 

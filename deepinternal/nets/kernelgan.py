@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from deepinternal.nets.layers import unit_norm
+from deepinternal.ops.initializers import unit_norm
 from deepinternal.types import Array, PyTree
 
 SIZES = (7, 5, 3, 1, 1, 1)  # of the generator's kernels
@@ -121,7 +121,7 @@ class Discriminator(nn.Module):
     """Tells for each 7x7 patch whether it could be of the image.
 
     Layers of 1x1 pixels on top of one of 7x7, each but the first and the last with batch normalisation
-    (over the patches of one image) and ReLU. Kernels are meant to be normalised, see `nets.spectral`.
+    (over the patches of one image) and ReLU. Kernels are meant to be normalised, see `ops.spectral`.
 
     Attributes:
         features: channels.

@@ -8,15 +8,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from deepinternal.nets.blocks import conv2d
-from deepinternal.nets.doubling import UPSAMPLING, double
-from deepinternal.nets.layers import (
-    norm_and_relu,
-    reflect,
-    uniform_conv,
-    uniform_weights,
-    unit_norm,
-)
+from deepinternal.ops.conv.convolution import conv2d
+from deepinternal.ops.doubling import UPSAMPLING, double
+from deepinternal.ops.initializers import uniform_conv, uniform_weights, unit_norm
+from deepinternal.ops.layers import norm_and_relu, reflect
 from deepinternal.types import Array, InputError, PyTree
 
 PADDING = ("reflect", "zero")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 from flax import linen as nn
 
-from deepinternal.nets.blocks import conv2d, scaled_normal
 from deepinternal.ops.augment import dihedral
+from deepinternal.ops.conv.convolution import conv2d
+from deepinternal.ops.initializers import scaled_normal
 from deepinternal.ops.resize import resize
 from deepinternal.types import Array
 

@@ -74,7 +74,7 @@ def cut(image: Array, rows: Array, columns: Array, patch: int) -> Array:
         (N, patch * patch * C).
     """
     shape = (patch, patch, image.shape[-1])
-    one = lambda y, x: lax.dynamic_slice(image, (y, x, jnp.zeros_like(y)), shape)  # noqa: E731
+    one = lambda y, x: lax.dynamic_slice(image, (y, x, jnp.zeros_like(y)), shape)
     return jax.vmap(one)(rows, columns).reshape(len(rows), -1)
 
 

@@ -49,8 +49,8 @@ def _tap_weights(fraction: Array, method: str, a: float) -> Array:
         return jnp.stack([1 - t, t])
     if method != "cubic":
         raise ValueError(f"unknown sampling {method!r}; known: linear, cubic")
-    near = lambda x: ((a + 2) * x - (a + 3)) * x * x + 1  # noqa: E731
-    far = lambda x: ((a * x - 5 * a) * x + 8 * a) * x - 4 * a  # noqa: E731
+    near = lambda x: ((a + 2) * x - (a + 3)) * x * x + 1
+    far = lambda x: ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
     return jnp.stack([far(1 + t), near(t), near(1 - t), far(2 - t)])
 
 

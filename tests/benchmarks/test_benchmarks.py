@@ -12,8 +12,8 @@ import skimage.data
 import skimage.metrics
 
 from benchmarks import bare, common, quality, throughput, timing
+from deepinternal.codecs import image_io
 from deepinternal.methods import registry
-from deepinternal.runtime import image_io
 from deepinternal.types import InputError
 
 TINY = ["layers=2", "features=8", "crop=24", "back_projection=1", "ensemble=off"]

@@ -99,7 +99,7 @@ def test_what_fails_is_said():
 
 
 def test_figures_of_many_images_are_those_of_their_files(tmp_path, monkeypatch):
-    keep = lambda **_: contextlib.nullcontext(str(tmp_path))  # noqa: E731
+    keep = lambda **_: contextlib.nullcontext(str(tmp_path))
     monkeypatch.setattr(launched.tempfile, "TemporaryDirectory", keep)
     pictures = [launched.picture(32, i) for i in range(4)]
     run = launched.launch(CONFIG, [*TINY, "steps=2"], pictures)

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import peer_kernelgan, peer_torch
 from deepinternal.methods import kernelgan
 from deepinternal.nets import kernelgan as nets
-from deepinternal.nets import spectral
+from deepinternal.ops import spectral
 
 torch = pytest.importorskip("torch")
 
@@ -148,7 +148,7 @@ def test_a_step_trains_both_nets(as_one, inputs):
     config = peer_kernelgan.Case("", 1).config
     config.features, config.crop = 2, 32
     seed = peer_kernelgan.TorchSeed(config, inputs, as_one=as_one)
-    nets_of = lambda: [p for net in (seed.generator, seed.judge) for p in net.parameters()]  # noqa: E731
+    nets_of = lambda: [p for net in (seed.generator, seed.judge) for p in net.parameters()]
     before = [p.detach().clone() for p in nets_of()]
     assert np.isfinite(seed.step().item())
     assert all(not torch.equal(a, b) for a, b in zip(before, nets_of()) if a.ndim > 1)

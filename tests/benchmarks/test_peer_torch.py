@@ -10,8 +10,9 @@ import pytest
 
 from benchmarks import peer_ingan, peer_torch, torch_nets
 from deepinternal.methods import retargeting
-from deepinternal.nets import ingan, spectral
+from deepinternal.nets import ingan
 from deepinternal.nets.skip import SkipNet
+from deepinternal.ops import spectral
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
@@ -75,7 +76,7 @@ def _copied(torch, params, pairs):
     """Gives layers of PyTorch, each a convolution and a norm or None, the weights of ours by name."""
     with torch.no_grad():
         for (conv, norm), (name, index) in pairs:
-            pick = lambda x, i=index: np.array(x if i is None else x[i])  # noqa: E731
+            pick = lambda x, i=index: np.array(x if i is None else x[i])
             kernel = torch.tensor(pick(params[name]["kernel"]).transpose(3, 2, 0, 1).copy())
             getattr(conv, "weight_orig", conv.weight).copy_(kernel)
             conv.bias.copy_(torch.tensor(pick(params[name]["bias"])))
@@ -98,7 +99,7 @@ def test_the_same_retargeting_nets_in_pytorch():
     import torch
 
     torch.manual_seed(0)
-    count = lambda params: sum(p.size for p in jax.tree.leaves(params))  # noqa: E731
+    count = lambda params: sum(p.size for p in jax.tree.leaves(params))
     x = np.random.default_rng(0).uniform(-1, 1, (1, 32, 40, 3)).astype(np.float32)
     size = (24, 56)
     net, same = ingan.Generator(8, 2), lambda x: x

@@ -11,8 +11,8 @@ import pytest
 import skimage.data
 
 from benchmarks import retargeters, retargeting
+from deepinternal.codecs.image_io import read_image, write_image
 from deepinternal.ops.patches import bidirectional_similarity
-from deepinternal.runtime.image_io import read_image, write_image
 from deepinternal.types import InputError
 
 

@@ -14,10 +14,11 @@ import pytest
 
 from benchmarks import common, curve, measures, time_to_quality
 from benchmarks.curve import Clock, Measure, Point, Watched
+from deepinternal.codecs import image_io
+from deepinternal.engine.loop import train
+from deepinternal.engine.parallel import Programs
 from deepinternal.methods import registry
-from deepinternal.runtime import image_io, jobs
-from deepinternal.runtime.loop import train
-from deepinternal.runtime.parallel import Programs
+from deepinternal.runs import jobs
 from deepinternal.types import InputError
 from tests import tiny_methods
 
@@ -29,7 +30,7 @@ NUMBER = Measure(lambda programs, *_: programs.numbers["loss"], lambda made: flo
 
 
 def leaves(tree):
-    is_key = lambda x: jnp.issubdtype(x.dtype, jax.dtypes.prng_key)  # noqa: E731
+    is_key = lambda x: jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
     return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in jax.tree.leaves(tree)]
 
 

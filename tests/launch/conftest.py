@@ -15,7 +15,7 @@ from PIL import Image
 
 from configs import zssr as zssr_config
 from deepinternal.methods import zssr
-from deepinternal.runtime import jobs
+from deepinternal.runs import jobs
 from tests.tiny_methods import photo
 
 # Programs are compiled once for all tests here, also for those in processes of their own.

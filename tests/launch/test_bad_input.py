@@ -13,8 +13,8 @@ from PIL import Image
 
 from deepinternal.ops.resize import resize
 from deepinternal.types import InputError
+from tests.codecs.image_samples import SIGNATURE, chunk, png_bytes
 from tests.launch.conftest import picture, save
-from tests.runtime.image_samples import SIGNATURE, chunk, png_bytes
 
 
 def refused(train, *words, source, **fields):

@@ -9,8 +9,8 @@ from PIL import Image
 from scipy import ndimage
 from skimage import data
 
+from deepinternal.codecs.image_io import read_image, write_image
 from deepinternal.ops.resize import resize
-from deepinternal.runtime.image_io import read_image, write_image
 from tests.launch.conftest import picture, save
 
 FLAGS = ["--kernel=div2krk", "--noise=3", "--seed=7"]

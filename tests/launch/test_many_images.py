@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepinternal.runtime.writers import read_jsonl
+from deepinternal.writers import read_jsonl
 from tests.launch.conftest import SMALL, picture, save
 
 SIZES = [(24, 32), (32, 24), (40, 26)]

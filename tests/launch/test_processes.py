@@ -7,12 +7,12 @@ import signal
 import numpy as np
 import pytest
 
-from deepinternal.runtime import claims as claims_module
-from deepinternal.runtime import jobs
-from deepinternal.runtime.claims import Claims
-from deepinternal.runtime.workdir import CLAIMS
-from deepinternal.runtime.writers import read_jsonl
+from deepinternal.runs import claims as claims_module
+from deepinternal.runs import jobs
+from deepinternal.runs.claims import Claims
+from deepinternal.runs.workdir import CLAIMS
 from deepinternal.types import InputError
+from deepinternal.writers import read_jsonl
 from tests.launch.conftest import SMALL, picture, save, until
 
 STEPS = 200

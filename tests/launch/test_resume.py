@@ -9,9 +9,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from deepinternal.runtime import cases
-from deepinternal.runtime.writers import read_jsonl
+from deepinternal.runs import cases
 from deepinternal.types import InputError
+from deepinternal.writers import read_jsonl
 from tests.launch.conftest import SMALL, picture, save, until
 
 KEYS = {
@@ -39,7 +39,7 @@ def newest(folder):
     path = (folder / "checkpoints" / str(number) / "state").absolute()
     leaves = jax.tree_util.tree_leaves_with_path(ocp.StandardCheckpointer().restore(path))
     data = {jax.tree_util.keystr(p): x for p, x in leaves}
-    is_key = lambda x: jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key)  # noqa: E731
+    is_key = lambda x: jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key)
     plain = {k: jax.random.key_data(x) if is_key(x) else x for k, x in data.items()}
     return number, {k: np.asarray(x).tobytes() for k, x in plain.items()}
 
@@ -85,7 +85,7 @@ def test_a_finished_image_is_skipped(train, tmp_path, small_png, monkeypatch):
     def forbidden(*_):
         raise AssertionError("trains again")
 
-    monkeypatch.setattr("deepinternal.runtime.jobs.Loop.train", forbidden)
+    monkeypatch.setattr("deepinternal.runs.jobs.Loop.train", forbidden)
     options = {"log_every": 5, "checkpoint_every": 1.0, "progress": True}
     assert train(small_png, parallel={"steps_per_dispatch": 1}, **options) == 0
     assert (tmp_path / "out/small/result.png").stat().st_mtime_ns == before
@@ -156,7 +156,7 @@ def test_other_results_are_refused_and_overwritten(train, tmp_path, small_png):
 
 def test_fewer_steps_than_the_methods_own_are_refused(train, tmp_path, small_png, monkeypatch):
     """`steps` 0 stands for a number that only the method knows."""
-    monkeypatch.setattr("deepinternal.runtime.jobs.Loop.train", lambda *_: 1 / 0)
+    monkeypatch.setattr("deepinternal.runs.jobs.Loop.train", lambda *_: 1 / 0)
     assert train(small_png, steps=0) == 1
     with pytest.raises(InputError, match=r"steps .3000 there, 12 now"):
         train(small_png, steps=12)
@@ -218,7 +218,7 @@ def command(source, workdir, steps):
 
 def after_lines(folder, more, launcher, argv, number):
     """Starts a run and sends a signal once its log has grown; exit status and what it printed."""
-    steps = lambda: [e["step"] for e in read_jsonl(folder / "train.jsonl")]  # noqa: E731
+    steps = lambda: [e["step"] for e in read_jsonl(folder / "train.jsonl")]
     before = max(steps(), default=0)
     process, printed = launcher.start(*argv)
     until(lambda: max(steps(), default=0) >= before + more)

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from deepinternal import retargeter
-from deepinternal.runtime.image_io import read_image
-from deepinternal.runtime.writers import read_jsonl
+from deepinternal.codecs.image_io import read_image
 from deepinternal.types import InputError
+from deepinternal.writers import read_jsonl
 from tests.launch.conftest import picture, save
 
 

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from configs.common import run_fields
-from deepinternal.runtime import image_io, jobs, video_io
-from deepinternal.runtime.workdir import RefusedError
+from deepinternal.codecs import image_io, video_io
+from deepinternal.runs import jobs
+from deepinternal.runs.workdir import RefusedError
 from deepinternal.types import InputError
 from tests import tiny_sets
 from tests.launch.conftest import picture, save

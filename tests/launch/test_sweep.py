@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from configs import zssr as zssr_config
-from deepinternal.runtime import jobs
+from deepinternal.runs import jobs
 from deepinternal.types import InputError
 from launch import sweep, sweep_table
 from launch.sweep_fields import combinations

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import skimage.data
 
-from deepinternal.methods import image_facts, kernel_estimate, registry, zssr
+from deepinternal.estimators import image_facts
+from deepinternal.methods import kernel_estimate, registry, zssr
 from deepinternal.methods.sr import blind
 from deepinternal.ops import kernels
 from deepinternal.types import InputError, input_spec

@@ -72,7 +72,7 @@ def run(method, inputs):
     """The last state, scores, outputs and baseline after ten steps of each stage."""
     state, scores, first = method.init(jax.random.key(3), inputs), [], inputs
     for stage in method.stages:
-        step = lambda s, _, step=stage.step, inputs=inputs: (step(s, inputs, None)[0], None)  # noqa: E731
+        step = lambda s, _, step=stage.step, inputs=inputs: (step(s, inputs, None)[0], None)
         state, _ = jax.lax.scan(step, state, length=10)
         if stage.evaluate:
             state, score = stage.evaluate(state, inputs)

@@ -144,7 +144,7 @@ def test_runs_are_averaged():
 def test_what_is_refused(presets, sides, fields, message):
     config = _config(presets, **fields)
     image = np.full((16, 16, 3), 0.5, np.float32)
-    run = lambda: dip.make(config, input_spec(dip.prepare(config, image, **sides)))  # noqa: E731
+    run = lambda: dip.make(config, input_spec(dip.prepare(config, image, **sides)))
     with pytest.raises(InputError) as caught:
         run()
     assert message in str(caught.value)

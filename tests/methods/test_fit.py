@@ -117,7 +117,7 @@ def test_best_is_that_of_the_least_loss():
 
 def test_early_stop_finds_the_least_variance_of_the_window():
     inputs = {"image": _image()}
-    rate = lambda step: jnp.where(step < 12, 0.05 / (step + 1), 0.05)  # noqa: E731
+    rate = lambda step: jnp.where(step < 12, 0.05 / (step + 1), 0.05)
     method = _method(_still(), learning_rate=rate, window=4, patience=6)
     state, states, metrics = _run(method, inputs, 30)
     layers = np.stack(_layers_of(states))
@@ -194,7 +194,7 @@ def test_flips_show_each_variant_of_image_and_input():
 def test_phases_share_weights_and_begin_anew():
     """The second phase goes on from the first's weights, but for those restarted, with a fresh Adam."""
     nets = {"image": _still(), "other": fit.Generator(PixelNet(), source="=image")}
-    carry = lambda layers, inputs: {**inputs, "image": layers["image"]}  # noqa: E731
+    carry = lambda layers, inputs: {**inputs, "image": layers["image"]}
     phases = [
         fit.Phase("a", 4, _loss, nets=("image",), carry=carry),
         fit.Phase("b", 4, _loss, restart=("other",)),

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from deepinternal import retargeter
+from deepinternal.codecs.image_io import to_array
+from deepinternal.engine.checkpoint import Checkpoints
+from deepinternal.engine.loop import Stopped, train
+from deepinternal.engine.parallel import Programs
 from deepinternal.methods import ingan, ingan_crops, ingan_sizes, registry, retargeting
 from deepinternal.ops import shear
-from deepinternal.runtime.checkpoint import Checkpoints
-from deepinternal.runtime.image_io import to_array
-from deepinternal.runtime.loop import Stopped, train
-from deepinternal.runtime.parallel import Programs
 from deepinternal.types import InputError, input_spec
-from tests.runtime.stop import Stop
+from tests.engine.stop import Stop
 from tests.tiny_methods import photo
 
 TINY = {"steps": 3, "inverse_from": 1}

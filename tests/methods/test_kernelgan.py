@@ -115,7 +115,7 @@ def test_once_settled_a_step_changes_nothing(built):
     state = state.replace(model_state={**state.model_state, "still": jnp.asarray(3)})
     assert bool(built.method.done(state))
     after = built.steps(state, 1)
-    key = lambda s: jax.tree.leaves(s.replace(key=None))  # noqa: E731
+    key = lambda s: jax.tree.leaves(s.replace(key=None))
     assert all(bool(jnp.all(a == b)) for a, b in zip(key(state), key(after), strict=True))
 
 

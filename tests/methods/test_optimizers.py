@@ -19,7 +19,7 @@ MUON_RATE = 0.25
 def _gradients(seed=0):
     """Of a chain of 12 layers, as a dict in the order in which JAX sorts it: conv1, conv10, ..."""
     rng = np.random.default_rng(seed)
-    shape = lambda i: (3, 3, 3 if i == 0 else FEATURES, 3 if i == LAYERS - 1 else FEATURES)  # noqa: E731
+    shape = lambda i: (3, 3, 3 if i == 0 else FEATURES, 3 if i == LAYERS - 1 else FEATURES)
     made = {name: rng.normal(size=shape(i)).astype(np.float32) for i, name in enumerate(NAMES)}
     return dict(sorted(made.items()))
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepinternal.nets import ingan, spectral
+from deepinternal.nets import ingan
+from deepinternal.ops import spectral
 from deepinternal.ops.resize import resize
 
 
@@ -15,7 +16,7 @@ def _count(params):
 
 def test_parameter_counts_are_the_published_ones():
     x = jnp.zeros((1, 32, 32, 3))
-    same = lambda x: x  # noqa: E731
+    same = lambda x: x
     generator = jax.eval_shape(
         lambda k: ingan.Generator().init(k, x, same)["params"], jax.random.key(0)
     )
@@ -30,7 +31,7 @@ def test_parameter_counts_are_the_published_ones():
 @pytest.mark.parametrize("size", [(16, 16), (40, 24), (37, 51)])
 def test_the_generator_makes_every_size(size):
     net = ingan.Generator(4, 1)
-    transform = lambda x: resize(x, output_shape=size, method="linear", antialias=False)  # noqa: E731
+    transform = lambda x: resize(x, output_shape=size, method="linear", antialias=False)
     x = jnp.zeros((1, 24, 32, 3))
     made = jax.eval_shape(lambda k: net.init_with_output(k, x, transform)[0], jax.random.key(0))
     assert made.shape == (1, *size, 3)
@@ -46,7 +47,7 @@ def test_the_map_is_the_weighted_mean_of_the_scales():
     """By hand for two scales: each judged alone, brought to the finest map's size."""
     net = ingan.PatchDiscriminator(2)
     x = jax.random.uniform(jax.random.key(0), (1, 30, 27, 3), minval=-1)
-    init = lambda key: net.init(key, jnp.zeros((1, 16, 16, 3)))["params"]  # noqa: E731
+    init = lambda key: net.init(key, jnp.zeros((1, 16, 16, 3)))["params"]
     params = jax.vmap(init)(jax.random.split(jax.random.key(1), 2))
     finer, coarser = (jax.tree.map(lambda p, i=i: p[i], params) for i in range(2))
     weights = jnp.array([3.0, 1.0])
@@ -63,7 +64,7 @@ def test_which_pixels_a_coarse_scale_looks_at(antialias, least, most):
     """Bilinear shrinking by 4 reads 2 of 4 pixels a side; smoothed, it reads all."""
     net = ingan.PatchDiscriminator(2)
     x = jax.random.uniform(jax.random.key(0), (1, 64, 64, 1), minval=-1)
-    init = lambda key: net.init(key, jnp.zeros((1, 16, 16, 1)))["params"]  # noqa: E731
+    init = lambda key: net.init(key, jnp.zeros((1, 16, 16, 1)))["params"]
     params = jax.vmap(init)(jax.random.split(jax.random.key(1), 2))
     params = jax.tree.map(lambda p: 100 * p, params)
 

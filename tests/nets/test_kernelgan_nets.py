@@ -9,7 +9,8 @@ import pytest
 from jax import lax
 from scipy.signal import correlate
 
-from deepinternal.nets import kernelgan, spectral
+from deepinternal.nets import kernelgan
+from deepinternal.ops import spectral
 
 SIZES = (7, 5, 3, 1, 1, 1)
 FEATURES = 4
@@ -132,7 +133,7 @@ def _judge(features=5, hidden=2, seed=0):
     net = kernelgan.Discriminator(features, hidden)
     shapes = jax.eval_shape(lambda k: net.init(k, jnp.zeros((9, 9, 3))), jax.random.key(0))
     rng = np.random.default_rng(seed)
-    draw = lambda x: 0.3 * rng.standard_normal(x.shape).astype(np.float32)  # noqa: E731
+    draw = lambda x: 0.3 * rng.standard_normal(x.shape).astype(np.float32)
     params = jax.tree.map(draw, shapes["params"])
     for i in range(1, hidden + 1):
         params[f"norm{i}"]["scale"] += 1

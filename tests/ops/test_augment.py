@@ -397,7 +397,7 @@ def test_affine_fathers_show_the_same_part_of_any_image():
     @jax.jit
     def crops(index, matrices):
         # Keys' own cubic: of third order, unlike the sharper default.
-        cut = lambda i, m: warp(pool_[i], m, CROP, size=sizes_[i], cubic_a=-0.5)  # noqa: E731
+        cut = lambda i, m: warp(pool_[i], m, CROP, size=sizes_[i], cubic_a=-0.5)
         return jax.vmap(cut)(index, matrices)
 
     pool_, sizes_ = jax.numpy.asarray(pool), jax.numpy.asarray(sizes)

@@ -248,7 +248,7 @@ def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
         )
         for number in range(1, config.passes + 1)
     ]
-    baseline = lambda inputs: inputs["full"]  # noqa: E731
+    baseline = lambda inputs: inputs["full"]
     outputs = functools.partial(_outputs, config)
     return fit.build("dehazing", generators, phases, outputs, shape=shape, baseline=baseline)
 

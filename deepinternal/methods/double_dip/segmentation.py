@@ -22,13 +22,14 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from deepinternal.estimators import saliency
+from deepinternal.estimators.spread import spread
 from deepinternal.losses.compose import weighted_sum
 from deepinternal.losses.pixel import hinted_l1, l1
 from deepinternal.losses.smoothness import binarity
 from deepinternal.methods import checks, fit
 from deepinternal.methods.double_dip import common
-from deepinternal.ops import fitting, saliency
-from deepinternal.ops.spread import spread
+from deepinternal.ops import fitting
 from deepinternal.types import Example, InputError, Inputs, Method, Output
 
 SIDE_INPUTS = {"foreground": "mask", "background": "mask"}

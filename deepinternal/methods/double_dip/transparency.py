@@ -22,12 +22,12 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from deepinternal.estimators.alphas import search, solve
 from deepinternal.losses.compose import weighted_sum
 from deepinternal.losses.exclusion import exclusion
 from deepinternal.losses.pixel import l1, l2
 from deepinternal.methods import checks, fit
 from deepinternal.methods.double_dip import common
-from deepinternal.methods.double_dip.alphas import search, solve
 from deepinternal.types import Example, InputError, Inputs, Method, Output
 
 SIDE_INPUTS = {}

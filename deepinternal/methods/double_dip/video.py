@@ -18,9 +18,10 @@ import ml_collections
 import numpy as np
 import scipy.ndimage
 
+from deepinternal.estimators import saliency
 from deepinternal.methods import checks, fit
 from deepinternal.methods.double_dip import segmentation
-from deepinternal.ops import fitting, saliency
+from deepinternal.ops import fitting
 from deepinternal.types import Example, InputError, Inputs, Method, Output
 
 SIDE_INPUTS = {"foreground": "masks", "background": "masks"}

@@ -23,11 +23,12 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from deepinternal.estimators import marks
 from deepinternal.losses.compose import weighted_sum
 from deepinternal.losses.pixel import hinted_l1, l1
 from deepinternal.losses.smoothness import gradient_l1
 from deepinternal.methods import checks, fit
-from deepinternal.methods.double_dip import common, marks
+from deepinternal.methods.double_dip import common
 from deepinternal.types import Example, InputError, Inputs, Method, Output
 
 SIDE_INPUTS = {"mask": "mask"}
@@ -175,7 +176,7 @@ def _prepare_many(images, mask, config) -> Inputs:
         checks.smallest(image, 32)
     size = tuple(min(image.shape[axis] for image in images) for axis in (0, 1))
     corners = [[(n - m) // 2 for n, m in zip(image.shape[:2], size)] for image in images]
-    cut = lambda x, y0, x0, h, w: np.asarray(x[y0 : y0 + h, x0 : x0 + w], np.float32)  # noqa: E731
+    cut = lambda x, y0, x0, h, w: np.asarray(x[y0 : y0 + h, x0 : x0 + w], np.float32)
     parts = [cut(image, *corner, *size) for image, corner in zip(images, corners)]
     hint, found = np.ones(size, bool), {}
     if config.colour == "searched":
@@ -357,8 +358,8 @@ def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
         runs = {"replicas": config.runs, "reduce": lambda made: finish(common.median(made))}
         last = outputs
     else:
-        last = lambda layers, inputs: finish(outputs(layers, inputs))  # noqa: E731
-    baseline = lambda inputs: inputs["full1" if many else "full"]  # noqa: E731
+        last = lambda layers, inputs: finish(outputs(layers, inputs))
+    baseline = lambda inputs: inputs["full1" if many else "full"]
     return fit.build(
         "watermark", generators, phases, last, shape=first[:2], baseline=baseline, **runs
     )

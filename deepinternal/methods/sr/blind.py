@@ -21,13 +21,8 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from deepinternal.methods import (
-    image_facts,
-    kernel_estimate,
-    kernel_inputs,
-    kernel_statistics,
-    kernelgan,
-)
+from deepinternal.estimators import image_facts
+from deepinternal.methods import kernel_estimate, kernel_inputs, kernel_statistics, kernelgan
 from deepinternal.ops import kernels
 from deepinternal.types import Array, InputError, Inputs, Output, Stage, TrainState
 
@@ -172,7 +167,7 @@ def stage(
         return begin(jax.random.fold_in(state.key, 1), new), new
 
     first = kernelgan.stage(task)
-    init = lambda key, inputs: kernelgan.init(task, key, inputs)  # noqa: E731
+    init = lambda key, inputs: kernelgan.init(task, key, inputs)
     return init, dataclasses.replace(first, advance=advance)
 
 

@@ -25,7 +25,7 @@ def enlarge(task: Task, params: PyTree, inputs: Inputs) -> dict[str, Array]:
     Returns:
         `result` (H', W', C), and with an ensemble `uncertainty` (H', W').
     """
-    function = lambda x: enlarge_window(task, params, x, inputs)  # noqa: E731
+    function = lambda x: enlarge_window(task, params, x, inputs)
     tile = tile_of(task)
     if not tile or "sizes" in inputs:
         return function(inputs["image"])
@@ -45,10 +45,10 @@ def enlarge_window(task: Task, params: PyTree, image: Array, inputs: Inputs) -> 
     mean = task.config.ensemble_reduce == "mean"
 
     def correct(x: Array) -> Array:
-        down = lambda y: task.down(y, inputs, image.shape[:2], **sampled)  # noqa: E731
+        down = lambda y: task.down(y, inputs, image.shape[:2], **sampled)
         if task.degradation is not None:
             return descend(x, image, down, iterations=jump.back_projection)
-        up = lambda y: task.up(y, shape, small=small)  # noqa: E731
+        up = lambda y: task.up(y, shape, small=small)
         refined = back_project(x, image, down, up, iterations=jump.back_projection)
         return jnp.where(task.decided(inputs, "refine", True), refined, x)
 

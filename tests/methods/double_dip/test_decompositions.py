@@ -9,8 +9,9 @@ import pytest
 import skimage.data
 
 import deepinternal as di
+from deepinternal.estimators import alphas
 from deepinternal.methods import registry
-from deepinternal.methods.double_dip import alphas, segmentation
+from deepinternal.methods.double_dip import segmentation
 from deepinternal.ops.haze import haze
 from deepinternal.ops.metrics import psnr
 from deepinternal.types import InputError, input_spec
@@ -121,7 +122,7 @@ def test_solving_near_given_layers():
     expected = np.linalg.solve(
         system.T @ system + trust * np.eye(2), system.T @ mixed + trust * near
     )
-    pixel = lambda v: jnp.full((1, 1, 1), v)  # noqa: E731
+    pixel = lambda v: jnp.full((1, 1, 1), v)
     made = alphas.solve(
         *map(pixel, mixed), jnp.asarray(a), near=tuple(map(pixel, near)), trust=trust
     )

@@ -1,0 +1,1 @@
+"""Images, kernels and videos: read from files and written to them."""

@@ -1,0 +1,36 @@
+"""JPEG files, for results that are to be lossy."""
+
+import io
+import os
+from typing import Any
+
+import numpy as np
+
+from deepinternal import files
+from deepinternal.codecs import image_io
+from deepinternal.types import InputError
+
+
+def write_jpeg(path: str | os.PathLike, pixels: Any, *, quality: int) -> None:
+    """Writes a baseline JPEG of 8 bits atomically, by Pillow; colour at half resolution (4:2:0).
+
+    Args:
+        path: ends in .jpg or .jpeg; the folder exists.
+        pixels: (H, W), (H, W, 1) or (H, W, 3), float; clipped to [0, 1], rounded to the nearest.
+        quality: 1 (worst) to 100, on the scale of libjpeg.
+
+    Raises:
+        InputError: another name, quality or shape, NaN.
+        OSError: the file cannot be written.
+    """
+    from PIL import Image
+
+    name = files.show_path(path)
+    if not name.lower().endswith((".jpg", ".jpeg")):
+        raise InputError(f"{name}: is to be a JPEG; give a name that ends in .jpg.")
+    if not 1 <= quality <= 100:
+        raise InputError(f"{name}: JPEG quality {quality}; give 1 to 100.")
+    samples = image_io.from_float(pixels, np.empty((1, 1), np.uint8))
+    file = io.BytesIO()
+    Image.fromarray(samples).save(file, "JPEG", quality=quality)
+    files.atomic_write_bytes(path, file.getvalue())

@@ -1,0 +1,1 @@
+"""Compiling, batching and dispatching methods; the training loop, checkpoints and telemetry."""

@@ -1,0 +1,119 @@
+"""Checkpoints of one run in one folder, by orbax: atomic, the last two kept."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from deepinternal.files import atomic_write_text
+from deepinternal.types import Inputs, Method, TrainState
+
+_log = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    A checkpoint holds the training state, the inputs where an earlier stage has changed them, and a
+    JSON object with whatever else the loop must know to go on. A damaged one is skipped with a
+    warning in favour of the one before.
+    """
+
+    def __init__(self, folder: Path | str, *, keep_every: int = 0):
+        """Opens it.
+
+        Args:
+            folder: made if missing.
+            keep_every: checkpoints whose number is a multiple stay; 0: only the last two do.
+        """
+        import orbax.checkpoint as ocp
+
+        self._ocp = ocp
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=2,
+            keep_period=keep_every or None,
+            create=True,
+            enable_async_checkpointing=False,
+            cleanup_tmp_directories=True,
+        )
+        self._folder = Path(folder).absolute()
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
+
+    def save(
+        self, number: int, state: TrainState, inputs: Inputs | None, meta: dict[str, Any]
+    ) -> None:
+        """Saves under `number`, which must grow; does nothing where that exists already.
+
+        Args:
+            number: steps taken so far, over all stages.
+            state: the training state.
+            inputs: the inputs, where they differ from those the run was started with.
+            meta: JSON-serialisable; must hold `stage`, the index of the current stage.
+        """
+        args = self._ocp.args
+        items = {"state": args.StandardSave(state), "meta": args.JsonSave(meta)}
+        if inputs is not None:
+            items["inputs"] = args.StandardSave(dict(inputs))
+        if number in self._manager.all_steps():
+            return  # the same step is the same state
+        self._manager.save(number, args=args.Composite(**items))
+        self._manager.wait_until_finished()
+
+    def restore(
+        self, method: Method, inputs: Inputs, number: int | None = None
+    ) -> tuple[TrainState, Inputs, dict[str, Any]] | None:
+        """The newest readable checkpoint as `(state, inputs, meta)`, or None if there is none.
+
+        Args:
+            method: the method with replicas folded in, for the shapes.
+            inputs: the inputs the run was started with.
+            number: the only one that will do; None for any.
+        """
+        args = self._ocp.args
+        numbers = [n for n in self.numbers() if number in (None, n)]
+        for number in reversed(numbers):
+            try:
+                meta = self._manager.restore(number, args=args.Composite(meta=args.JsonRestore()))
+                meta = meta["meta"]
+                state, later = _abstract(method, inputs, meta["stage"])
+                items = {"state": args.StandardRestore(state)}
+                if meta["stage"] > 0:
+                    items["inputs"] = args.StandardRestore(dict(later))
+                found = self._manager.restore(number, args=args.Composite(**items))
+            except Exception as error:  # orbax raises many kinds for a damaged folder
+                _log.warning(
+                    "checkpoint %d is damaged (%s); trying the one before",
+                    number,
+                    str(error).splitlines()[0] if str(error) else type(error).__name__,
+                )
+                continue
+            return found["state"], found.get("inputs") or inputs, meta
+        return None
+
+    def numbers(self) -> list[int]:
+        """Of all checkpoints, the oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def note_resumption(self, step: int) -> list[int]:
+        """Records that a run went on from `step`; returns all such steps, oldest first."""
+        path = self._folder / "resumed.json"
+        steps = json.loads(path.read_text()) if path.exists() else []
+        steps.append(step)
+        atomic_write_text(path, json.dumps(steps))
+        return steps
+
+    def close(self) -> None:
+        """Ends orbax's background threads."""
+        self._manager.close()
+
+
+def _abstract(method: Method, inputs: Inputs, stage: int) -> tuple[TrainState, Inputs]:
+    """Shapes of the state and the inputs in a stage."""
+    state = jax.eval_shape(method.init, jax.random.key(0), inputs)
+    for earlier in method.stages[:stage]:
+        state, inputs = jax.eval_shape(earlier.advance, state, inputs)
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    placed = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device)
+    return jax.tree.map(placed, state), jax.tree.map(placed, dict(inputs))

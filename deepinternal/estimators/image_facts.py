@@ -1,0 +1,51 @@
+"""What an image tells of its own noise and compression, for methods that set themselves accordingly."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepinternal.estimators import jpeg, noise
+from deepinternal.types import Array
+
+QUIET = 2 / 255  # noise under it is not cared for
+TINY = 24  # least side of an image whose noise and compression can be told
+_LOOKED_AT = 512  # pixels, of the middle of larger images
+
+_noise_std = jax.jit(noise.noise_std)
+_blocking = jax.jit(jpeg.jpeg_blocking)
+_quality = jax.jit(jpeg.jpeg_quality)
+_jpeg_noise_std = jax.jit(lambda image: jpeg.jpeg_noise_std(image, threshold=-1e9))
+
+
+def measure(image: np.ndarray, compressed: str = "auto") -> dict[str, float]:
+    """Noise and compression of an image; on the host.
+
+    Args:
+        image: (H, W, C) in [0, 1], C = 1 or 3.
+        compressed: whether it is taken for a JPEG: 'on', 'off', or 'auto': if its blocks are found.
+
+    Returns:
+        `noise_std`, of noise or of the compression's errors, in units of [0, 1], 0 where it is under
+        `QUIET`; `measured_std`, of noise, as measured; `jpeg_score`, see `ops.jpeg.jpeg_blocking`;
+        `jpeg_quality`, 0 where the image is not taken for a JPEG. All 0 under `TINY` pixels a side.
+    """
+    told = dict.fromkeys(("noise_std", "measured_std", "jpeg_score", "jpeg_quality"), 0.0)
+    if min(image.shape[:2]) < TINY:
+        return told
+    image = _middle(image)
+    told["measured_std"] = std = float(_noise_std(image))
+    blocking = _blocking(image)
+    told["jpeg_score"] = float(blocking.score)
+    found = told["jpeg_score"] > jpeg.THRESHOLD
+    if compressed == "on" or (compressed == "auto" and found):
+        told["jpeg_quality"] = float(_quality(image, blocking.phase))
+        std = float(_jpeg_noise_std(image))
+    told["noise_std"] = 0.0 if std < QUIET else std
+    return told
+
+
+def _middle(image: np.ndarray) -> Array:
+    """The middle of an image, with sides that are multiples of 8: fewer shapes to compile for."""
+    h, w = (min(n, _LOOKED_AT) // 8 * 8 for n in image.shape[:2])
+    y, x = ((n - m) // 2 for n, m in zip(image.shape[:2], (h, w)))
+    return jnp.asarray(image[y : y + h, x : x + w], jnp.float32)

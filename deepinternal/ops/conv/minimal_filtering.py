@@ -1,0 +1,107 @@
+"""Stride-1 3x3 convolutions by minimal filtering, F(2x2, 3x3): 2.25 times fewer multiplications.
+
+Four outputs of a 2x2 block are `A^T [(G w G^T) * (B^T d B)] A`, d the 4x4 inputs they see; the products
+over channels are 16 matrix products. Both gradients are transposes of this expression. Here x, y and
+its gradient g are (N, H, W, C), w is (3, 3, C_in, C_out), padding is zero 'SAME'.
+
+A 1-D transform takes an axis to four arrays of half its length (or back); 2-D transforms are lists of
+16. Tile t of an axis makes outputs 2t, 2t + 1 from inputs 2t-1 .. 2t+2.
+
+References:
+    Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, Section 4.1.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from deepinternal.ops.conv.batching import dot, shift
+from deepinternal.types import Array
+
+
+def correlate(x: Array, w: Array, precision: lax.PrecisionLike) -> Array:
+    """The convolution itself: y."""
+    tiles = _to_tiles_2d(_input_to_tiles, pad_to_even(x))
+    products = _tiles_dot(tiles, _kernel_to_tiles(w), (1, 0), precision)
+    return _from_tiles_2d(_tiles_to_output, products)[:, : x.shape[1], : x.shape[2]]
+
+
+def input_grad(g: Array, w: Array, precision: lax.PrecisionLike) -> Array:
+    """The gradient with respect to x."""
+    tiles = _to_tiles_2d(_output_to_tiles, pad_to_even(g))
+    products = _tiles_dot(tiles, _kernel_to_tiles(w), (1, 1), precision)
+    return _from_tiles_2d(_tiles_to_input, products)[:, : g.shape[1], : g.shape[2]]
+
+
+def kernel_grad(x: Array, g: Array, precision: lax.PrecisionLike) -> Array:
+    """The gradient with respect to w."""
+    x_tiles = _to_tiles_2d(_input_to_tiles, pad_to_even(x))
+    g_tiles = _to_tiles_2d(_output_to_tiles, pad_to_even(g))
+    dk = [dot(a, b, (0, 0), precision) for a, b in zip(x_tiles, g_tiles, strict=True)]
+    w = jax.ShapeDtypeStruct((3, 3, x.shape[-1], g.shape[-1]), x.dtype)
+    return jax.linear_transpose(_kernel_to_tiles, w)(jnp.stack(dk))[0]
+
+
+def pad_to_even(x: Array) -> Array:
+    """Adds a row and a column of zeros where their number is odd."""
+    return jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
+
+
+def _split(x: Array, axis: int) -> tuple[Array, Array]:
+    """Even and odd places along `axis`."""
+    pairs = x.reshape(*x.shape[:axis], x.shape[axis] // 2, 2, *x.shape[axis + 1 :])
+    return tuple(lax.index_in_dim(pairs, i, axis + 1, keepdims=False) for i in (0, 1))
+
+
+def _interleave(even: Array, odd: Array, axis: int) -> Array:
+    shape = (*even.shape[:axis], 2 * even.shape[axis], *even.shape[axis + 1 :])
+    return jnp.stack([even, odd], axis + 1).reshape(shape)
+
+
+def _input_to_tiles(x: Array, axis: int) -> list[Array]:
+    """B^T d."""
+    even, odd = _split(x, axis)
+    return [shift(odd, -1, axis) - odd, even + odd, odd - even, even - shift(even, 1, axis)]
+
+
+def _tiles_to_input(v: Sequence[Array], axis: int) -> Array:
+    """Transpose of `_input_to_tiles`."""
+    even = v[1] - v[2] + v[3] - shift(v[3], -1, axis)
+    odd = shift(v[0], 1, axis) - v[0] + v[1] + v[2]
+    return _interleave(even, odd, axis)
+
+
+def _tiles_to_output(m: Sequence[Array], axis: int) -> Array:
+    """A^T m."""
+    return _interleave(m[0] + m[1] + m[2], m[1] - m[2] - m[3], axis)
+
+
+def _output_to_tiles(g: Array, axis: int) -> list[Array]:
+    """Transpose of `_tiles_to_output`."""
+    even, odd = _split(g, axis)
+    return [even, even + odd, even - odd, -odd]
+
+
+def _kernel_to_tiles(w: Array) -> Array:
+    """G w G^T: (3, 3, C_in, C_out) to (16, C_in, C_out)."""
+    transform = jnp.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], w.dtype)
+    tiles = jnp.einsum("ai,bj,ijkl->abkl", transform, transform, w, precision="highest")
+    return tiles.reshape(16, *w.shape[2:])
+
+
+def _to_tiles_2d(transform: Callable, x: Array) -> list[Array]:
+    return [tile for row in transform(x, 1) for tile in transform(row, 2)]
+
+
+def _from_tiles_2d(transform: Callable, tiles: Sequence[Array]) -> Array:
+    return transform([transform(tiles[4 * i : 4 * i + 4], 2) for i in range(4)], 1)
+
+
+def _tiles_dot(tiles, kernels, axes, precision):
+    """(N, h, w, C) arrays times one (C, C') or (C', C) matrix each."""
+    return [
+        dot(tile, kernel, axes, precision).reshape(*tile.shape[:-1], -1)
+        for tile, kernel in zip(tiles, kernels, strict=True)
+    ]

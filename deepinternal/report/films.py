@@ -1,0 +1,35 @@
+"""Videos for a page: the film itself where it is small, or a strip of its frames."""
+
+import base64
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from deepinternal.codecs.image_io import decode, to_array
+from deepinternal.types import InputError
+
+EMBEDDED = 8_000_000  # bytes of a film that is put into the page, at most
+STRIP = 6  # frames in a strip, at most
+
+
+def film(path: Path) -> dict[str, str]:
+    """Name, link and address of an MP4 file; a large one is not in the page but beside it."""
+    href = quote(path.name, safe="")
+    if not 0 < path.stat().st_size <= EMBEDDED:
+        return {"name": path.name, "href": href, "src": href}
+    data = base64.b64encode(path.read_bytes()).decode()
+    return {"name": path.name, "href": href, "src": f"data:video/mp4;base64,{data}"}
+
+
+def strip(folder: Path) -> tuple[np.ndarray, int] | None:
+    """Some frames of a folder side by side, uint8 (H, W, C), and how many there are; None: none."""
+    paths = sorted(folder.glob("*.png"))
+    some = np.linspace(0, len(paths) - 1, min(len(paths), STRIP)).round().astype(int)
+    try:
+        frames = [to_array(decode(paths[i], 100_000_000)).pixels for i in some]
+    except InputError:
+        return None
+    if not frames:
+        return None
+    return np.round(np.concatenate(frames, axis=1) * 255).astype(np.uint8), len(paths)

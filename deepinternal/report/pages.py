@@ -1,0 +1,38 @@
+"""The templates of pages and pictures, and how values look in them."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import deepinternal
+from deepinternal.report.charts import is_number
+
+
+@functools.cache
+def templates() -> Any:
+    """The environment of templates/: values are escaped, missing ones are errors."""
+    import jinja2
+
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    made.filters |= {"short": short, "fixed": _fixed}
+    made.globals["version"] = deepinternal.__version__
+    return made
+
+
+def short(value: Any) -> str:
+    """A value for a table."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(short, value))
+    return "" if value is None else str(value)
+
+
+def _fixed(value: Any, form: str) -> str:
+    return format(value, form) if is_number(value) else short(value)

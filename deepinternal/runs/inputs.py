@@ -1,0 +1,242 @@
+"""Which files make jobs, and which go with them."""
+
+import dataclasses
+import glob
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from deepinternal.files import show_path
+from deepinternal.codecs.video_io import VIDEO_SUFFIXES, natural
+from deepinternal.runs.workdir import RUN_FILES, RUN_FOLDERS
+from deepinternal.types import InputError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
+FRAME_SUFFIXES = tuple(s for s in IMAGE_SUFFIXES if s not in VIDEO_SUFFIXES)
+SUFFIXES = {
+    "image": IMAGE_SUFFIXES,
+    "mask": IMAGE_SUFFIXES,
+    "masks": tuple(dict.fromkeys((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))),
+    "kernel": (".mat", ".npy", ".png", ".tif", ".tiff"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One image to work on, several images taken together, or a video.
+
+    Attributes:
+        stem: name of its folder in the work folder.
+        path: its file, the first of its files, or the folder of its frames; None for the bundled
+            sample photograph.
+        several: the files of a job that has several, in their order; empty where `path` is all.
+    """
+
+    stem: str
+    path: Path | None
+    several: tuple[Path, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All its files."""
+        return self.several or ((self.path,) if self.path else ())
+
+    @property
+    def own(self) -> str:
+        """The name by which other files go with it."""
+        return _base(self.path, self.several) if self.path else self.stem
+
+
+def _base(path: Path, several: tuple[Path, ...]) -> str:
+    """The stem of a file; the whole name of a folder of frames."""
+    folder = several and os.path.isdir(path)
+    return path.absolute().name if folder else path.stem
+
+
+def tags_of(kinds: Mapping[str, str]) -> tuple[str, ...]:
+    """What the names of files that go with images may end with.
+
+    Args:
+        kinds: of a method's side inputs, by field.
+    """
+    return ("gt", *kinds, *({"kernel"} & set(kinds.values()) - set(kinds)))
+
+
+def list_jobs(
+    text: str,
+    *,
+    tags: Sequence[str] = ("gt",),
+    companions: Sequence[str] = (),
+    grouping: str = "single",
+) -> list[Job]:
+    """The jobs of `config.input`.
+
+    Args:
+        text: a file, a folder, a glob, or several of them separated by commas; empty for the sample.
+        tags: files of folders and globs named `*_<tag>.*` are no inputs.
+        companions: files that go with the images; in folders and globs they are no inputs either.
+        grouping: 'single', one job for each file; 'together', one job of all files; 'video', one
+            for each video file, for each folder of frames, and for each glob of frames.
+
+    Returns:
+        The jobs, sorted within each part; a stem that is taken already, or that is the name
+        of a file in a work folder, gets -2, -3, ...
+
+    Raises:
+        InputError: a part that matches nothing.
+    """
+    if not text.strip():
+        return [Job("sample", None)]
+    whole = os.path.lexists(text)
+    parts = [text] if whole else [p.strip() for p in text.split(",") if p.strip()]
+    if not parts:
+        raise InputError(f"config.input={text!r}: names no file; give a file, folder or glob")
+    others = {Path(c).absolute() for c in companions if c}
+    endings = tuple(f"_{tag}" for tag in tags)
+
+    def kept(paths: Sequence[Path]) -> list[Path]:
+        paths = [p for p in paths if not p.stem.endswith(endings) and not p.name.startswith(".")]
+        return [p for p in paths if p.absolute() not in others]
+
+    find = _videos if grouping == "video" else _files
+    found: dict[tuple, tuple[Path, tuple[Path, ...]]] = {}
+    for path, several in (pair for part in parts for pair in find(part, kept)):
+        found.setdefault((path.absolute(), several), (path, several))
+    if grouping == "together":
+        paths = tuple(path for path, _ in found.values())
+        found = {(): (paths[0], paths)}
+    jobs: dict[str, Job] = {}
+    for path, several in found.values():
+        base = _base(path, several).encode("utf-8", "replace").decode()  # may be no valid UTF-8
+        stem, n = base, 1
+        while stem in jobs or stem in (".", "..", *RUN_FILES, *RUN_FOLDERS):
+            n += 1
+            stem = f"{base}-{n}"
+        jobs[stem] = Job(stem, path, several)
+    return list(jobs.values())
+
+
+def _files(part: str, kept) -> list[tuple[Path, tuple]]:
+    """The inputs that one part of `config.input` stands for, each with an empty tuple."""
+    # os.path answers False where Path raises, such as for a name that is too long.
+    if os.path.isdir(part):
+        found = kept([p for p in _listed(part) if p.suffix.lower() in IMAGE_SUFFIXES])
+        what = f"no images ({_endings(IMAGE_SUFFIXES)}) in the folder {show_path(part)}"
+    elif os.path.lexists(part):
+        found = [Path(part)]
+    else:
+        found = kept([p for p in _matches(part) if os.path.isfile(p)])
+        what = f"nothing matches {show_path(part)}"
+    if not found:
+        raise InputError(f"config.input: {what}")
+    return [(path, ()) for path in sorted(found)]
+
+
+def _videos(part: str, kept) -> list[tuple[Path, tuple[Path, ...]]]:
+    """The videos that one part of `config.input` stands for; frames in files, each with all files."""
+    if os.path.isdir(part):
+        listed = kept(_listed(part))
+        if frames := _frames(listed):
+            return [(Path(part), frames)]
+        found = [p for p in listed if p.suffix.lower() in VIDEO_SUFFIXES]
+        what = (
+            f"no frames ({_endings(FRAME_SUFFIXES)}) and no videos ({_endings(VIDEO_SUFFIXES)}) in "
+        )
+        what += f"the folder {show_path(part)}"
+    elif os.path.lexists(part):
+        return [(Path(part), ())]
+    else:
+        listed = kept(_matches(part))
+        frames, what = _frames(listed), f"nothing matches {show_path(part)}"
+        if frames and len(frames) == len(listed):
+            return [(frames[0].parent, frames)]
+        found = [p for p in listed if os.path.isdir(p) or p.suffix.lower() in VIDEO_SUFFIXES]
+    if not found:
+        raise InputError(f"config.input: {what}")
+    folders = {path: _frames(kept(_listed(path))) for path in found if os.path.isdir(path)}
+    for path, frames in folders.items():
+        if not frames:
+            raise InputError(
+                f"config.input: no frames ({_endings(FRAME_SUFFIXES)}) in the folder {show_path(path)}"
+            )
+    return [(path, folders.get(path, ())) for path in sorted(found)]
+
+
+def _frames(paths: Sequence[Path]) -> tuple[Path, ...]:
+    return tuple(sorted((p for p in paths if p.suffix.lower() in FRAME_SUFFIXES), key=natural))
+
+
+def _endings(suffixes: Sequence[str]) -> str:
+    return ", ".join(s[1:] for s in suffixes)
+
+
+def _listed(folder: str | Path) -> list[Path]:
+    try:
+        return list(Path(folder).iterdir())
+    except OSError as error:
+        raise InputError(f"config.input: {show_path(folder)}: {error.strerror}") from None
+
+
+def _matches(part: str) -> list[Path]:
+    if not glob.has_magic(part):
+        raise InputError(f"config.input: no such file or folder: {show_path(part)}")
+    return [Path(p) for p in glob.glob(part, recursive=True)]
+
+
+def companion(
+    field: str, value: str, job: Job, *, kind: str = "image", tag: str, beside: bool = False
+) -> Path | None:
+    """The file that goes with an image: its ground truth, kernel, mask, ...
+
+    Args:
+        field: the config field, for messages.
+        value: its value: a file; or a folder, in which the file has the image's name, or its stem
+            followed by `_<tag>`, nothing or `_0`; a kernel's may also be `<stem>_kernel.*`.
+        job: the image.
+        kind: kind of file, which says what suffixes it may have. 'masks' of a video may also be a
+            folder in such a folder, or the folder itself.
+        tag: 'gt', 'kernel', ...
+        beside: whether `<stem>_<tag>.*` beside the image counts where `value` is empty.
+
+    Returns:
+        The path, or None where there is none and none was asked for.
+
+    Raises:
+        InputError: no such file or folder, or nothing in the folder matches.
+    """
+    stem = job.own
+    if not value:
+        if not beside or job.path is None:
+            return None
+        near = [job.path.with_name(f"{stem}_{tag}{s}") for s in SUFFIXES[kind]]
+        return next((p for p in near if p.is_file()), None)
+    path = Path(value)
+    if not os.path.isdir(value):
+        if not os.path.lexists(value):
+            raise InputError(f"config.{field}: no such file or folder: {show_path(value)}")
+        return path
+    names = [f"{stem}{end}{s}" for end in (f"_{tag}", "", "_0") for s in SUFFIXES[kind]]
+    if job.path and job.path.suffix.lower() in SUFFIXES[kind]:
+        names.insert(0, job.path.name)
+    if kind == "kernel":  # before the image's name: what has it may be another version of the image
+        ends = dict.fromkeys((f"_{tag}", "_kernel"))
+        names = [f"{stem}{end}{s}" for end in ends for s in SUFFIXES[kind]] + names
+    known = {p.absolute() for p in (job.path, *job.files) if p}
+    for name in names:
+        candidate = path / name
+        if os.path.isfile(candidate) and candidate.absolute() not in known:
+            return candidate
+    if kind == "masks":
+        folders = [path / f"{stem}_{tag}", path / stem, path]
+        for folder in folders:
+            if folder.absolute() not in known and os.path.isdir(folder) and mask_files(folder, tag):
+                return folder
+    raise InputError(
+        f"config.{field}: nothing for {show_path(stem)} in the folder {show_path(value)}, "
+        f"such as {show_path(names[0])}"
+    )
+
+
+def mask_files(folder: Path, tag: str) -> dict[str, Path]:
+    """The still images of a folder, in their order, by the names of the frames they belong to."""
+    return {p.stem.removesuffix(f"_{tag}"): p for p in _frames(_listed(folder))}

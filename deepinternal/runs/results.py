@@ -1,0 +1,197 @@
+"""What becomes of a method's outputs: files, and figures against a ground truth."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepinternal.ops import metrics as measures
+from deepinternal.ops.resize import resize
+from deepinternal.codecs import image_io, video_io
+from deepinternal.report import kernel_picture
+from deepinternal.files import atomic_write_text, sha256_file, show_path
+from deepinternal.codecs.kernel_io import check_kernel, write_kernel
+from deepinternal.runs.sources import Source
+from deepinternal.runs.workdir import PROGRESS
+from deepinternal.types import InputError, Output
+
+SAMPLE = "skimage.data.astronaut"  # what stands for the file name of the bundled photograph
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """A ground truth: pixels (H, W, C) in [0, 1], and which file they are from."""
+
+    pixels: np.ndarray
+    name: str
+    sha256: str
+
+
+def read_truth(
+    truth: Path | np.ndarray, shape: tuple[int, ...], *, resizable: bool
+) -> Truth | None:
+    """Ground truth of a result's size; None where the sample photograph is of another.
+
+    Args:
+        truth: the file, or what the sample photograph has.
+        shape: of the result.
+        resizable: whether a field `output_shape` can make the result larger or smaller.
+
+    Raises:
+        InputError: a file that cannot be read, or of another size.
+    """
+    if isinstance(truth, np.ndarray):
+        matches = truth.shape[:2] == shape[:2]
+        return Truth(truth, SAMPLE, "") if matches else None
+    pixels = image_io.read_image(truth).pixels
+    if pixels.shape[:2] != shape[:2]:
+        (h, w), (y, x) = pixels.shape[:2], shape[:2]
+        raise InputError(
+            f"{show_path(truth)}: the ground truth is {h}x{w} but the result will be {y}x{x}; "
+            "give a matching file" + (f", or --config.output_shape={h},{w}" if resizable else "")
+        )
+    return Truth(pixels, str(truth).encode("utf-8", "replace").decode(), sha256_file(truth))
+
+
+def cut(output: Output) -> Output:
+    """An output on the host, without what a canvas has beyond its size."""
+    value, size = np.asarray(output.value), output.size
+    if size is not None:
+        value = value[: int(size[0]), : int(size[1])]
+    return Output(value, output.kind, source=output.source)
+
+
+# As one program: its thirty operations one by one take longer to compile.
+_quality = jax.jit(measures.quality, static_argnames="border")
+
+
+def border_of(size: tuple[int, int], result: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns that the protocol leaves out: the scale factors, 0 where there is none."""
+    factors = [o / n for o, n in zip(result, size)]
+    return tuple(0 if f <= 1 else math.ceil(round(f, 3)) for f in factors)
+
+
+def score(result: np.ndarray, truth: np.ndarray, border: tuple[int, int]) -> dict[str, float]:
+    """PSNR and SSIM of (H, W, C) images; a grey one is compared with the channels of the other."""
+    channels = max(result.shape[-1], truth.shape[-1])
+    pair = [np.broadcast_to(x, (*x.shape[:2], channels)) for x in (result, truth)]
+    figures = _quality(*pair, border=border)
+    return {name: round(float(value), 4) for name, value in figures.items()}
+
+
+def score_file(
+    path: Path, truth: Truth, before: np.ndarray, size: tuple[int, int]
+) -> dict[str, Any]:
+    """Figures of a result file, and of what it is compared with, against the ground truth.
+
+    Args:
+        path: of the result.
+        truth: of the result's size.
+        before: (H, W, C) in [0, 1]; gets no figures where it is of another size.
+        size: (H, W) of the input.
+    """
+    pixels = image_io.read_image(path, max_pixels=math.prod(truth.pixels.shape[:2])).pixels
+    border = border_of(size, pixels.shape[:2])
+    figures: dict[str, Any] = score(pixels, truth.pixels, border)
+    if before.shape[:2] == pixels.shape[:2]:
+        scored = score(np.round(before * 255) / 255, truth.pixels, border)
+        figures |= {f"baseline_{name}": value for name, value in scored.items()}
+    return figures | {"ground_truth": truth.name, "ground_truth_sha256": truth.sha256}
+
+
+def views(outputs: Mapping[str, Output]) -> dict[str, np.ndarray]:
+    """Images, masks, and kernels stretched to their peak: (H, W[, C]) in [0, 1], by their names."""
+    found = {}
+    for name, output in outputs.items():
+        if output.kind in ("image", "mask"):
+            found[name] = np.asarray(output.value)
+        elif output.kind == "kernel":
+            value = np.asarray(output.value)
+            found[name] = np.clip(value / max(value.max(), 1e-12), 0, 1)
+    return found
+
+
+def write_input(source: Source, folder: Path) -> None:
+    """Writes what was made of the sample photograph: input.png, input-2.png, ..., or input.mp4."""
+    if source.is_video:
+        video_io.write_frames(folder, "input", source.given / np.float32(255), video_io.FRAME_RATE)
+        return
+    for number, image in enumerate(source.images, 1):
+        name = "input.png" if number == 1 else f"input-{number}.png"
+        image_io.write_image(folder / name, image.pixels)
+
+
+def write_pictures(folder: Path, step: int, pictures: Mapping[str, np.ndarray]) -> None:
+    """Writes what training looks like after so many steps: progress/NAME-STEP.png."""
+    (folder / PROGRESS).mkdir(exist_ok=True)
+    for name, value in pictures.items():
+        image_io.write_image(folder / PROGRESS / f"{name}-{step:06d}.png", np.clip(value, 0, 1))
+
+
+def write_outputs(
+    outputs: Mapping[str, Output], folder: Path, source: Source, *, frame_rate: float
+) -> dict[str, Any]:
+    """Writes every output in a form that suits its kind; the result in the input's format.
+
+    Args:
+        outputs: of a method, on the host. The picture with axes of a kernel `NAME` shows the kernel
+            `reference_NAME` beside it, where there is one.
+        folder: the job's.
+        source: its input.
+        frame_rate: of the videos written, per second; 0: that of the input.
+
+    Returns:
+        Figures for metrics.json: scalar outputs, and the peak value of maps, whose pictures are
+        stretched to it; `outputs`, the names of the files.
+    """
+    files: list[str] = []
+    figures: dict[str, Any] = {"outputs": files}
+    for name, output in outputs.items():
+        value = np.asarray(output.value)
+        if output.kind == "scalar":
+            figures[name] = value.tolist()
+            continue
+        if output.kind == "frames":
+            rate = frame_rate or source.frame_rate or video_io.FRAME_RATE
+            files += video_io.write_frames(folder, name, value, rate)
+            continue
+        (folder / name).parent.mkdir(exist_ok=True)
+        if output.kind == "kernel":
+            files += _write_kernel(outputs, name, folder)
+            continue
+        files.append(f"{name}.png")
+        if output.kind == "map":
+            peak = float(value.max())
+            figures[f"{name}_max"] = peak
+            image_io.write_image(folder / f"{name}.png", value / max(peak, 1e-12))
+        elif output.kind == "mask":
+            image_io.write_image(folder / f"{name}.png", value)
+        elif output.kind == "image":
+            _write_like(folder / f"{name}.png", value, source.images[output.source])
+        else:
+            raise ValueError(f"output {name!r} is of an unknown kind {output.kind!r}")
+    return figures
+
+
+def _write_like(path: Path, pixels: np.ndarray, like: image_io.ImageFile) -> None:
+    """Writes an image with the transparency and the bit depth of another."""
+    alpha = like.alpha
+    if alpha is not None and alpha.shape != pixels.shape[:2]:
+        alpha = resize(jnp.asarray(alpha)[..., None], output_shape=pixels.shape[:2])
+        alpha = np.clip(np.asarray(alpha)[..., 0], 0, 1)
+    image_io.write_image(path, pixels, alpha=alpha, bit_depth=like.bit_depth)
+
+
+def _write_kernel(outputs: Mapping[str, Output], name: str, folder: Path) -> list[str]:
+    """Writes a kernel in all its forms; returns the files' names."""
+    names = [n for n in (name, f"reference_{name}") if n in outputs and outputs[n].kind == "kernel"]
+    kernels = {n: check_kernel(np.asarray(outputs[n].value), n) for n in names}
+    for suffix in (".png", ".mat", ".npy"):
+        write_kernel(folder / f"{name}{suffix}", kernels[name])
+    atomic_write_text(folder / f"{name}.svg", kernel_picture.svg(kernels))
+    return [f"{name}{suffix}" for suffix in kernel_picture.SUFFIXES]

@@ -1,0 +1,64 @@
+"""The run's log: one JSON object per line, consistent with the checkpoints."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from deepinternal.files import atomic_write_text
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """Strict JSON: numbers that JSON cannot hold (NaN, infinities) become null."""
+
+    def clean(v):
+        if isinstance(v, dict):
+            return {str(k): clean(x) for k, x in v.items()}
+        if isinstance(v, list | tuple):
+            return [clean(x) for x in v]
+        if isinstance(v, float) and not math.isfinite(v):
+            return None
+        return v
+
+    return json.dumps(clean(value), indent=indent, allow_nan=False, ensure_ascii=False)
+
+
+class JsonlLog:
+    """Appends JSON lines to a file; opening truncates it to what a checkpoint vouches for."""
+
+    def __init__(self, path: Path | str, *, upto: int, tail: list[dict] | None = None):
+        """Opens the log for going on after step `upto`.
+
+        Args:
+            path: the file; made if missing.
+            upto: lines with a greater `step`, and a half-written last line, are dropped.
+            tail: lines that the checkpoint knows of and that may not have reached the file.
+        """
+        kept = [e for e in read_jsonl(path) if e["step"] <= upto] if upto else []
+        last = kept[-1]["step"] if kept else 0
+        kept += [entry for entry in tail or [] if last < entry["step"] <= upto]
+        atomic_write_text(path, "".join(to_json(e) + "\n" for e in kept))
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+
+    def write(self, entries: list[dict]) -> None:
+        """Appends lines and hands them to the operating system."""
+        self._file.write("".join(to_json(e) + "\n" for e in entries))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def read_jsonl(path: Path | str) -> list[dict]:
+    """All complete lines of a log; [] if there is no such file."""
+    if not os.path.exists(path):
+        return []
+    entries = []
+    for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entries.append(json.loads(line))
+        except ValueError:
+            break
+    return entries

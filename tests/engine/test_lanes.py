@@ -1,0 +1,247 @@
+"""Many runs side by side: what each comes to does not depend on the others."""
+
+import dataclasses
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from deepinternal.engine import compiling
+from deepinternal.engine.checkpoint import Checkpoints
+from deepinternal.engine.compiling import compiler_options
+from deepinternal.engine.loop import Loop
+from deepinternal.engine.parallel import Programs, spread
+from deepinternal.engine.track import NonFiniteError, Schedule, Track
+from deepinternal.methods import registry
+from deepinternal.writers import read_jsonl
+from tests import tiny_methods
+from tests.engine.stop import Stop
+
+PHOTO = tiny_methods.photo(24)
+IMAGES = [
+    jnp.asarray(PHOTO[y : y + 16, x : x + 16]) for y, x in ((0, 0), (8, 8), (0, 8), (8, 0), (4, 4))
+]
+
+
+def zssr(steps=12):
+    fields = {"features": 4, "layers": 3, "steps": steps, "evaluate_every": 5}
+    return registry.make("zssr", fields, {"image": (16, 16, 3)})
+
+
+METHODS = {"gan": tiny_methods.gan, "decomposition": tiny_methods.decomposition, "zssr": zssr}
+
+
+def tracks(folder=None, *, images=IMAGES, stop=None, **schedule):
+    """A track for each image, with a number and a folder."""
+    for number, image in enumerate(images):
+        place = folder / str(number) if folder else None
+        if place:
+            place.mkdir(exist_ok=True)
+        yield Track(
+            {"image": image},
+            seed=3,
+            name=str(number),
+            schedule=Schedule(log_every=1, **schedule),
+            checkpoints=Checkpoints(place / "checkpoints") if place else None,
+            log_path=str(place / "train.jsonl") if place else None,
+            progress=stop,
+        )
+
+
+def run(programs, *args, stop=None, **kwargs):
+    """Trains; returns the tracks by number."""
+    ended = list(Loop(programs, stop=stop).train(tracks(*args, stop=stop, **kwargs)))
+    return {int(track.name): track for track in ended}
+
+
+def params(track):
+    return {
+        jax.tree_util.keystr(path): np.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(track.run.state.params)
+    }
+
+
+def assert_alike(a, b, *, rtol=2e-3, atol=2e-4):
+    assert a.keys() == b.keys()
+    for seed in a:
+        assert (a[seed].status, a[seed].run.steps) == (b[seed].status, b[seed].run.steps)
+        mine, theirs = params(a[seed]), params(b[seed])
+        for name in mine:
+            np.testing.assert_allclose(mine[name], theirs[name], rtol=rtol, atol=atol)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """All runs one by one, by method."""
+    return {name: run(Programs(make())) for name, make in METHODS.items()}
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_lanes_agree_with_one_by_one(alone, tmp_path, name, chunk):
+    programs = Programs(METHODS[name](), images_per_device=3, steps_per_dispatch=chunk)
+    side_by_side = run(programs, tmp_path, checkpoint_every=1e9)
+    assert sorted(side_by_side) == list(range(len(IMAGES)))
+    assert_alike(side_by_side, alone[name])
+    for seed, track in side_by_side.items():
+        log = read_jsonl(tmp_path / str(seed) / "train.jsonl")
+        assert [e["step"] for e in log] == list(range(1, track.run.steps + 1))
+        if name == "zssr":
+            assert [e["step"] for e in log if "test_psnr" in e] == [5, 10]
+
+
+def test_neighbours_change_nothing():
+    """Not even the last bits, in the same program."""
+    programs = Programs(zssr(10), images_per_device=3)
+    first = run(programs, images=IMAGES[:3])
+    others = run(programs, images=[IMAGES[0], 1 - IMAGES[3], 0 * IMAGES[4]])
+    for name, value in params(first[0]).items():
+        np.testing.assert_array_equal(value, params(others[0])[name])
+    assert not np.array_equal(
+        params(first[1])["['net']['conv1']"], params(others[1])["['net']['conv1']"]
+    )
+
+
+def test_refills_compile_nothing():
+    programs = Programs(zssr(10), images_per_device=2)
+    run(programs, images=IMAGES[:3])
+    compiled = programs.count
+    run(programs, images=IMAGES)
+    assert programs.count == compiled
+
+
+def test_a_lane_is_refilled_when_its_image_ends_early():
+    """The others go on where they are; evaluations stay common to all lanes."""
+    method = tiny_methods.decomposition(replicas=1, target=0.03)
+    taken = {seed: track.run.steps for seed, track in run(Programs(method)).items()}
+    assert len(set(taken.values())) > 1, "all end at the same step: nothing to see"
+    evaluated = []
+
+    class Counting(Programs):
+        def evaluate(self, *args):
+            evaluated.append(args[-1])
+            return super().evaluate(*args)
+
+    def evaluate(state, inputs):
+        del inputs
+        return state, {"seen": state.step}
+
+    stages = [dataclasses.replace(s, evaluate=evaluate, evaluate_every=4) for s in method.stages]
+    watched = dataclasses.replace(method, stages=tuple(stages))
+    programs = Counting(watched, images_per_device=2)
+    ended = run(programs)
+    assert {seed: track.run.steps for seed, track in ended.items()} == taken
+    rounds = sum(-(-steps // 4) for steps in taken.values())
+    assert len(evaluated) < rounds, "lanes are evaluated one by one"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_goes_on_with_other_lanes(alone, tmp_path, name):
+    """Each image from where it was, whatever trained beside it before."""
+    seen = []
+    for at, lanes in ((3, 3), (8, 1), (1e9, 2)):
+        programs = Programs(METHODS[name](), images_per_device=lanes)
+        ended = run(programs, tmp_path, stop=Stop(at), checkpoint_every=1e9)
+        seen.append({seed: track.run.steps for seed, track in ended.items()})
+        if at < 1e9:
+            assert any(track.status == "stopped" for track in ended.values())
+    assert_alike(ended, alone[name])
+    for earlier, later in itertools.pairwise(seen):
+        assert all(later.get(seed, steps) >= steps for seed, steps in earlier.items())
+    assert any(track.run.resumed_steps for track in ended.values())
+    for seed, track in ended.items():
+        log = read_jsonl(tmp_path / str(seed) / "train.jsonl")
+        assert [e["step"] for e in log] == list(range(1, track.run.steps + 1))
+
+
+@pytest.mark.parametrize("name", ["decomposition", "zssr"])
+def test_a_loss_that_is_no_number_ends_that_image_only(alone, tmp_path, name):
+    images = [*IMAGES[:1], IMAGES[1].at[:].set(jnp.nan), *IMAGES[2:]]
+    ended = run(Programs(METHODS[name](), images_per_device=3), tmp_path, images=images)
+    bad = ended.pop(1)
+    assert bad.status == "failed"
+    assert isinstance(bad.error, NonFiniteError)
+    assert "step 1" in str(bad.error)
+    assert not list((tmp_path / "1/checkpoints").glob("[0-9]*")), "a bad state was saved"
+    assert_alike(ended, {number: alone[name][number] for number in ended})
+
+
+def test_the_last_good_state_is_kept(tmp_path):
+    """Parameters that stop being numbers are not saved, even where the loss still was one."""
+    method = tiny_methods.gan(20)
+    stage = method.stages[0]
+
+    def step(state, inputs, variant):
+        state, metrics = stage.step(state, inputs, variant)
+        bad = jnp.where(state.step >= 7, jnp.nan, 0.0)
+        params = jax.tree.map(lambda x: x + bad, state.params)
+        return state.replace(params=params), metrics
+
+    broken = dataclasses.replace(method, stages=(dataclasses.replace(stage, step=step),))
+    ended = run(Programs(broken), tmp_path, images=IMAGES[:1], checkpoint_every=0)
+    assert ended[0].status == "failed"
+    kept = [int(p.name) for p in (tmp_path / "0/checkpoints").glob("[0-9]*")]
+    assert max(kept) == 6
+    state = Checkpoints(tmp_path / "0/checkpoints").restore(broken, {"image": IMAGES[0]})[0]
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
+
+
+def test_an_error_of_the_programs_ends_the_images_in_the_lanes():
+    class Broken(Programs):
+        def steps(self, *args):
+            raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    ended = run(Broken(zssr(4), images_per_device=2))
+    assert sorted(ended) == list(range(len(IMAGES)))
+    assert all("lower config.parallel" in str(track.error) for track in ended.values())
+    alone = run(Broken(zssr(4)))
+    assert all("out of memory" in str(track.error) for track in alone.values())
+
+
+def test_how_images_are_spread_over_devices(monkeypatch):
+    assert spread(5) == (1, 1)  # the CPU's default
+    assert spread(5, images_per_device=3) == (1, 3)
+    assert spread(2, images_per_device=8) == (1, 2)
+    monkeypatch.setattr(jax, "local_device_count", lambda: 8)
+    assert spread(100, images_per_device=4) == (8, 4)
+    assert spread(12, images_per_device=4) == (8, 2)
+    assert spread(3, images_per_device=4) == (3, 1)
+    assert spread(100, images_per_device=4, devices=2) == (2, 4)
+    assert spread(0) == (1, 1)
+
+
+def test_on_cpu_what_runs_once_is_not_optimised(monkeypatch):
+    """Nor is anything left to XLA's default level; accelerators have the compiler's defaults."""
+    levels = {n: compiler_options(n)["xla_backend_optimization_level"] for n in ("init", "steps")}
+    assert levels == {"init": 0, "steps": 1}
+    used = []
+    compiled = jax.stages.Lowered.compile
+    monkeypatch.setattr(
+        jax.stages.Lowered, "compile", lambda self, o: used.append(o) or compiled(self, o)
+    )
+    Programs(tiny_methods.gan()).init(jax.random.key(0), {"image": IMAGES[0]})
+    assert used == [compiler_options("init")]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert compiler_options("steps") is None
+
+
+def test_convolutions_are_not_left_to_another_library():
+    """By default XLA would give this one to YNNPACK, which is slow for it."""
+    conv = jax.jit(
+        lambda x, w: jax.lax.conv_general_dilated(
+            x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+    )
+    lowered = conv.lower(np.ones((1, 64, 64, 32), np.float32), np.ones((3, 3, 32, 32), np.float32))
+    assert "ynn" not in lowered.compile(compiler_options("steps")).as_text()
+
+
+def test_a_compiler_that_does_not_know_an_option(monkeypatch):
+    compiling._library.cache_clear()
+    monkeypatch.setattr(compiling, "_LIBRARY", {"xla_no_such_option": "YES"})
+    try:
+        assert list(compiler_options("steps")) == ["xla_backend_optimization_level"]
+    finally:
+        compiling._library.cache_clear()

@@ -1,0 +1,101 @@
+"""What the runtime tells of itself."""
+
+import dataclasses
+import io
+import os
+import resource
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from deepinternal.engine.loop import Loop, train
+from deepinternal.engine.parallel import Programs
+from deepinternal.engine.progress import Board
+from deepinternal.engine.telemetry import Profile, free_memory, memory_mb
+from deepinternal.engine.track import Track
+from tests import tiny_methods
+
+INPUTS = {"image": jnp.asarray(tiny_methods.photo())}
+
+
+def test_memory_on_cpu_is_that_of_the_process():
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    assert 50 < memory_mb(jax.local_devices()) <= peak * 1.01
+
+
+def test_memory_on_an_accelerator_is_that_of_the_fullest_device():
+    @dataclasses.dataclass
+    class Device:
+        used: int | None
+
+        def memory_stats(self):
+            return self.used and {"bytes_in_use": self.used}
+
+    assert memory_mb([Device(10**6), Device(3 * 10**6), Device(None)]) == 3.0
+
+
+def test_free_memory():
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < free_memory(jax.local_devices()[0]) < whole
+
+    class Device:
+        def memory_stats(self):
+            return {"bytes_limit": 100, "bytes_in_use": 30}
+
+    assert free_memory(Device()) == 70
+
+
+def test_a_trace_is_written(tmp_path):
+    profile = Profile(str(tmp_path), first=2, count=3)
+    programs = Programs(tiny_methods.gan(8))
+    assert [t.status for t in Loop(programs, profile=profile).train([Track(INPUTS, seed=0)])] == [
+        "done"
+    ]
+    assert list(tmp_path.rglob("*.xplane.pb"))
+    # Another one may begin: this one has ended.
+    jax.profiler.start_trace(str(tmp_path / "again"))
+    jax.profiler.stop_trace()
+
+
+def test_no_trace_unless_asked(tmp_path):
+    profile = Profile(str(tmp_path), first=0, count=0)
+    for _ in range(3):
+        profile.tick()
+    profile.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_board_counts_all_images():
+    stream = io.StringIO()
+    board = Board(3, stream=stream)
+    a, b = board.member("a"), board.member("b")
+    board._line._interval = 0.0
+    a.update(1)
+    b.update(1)
+    a.update(11)
+    b.close("done, 5 steps")
+    a.update(12)
+    lines = stream.getvalue().splitlines()
+    assert "0 ended, 2 in training" in lines[2]
+    assert lines[3] == "3 images: 1 ended, b: done, 5 steps"
+    assert "1 ended, 1 in training" in lines[4]
+    silent = io.StringIO()
+    Board(3, enabled=False, stream=silent).member("a").close("done")
+    assert silent.getvalue() == ""
+
+
+def test_debugging_stops_at_the_operation_that_makes_a_nan():
+    method = tiny_methods.decomposition(20, replicas=1)
+    stage = method.stages[0]
+
+    def step(state, inputs, variant):
+        state, metrics = stage.step(state, inputs, variant)
+        return state, {"loss": metrics["loss"] + 0 * jnp.arcsin(1.0 * (state.step > 3) * 2)}
+
+    first = dataclasses.replace(stage, step=step)
+    broken = dataclasses.replace(method, stages=(first, *method.stages[1:]))
+    with pytest.raises(FloatingPointError, match="asin"):
+        train(Programs(broken, debug_nans=True), INPUTS, seed=0)
+    with pytest.raises(ValueError, match="single lane"):
+        Programs(broken, debug_nans=True, images_per_device=2)

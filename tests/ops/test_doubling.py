@@ -1,0 +1,62 @@
+"""Doubling with a mirrored frame, against NumPy's interpolation and padding; gradients, transposes."""
+
+import jax
+import numpy as np
+import pytest
+
+from deepinternal.ops.doubling import UPSAMPLING, double
+
+# (H, W), and by how much less than twice that is kept.
+SIZES = [((9, 12), (0, 0)), ((8, 9), (1, 0)), ((3, 30), (0, 1)), ((1, 2), (0, 0))]
+
+
+def along(x, axis, how, size, frame):
+    """In float64."""
+    n = x.shape[axis]
+    where = {
+        "bilinear": (np.arange(2 * n) + 0.5) / 2 - 0.5,
+        "corners": np.linspace(0, n - 1, 2 * n),
+        "nearest": np.arange(2 * n) // 2,
+    }[how]
+    made = np.apply_along_axis(lambda line: np.interp(where, np.arange(n), line), axis, x)
+    pad = [(0, 0)] * x.ndim
+    pad[axis] = (frame, frame)
+    return np.pad(made.take(range(size), axis), pad, "reflect")
+
+
+@pytest.mark.parametrize("frame", [0, 1, 2, 3])
+@pytest.mark.parametrize("how", UPSAMPLING)
+@pytest.mark.parametrize(("side", "odd"), SIZES)
+def test_as_numpy_interpolates_and_mirrors(side, odd, how, frame):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, *side, 3)).astype(np.float32)
+    size = tuple(2 * n - less for n, less in zip(side, odd, strict=True))
+    expected = along(along(x.astype(np.float64), 1, how, size[0], frame), 2, how, size[1], frame)
+    made, pull = jax.vjp(lambda x: double(x, how, size, frame), x)
+    np.testing.assert_allclose(made, expected, atol=2e-6)
+    # The gradient is the transpose: both products are <g, double(x)>.
+    g = rng.standard_normal(expected.shape).astype(np.float32)
+    (back,) = pull(g)
+    assert back.shape == x.shape
+    np.testing.assert_allclose(np.vdot(back, x), np.vdot(g, expected), rtol=1e-4, atol=1e-3)
+    # And so it is pixel by pixel, for one that the frame mirrors, and one in the middle.
+    for pixel in ((0, min(1, side[0] - 1), side[1] - 1, 1), (1, side[0] // 2, side[1] // 2, 0)):
+        unit = np.zeros_like(x)
+        unit[pixel] = 1
+        moved = along(along(unit, 1, how, size[0], frame), 2, how, size[1], frame)
+        np.testing.assert_allclose(back[pixel], np.vdot(g, moved), atol=2e-5)
+
+
+def test_all_of_it_by_default():
+    assert double(np.zeros((1, 5, 6, 2), np.float32), "nearest").shape == (1, 10, 12, 2)
+
+
+@pytest.mark.parametrize("transform", [jax.jit, jax.checkpoint, jax.vmap])
+def test_gradients_through_other_transformations(transform):
+    x = np.random.default_rng(0).standard_normal((1, 9, 8, 2)).astype(np.float32)
+    total = lambda x: (double(x, "corners", (17, 16), 1) ** 2).sum()
+    outer = jax.grad(lambda x: transform(total)(x).sum())
+    given = x[None] if transform is jax.vmap else x
+    np.testing.assert_allclose(
+        outer(given).reshape(x.shape), jax.grad(total)(x), rtol=1e-5, atol=1e-5
+    )

@@ -1,0 +1,164 @@
+"""Inputs and masks in all their forms, from files and from memory."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deepinternal import api
+from deepinternal.methods import registry
+from deepinternal.codecs import image_io, video_io
+from deepinternal.runs.inputs import Job, companion, list_jobs
+from deepinternal.runs.sources import read_side, to_mask
+from deepinternal.types import InputError
+from tests import tiny_sets
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (6, 8, 3), np.uint8)
+GREY = RGB[..., 0]
+
+
+def names(text, **options):
+    """Stems with their files' names."""
+    found = list_jobs(str(text), grouping="video", **options)
+    return {job.stem: [p.name for p in job.several] or job.path.name for job in found}
+
+
+def test_videos_are_listed(files):
+    folder = files("v/b.mp4", "v/a.gif", "v/notes.txt", "f/2.png", "f/10.png", "f/x.mp4", "n/1.txt")
+    files("f/10_mask.png", "f/.1.png")
+    frames = ["2.png", "10.png"]
+    assert names(folder / "v") == {"a": "a.gif", "b": "b.mp4"}
+    assert names(folder / "f", tags=("gt", "mask")) == {"f": frames}
+    assert names(f"{folder}/f/", tags=("mask",)) == {"f": frames}
+    assert names(folder / "f/*.png", tags=("mask",)) == {"f": frames}
+    both = f"{folder}/f,{folder}/v/b.mp4,{folder}/f"
+    assert names(both, tags=("mask",)) == {"f": frames, "b": "b.mp4"}
+    assert names(folder / "[fv]*", tags=("mask",), companions=[folder / "v"]) == {"f": frames}
+    for text in (folder / "n", folder / "n/*.gif", folder / "v/none.mp4", folder / "[fn]"):
+        with pytest.raises(InputError, match=r"^config\.input"):
+            names(text)
+
+
+def test_several_are_listed_as_one(files):
+    folder = files("b.png", "a.png", "a_gt.png")
+    (job,) = list_jobs(f"{folder}/b.png,{folder}/*.png", grouping="together")
+    assert (job.stem, job.path) == ("b", folder / "b.png")
+    assert job.files == job.several == (folder / "b.png", folder / "a.png")
+    (job,) = list_jobs(f"{folder}/b.png", grouping="together")
+    assert job.files == (folder / "b.png",)
+
+
+def test_masks_of_a_video_are_found(files):
+    folder = files("a.mp4", "one/a_hints.png", "two/a/1.png", "three/1.png", "four/x.txt")
+    job = Job("a", folder / "a.mp4")
+    find = lambda value: companion("hints", str(value), job, kind="masks", tag="hints")
+    assert find(folder / "one") == folder / "one/a_hints.png"
+    assert find(folder / "two") == folder / "two/a"
+    assert find(folder / "three") == folder / "three"
+    for nothing in (folder, folder / "four"):
+        with pytest.raises(InputError, match=r"^config\.hints: nothing for a"):
+            find(nothing)
+
+
+def test_masks_of_any_kind(tmp_path):
+    luma = RGB.astype(float) @ [0.299, 0.587, 0.114] / 255
+    black, opaque = np.zeros_like(RGB), np.full((6, 8), 255, np.uint8)
+    cases = {
+        "grey": (GREY, GREY / 255),
+        "wide": (GREY.astype(np.uint16) * 257, GREY / 255),
+        "colour": (RGB, luma),
+        "opaque": (np.dstack([RGB, opaque]), luma),
+        "strokes": (np.dstack([RGB, GREY]), luma * (GREY / 255)),
+        "only alpha": (np.dstack([black, GREY]), GREY / 255),
+        "black": (np.dstack([black, opaque]), np.zeros((6, 8))),
+    }
+    for name, (samples, wanted) in cases.items():
+        Image.fromarray(samples).save(tmp_path / f"{name}.png")
+        made = read_side("mask", tmp_path / f"{name}.png", Job("a", None), tag="mask")
+        assert made.dtype == np.float32
+        np.testing.assert_allclose(made, wanted, atol=1e-6, err_msg=name)
+        many = read_side("masks", tmp_path / f"{name}.png", Job("a", None), tag="mask")
+        np.testing.assert_array_equal(many, made[None])
+    white = read_side("image", tmp_path / "grey.png", Job("a", None), tag="flash")
+    np.testing.assert_allclose(white, np.dstack([GREY] * 3) / 255, atol=1e-6)
+    assert to_mask(image_io.to_array(GREY > 9)).tolist() == (GREY > 9).astype(float).tolist()
+
+
+def test_a_film_of_masks(tmp_path):
+    pytest.importorskip("imageio_ffmpeg")
+    masks = np.zeros((3, 16, 16))
+    masks[1, :, 8:] = masks[2] = 1
+    video_io.write_frames(tmp_path, "m", masks, 25)
+    made = read_side("masks", tmp_path / "m.mp4", Job("a", None), tag="hints")
+    assert made.shape == (3, 16, 16)
+    np.testing.assert_allclose(made, masks, atol=0.1)
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """A call as of `api`, for the tiny method."""
+    monkeypatch.setitem(registry._MODULES, "tiny_sets", "tests.tiny_sets")
+
+    def call(image, group, *, sides=None, **fields):
+        return api._run(
+            "tiny_sets", {"group": group, **fields}, image, sides or {}, {}, progress=False
+        )
+
+    return call
+
+
+def test_arrays_taken_together(run):
+    second = RGB[::-1].astype(np.float32) / 255
+    out = run([np.dstack([RGB, GREY]), second], "together")
+    np.testing.assert_array_equal(out["result"], np.dstack([RGB, GREY]))
+    np.testing.assert_array_equal(out["clean0"], out["result"])
+    np.testing.assert_allclose(out["clean1"], second, atol=1e-5)
+    assert out["clean1"].dtype == np.float32
+    stacked = run(np.stack([RGB, RGB, RGB]), "together", steps=1)
+    assert stacked["clean2"].dtype == np.uint8
+    for image, words in (
+        ([RGB], "images: has 1 image; this needs from 2 to 3"),
+        (RGB, "give a list"),
+        ([RGB, RGB[:5]], r"images\[0\] is 6x8 but images\[1\] is 5x8"),
+        ([RGB, RGB.astype(int)], r"images\[1\]: values of type int64"),
+    ):
+        with pytest.raises(InputError, match=words):
+            run(image, "together")
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_frames_in_memory(run, grey):
+    video = np.stack([np.roll(RGB, i, 1) for i in range(3)])
+    video = video[..., 0] if grey else video
+    out = run(video, "video")
+    np.testing.assert_array_equal(out["result"], video)
+    np.testing.assert_array_equal(out["first"], video[0])
+    out = run(list(video / 255), "video", sides={"hints": GREY > 9})
+    assert out["result"].dtype == np.float32
+    np.testing.assert_allclose(out["result"], video / 255, atol=1e-5)
+    for wrong in (video[:1], video[0], [video[0], video[0][:4]]):
+        with pytest.raises(InputError, match=r"^video: "):
+            run(wrong, "video")
+
+
+def test_sides_in_memory(run):
+    out = run(RGB, "single", sides={"mask": GREY > 128, "flash": None})
+    np.testing.assert_array_equal(out["result"][GREY > 128], RGB[GREY > 128])
+    assert np.all(out["result"][GREY <= 128] == 128)
+    with pytest.raises(InputError, match="mask: the mask is 5x8 but image is 6x8"):
+        run(RGB, "single", sides={"mask": GREY[:5]})
+    with pytest.raises(InputError, match="hints: 2 masks for 3 frames"):
+        run(np.stack([RGB] * 3), "video", sides={"hints": np.stack([GREY] * 2)})
+
+
+def test_the_default_counts():
+    class Bare:
+        SIDE_INPUTS: dict = {}  # noqa: RUF012
+
+    from deepinternal.runs import sources
+
+    config = tiny_sets.defaults()
+    assert sources.grouping_of(Bare, config) == "single"
+    sources.check_count(Bare, config, 1, "image", name="x")
+    with pytest.raises(InputError, match="x: has 1 frame; this needs at least 2"):
+        sources.check_count(Bare, config, 1, "frame", name="x")

@@ -1,0 +1,191 @@
+"""Which files are inputs, which go with them, and the rules of a work folder."""
+
+import csv
+import json
+import math
+
+import pytest
+
+from deepinternal.runs.inputs import Job, companion, list_jobs, tags_of
+from deepinternal.runs.workdir import RefusedError, Workdir
+from deepinternal.types import InputError
+
+CONFIG = {"seed": 0, "steps": 10, "scale": "2", "log_every": 1}
+
+
+def stems(text, **options):
+    return [job.stem for job in list_jobs(str(text), **options)]
+
+
+def test_no_input_is_the_sample():
+    assert list_jobs("") == list_jobs("  ") == [Job("sample", None)]
+
+
+def test_folder_glob_file_and_list(files):
+    folder = files("b.png", "a.JPG", "c.tiff", "notes.txt", ".hidden.png", "k.mat", "sub/d.png")
+    assert stems(folder) == ["a", "b", "c"]
+    assert stems(f"{folder}/*.png") == ["b"]
+    assert stems(f"{folder}/**/*.png") == ["b", "d"]
+    assert stems(f"{folder}/notes.txt") == ["notes"], "a file that is named is taken"
+    assert stems(f"{folder}/sub, {folder}/b.png,") == ["d", "b"]
+    assert stems(f"{folder}/b.png,{folder}") == ["b", "a", "c"], "each file once"
+    assert list_jobs(f"{folder}/b.png")[0].path == folder / "b.png"
+
+
+def test_companions_are_no_inputs(files):
+    folder = files("a.png", "a_gt.png", "a_kernel.png", "psf.png", "b_gt_.png")
+    assert stems(folder) == ["a", "a_kernel", "b_gt_", "psf"]
+    others = {"tags": ("gt", "kernel"), "companions": ["", str(folder / "psf.png")]}
+    assert stems(folder, **others) == stems(f"{folder}/*", **others) == ["a", "b_gt_"]
+    assert stems(folder / "a_gt.png", **others) == ["a_gt"], "a file that is named is taken"
+
+
+def test_stems_are_unique_and_safe(files):
+    folder = files("x/a.png", "x/a.jpg", "y/a.png", "y/a-2.png", "z/config.json.png")
+    assert stems(f"{folder}/x,{folder}/y") == ["a", "a-2", "a-2-2", "a-3"]
+    assert stems(folder / "z") == ["config.json-2"]
+    files("...png", "..png")
+    assert stems(f"{folder}/...png,{folder}/..png") == ["..-2", ".-2"]
+
+
+def test_names_with_commas_and_magic_are_files(files):
+    folder = files("a, b.png", "[1]*.png")
+    assert stems(folder / "a, b.png") == ["a, b"]
+    assert stems(folder / "[1]*.png") == ["[1]*"]
+
+
+@pytest.mark.parametrize("text", [",", "no.png", "*.nothing", "a.png,no.png", "x" * 5000])
+def test_inputs_that_are_not_there(files, monkeypatch, text):
+    monkeypatch.chdir(files("a.png"))
+    with pytest.raises(InputError, match=r"^config\.input") as caught:
+        list_jobs(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_companion_file_folder_and_beside(files):
+    folder = files("a.png", "b.jpg", "a_gt.tif", "gt/a.png", "gt/b_gt.png", "k/a_0.mat", "k/b.npy")
+    a, b = list_jobs(str(folder))[:2]
+    find = lambda value, job, **o: companion("ground_truth", str(value), job, tag="gt", **o)
+    assert find("", a) is None
+    assert find("", a, beside=True) == folder / "a_gt.tif"
+    assert find("", b, beside=True) is None
+    assert find("", Job("sample", None), beside=True) is None
+    assert find(folder / "gt/a.png", b) == folder / "gt/a.png"
+    assert find(folder / "gt", a) == folder / "gt/a.png"
+    assert find(folder / "gt", b) == folder / "gt/b_gt.png"
+    assert find(folder, a) == folder / "a_gt.tif", "never the image itself"
+    kernel = lambda value, job: companion("kernel", value, job, kind="kernel", tag="kernel")
+    assert kernel(str(folder / "k"), a) == folder / "k/a_0.mat"
+    assert kernel(str(folder / "k"), b) == folder / "k/b.npy"
+    for value in (folder, folder / "gone", "x" * 5000):
+        with pytest.raises(InputError, match=r"^config\.ground_truth"):
+            find(value, b)
+
+
+def test_kernels_of_several_fields(files):
+    """A kernel named after its image serves every such field that has none of its own."""
+    folder = files("a.png", "a_gt.png", "a_kernel.mat", "b.png", "b_kernel.npy", "b_truth.mat")
+    kinds = {"truth": "kernel", "mask": "mask"}
+    assert tags_of(kinds) == ("gt", "truth", "mask", "kernel")
+    assert tags_of({"kernel": "kernel"}) == ("gt", "kernel")
+    assert "kernel" not in tags_of({"mask": "mask"})
+    files("a_kernel.png")
+    a, b = list_jobs(str(folder), tags=tags_of(kinds))
+    find = lambda field, value, job: companion(field, value, job, kind="kernel", tag=field)
+    assert find("truth", str(folder), a) == folder / "a_kernel.mat"
+    assert find("truth", str(folder), b) == folder / "b_truth.mat", "its own before the other"
+    assert find("kernel", str(folder), b) == folder / "b_kernel.npy"
+    files("other/a.png", "other/a_kernel.mat", "plain/a.png")
+    assert find("truth", str(folder / "other"), a) == folder / "other/a_kernel.mat"
+    assert find("truth", str(folder / "plain"), a) == folder / "plain/a.png"
+    with pytest.raises(InputError, match=r"^config\.truth: nothing for b .* such as b_truth\.mat$"):
+        find("truth", str(folder / "plain"), b)
+    files("m/a_kernel.png")
+    with pytest.raises(InputError, match=r"^config\.mask: nothing for a"):
+        companion("mask", str(folder / "m"), a, kind="mask", tag="mask")
+
+
+def test_rules(tmp_path):
+    hashes = {"input": "1", "kernel": "2"}
+    Workdir(tmp_path, CONFIG).note("a", hashes, steps=10)
+    Workdir(tmp_path, {**CONFIG, "log_every": 7}).note("a", hashes, steps=10)
+    Workdir(tmp_path, {**CONFIG, "steps": 20}).note("a", hashes, steps=20)
+    for field, value in (("seed", 1), ("scale", "3"), ("steps", 19), ("new", 1)):
+        with pytest.raises(RefusedError, match=f"{field} .*--overwrite"):
+            Workdir(tmp_path, {**CONFIG, "steps": 20, field: value})
+    workdir = Workdir(tmp_path, {**CONFIG, "steps": 20})
+    workdir.check("a", hashes)
+    workdir.check("b", {"input": "3"})
+    for other, words in (
+        ({"input": "0", "kernel": "2"}, r"a .*\(input\)"),
+        ({"input": "1"}, r"a .*\(kernel\)"),
+    ):
+        with pytest.raises(RefusedError, match=words):
+            workdir.note("a", other, steps=20)
+    with pytest.raises(RefusedError, match=r"steps .20 there, 10 now"):
+        workdir.note("a", hashes, steps=10)
+
+
+def test_opening_binds_nothing(tmp_path):
+    Workdir(tmp_path / "x", CONFIG)
+    Workdir(tmp_path / "x", {**CONFIG, "seed": 1})
+    assert not list((tmp_path / "x").iterdir())
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"config": 1, "inputs": {}}', "\xff"])
+def test_a_foreign_config_is_left_alone(tmp_path, text):
+    (tmp_path / "config.json").write_text(text, encoding="latin-1")
+    for overwrite in (False, True):
+        with pytest.raises(RefusedError, match="config"):
+            Workdir(tmp_path, CONFIG, overwrite=overwrite)
+    assert (tmp_path / "config.json").read_text(encoding="latin-1") == text
+
+
+def test_overwrite_removes_what_runs_made(tmp_path):
+    workdir = Workdir(tmp_path, CONFIG)
+    made = ["result.png", "mask.png", "train.jsonl", "checkpoints/12/state", "report.html"]
+    for stem in ("a", "b"):
+        workdir.note(stem, {"input": "1"}, steps=10)
+        for name in made:
+            (tmp_path / stem / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / stem / name).write_bytes(b"x")
+        done = {"image": stem, "status": "done", "outputs": ["result.png", "mask.png"]}
+        workdir.write_metrics(stem, done)
+    workdir.write_summary([])
+    (tmp_path / "a/mine.png").write_bytes(b"x")
+    (tmp_path / "mine").mkdir()
+    Workdir(tmp_path, {**CONFIG, "seed": 1}, overwrite=True)
+    assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == [
+        "a",
+        "a/mine.png",
+        "mine",
+    ]
+
+
+def test_summary(tmp_path):
+    workdir = Workdir(tmp_path, CONFIG)
+    images = [
+        {"image": "a", "status": "done", "seconds": 30.0, "seed": 3, "psnr_y": 30.0, "ok": True},
+        {"image": 'b,"\né', "status": "done", "seconds": 60.0, "seed": 3, "psnr_y": math.inf},
+        {"image": "c", "status": "done", "seconds": 90.0, "seed": 3, "psnr_y": 32.0},
+        {"image": "d", "status": "failed", "seconds": 0.0, "seed": 3, "error": "x"},
+    ]
+    # Side by side for 20 seconds, and a pause of 1000 between two parts: 120 seconds in all.
+    images[0]["spans"] = [[1000.0, 1030.0]]
+    images[2]["spans"] = [[1010.0, 1070.0], [2070.0, 2120.0]]
+    workdir.write_summary([*images[:1], *images[2:]])
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["mean"] == {"seconds": 60.0, "psnr_y": 31.0}
+    assert summary["images_per_hour"] == 60.0
+    assert summary["images"] == [images[0], *images[2:]]
+    workdir.write_summary(images)
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert summary["images"][1]["psnr_y"] is None
+    with open(tmp_path / "summary.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [r["image"] for r in rows] == ["a", 'b,"\né', "c", "d"]
+    assert rows[3]["error"] == "x"
+    assert rows[3]["psnr_y"] == rows[0]["error"] == ""
+    workdir.write_summary([])
+    empty = {"images": [], "mean": {}, "images_per_hour": 0.0}
+    assert json.loads((tmp_path / "summary.json").read_text()) == empty
