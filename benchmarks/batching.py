@@ -91,8 +91,8 @@ def measure(
     Args:
         config: its config.
         images: numbers of images.
-        forms: of `ops.conv.convolution.conv2d`. A single image has the same program in each form, and is
-            measured once.
+        forms: as in `ops.conv.convolution.conv2d`. A single image has one program in each form and
+            is measured once.
         steps: steps in a row of each of the programs that take turns.
         rounds: turns.
         photo: as in `throughput.sample`.
