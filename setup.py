@@ -30,6 +30,7 @@ setup(
         "optax>=0.2.8",
         "orbax-checkpoint>=0.11,<1",
         "pillow>=11",
+        "pydantic>=2.9",
         "scikit-image>=0.25",  # sample photographs; brings tifffile
         "scipy>=1.14",
     ],

@@ -1,23 +1,288 @@
-"""What the benchmarks share: the machine's description, configs, overrides, tables, JSON."""
+"""What the benchmarks share: command lines, samples, timing in turns, tables and JSON files."""
 
+import dataclasses
 import datetime
 import importlib.util
+import io
 import os
 import platform
 import resource
+import statistics
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
+import numpy as np
+from absl import flags
 
+from deepinternal import by_name, methods
+from deepinternal.config import MethodConfig, merge
+from deepinternal.engine.compiling import compiler_options
+from deepinternal.engine.loop import Loop
+from deepinternal.engine.parallel import Programs
+from deepinternal.engine.progress import Progress
+from deepinternal.engine.run import Run
 from deepinternal.files import atomic_write_text
-from deepinternal.types import InputError
+from deepinternal.recipe import Recipe
+from deepinternal.replicas import over_replicas
+from deepinternal.runs import settings
+from deepinternal.types import InputError, Inputs, Method, TrainState
 from deepinternal.writers import to_json
+from launch import cli, huge_pages
 
-_BOOLS = {"true": True, "1": True, "false": False, "0": False}
+# Command lines
+
+
+def start(main: Callable[[], int], define: Callable[[], None], *, fields: bool = True) -> None:
+    """Runs a program: parses its flags, exits with the status that `main` returns.
+
+    Args:
+        main: the program, which reads `flags.FLAGS`.
+        define: defines its flags; `--json` comes in addition.
+        fields: whether it takes `--config.FIELD=VALUE`, which `given_fields` returns.
+    """
+    huge_pages.restart()
+    sys.argv = as_fields(sys.argv) if fields else sys.argv
+    define()
+    flags.DEFINE_string("json", None, "File for the figures.")
+    if fields:
+        flags.DEFINE_multi_string("field", [], "FIELD=VALUE; also spelled --config.FIELD=VALUE.")
+
+    def checked() -> int:
+        path = flags.FLAGS.json
+        if path and (Path(path).is_dir() or not os.access(Path(path).absolute().parent, os.W_OK)):
+            raise InputError(f"--json={path}: cannot be written; give a file in an existing folder")
+        return main()
+
+    cli.run(checked)
+
+
+def as_fields(argv: Sequence[str]) -> list[str]:
+    """Rewrites `--config.FIELD=VALUE`, as the launcher spells it, to `--field=FIELD=VALUE`."""
+    prefix = "--config."
+    return [f"--field={a[len(prefix) :]}" if a.startswith(prefix) else a for a in argv]
+
+
+def given_fields(texts: Sequence[str]) -> dict[str, str]:
+    """Values by field, as text, from 'FIELD=VALUE'. Raises InputError where there is no '='."""
+    pairs = [text.partition("=") for text in texts]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise InputError(f"--config.{name}: give FIELD=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
+def load(
+    text: str, fields: Mapping[str, Any], **more: Any
+) -> tuple[Recipe, MethodConfig, settings.RunConfig]:
+    """What a `--config` stands for.
+
+    Args:
+        text: as of `launch.main`, such as 'configs/zssr.py:fast' or 'zssr:fast'.
+        fields: that decide over it, with dots below nested fields.
+        **more: fields that decide over all.
+
+    Raises:
+        InputError: no such file, method, preset or field, or a value that cannot be used.
+    """
+    path, _, presets = by_name.as_file(text).partition(":")
+    config = _module(Path(path)).get_config(presets or None)
+    recipe = methods.find(config.method)
+    values = merge({}, "", config.to_dict(), fields, more)
+    return recipe, *settings.split(recipe, ml_collections.ConfigDict(values))
+
+
+def _module(path: Path) -> Any:
+    if not path.is_file():
+        raise InputError(f"--config: cannot load {path}: no such file")
+    spec = importlib.util.spec_from_file_location(f"_config_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise InputError(f"--config: {path} has no function get_config; give one of configs/")
+    return module
+
+
+def whole_numbers(flag: str, texts: Sequence[str]) -> list[int]:
+    """The values of a flag that lists positive whole numbers. Raises InputError."""
+    found = [int(text) if text.strip().isdecimal() else 0 for text in texts]
+    if min(found, default=0) < 1:
+        raise InputError(f"--{flag}={','.join(texts)}: give numbers, such as 1,4,16")
+    return found
+
+
+# What is timed
+
+
+def bundled_photo() -> np.ndarray:
+    """The photograph that examples are made from, (512, 512, 3) in [0, 1]."""
+    import skimage.data
+
+    return skimage.data.astronaut().astype(np.float32) / 255
+
+
+def sample(recipe: Recipe, config: MethodConfig, photo: np.ndarray | None = None) -> Inputs:
+    """A recipe's prepared example.
+
+    Args:
+        recipe: the method's.
+        config: its config.
+        photo: (H, W, C) in [0, 1] that the example is made from; None for `bundled_photo()`.
+    """
+    made = recipe.example(config, bundled_photo() if photo is None else photo)
+    return recipe.prepare(config, made.image, **made.sides)
+
+
+class FullStep:
+    """Training of some images as users have it, log included, without evaluations and checkpoints.
+
+    Attributes:
+        programs: the compiled programs.
+        steps: of each image in a run.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        inputs: Inputs,
+        *,
+        steps: int = 1,
+        images: int = 1,
+        lanes: tuple[int, int] = (1, 1),
+        steps_per_dispatch: int = 0,
+    ):
+        """Sets it up; the first run compiles.
+
+        Args:
+            method: the method, of which the first stage is trained.
+            inputs: of an image.
+            steps: of each image, rounded up to whole dispatches.
+            images: how many copies of the image are trained.
+            lanes: devices, and images that train side by side on each.
+            steps_per_dispatch: 0 for the backend's default.
+        """
+        self.programs = _TimedPrograms(
+            method,
+            devices=lanes[0],
+            images_per_device=lanes[1],
+            steps_per_dispatch=steps_per_dispatch,
+        )
+        self._inputs, self._images = inputs, images
+        self.set_steps(steps)
+
+    def set_steps(self, steps: int) -> None:
+        """Makes a run so long, rounded up to whole dispatches."""
+        chunk, method = self.programs.chunk, self.programs.method
+        self.steps = -(-max(steps, 1) // chunk) * chunk
+        stage = dataclasses.replace(
+            method.stages[0], steps=self.steps, evaluate=None, evaluate_every=0, advance=None
+        )
+        self.programs.method = dataclasses.replace(method, stages=(stage,))
+
+    def train(self) -> tuple[float, TrainState]:
+        """Trains all images; returns seconds per step and image, and the last one's state."""
+        self.programs.first = None
+        with tempfile.TemporaryDirectory() as folder:
+            state = None
+            for run in Loop(self.programs).train(self._runs(Path(folder))):
+                if run.error:
+                    raise run.error
+                state = run.state
+        seconds = time.perf_counter() - self.programs.first
+        return seconds / (self.steps * self._images), state
+
+    def run(self) -> float:
+        """Seconds per step and image."""
+        return self.train()[0]
+
+    def lengthen(self, seconds: float) -> None:
+        """Makes a run so long that it takes about so many seconds, in whole dispatches."""
+        self.run()  # compiles
+        self.set_steps(round(seconds / (self.run() * self._images)))
+
+    def _runs(self, folder: Path) -> Iterator[Run]:
+        for i in range(self._images):
+            yield Run(
+                self._inputs,
+                seed=0,
+                name=str(i),
+                log_path=str(folder / f"{i}.jsonl"),
+                progress=Progress("benchmark", self.steps, stream=io.StringIO()),
+            )
+
+
+class _TimedPrograms(Programs):
+    """Programs that note when the first step of a run was dispatched."""
+
+    first: float | None = None
+
+    def steps(self, *args):
+        """As in `Programs`."""
+        if self.first is None:
+            self.first = time.perf_counter()
+        return super().steps(*args)
+
+
+class MethodStep:
+    """The jitted step of a method's first stage, alone.
+
+    Attributes:
+        compile_seconds: of tracing and compiling it.
+    """
+
+    def __init__(self, method: Method, inputs: Inputs, variant: Hashable = None):
+        """Compiles it and makes the first state.
+
+        Args:
+            method: the method.
+            inputs: of an image.
+            variant: static variant of the step.
+        """
+        method = over_replicas(method)
+        self._inputs = jax.tree.map(jnp.asarray, inputs)
+        self._state = jax.jit(method.init)(jax.random.key(0), self._inputs)
+        began = time.perf_counter()
+        step = jax.jit(method.stages[0].step, static_argnums=2, donate_argnums=0)
+        lowered = step.lower(self._state, self._inputs, variant)
+        self._step = lowered.compile(compiler_options("steps"))
+        self.compile_seconds = time.perf_counter() - began
+
+    def run(self, steps: int) -> float:
+        """Seconds per step."""
+        began = time.perf_counter()
+        for _ in range(steps):
+            self._state, metrics = self._step(self._state, self._inputs)
+        jax.block_until_ready((self._state, metrics))
+        return (time.perf_counter() - began) / steps
+
+
+def take_turns(turns: Mapping[Hashable, Callable[[], float]], rounds: int) -> dict[Any, list]:
+    """Calls all functions once a round, each round beginning with another one."""
+    taken: dict[Hashable, list[float]] = {name: [] for name in turns}
+    names = list(turns)
+    for i in range(rounds):
+        for name in names[i % len(names) :] + names[: i % len(names)]:
+            taken[name].append(turns[name]())
+    return taken
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, least and greatest."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def ratios(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
+    """The spread of a / b within each round."""
+    return spread([x / y for x, y in zip(a, b, strict=True)])
+
+
+# What is shown
 
 
 def machine() -> dict[str, Any]:
@@ -66,55 +331,6 @@ def peak_memory() -> dict[str, float]:
     return figures
 
 
-def load_config(text: str) -> ml_collections.ConfigDict:
-    """The config that `FILE.py[:PRESET,...]` stands for.
-
-    Raises:
-        InputError: no such file, no config in it, or an unknown preset.
-    """
-    name, _, presets = text.partition(":")
-    path = Path(name)
-    if path.suffix != ".py" or not path.is_file():
-        raise InputError(f"--config: cannot load {name}: no such Python file")
-    spec = importlib.util.spec_from_file_location(f"_config_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise InputError(f"--config: {name} has no function get_config; give one of configs/")
-    return module.get_config(presets or None)
-
-
-def as_overrides(argv: Sequence[str]) -> list[str]:
-    """Rewrites `--config.FIELD=VALUE`, as the launcher spells it, to `--set=FIELD=VALUE`."""
-    prefix = "--config."
-    return [f"--set={a[len(prefix) :]}" if a.startswith(prefix) else a for a in argv]
-
-
-def override(config: ml_collections.ConfigDict, settings: Sequence[str]) -> None:
-    """Sets fields of a config in place.
-
-    Args:
-        config: fields keep their types.
-        settings: 'field=value', dots for fields of fields.
-
-    Raises:
-        InputError: an unknown field, or a value of another type.
-    """
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        *parents, last = name.split(".")
-        node: Any = config
-        for parent in parents:
-            node = node.get(parent) if isinstance(node, ml_collections.ConfigDict) else None
-        if not equals or not isinstance(node, ml_collections.ConfigDict) or last not in node:
-            raise InputError(f"--config.{setting}: the config has no such field; give FIELD=VALUE")
-        kind = type(node[last])
-        try:
-            node[last] = _BOOLS[text.lower()] if kind is bool else kind(text)
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"--config.{setting}: {text!r} is no {kind.__name__}") from None
-
-
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A markdown table: first column to the left, the others to the right, all padded."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
@@ -127,17 +343,20 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(map(line, [head, rule, *rows]))
 
 
-def check_writable(path: str | None) -> None:
-    """Refuses a `--json` that could not be written, before anything is measured.
-
-    Raises:
-        InputError: the folder does not exist or cannot be written.
-    """
-    if path and (Path(path).is_dir() or not os.access(Path(path).absolute().parent, os.W_OK)):
-        raise InputError(f"--json={path}: cannot be written; give a file in an existing folder")
+def number(value: float | None, form: str) -> str:
+    """A cell; '-' for what is not known."""
+    return "-" if value is None else format(value, form)
 
 
-def write_json(path: str | None, value: Mapping[str, Any]) -> None:
-    """Writes `value` to `path`; nothing where that is empty."""
-    if path:
-        atomic_write_text(Path(path), to_json(value, indent=2) + "\n")
+def span(values: Mapping[str, float] | None, form: str, factor: float = 1.0) -> str:
+    """A cell: median (least-greatest)."""
+    if values is None:
+        return "-"
+    low, middle, high = (format(factor * values[k], form) for k in ("min", "median", "max"))
+    return f"{middle} ({low}-{high})"
+
+
+def write_json(content: Mapping[str, Any]) -> None:
+    """Writes the figures where `--json` says, if it does."""
+    if path := flags.FLAGS.json:
+        atomic_write_text(Path(path), to_json(content, indent=2) + "\n")

@@ -4,16 +4,27 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from benchmarks import common
+from deepinternal.codecs.image_io import read_image
+from deepinternal.config import MethodConfig
+from deepinternal.engine.checkpoint import shapes_at
 from deepinternal.engine.loop import train
 from deepinternal.engine.parallel import Programs
-from deepinternal.engine.track import Run
-from deepinternal.types import Inputs, Method, PyTree, TrainState
+from deepinternal.engine.run import Run
+from deepinternal.recipe import Recipe
+from deepinternal.replicas import over_replicas
+from deepinternal.runs import results
+from deepinternal.types import InputError, Inputs, Method, PyTree, TrainState
 
+SCORES = ("psnr_y", "ssim_y", "psnr_rgb")  # of the result against the ground truth
+GREATER = (*SCORES, "kernel_correlation", "kernel_psnr", "kernel_agreement")  # is better
+Pair = tuple[Path, Path]  # of an image and its ground truth
 FIRST_SHARE = 0.01  # of the last stage's steps, up to the first point
 
 
@@ -62,6 +73,89 @@ class Measure:
     make: Callable[["Watched", TrainState, Inputs], Any]
     score: Callable[[Any], float]
     greater: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What a run is made from.
+
+    Attributes:
+        inputs: of the method, prepared.
+        size: (H, W) of the image.
+        truth: (H, W, C) in [0, 1], or None.
+    """
+
+    inputs: Inputs
+    size: tuple[int, int]
+    truth: np.ndarray | None
+
+
+def read(recipe: Recipe, config: MethodConfig, pair: Pair | None) -> Given:
+    """Reads and prepares an image and its ground truth; the method's example where `pair` is None.
+
+    Raises:
+        InputError: a file or a config that cannot be used.
+    """
+    if pair is None:
+        made = recipe.example(config, common.bundled_photo())
+        image, truth, sides = made.image, made.truth, made.sides
+    else:
+        if files := [f for f in recipe.side_inputs if getattr(config, f)]:
+            raise InputError(f"config.{files[0]}: with --data, images go without side inputs here")
+        image, truth, sides = read_image(pair[0]).pixels, read_image(pair[1]).pixels, {}
+    inputs = recipe.prepare(config, image, **sides)
+    size = np.shape(image[0] if isinstance(image, list) else image)[-3:-1]
+    return Given(inputs, size, truth if recipe.scored else None)
+
+
+def figure(metric: str, method: Method, given: Given) -> Measure:
+    """How a figure of a run is had.
+
+    Args:
+        metric: one of `SCORES`, or a number that the method's steps or outputs give.
+        method: made for `given`.
+        given: what it works on.
+
+    Raises:
+        InputError: there is no ground truth, or no such number.
+    """
+    method = over_replicas(method)
+    state, inputs = shapes_at(method, given.inputs)
+    outputs = jax.eval_shape(method.outputs, state, inputs)
+    if metric in SCORES:
+        _check_truth(metric, given.truth, outputs["result"].value.shape)
+        make = lambda programs, *at: results.cut(programs.outputs(*at)["result"]).value
+        return Measure(make, lambda made: score(made, given)[metric])
+    stage = method.stages[-1]
+    step = lambda s, i: stage.step(s, i, stage.variant(0, 0))
+    numbers = jax.eval_shape(step, state, inputs)[1]
+    scalars = [n for n, o in outputs.items() if o.kind == "scalar" and o.value.shape == ()]
+    if metric in numbers:
+        make = lambda programs, *_: jax.device_get(programs.numbers[metric])[-1]
+    elif metric in scalars:
+        make = lambda programs, *at: np.asarray(programs.outputs(*at)[metric].value)
+    else:
+        known = ", ".join(dict.fromkeys((*SCORES, *sorted(numbers), *scalars)))
+        raise InputError(f"--metric={metric}: {method.name} has no such number; there are: {known}")
+    return Measure(make, float, metric in GREATER)
+
+
+def _check_truth(metric: str, truth: np.ndarray | None, shape: tuple[int, ...]) -> None:
+    if truth is None:
+        raise InputError(
+            f"--metric={metric}: there is no ground truth; give pairs in --data, or another metric, "
+            "such as loss"
+        )
+    if truth.shape[:2] != shape[:2]:
+        (h, w), (y, x) = truth.shape[:2], shape[:2]
+        raise InputError(f"--data: a ground truth is {h}x{w}, but its result will be {y}x{x}")
+
+
+def score(result: np.ndarray, given: Given) -> dict[str, float]:
+    """Figures of a result (H, W[, C]) in [0, 1], rounded to 8 bits, as those of result files."""
+    result = result.reshape(*result.shape[:2], -1)
+    pixels = np.float32(np.round(255 * np.clip(result, 0, 1)) / 255)
+    return results.score(pixels, given.truth, results.border_of(given.size, pixels.shape[:2]))
 
 
 def spaced(steps: int, points: int) -> list[int]:

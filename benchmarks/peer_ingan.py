@@ -7,9 +7,9 @@ import time
 
 import numpy as np
 
-from benchmarks.timing import MethodStep
-from deepinternal.methods import ingan, registry
-from deepinternal.nets import ingan as nets
+from benchmarks.common import MethodStep
+from deepinternal.methods import ingan
+from deepinternal.methods.ingan import scales, training
 from deepinternal.types import input_spec
 
 
@@ -33,21 +33,24 @@ class Case:
         return "{}x{} to {}x{}".format(*self.crop, *self.size)
 
     @property
-    def config(self):
+    def config(self) -> ingan.Config:
         """Of the method."""
-        config = registry.preset("ingan", self.preset, ingan.defaults())
-        config.fit_side = 0
-        return config
+        return ingan.RECIPE.build(self.preset, fit_side=0)
+
+    @property
+    def training(self) -> training.Training:
+        """What is static in a step."""
+        return training.training(self.config, [self.image])
 
     @property
     def crop(self) -> tuple[int, int]:
         """(h, w) of the crops."""
-        return ingan.crop_size(self.config, [self.image])
+        return self.training.crop
 
     def ours(self) -> MethodStep:
         """This library's side."""
         inputs = ingan.prepare(self.config, _image(self))
-        method = ingan.make(self.config, input_spec(inputs))
+        method = ingan.RECIPE.method(self.config, input_spec(inputs))
         return MethodStep(method, inputs, (*self.size, False))
 
     def theirs(self, *, compiled: bool) -> "Theirs":
@@ -76,7 +79,7 @@ class Theirs:
         self._image = torch.from_numpy(np.ascontiguousarray(2 * image - 1))[None]
         depth = self._image.shape[1]
         self._generator = generator(torch, config.channels, config.blocks, depth)
-        most = ingan.scale_count(config, [case.image])
+        most = case.training.scales
         width = config.discriminator_channels
         self._judges = torch.nn.ModuleList(judge(torch, width, depth) for _ in range(most))
         adam = lambda net: torch.optim.Adam(net.parameters(), config.learning_rate, (0.5, 0.999))
@@ -88,7 +91,7 @@ class Theirs:
     def _plainly_judged(self, x):
         functional, ratio = self._torch.nn.functional, self._config.ratio
         resize = functools.partial(functional.interpolate, mode="bilinear")
-        count = nets.scales_of(x.shape[2:], len(self._judges), ratio)
+        count = scales.looking(x.shape[2:], len(self._judges), ratio)
         total = 0
         for i, net in enumerate(self._judges[:count]):
             size = [max(math.floor(n / ratio**i), 9) for n in x.shape[2:]]
@@ -101,7 +104,8 @@ class Theirs:
         h, w = case.crop
         top, left = (int(torch.randint(n - m + 1, ())) for n, m in zip(case.image, case.crop))
         x = self._image[:, :, top : top + h, left : left + w]
-        noise = lambda x: x + (2 * torch.rand_like(x) - 1) * 2 / 255
+        most = 2 * math.sqrt(3) * self._config.noise_std
+        noise = lambda x: x + most * (2 * torch.rand_like(x) - 1)
         mse, (adam, adam_judges) = torch.nn.functional.mse_loss, self._adams
 
         adam.zero_grad()

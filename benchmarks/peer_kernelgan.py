@@ -4,14 +4,14 @@ import dataclasses
 import functools
 import time
 
-import ml_collections
 import numpy as np
 
-from benchmarks.timing import MethodStep
+from benchmarks.common import MethodStep
 from deepinternal.estimators import recurrence
+from deepinternal.estimators.kernel_statistics import FLOOR
 from deepinternal.losses.kernel import boundary_mask
-from deepinternal.methods import kernelgan, registry
-from deepinternal.methods.kernel_statistics import FLOOR
+from deepinternal.methods import kernelgan
+from deepinternal.methods.kernelgan.inputs import sides
 from deepinternal.nets import kernelgan as nets
 from deepinternal.types import input_spec
 
@@ -21,36 +21,32 @@ _GAIN = 0.1  # of the first weights
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A step of some seeds.
+    """A step of some replicas.
 
     Attributes:
         preset: of the method, '' for the defaults.
-        seeds: kernels estimated: by us side by side, in PyTorch one after another.
+        replicas: kernels estimated: by us side by side, in PyTorch one after another.
         as_one: whether the net in PyTorch, too, is applied as its one kernel.
     """
 
     preset: str
-    seeds: int = 1
+    replicas: int = 1
     as_one: bool = False
 
     @property
     def label(self) -> str:
         """For the table."""
-        return f"{self.seeds} x {_SIDE}x{_SIDE}{', as one kernel' if self.as_one else ''}"
+        return f"{self.replicas} x {_SIDE}x{_SIDE}{', as one kernel' if self.as_one else ''}"
 
     @property
-    def config(self) -> ml_collections.ConfigDict:
+    def config(self) -> kernelgan.Config:
         """Of the method."""
-        config = kernelgan.defaults()
-        if self.preset:
-            config = registry.preset("kernelgan", self.preset, config)
-        config.seeds = self.seeds
-        return config
+        return kernelgan.RECIPE.build(self.preset, replicas=self.replicas)
 
     def ours(self) -> MethodStep:
         """This library's side."""
         inputs = self._inputs()
-        return MethodStep(kernelgan.make(self.config, input_spec(inputs)), inputs)
+        return MethodStep(kernelgan.RECIPE.method(self.config, input_spec(inputs)), inputs)
 
     def theirs(self, *, compiled: bool) -> "Theirs":
         """PyTorch's side."""
@@ -62,13 +58,13 @@ class Case:
 
 CASES = {
     "published": Case("published"),
-    "published, seeds": Case("published", 4),
+    "published, replicas": Case("published", 4),
     "default": Case(""),
     "one kernel": Case("published", as_one=True),
 }
 
 
-def _image(config: ml_collections.ConfigDict) -> np.ndarray:
+def _image(config: kernelgan.Config) -> np.ndarray:
     """A photograph downscaled as the method supposes, (H, W, C)."""
     import skimage.data
 
@@ -77,28 +73,28 @@ def _image(config: ml_collections.ConfigDict) -> np.ndarray:
 
 
 class Theirs:
-    """The same step in PyTorch: modules with `spectral_norm`, autograd, two Adams for each seed."""
+    """The same step in PyTorch: modules with `spectral_norm`, autograd, two Adams for each replica."""
 
-    def __init__(self, config: ml_collections.ConfigDict, inputs, **options):
-        """Args: config, inputs: of the method; options: as of `TorchSeed`."""
-        self._seeds = [TorchSeed(config, inputs, **options) for _ in range(config.seeds)]
+    def __init__(self, config: kernelgan.Config, inputs, **options):
+        """Args: config, inputs: of the method; options: as of `TorchReplica`."""
+        self._replicas = [TorchReplica(config, inputs, **options) for _ in range(config.replicas)]
 
     def run(self, steps: int) -> float:
-        """Seconds per step of all seeds."""
+        """Seconds per step of all replicas."""
         start = time.perf_counter()
         for _ in range(steps):
-            for seed in self._seeds:
-                loss = seed.step()
+            for replica in self._replicas:
+                loss = replica.step()
         loss.item()
         return (time.perf_counter() - start) / steps
 
 
-class TorchSeed:
+class TorchReplica:
     """The nets of one kernel and their step. The noise is that of an image without noise of its own."""
 
     def __init__(
         self,
-        config: ml_collections.ConfigDict,
+        config: kernelgan.Config,
         inputs,
         *,
         as_one: bool = False,
@@ -109,7 +105,7 @@ class TorchSeed:
 
         self._torch, self._config, self._as_one = torch, config, as_one
         image, statistics = inputs["image"], inputs["statistics"]
-        self._sides = kernelgan.sides(config, image.shape[:2])
+        self._sides = sides(config, image.shape[:2])
         first = np.ascontiguousarray(2 * image.transpose(2, 0, 1) - 1)
         self._image = torch.from_numpy(first)[None]
         self._places = statistics["large"].tolist(), statistics["small"].tolist()
@@ -140,15 +136,17 @@ class TorchSeed:
         kernel = explicit_kernel(self._torch, self.generator)
         return kernel, self._prior(kernel, made, large)
 
-    def _weights(self) -> dict[str, float]:
-        """As `kernelgan._weights`."""
+    def weights(self) -> dict[str, float]:
+        """As `kernelgan.training.weights`."""
         c = self._config
         falls = (self._since + c.bicubic_every - 1) // c.bicubic_every
         bicubic = max(c.bicubic * c.bicubic_fall**-falls, 1e-6 * c.bicubic)
         late = bicubic < 1e-3 * c.bicubic
         weights = {"bicubic": bicubic, "sum": c.sum, "boundary": c.boundary}
         weights |= {"covariance": c.covariance if falls else 0.0}
-        return weights | {n: c[n] if late else 0.0 for n in ("centre", "sparse", "negative")}
+        return weights | {
+            n: getattr(c, n) if late else 0.0 for n in ("centre", "sparse", "negative")
+        }
 
     def step(self):
         """One step of both nets; returns the generator's loss."""
@@ -159,7 +157,7 @@ class TorchSeed:
         adam.zero_grad()
         made = self._downscaled(large)
         kernel, terms = self._terms(made, large)
-        weights = self._weights()
+        weights = self.weights()
         loss = torch.abs(self.judge(noise(made)) - 1).mean()
         loss = loss + sum(weights[name] * term for name, term in terms.items())
         loss.backward()
@@ -236,7 +234,7 @@ class Prior:
     """The generator's terms but the adversarial one.
 
     Args:
-        statistics: as of `kernel_statistics.statistics`; None for no term of covariances.
+        statistics: as of `estimators.kernel_statistics`; None for no term of covariances.
     """
 
     def __init__(self, torch, statistics=None):
@@ -276,7 +274,7 @@ class Prior:
         return terms
 
     def _covariance(self, kernel):
-        """As `kernel_statistics.divergence`."""
+        """As `kernelgan.estimate.divergence`."""
         torch, side, size = self._torch, recurrence.SIDE, nets.KERNEL_SIZE
         reach = 2 * (side - 1) + size
         places = [(2 * i, 2 * j) for i in range(side) for j in range(side)]

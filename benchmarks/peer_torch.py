@@ -20,13 +20,12 @@ import numpy as np
 import optax
 from absl import flags
 
-from benchmarks import common, peer_ingan, peer_kernelgan, timing, torch_nets
+from benchmarks import common, peer_ingan, peer_kernelgan, torch_nets
 from deepinternal.engine.compiling import compiler_options
 from deepinternal.methods.optimizers import adam
 from deepinternal.nets.skip import SkipNet
 from deepinternal.nets.zssr import ZSSRNet
 from deepinternal.types import InputError
-from launch import cli
 
 LEARNING_RATE = 1e-3
 _HOURGLASS = {"down": (8, 16, 32, 64, 128), "skip": (0, 0, 0, 4, 4), "upsample": "corners"}
@@ -86,7 +85,13 @@ PEERS = ("eager", "compiled")
 
 
 class Ours:
-    """A jitted step of this library: forward pass, backward pass, Adam."""
+    """A jitted step of this library: forward pass, backward pass, Adam.
+
+    Attributes:
+        loss: of the last step, before its update.
+    """
+
+    loss = float("nan")
 
     def __init__(self, case: Case):
         x, targets = _batch(case)
@@ -121,11 +126,24 @@ class Ours:
         for _ in range(steps):
             self._state, loss = self._step(self._state, self._x, self._targets)
         jax.block_until_ready((self._state, loss))
+        self.loss = float(loss)
         return (time.perf_counter() - start) / steps
+
+    @property
+    def params(self):
+        """Weights of each net."""
+        return self._state[0]
 
 
 class Theirs:
-    """The same step in PyTorch, as one writes it: modules, autograd, `torch.optim.Adam`."""
+    """The same step in PyTorch, as one writes it: modules, autograd, `torch.optim.Adam`.
+
+    Attributes:
+        nets: the modules.
+        loss: of the last step, before its update.
+    """
+
+    loss = float("nan")
 
     def __init__(self, case: Case, *, compiled: bool = False):
         """Args: case; compiled: whether nets and loss are given to `torch.compile`."""
@@ -136,14 +154,14 @@ class Theirs:
         first = lambda a: torch.from_numpy(np.ascontiguousarray(a.transpose(0, 3, 1, 2)))
         self._x, self._targets = first(x), [first(t) for t in targets]
         build = torch_nets.skip if isinstance(case.nets[0], SkipNet) else torch_nets.zssr
-        self._nets = [build(torch, net, case.depth) for net in case.nets]
-        params = [p for net in self._nets for p in net.parameters()]
+        self.nets = [build(torch, net, case.depth) for net in case.nets]
+        params = [p for net in self.nets for p in net.parameters()]
         self._optimizer = torch.optim.Adam(params, lr=LEARNING_RATE)
         self._loss = torch.compile(self._plain_loss) if compiled else self._plain_loss
 
     def _plain_loss(self, x, targets):
         mse = self._torch.nn.functional.mse_loss
-        return sum(mse(net(x), t) for net, t in zip(self._nets, targets))
+        return sum(mse(net(x), t) for net, t in zip(self.nets, targets))
 
     def run(self, steps: int) -> float:
         """Seconds per step."""
@@ -153,7 +171,7 @@ class Theirs:
             loss = self._loss(self._x, self._targets)
             loss.backward()
             self._optimizer.step()
-        loss.item()
+        self.loss = loss.item()
         return (time.perf_counter() - start) / steps
 
 
@@ -198,16 +216,13 @@ def measure(
         turns[name] = lambda theirs=theirs: theirs.run(steps)
     for turn in turns.values():
         turn()
-    taken = timing.take_turns(turns, rounds)
+    taken = common.take_turns(turns, rounds)
     mine, others = taken["ours"], {name: taken[name] for name in turns if name != "ours"}
     return {
         "label": case.label,
         "compile_seconds": ours.compile_seconds,
-        "seconds_per_step": {name: timing.spread(values) for name, values in taken.items()},
-        "ratios": {
-            name: timing.spread([a / b for a, b in zip(mine, values, strict=True)])
-            for name, values in others.items()
-        },
+        "seconds_per_step": {name: common.spread(values) for name, values in taken.items()},
+        "ratios": {name: common.ratios(mine, values) for name, values in others.items()},
         "ratios_of_least": {name: min(mine) / min(values) for name, values in others.items()},
         "first_seconds": first,
         "errors": errors,
@@ -216,15 +231,7 @@ def measure(
 
 def report(results: dict[str, dict[str, Any]], peers: Sequence[str] = PEERS) -> str:
     """The table for people; a peer without figures has dashes."""
-
-    def span(values, form, factor=1.0):
-        if values is None:
-            return "-"
-        low, mid, high = (format(factor * values[k], form) for k in ("min", "median", "max"))
-        return f"{mid} ({low}-{high})"
-
-    number = lambda value, form: "-" if value is None else format(value, form)
-    rows = []
+    rows, span, number = [], common.span, common.number
     for name, r in results.items():
         seconds, compiling = r["seconds_per_step"], format(r["compile_seconds"], ".1f")
         row = [name, r["label"], span(seconds["ours"], ".0f", 1e3), compiling]
@@ -265,16 +272,12 @@ def _define_flags() -> None:
     flags.DEFINE_list("cases", [], "Names of cases; all of the method's by default.")
     flags.DEFINE_integer("steps", 6, "Steps in a row of each.", lower_bound=1)
     flags.DEFINE_integer("rounds", 7, "Turns.", lower_bound=1)
-    flags.DEFINE_string("json", None, "File for the figures.")
 
 
 def main() -> int:
     """Measures, prints the table and writes the JSON file; returns the exit status."""
     args = flags.FLAGS
-    common.check_writable(args.json)
-    cases = _chosen(args.method, args.cases)
-    if not args.peers or set(args.peers) - set(PEERS):
-        raise InputError(f"--peers={','.join(args.peers)}: give {', '.join(PEERS)} or both")
+    cases = chosen(args.method, args.cases, args.peers)
     try:
         import torch
     except ImportError:
@@ -293,13 +296,25 @@ def main() -> int:
     print(f"{common.describe(facts)}, PyTorch {facts['torch']}\n\n{report(results, args.peers)}")
     means = {peer: geometric_means(results, peer) for peer in args.peers}
     figures = {"machine": facts, "method": args.method, "cases": results}
-    common.write_json(args.json, figures | {"geometric_means": means})
+    common.write_json(figures | {"geometric_means": means})
     return 0
 
 
-def _chosen(method: str, names: Sequence[str]) -> dict[str, Any]:
+def chosen(method: str, names: Sequence[str], peers: Sequence[str]) -> dict[str, Any]:
+    """The cases that flags stand for.
+
+    Args:
+        method: one of `METHODS`, or 'all'.
+        names: of cases; none for all of the method's.
+        peers: of `PEERS`, only checked.
+
+    Raises:
+        InputError: one of them does not exist.
+    """
     if method not in (*METHODS, "all"):
         raise InputError(f"--method={method}: choose one of {', '.join(METHODS)}, or all")
+    if not peers or set(peers) - set(PEERS):
+        raise InputError(f"--peers={','.join(peers)}: give {', '.join(PEERS)} or both")
     cases = {n: c for m in METHODS if method in (m, "all") for n, c in CASES[m].items()}
     for name in names:
         if name not in cases:
@@ -310,5 +325,4 @@ def _chosen(method: str, names: Sequence[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    _define_flags()
-    cli.run(main)
+    common.start(main, _define_flags, fields=False)

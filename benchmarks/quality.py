@@ -11,20 +11,17 @@ import contextlib
 import json
 import re
 import shutil
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from benchmarks import common
-from deepinternal.methods import registry
 from deepinternal.runs import jobs
 from deepinternal.runs.inputs import IMAGE_SUFFIXES
 from deepinternal.types import InputError
-from launch import cli
 
 ENDINGS = (("_LR", "_HR"), ("", "_gt"))  # of an input's stem and of its ground truth's
 COLUMNS = {
@@ -91,21 +88,20 @@ def link_pairs(pairs: dict[str, tuple[Path, Path]], folder: Path) -> None:
             shutil.copyfile(path, folder / name)
 
 
-def run_config(text: str, settings: Sequence[str], pairs: Path, workdir: Path) -> dict[str, Any]:
+def run_config(text: str, fields: Mapping[str, Any], pairs: Path, workdir: Path) -> dict[str, Any]:
     """Runs one config on all pairs.
 
     Args:
-        text: 'FILE.py:PRESETS'.
-        settings: 'field=value' overrides.
+        text: as of `common.load`.
+        fields: that decide over it.
         pairs: the folder that `link_pairs` filled.
         workdir: for results; what is finished there is not run again.
 
     Returns:
         The config's text, the images' metrics, the means of the table's columns, the exit status.
     """
-    config = _load(text, settings)
-    config.input, config.ground_truth = str(pairs), ""
-    status = jobs.run_all(registry.get(config.method), config, str(workdir))
+    recipe, config, settings = common.load(text, fields, input=str(pairs), ground_truth="")
+    status = jobs.run_all(recipe, config, settings, str(workdir))
     summary = json.loads((workdir / "summary.json").read_text(encoding="utf-8"))
     images = summary["images"]
     done = [m for m in images if m["status"] == "done"]
@@ -117,32 +113,26 @@ def run_config(text: str, settings: Sequence[str], pairs: Path, workdir: Path) -
     return {"config": text, "images": images, "mean": mean, "status": status}
 
 
-def _load(text: str, settings: Sequence[str]):
-    config = common.load_config(text)
-    common.override(config, settings)
-    return config
-
-
-def folder_name(text: str, settings: Sequence[str]) -> str:
+def folder_name(text: str, fields: Mapping[str, Any]) -> str:
     """A folder's name for a config: 'zssr-fast', 'zssr-ideal-steps=30'."""
     name, _, presets = text.partition(":")
-    parts = [Path(name).stem, *presets.split(","), *settings]
+    parts = [Path(name).stem, *presets.split(","), *(f"{n}={v}" for n, v in fields.items())]
     return re.sub(r"[^\w=.+-]+", "_", "-".join(filter(None, parts)))
 
 
-def report(result: dict[str, Any], settings: Sequence[str]) -> str:
+def report(result: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
     """The table of one config."""
 
     def cells(name, figures):
-        values = [(figures.get(column), form) for column, (_, form) in COLUMNS.items()]
-        return [name, *("-" if v is None else format(v, form) for v, form in values)]
+        columns = COLUMNS.items()
+        return [name, *(common.number(figures.get(column), form) for column, (_, form) in columns)]
 
     rows = [
         cells(m["image"] if m["status"] == "done" else f"{m['image']} ({m['status']})", m)
         for m in result["images"]
     ]
     rows.append(cells("mean", result["mean"]))
-    title = " ".join([result["config"], *settings])
+    title = " ".join([result["config"], *(f"{n}={v}" for n, v in fields.items())])
     return f"{title}\n\n{common.table(['image', *(h for h, _ in COLUMNS.values())], rows)}\n"
 
 
@@ -157,14 +147,14 @@ def _folder(workdir: str | None) -> Iterator[Path]:
 
 
 def measure(
-    data: str, configs: Sequence[str], settings: Sequence[str] = (), *, workdir: str | None = None
+    data: str, configs: Sequence[str], fields: Mapping[str, Any], *, workdir: str | None = None
 ) -> Iterator[dict[str, Any]]:
     """Runs the configs one after another; see `run_config`.
 
     Args:
         data: folder of pairs.
-        configs: 'FILE.py:PRESETS' each.
-        settings: overrides for all of them.
+        configs: each as of `common.load`.
+        fields: that decide over all of them.
         workdir: gets a folder for each config, and `pairs`; None for a temporary one.
 
     Yields:
@@ -175,15 +165,15 @@ def measure(
     """
     pairs = find_pairs(Path(data))
     for text in configs:
-        _load(text, settings)
+        common.load(text, fields)
     with _folder(workdir) as root:
         try:
             link_pairs(pairs, root / "pairs")
         except OSError as error:
             raise InputError(f"--workdir={root}: cannot be written: {error.strerror}") from None
         for text in dict.fromkeys(configs):
-            folder = root / folder_name(text, settings)
-            result = run_config(text, settings, root / "pairs", folder)
+            folder = root / folder_name(text, fields)
+            result = run_config(text, fields, root / "pairs", folder)
             yield result
             if result["status"] > 1:
                 return
@@ -191,10 +181,8 @@ def measure(
 
 def _define_flags() -> None:
     flags.DEFINE_string("data", None, "Folder with images and their ground truth.")
-    flags.DEFINE_multi_string("config", None, "FILE.py[:PRESET,...]; may be given repeatedly.")
+    flags.DEFINE_multi_string("config", None, "As of launch.main; may be given repeatedly.")
     flags.DEFINE_string("workdir", None, "Folder for results, to resume from; default: temporary.")
-    flags.DEFINE_string("json", None, "File for the figures.")
-    flags.DEFINE_multi_string("set", [], "FIELD=VALUE; also spelled --config.FIELD=VALUE.")
     flags.mark_flags_as_required(["data", "config"])
 
 
@@ -204,19 +192,16 @@ def main() -> int:
     It is that of the jobs: 0 all done, 1 some images failed, 128 + signal after a signal.
     """
     args = flags.FLAGS
-    common.check_writable(args.json)
-    facts, results = common.machine(), []
-    content = {"machine": facts, "data": args.data, "settings": args.set, "configs": results}
-    for result in measure(args.data, args.config, args.set, workdir=args.workdir):
+    facts, results, fields = common.machine(), [], common.given_fields(args.field)
+    content = {"machine": facts, "data": args.data, "fields": fields, "configs": results}
+    for result in measure(args.data, args.config, fields, workdir=args.workdir):
         if not results:
             print(f"{common.describe(facts)}\n")
-        print(report(result, args.set), flush=True)
+        print(report(result, fields), flush=True)
         results.append(result)
-        common.write_json(args.json, content)
+        common.write_json(content)
     return max(r["status"] for r in results)
 
 
 if __name__ == "__main__":
-    sys.argv = common.as_overrides(sys.argv)
-    _define_flags()
-    cli.run(main)
+    common.start(main, _define_flags)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from deepinternal.ops.patches import grid
+from deepinternal.ops.patches.search import grid
 from deepinternal.ops.resize import output_size, resize
 
 # Seam carving
@@ -123,7 +123,9 @@ def seam_carving(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _patches(image: np.ndarray, patch: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
     """Patches (N, D) and their upper left pixels (N, 2), where `grid` places them."""
-    places = np.stack(np.meshgrid(*grid(image.shape[:2], patch, stride), indexing="ij"), axis=-1)
+    places = np.stack(
+        np.meshgrid(*grid(image.shape[:2], patch, stride=stride), indexing="ij"), axis=-1
+    )
     places = places.reshape(-1, 2)
     windows = np.lib.stride_tricks.sliding_window_view(image, (patch, patch), (0, 1))
     chosen = np.moveaxis(windows[places[:, 0], places[:, 1]], 1, -1)  # channels last

@@ -20,10 +20,10 @@ from absl import flags
 
 from benchmarks import common, retargeters
 from deepinternal.codecs.image_io import read_image, write_image
-from deepinternal.ops import fitting, patches
+from deepinternal.ops import fitting
+from deepinternal.ops.patches import measures, voting
 from deepinternal.ops.resize import output_size, resize
 from deepinternal.types import InputError
-from launch import cli
 
 SMALLEST = 28  # side with a patch of 7 at a quarter of the size
 COLUMNS = {
@@ -49,7 +49,7 @@ def detailed(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The image stretched at half its size and enlarged by its own patches, as `lite`'s results are."""
     small = fitting.reduced(image, math.ceil(max(image.shape[:2]) / 2))
     made = stretched(small, tuple(max(-(-n // 2), 7) for n in size))  # a patch at least
-    enlarge = jax.jit(functools.partial(patches.detailed, passes=3))
+    enlarge = jax.jit(functools.partial(voting.detailed, passes=3))
     return stretched(np.asarray(enlarge(made, small, image)), size)
 
 
@@ -91,8 +91,8 @@ def parse_scale(text: str) -> tuple[float, float]:
     return tuple(factors)
 
 
-_bidirectional = jax.jit(patches.bidirectional_similarity)
-_sifid = jax.jit(patches.sifid)
+_bidirectional = jax.jit(measures.bidirectional_similarity)
+_sifid = jax.jit(measures.sifid)
 
 
 def measure(source: np.ndarray, result: np.ndarray) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def report(rows: Mapping[str, Mapping[str, Any]]) -> str:
 
     def cells(name, figures):
         values = ((figures[c], factor, form) for c, (_, factor, form) in COLUMNS.items())
-        return [name, *("-" if v is None else format(v * f, form) for v, f, form in values)]
+        return [name, *(common.number(v and v * f, form) for v, f, form in values)]
 
     head = ["method", *(f"{h} x 1e4" if f != 1 else h for h, f, _ in COLUMNS.values())]
     return common.table(head, [cells(name, figures) for name, figures in rows.items()])
@@ -141,13 +141,11 @@ def _define_flags() -> None:
     flags.DEFINE_string("scale", "1,2", "Factors of the target's height and width.")
     flags.DEFINE_multi_string("ours", [], "Result to measure as well; may be given repeatedly.")
     flags.DEFINE_string("out", None, "Folder for the pictures; made if it does not exist.")
-    flags.DEFINE_string("json", None, "File for the figures.")
 
 
 def main() -> int:
     """Makes and measures the results, prints the table, writes pictures and JSON file."""
     args = flags.FLAGS
-    common.check_writable(args.json)
     scale = parse_scale(args.scale)
     source = shrunk(read_image(args.input).pixels if args.input else sample(), args.shrink)
     size = output_size(source.shape[:2], scale)
@@ -172,10 +170,9 @@ def main() -> int:
     (h, w), (height, width) = source.shape[:2], size
     print(f"{common.describe(facts)}\n\n{h}x{w} to {height}x{width}\n\n{report(rows)}")
     content = {"machine": facts, "input": args.input, "shrink": args.shrink, "scale": scale}
-    common.write_json(args.json, content | {"size": size, "methods": rows})
+    common.write_json(content | {"size": size, "methods": rows})
     return 0
 
 
 if __name__ == "__main__":
-    _define_flags()
-    cli.run(main)
+    common.start(main, _define_flags, fields=False)

@@ -16,6 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from deepinternal.engine.compiling import compiler_options
+from deepinternal.types import Inputs, Method, TrainState
+
+MULTIPLIED = 2048  # side of the matrices whose product is taken for the peak of the arithmetic
 COPIED = 2**28  # bytes of the array that is copied for the peak of the memory
 
 
@@ -38,13 +42,23 @@ class Cost:
     temporary_bytes: int
 
 
-def cost(compiled: jax.stages.Compiled, contractions: int) -> Cost:
-    """The cost of a compiled program, whose contractions have been counted in its jaxpr."""
+def step_cost(method: Method, state: TrainState, inputs: Inputs) -> Cost:
+    """What a step of the first stage costs for one image; compiles it.
+
+    Args:
+        method: replicas folded in.
+        state: of the first stage.
+        inputs: of an image.
+    """
+    stage = method.stages[0]
+    variant = stage.variant(0, 0)
+    traced = jax.jit(lambda s, i: stage.step(s, i, variant)).trace(state, inputs)
+    compiled = traced.lower().compile(compiler_options("steps"))
     analysis, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
     return Cost(
         flops=analysis.get("flops", math.nan),
         bytes=analysis.get("bytes accessed", math.nan),
-        contractions=contractions,
+        contractions=contraction_flops(traced.jaxpr.jaxpr),
         operations=count_operations(compiled.as_text()),
         temporary_bytes=memory.temp_size_in_bytes if memory else 0,
     )
@@ -56,12 +70,8 @@ _FREE = {"parameter", "constant", "bitcast", "tuple", "get-tuple-element", "afte
 def count_operations(text: str) -> int:
     """Operations in the entry of a program in HLO's text form, but those that move nothing."""
     entry = text[text.index("\nENTRY ") :].split("\n}", 1)[0]
-    return sum(kind not in _FREE for _, kind in operations(entry))
-
-
-def operations(text: str) -> list[tuple[str, str]]:
-    """(name, kind) of each operation in HLO's text form."""
-    return re.findall(r"^\s+(?:ROOT )?%?(\S+) = .*?[\])}] ([a-z][\w-]*)\(", text, re.MULTILINE)
+    kinds = re.findall(r"^\s+(?:ROOT )?%?\S+ = .*?[\])}] ([a-z][\w-]*)\(", entry, re.MULTILINE)
+    return sum(kind not in _FREE for kind in kinds)
 
 
 def contraction_flops(jaxpr: core.Jaxpr) -> int:
@@ -111,6 +121,31 @@ def _conv_flops(eqn) -> int:
         pairs *= int(inside.sum())
     depth, width = kernel[numbers.rhs_spec[1]], kernel[numbers.rhs_spec[0]]
     return 2 * out[numbers.out_spec[0]] * depth * width * pairs
+
+
+class MatmulPeak:
+    """Rate of a large float32 matrix product."""
+
+    def __init__(self, precision: str = "default", side: int = MULTIPLIED):
+        """Args: precision: of the product, as of jax.lax; side: of the square matrices."""
+        precision = None if precision == "default" else precision
+        self._flops = 2 * side**3
+        rng = np.random.default_rng(0)
+        self._matrix = jnp.asarray(rng.standard_normal((side, side), np.float32))
+        product = jax.jit(lambda a: jnp.matmul(a, a, precision=precision))
+        self._program = product.lower(self._matrix).compile()
+        self._repeats = max(1, round(0.1 / self._seconds(1)))
+
+    def _seconds(self, repeats: int) -> float:
+        start = time.perf_counter()
+        for _ in range(repeats):
+            result = self._program(self._matrix)
+        jax.block_until_ready(result)
+        return (time.perf_counter() - start) / repeats
+
+    def run(self) -> float:
+        """FLOP/s, averaged over about a tenth of a second."""
+        return self._flops / self._seconds(self._repeats)
 
 
 class CopyPeak:

@@ -1,242 +1,174 @@
-"""How fast methods train, and how that compares with the bare net and with the device's peak.
+"""How fast methods train, one image or many, and what bounds a step.
 
-    python -m benchmarks.throughput [--method=NAME|all] [--images=1,4,16] [--json=FILE]
-                                    [--steps=N] [--rounds=N] [--config.FIELD=VALUE ...]
+    python -m benchmarks.throughput [--method=NAME|all] [--preset=NAMES] [--images=1,4,16]
+                                    [--lanes=1x1,1x8,4x1] [--steps=N] [--rounds=N]
+                                    [--steps_per_dispatch=N] [--json=FILE] [--config.FIELD=VALUE ...]
 
-What the columns mean: benchmarks/README.md.
+NAME is any that `deepinternal.methods.find` knows, also 'package.module:RECIPE'. What the columns
+mean: benchmarks/README.md.
 """
 
 import dataclasses
-import functools
-import math
-import statistics
-import sys
+import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 from absl import flags
 
-from benchmarks import bare, common, roofline, timing
-from deepinternal.engine.parallel import Programs, spread
-from deepinternal.methods import registry
-from deepinternal.types import Example, InputError, Inputs, Method, TrainState, input_spec
-from launch import cli
+from benchmarks import common, roofline
+from deepinternal import methods
+from deepinternal.config import MethodConfig
+from deepinternal.engine.parallel import Programs, force_cpu_devices, spread
+from deepinternal.recipe import Recipe
+from deepinternal.types import InputError, Inputs, TrainState, input_spec
 
-PEAK_SIDE = 2048  # of the square matrices whose product is taken for the device's peak
 TURN = 2.0  # seconds, about, of a turn whose steps are not given
 
-
-def sample(
-    name: str, config: ml_collections.ConfigDict, photo: np.ndarray | None = None
-) -> tuple[Method, Inputs]:
-    """A method and its inputs for a photograph degraded as the method supposes.
-
-    Args:
-        name: the method's name.
-        config: its config.
-        photo: (H, W, C) in [0, 1]; None for a 512x512 photograph that scikit-image bundles.
-    """
-    module = registry.get(name)
-    if photo is None:
-        import skimage.data
-
-        photo = skimage.data.astronaut().astype(np.float32) / 255
-    made = module.example(config, photo)
-    made = made if isinstance(made, Example) else Example(np.asarray(made))
-    inputs = module.prepare(config, made.image, **made.sides)
-    return module.make(config, input_spec(inputs)), inputs
-
-
-def chosen(method: str, settings: Sequence[str]) -> Iterator[tuple[str, ml_collections.ConfigDict]]:
-    """Names and default configs, overridden, of a method or of 'all'. Raises InputError."""
-    for name in registry.names() if method == "all" else (method,):
-        config = registry.defaults(name)
-        common.override(config, settings)
-        yield name, config
+Lanes = tuple[int, int]  # devices, and images side by side on each
 
 
 def measure(
-    name: str,
-    config: ml_collections.ConfigDict,
+    recipe: Recipe,
+    config: MethodConfig,
     *,
     images: Sequence[int] = (1,),
+    lanes: Sequence[Lanes] = (),
     steps: int = 0,
     rounds: int = 7,
+    steps_per_dispatch: int = 0,
     photo: np.ndarray | None = None,
-    peak_side: int = PEAK_SIDE,
+    multiplied: int = roofline.MULTIPLIED,
     copied: int = roofline.COPIED,
 ) -> dict[str, Any]:
-    """Measures one method.
+    """Measures one method on its example.
 
     Args:
-        name: the method's name.
+        recipe: the method's.
         config: its config.
-        images: how many images to train: as `launch.main` would, side by side on one device, or
-            one after another where the backend's default is that.
-        steps: steps in a row of each of the programs that take turns; 0 for as many as take about
-            `TURN` seconds.
+        images: how many images to train.
+        lanes: arrangements to train them in; none for that of `launch.main` with one device.
+        steps: of each image in a turn; 0 for as many as take about `TURN` seconds in all.
         rounds: turns.
-        photo: as in `sample`.
-        peak_side: side of the matrices of the peak.
-        copied: bytes of the array that is copied for the memory's peak.
+        steps_per_dispatch: 0 for the backend's default.
+        photo: as in `common.sample`.
+        multiplied: side of the matrices that are multiplied for the peak of the arithmetic.
+        copied: bytes of the array that is copied for the peak of the memory.
 
     Returns:
         Plain numbers: seconds, FLOPs, MB; spreads as {'median', 'min', 'max'}.
     """
-    method, inputs = sample(name, config, photo)
-    full = timing.FullStep(method, inputs, steps=steps or 1)
-    _, state = full.run()
-    if not steps:
-        full.lengthen(TURN)
-    cost, xla_flops = full.cost(state)
-    rest = Programs(method)
-    figures = {"compile_seconds": full.programs.seconds, **_once_in_a_while(rest, state, inputs)}
-    figures["compile_seconds"] += rest.seconds
-    figures["peak_memory_mb"] = common.peak_memory()
-    net = bare.NETS[name](config, inputs) if name in bare.NETS else None
-    turns = {"full": lambda: full.run()[0], **_bare_turns(net, full)}
-    turns["peak"] = timing.MatmulPeak(config.get("precision", "default"), peak_side).run
-    turns["copy"] = roofline.CopyPeak(copied).run
-    taken = timing.take_turns(turns, rounds)
-    flops = bare.training_flops(net.convs) if net else None
+    inputs = common.sample(recipe, config, photo)
+    method = recipe.method(config, input_spec(inputs))
+    full = common.FullStep(method, inputs, steps_per_dispatch=steps_per_dispatch)
+    _, state = full.train()
+    figures = {"method": recipe.name, **_once_in_a_while(method, state, inputs)}
     figures |= {
-        "method": name,
+        "peak_memory_mb": common.peak_memory(),
         "image_shape": list(next(x.shape for x in inputs.values() if len(x.shape) > 2)),
         "steps_limit": sum(stage.steps for stage in method.stages),
-        "evaluate_every": method.stages[0].evaluate_every,
-        "steps_per_turn": full.steps,
+        "evaluate_every": method.stages[0].evaluate_every if method.stages[0].evaluate else 0,
         "rounds": rounds,
-        "seconds_per_step": {
-            kind: timing.spread(taken[kind]) for kind in turns if kind not in ("peak", "copy")
-        },
-        "ratios": _ratios(taken),
-        "flops_per_step": flops,
-        "xla_flops_per_step": xla_flops,
-        "peak_flops_per_second": max(taken["peak"]),
-        "copy_bytes_per_second": max(taken["copy"]),
     }
+    cost = roofline.step_cost(full.programs.method, state, inputs)
+    runs: dict[Any, common.FullStep] = {}
+    for n in images:
+        for pair in lanes or [spread(n, devices=1)]:
+            alone = n == 1 and pair == (1, 1)
+            options = {"images": n, "lanes": pair, "steps_per_dispatch": steps_per_dispatch}
+            run = full if alone else common.FullStep(method, inputs, **options)
+            if steps:
+                run.set_steps(steps)
+            else:
+                run.lengthen(TURN)
+            run.run()
+            runs[n, pair] = run
+    turns = {key: run.run for key, run in runs.items()}
+    turns["peak"] = roofline.MatmulPeak(getattr(config, "precision", "default"), multiplied).run
+    turns["copy"] = roofline.CopyPeak(copied).run
+    taken = common.take_turns(turns, rounds)
+    figures["peak_flops_per_second"] = max(taken["peak"])
+    figures["copy_bytes_per_second"] = max(taken["copy"])
+    figures["runs"] = [
+        {
+            "images": n,
+            "lanes": list(pair),
+            "steps": run.steps,
+            "compile_seconds": figures["rest_compile_seconds"] + run.programs.seconds,
+            **_rates(taken[n, pair], cost.contractions, figures),
+        }
+        for (n, pair), run in runs.items()
+    ]
+    first = figures["runs"][0]["seconds_per_step"]["median"]
     peaks = figures["peak_flops_per_second"], figures["copy_bytes_per_second"]
-    seconds = figures["seconds_per_step"]["full"]["median"]
-    figures["roofline"] = dataclasses.asdict(cost) | roofline.bounds(cost, seconds, *peaks)
-    figures["runs"] = [_several(full, inputs, n, figures) for n in images]
+    figures["roofline"] = dataclasses.asdict(cost) | roofline.bounds(cost, first, *peaks)
     return figures
 
 
-def _bare_turns(net: bare.BareNet | None, full: timing.FullStep) -> dict[str, Callable[[], float]]:
-    """Functions that return seconds per step of the net alone, already compiled and run once."""
-    if net is None:
-        return {}
-    turns = {}
-    for kind, apply in (("bare", net.apply), ("plain", net.plain)):
-        trainer = bare.BareTrainer(net, apply, chunk=full.chunk)
-        trainer.run(full.chunk)
-        turns[kind] = functools.partial(trainer.seconds_per_step, full.steps)
-    return turns
-
-
-def _once_in_a_while(programs: Programs, state: TrainState, inputs: Inputs) -> dict[str, Any]:
-    """Seconds of an evaluation and of the outputs, without compiling them."""
+def _once_in_a_while(method, state: TrainState, inputs: Inputs) -> dict[str, Any]:
+    """Seconds of an evaluation and of the outputs, and of compiling both."""
+    programs = Programs(method)
 
     def timed(function, *args):
         start, compiled = time.perf_counter(), programs.seconds
-        result = jax.block_until_ready(function(*args))
-        return result, time.perf_counter() - start - (programs.seconds - compiled)
+        jax.block_until_ready(function(*args))
+        return time.perf_counter() - start - (programs.seconds - compiled)
 
     figures = {"evaluate_seconds": 0.0, "outputs_seconds": None}
-    if len(programs.method.stages) == 1:  # later stages have states of their own
-        _, figures["outputs_seconds"] = timed(programs.outputs, state, inputs)
-    if programs.method.stages[0].evaluate:
-        _, figures["evaluate_seconds"] = timed(programs.evaluate, 0, state, inputs)
-    return figures
+    if len(method.stages) == 1:  # later stages have states of their own
+        figures["outputs_seconds"] = timed(programs.outputs, state, inputs)
+    if method.stages[0].evaluate:
+        figures["evaluate_seconds"] = timed(programs.evaluate, 0, state, inputs)
+    return figures | {"rest_compile_seconds": programs.seconds}
 
 
-def _ratios(taken: dict[str, list[float]]) -> dict[str, dict[str, float]]:
-    """Spread of the ratios within each round."""
-    pairs = [("full", "bare"), ("full", "plain"), ("bare", "plain")]
+def _rates(seconds: Sequence[float], flops: int, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Rates from the seconds per step and image of each round."""
+    step, limit, every = common.spread(seconds), figures["steps_limit"], figures["evaluate_every"]
+    image = limit * step["median"] + (figures["outputs_seconds"] or 0.0)
+    image += (limit // every if every else 0) * figures["evaluate_seconds"]
     return {
-        f"{a}/{b}": timing.spread([x / y for x, y in zip(taken[a], taken[b], strict=True)])
-        for a, b in pairs
-        if a in taken and b in taken
-    }
-
-
-def _several(
-    full: timing.FullStep, inputs: Inputs, count: int, figures: dict[str, Any]
-) -> dict[str, Any]:
-    """Rates for `count` images; a single one has been timed in the turns already."""
-    seconds = figures["seconds_per_step"]["full"]["median"]
-    lanes = spread(count, devices=1)[1]
-    if lanes > 1:
-        batch = timing.FullStep(full.programs.method, inputs, steps=full.steps, lanes=lanes)
-        batch.run()
-        runs = math.ceil(count / lanes)
-        seconds = sum(batch.run(seed=i)[0] for i in range(runs)) / (runs * lanes)
-    elif count > 1:
-        seconds = statistics.mean(full.run(seed=i)[0] for i in range(count))
-    flops, limit, every = (figures[k] for k in ("flops_per_step", "steps_limit", "evaluate_every"))
-    tests = limit // every if every else 0
-    image = limit * seconds + tests * figures["evaluate_seconds"]
-    image += figures["outputs_seconds"] or 0.0
-    rate = flops / seconds if flops else None
-    return {
-        "images": count,
-        "lanes": lanes,
-        "steps_per_second": 1 / seconds,
+        "seconds_per_step": step,
+        "steps_per_second": 1 / step["median"],
         "images_per_hour": 3600 / image,
-        "flops_per_second": rate,
-        "share_of_peak": rate / figures["peak_flops_per_second"] if rate else None,
+        "flops_per_second": flops / step["median"],
+        "share_of_peak": flops / step["median"] / figures["peak_flops_per_second"],
     }
 
 
-def report(results: Sequence[dict[str, Any]]) -> str:
+def report(results: Sequence[Mapping[str, Any]]) -> str:
     """The tables for people."""
-    number = lambda value, form: "-" if value is None else format(value, form)
-    head = "method images lanes steps/s images/h compile_s GFLOP/step XLA_GFLOP/step GFLOP/s peak share"
-    head = [*(h.replace("_", " ") for h in head.split()), "memory MB"]
-    giga = lambda value: None if value is None else value / 1e9
     rows = [
         [
             r["method"],
             str(run["images"]),
-            str(run["lanes"]),
-            number(run["steps_per_second"], ".3f"),
-            number(run["images_per_hour"], ".2f"),
-            number(r["compile_seconds"], ".1f"),
-            number(giga(r["flops_per_step"]), ".2f"),
-            number(giga(r["xla_flops_per_step"]), ".2f"),
-            number(giga(run["flops_per_second"]), ".1f"),
-            number(giga(r["peak_flops_per_second"]), ".1f"),
-            number(run["share_of_peak"], ".0%"),
+            "x".join(map(str, run["lanes"])),
+            f"{run['steps_per_second']:.3f}",
+            common.span(run["seconds_per_step"], ".1f", 1e3),
+            f"{run['seconds_per_step']['median'] / r['runs'][0]['seconds_per_step']['median']:.2f}",
+            f"{run['images_per_hour']:.2f}",
+            f"{run['compile_seconds']:.1f}",
+            f"{run['flops_per_second'] / 1e9:.1f}",
+            f"{r['peak_flops_per_second'] / 1e9:.0f}",
+            f"{run['share_of_peak']:.0%}",
             " + ".join(f"{mb:.0f}" for mb in r["peak_memory_mb"].values()),
         ]
         for r in results
         for run in r["runs"]
     ]
-    lines = [common.table(head, rows), ""]
-    for r in results:
-        lines.append(_explain(r))
-    ms = lambda s: f"{1e3 * s['median']:.1f} ({1e3 * s['min']:.1f}-{1e3 * s['max']:.1f})"
-    fold = lambda s: f"{s['median']:.3f} ({s['min']:.3f}-{s['max']:.3f})"
-    kinds, pairs = ("full", "bare", "plain"), ("full/bare", "full/plain", "bare/plain")
-    rows = [
-        [r["method"]]
-        + [ms(r["seconds_per_step"][k]) if k in r["seconds_per_step"] else "-" for k in kinds]
-        + [fold(r["ratios"][p]) if p in r["ratios"] else "-" for p in pairs]
-        for r in results
-    ]
-    head = ["median (min-max)", *(f"{k} ms" for k in kinds), *pairs]
-    return "\n".join([*lines, "", common.table(head, rows), "", _roofline(results)])
+    head = "method,images,lanes,steps/s,ms per step,to the first,images/h,compile s,GFLOP/s,peak"
+    head = [*head.split(","), "share", "memory MB"]
+    notes = "\n".join(map(_explain, results))
+    return "\n\n".join([common.table(head, rows), notes, _roofline(results)])
 
 
-def _roofline(results: Sequence[dict[str, Any]]) -> str:
+def _roofline(results: Sequence[Mapping[str, Any]]) -> str:
     """The table of what bounds the steps."""
     rows = []
     for r in results:
-        line, step = r["roofline"], r["seconds_per_step"]["full"]["median"]
+        line = r["roofline"]
         rows.append(
             [
                 r["method"],
@@ -244,60 +176,76 @@ def _roofline(results: Sequence[dict[str, Any]]) -> str:
                 f"{line['contractions'] / 1e9:.2f}",
                 f"{line['bytes'] / 1e9:.3f}",
                 f"{line['intensity']:.1f}",
-                f"{r['peak_flops_per_second'] / 1e9:.0f}",
                 f"{r['copy_bytes_per_second'] / 1e9:.1f}",
                 f"{1e3 * line['compute_seconds']:.1f}",
                 f"{1e3 * line['memory_seconds']:.1f}",
-                f"{1e3 * step:.1f}",
                 f"{line['share']:.0%}",
                 line["limit"],
                 str(line["operations"]),
             ]
         )
-    head = "roofline,GFLOP,contractions,GB,FLOP/byte,peak GFLOP/s,copy GB/s,compute ms,memory ms"
-    return common.table([*head.split(","), "step ms", "share", "limit", "operations"], rows)
+    head = "roofline,GFLOP,contractions,GB,FLOP/byte,copy GB/s,compute ms,memory ms,share,limit"
+    return common.table([*head.split(","), "operations"], rows)
 
 
-def _explain(figures: dict[str, Any]) -> str:
+def _explain(figures: Mapping[str, Any]) -> str:
     """What the images per hour of one method are made of."""
     outputs = figures["outputs_seconds"]
     outputs = "without the outputs" if outputs is None else f"outputs {outputs:.2f} s"
+    every, tests = figures["evaluate_every"], "no evaluation"
+    if every:
+        tests = f"an evaluation of {figures['evaluate_seconds']:.2f} s every {every} steps"
     shape = "x".join(map(str, figures["image_shape"]))
     return (
         f"{figures['method']}: {shape} image; images/h computed from steps/s for the limit of "
-        f"{figures['steps_limit']} steps, an evaluation of {figures['evaluate_seconds']:.2f} s every "
-        f"{figures['evaluate_every']} steps, {outputs}, no compiling."
+        f"{figures['steps_limit']} steps, {tests}, {outputs}, no compiling."
     )
+
+
+def parse_lanes(text: str) -> Lanes:
+    """(devices, images on each) from '2x4'. Raises InputError."""
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text.strip())
+    if not found:
+        raise InputError(f"--lanes: {text!r} is not DEVICESxIMAGES, such as 1x8 or 4x1")
+    return int(found[1]), int(found[2])
 
 
 def _define_flags() -> None:
-    flags.DEFINE_string("method", "all", "Name of a method, or 'all'.")
+    flags.DEFINE_string("method", "all", "Name of a method, package.module:RECIPE, or 'all'.")
+    flags.DEFINE_string("preset", "", "Presets, joined by commas.")
     flags.DEFINE_list("images", ["1"], "How many images to train, several with commas.")
-    flags.DEFINE_string("json", None, "File for the figures.")
-    flags.DEFINE_integer(
-        "steps", 0, "Steps in a row of each program; 0: about two seconds of them.", lower_bound=0
-    )
+    flags.DEFINE_list("lanes", [], "DEVICESxIMAGES, with commas; default: as launch.main would.")
+    flags.DEFINE_integer("steps", 0, "Steps of a turn; 0: about two seconds.", lower_bound=0)
     flags.DEFINE_integer("rounds", 7, "Turns.", lower_bound=1)
-    flags.DEFINE_multi_string("set", [], "FIELD=VALUE; also spelled --config.FIELD=VALUE.")
+    flags.DEFINE_integer("steps_per_dispatch", 0, "0: the backend's default.", lower_bound=0)
+
+
+def _chosen(method: str, preset: str, fields: Mapping[str, str]) -> Iterator[tuple[Recipe, Any]]:
+    for name in methods.names() if method == "all" else (method,):
+        recipe = methods.find(name)
+        yield recipe, recipe.build(preset, **fields)
 
 
 def main() -> int:
     """Measures, prints the tables and writes the JSON file; returns the exit status."""
     args = flags.FLAGS
-    images = [int(n) if n.strip().isdecimal() else 0 for n in args.images]
-    if min(images, default=0) < 1:
-        raise InputError(f"--images={','.join(args.images)}: give numbers, such as 1,4,16")
-    common.check_writable(args.json)
+    images, lanes = common.whole_numbers("images", args.images), [*map(parse_lanes, args.lanes)]
+    most = max((devices for devices, _ in lanes), default=1)
+    force_cpu_devices(most)
+    if most > jax.local_device_count():
+        raise InputError(f"--lanes: there are {jax.local_device_count()} devices, not {most}")
+    fields = common.given_fields(args.field)
+    options = {"steps": args.steps, "rounds": args.rounds}
+    options |= {"steps_per_dispatch": args.steps_per_dispatch}
     results = []
-    for name, config in chosen(args.method, args.set):
-        results.append(measure(name, config, images=images, steps=args.steps, rounds=args.rounds))
+    for recipe, config in [*_chosen(args.method, args.preset, fields)]:
+        results.append(measure(recipe, config, images=images, lanes=lanes, **options))
     facts = common.machine()
     print(f"{common.describe(facts)}\n\n{report(results)}")
-    common.write_json(args.json, {"machine": facts, "settings": args.set, "methods": results})
+    chosen = {"method": args.method, "preset": args.preset, "fields": fields, **options}
+    common.write_json({"machine": facts, "settings": chosen, "methods": results})
     return 0
 
 
 if __name__ == "__main__":
-    sys.argv = common.as_overrides(sys.argv)
-    _define_flags()
-    cli.run(main)
+    common.start(main, _define_flags)

@@ -11,29 +11,20 @@ there, not what a shorter run would reach. What is counted: benchmarks/README.md
 
 import csv
 import dataclasses
+import importlib.util
 import io
+import itertools
 import math
-import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import ml_collections
 from absl import flags
 
-from benchmarks import common, curve, measures, plot, quality
+from benchmarks import common, curve, quality
 from deepinternal.files import atomic_write_text
-from deepinternal.methods import registry
-from deepinternal.runs import sources
-from deepinternal.runs.cases import Case, Cases, to_plain
-from deepinternal.runs.checks import check_fields
-from deepinternal.runs.inputs import Job, list_jobs, tags_of
-from deepinternal.runs.plan import Planner
-from deepinternal.runs.workdir import Workdir
-from deepinternal.types import InputError
-from launch import cli
+from deepinternal.types import InputError, input_spec
 
 NAME = "time_to_quality"
 
@@ -66,55 +57,50 @@ def parse_beside(text: str) -> Beside:
     return Beside(name, seconds, value, *rest[2:])
 
 
-def list_images(config: ml_collections.ConfigDict) -> list[Job]:
-    """The jobs of a config's input. Raises InputError where it cannot be used."""
-    module = registry.get(config.method)
-    check_fields(config)
-    module.check(config)
-    companions = [config.ground_truth, *(config[field] for field in module.SIDE_INPUTS)]
-    grouping = sources.grouping_of(module, config)
-    tags = tags_of(module.SIDE_INPUTS)
-    return list_jobs(config.input, tags=tags, companions=companions, grouping=grouping)
-
-
-def read(config: ml_collections.ConfigDict, job: Job, folder: str) -> tuple[Case, Planner]:
-    """Reads a job as a run does, in a work folder of its own."""
-    module = registry.get(config.method)
-    planner = Planner(module, config)
-    cases = Cases(module, config, Workdir(folder, to_plain(config), overwrite=True), planner)
-    return cases.open(job), planner
-
-
-def check(config: ml_collections.ConfigDict, jobs: Sequence[Job], metric: str) -> None:
-    """Refuses images that cannot be read or measured."""
-    for job in jobs:
-        with tempfile.TemporaryDirectory() as folder:
-            measures.find(metric, config, read(config, job, folder)[0])
-
-
 def run(
-    config: ml_collections.ConfigDict, job: Job, *, metric: str, points: int
-) -> tuple[dict[str, Any], list[curve.Point]]:
-    """One run on one image, programs compiled anew; returns its figures and its curve."""
+    text: str, fields: Mapping[str, str], pair: curve.Pair | None, *, metric: str, points: int
+) -> dict[str, Any]:
+    """One run on one image, programs compiled anew.
+
+    Args:
+        text: config, as of `common.load`.
+        fields: that decide over it.
+        pair: files of the image and its ground truth; None for the method's example.
+        metric: as of `curve.figure`.
+        points: of the curve, about.
+
+    Returns:
+        compile_seconds, greater (whether greater values are better), points.
+    """
     jax.clear_caches()
-    with tempfile.TemporaryDirectory() as folder:
-        clock = curve.Clock()
-        case, planner = read(config, job, folder)
-        with clock.paused():
-            measure = measures.find(metric, config, case)
-        programs = curve.Watched(
-            planner.method(case.inputs),
-            points,
-            steps_per_dispatch=config.parallel.steps_per_dispatch,
-        )
-        found, _ = curve.follow(programs, case.inputs, measure, seed=config.seed, clock=clock)
-    figures = {"image": job.stem, "compile_seconds": programs.seconds, "greater": measure.greater}
-    return figures, found
+    recipe, config, settings = common.load(text, fields)
+    clock = curve.Clock()
+    given = curve.read(recipe, config, pair)
+    method = recipe.method(config, input_spec(given.inputs))
+    with clock.paused():
+        measure = curve.figure(metric, method, given)
+    chunk = settings.parallel.steps_per_dispatch
+    programs = curve.Watched(method, points, steps_per_dispatch=chunk)
+    found, _ = curve.follow(programs, given.inputs, measure, seed=config.seed, clock=clock)
+    return {"compile_seconds": programs.seconds, "greater": measure.greater, "points": found}
+
+
+def check(
+    text: str, fields: Mapping[str, str], pairs: Iterable[curve.Pair | None], metric: str
+) -> None:
+    """Raises InputError where a config or an image cannot be used; arguments as of `run`."""
+    recipe, config, _ = common.load(text, fields)
+    for pair in pairs:
+        given = curve.read(recipe, config, pair)
+        curve.figure(metric, recipe.method(config, input_spec(given.inputs)), given)
+
+
+# What is shown
 
 
 def table(runs: Sequence[dict[str, Any]], metric: str, target: float | None) -> str:
     """What the runs came to, and when they reached the target."""
-    form = _form(metric)
+    form = ".2f" if "psnr" in metric else ".4f"
     head = ["image", "config", "steps", "seconds", "of them compiling", metric]
     if target is not None:
         head += [f"steps to {target:g}", "seconds"]
@@ -127,10 +113,6 @@ def table(runs: Sequence[dict[str, Any]], metric: str, target: float | None) -> 
             row += _reached(r, target)
         rows.append(row)
     return common.table(head, rows)
-
-
-def _form(metric: str) -> str:
-    return ".2f" if "psnr" in metric else ".4f"
 
 
 def _reached(r: dict[str, Any], value: float) -> list[str]:
@@ -150,28 +132,42 @@ def beside_table(runs: Sequence[dict[str, Any]], beside: Sequence[Beside], metri
     return common.table(head, rows)
 
 
-def panels(
-    runs: Sequence[dict[str, Any]], beside: Sequence[Beside], metric: str, target: float | None
-) -> list[plot.Panel]:
-    """A panel for each image."""
-    levels = {} if target is None else {f"{target:g}": target}
+def draw(
+    path: Path,
+    runs: Sequence[dict[str, Any]],
+    beside: Sequence[Beside],
+    metric: str,
+    target: float | None,
+) -> None:
+    """Writes an SVG file: for each image the curves, crosses for other sources, the target dashed."""
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     images = list(dict.fromkeys(r["image"] for r in runs))
-    label = quality.COLUMNS.get(metric, (metric,))[0]
-    return [
-        plot.Panel(
-            "seconds" if len(images) == 1 else f"{image}: seconds",
-            label,
-            {
-                r["config"]: [(p.seconds, p.value) for p in r["points"]]
-                for r in runs
-                if r["image"] == image
-            },
-            {b.name: (b.seconds, b.value) for b in beside if b.image in ("", image)},
-            log_x=True,
-            levels=levels,
-        )
-        for image in images
-    ] or [plot.Panel("seconds", label, {})]
+    # Text as text, and nothing that differs between two drawings of the same figures.
+    style = {"svg.fonttype": "none", "svg.hashsalt": "deepinternal", "font.size": 9}
+    with matplotlib.rc_context(style):
+        drawing = Figure(figsize=(4.6 * len(images), 3.4), layout="constrained")
+        for axis, image in zip(drawing.subplots(1, len(images), squeeze=False)[0], images):
+            for r in (r for r in runs if r["image"] == image):
+                line = [(p.seconds, p.value) for p in r["points"]]
+                axis.plot(*zip(*line), marker=".", label=r["config"], linewidth=1.2)
+            for b in (b for b in beside if b.image in ("", image)):
+                axis.plot(b.seconds, b.value, "x", label=b.name, markersize=7, markeredgewidth=2)
+            if target is not None:
+                axis.axhline(
+                    target, linestyle="--", linewidth=0.8, color="0.4", label=f"{target:g}"
+                )
+            axis.set_xscale("log")
+            low, high = axis.get_xlim()
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.set(xlabel=f"{image}: seconds", ylabel=quality.COLUMNS.get(metric, (metric,))[0])
+            axis.grid(alpha=0.3)
+            axis.legend(fontsize=7)
+        drawing.savefig(path, metadata={"Date": None})
 
 
 def write_csv(path: Path, points: Sequence[curve.Point]) -> None:
@@ -183,88 +179,42 @@ def write_csv(path: Path, points: Sequence[curve.Point]) -> None:
     atomic_write_text(path, text.getvalue())
 
 
-def measure(
-    configs: Sequence[tuple[str, ml_collections.ConfigDict]],
-    *,
-    metric: str,
-    points: int,
-    known: set[str],
-):
-    """Runs all configs on all of their images.
-
-    Args:
-        configs: names and configs.
-        metric: as of `measures.find`.
-        points: of each curve, about.
-        known: images that are spoken of elsewhere.
-
-    Yields:
-        The figures of each run, `points` among them.
-
-    Raises:
-        InputError: before anything is run, where a config or an image cannot be used.
-    """
-    jobs = [list_images(config) for _, config in configs]
-    if unknown := known - {job.stem for part in jobs for job in part}:
-        raise InputError(f"--beside: no image {min(unknown)}")
-    for (_, config), part in zip(configs, jobs, strict=True):
-        check(config, part, metric)
-    for (name, config), part in zip(configs, jobs, strict=True):
-        for job in part:
-            figures, found = run(config, job, metric=metric, points=points)
-            yield {"config": name, **figures, "points": found}
-
-
-def load(
-    texts: Sequence[str], settings: Sequence[str], pairs: Path | None
-) -> list[tuple[str, Any]]:
-    """The configs by their short names, their input set where there are pairs."""
-    loaded = []
-    for text in dict.fromkeys(texts):
-        config = common.load_config(text)
-        common.override(config, settings)
-        if pairs:
-            config.input, config.ground_truth = str(pairs), ""
-        loaded.append((quality.folder_name(text, ()), config))
-    return loaded
-
-
 def _define_flags() -> None:
-    flags.DEFINE_multi_string("config", None, "FILE.py[:PRESET,...]; repeatable.", required=True)
+    flags.DEFINE_multi_string("config", None, "As of launch.main; repeatable.", required=True)
     flags.DEFINE_string("data", None, "Folder of pairs; default: the methods' bundled example.")
     flags.DEFINE_string("metric", "psnr_y", "psnr_y, ssim_y, psnr_rgb, or what a run gives: loss.")
     flags.DEFINE_float("target", None, "Value whose time is asked for.")
     flags.DEFINE_integer("points", 12, "Of each curve, about.", lower_bound=1)
     flags.DEFINE_multi_string("beside", [], "NAME,SECONDS,VALUE[,IMAGE] of another source.")
     flags.DEFINE_string("out", None, "Folder for the plot and the curves.")
-    flags.DEFINE_string("json", None, "File for the figures.")
-    flags.DEFINE_multi_string("set", [], "FIELD=VALUE; also spelled --config.FIELD=VALUE.")
 
 
 def main() -> int:
     """Runs everything, prints the tables, writes curves, plot and JSON file."""
-    args = flags.FLAGS
-    common.check_writable(args.json)
+    args, fields = flags.FLAGS, common.given_fields(flags.FLAGS.field)
     beside = [parse_beside(text) for text in args.beside]
+    pairs = quality.find_pairs(Path(args.data)) if args.data else {"sample": None}
+    if unknown := {b.image for b in beside} - {"", *pairs}:
+        raise InputError(f"--beside: no image {min(unknown)}; there are: {', '.join(pairs)}")
     out = args.out and Path(args.out)
     if out:
+        if importlib.util.find_spec("matplotlib") is None:
+            raise InputError("matplotlib is not installed: pip install .[bench]")
         out.mkdir(parents=True, exist_ok=True)
-        plot.draw(out / f"{NAME}.svg", panels([], beside, args.metric, args.target))
+    for text in args.config:
+        check(text, fields, pairs.values(), args.metric)
     facts, runs = common.machine(), []
-    content = {"machine": facts, "settings": args.set, "metric": args.metric, "target": args.target}
+    content = {"machine": facts, "fields": fields, "metric": args.metric, "target": args.target}
     content |= {"beside": [dataclasses.asdict(b) for b in beside], "runs": []}
-    with tempfile.TemporaryDirectory(prefix=NAME) as folder:
-        pairs = Path(folder) / "pairs" if args.data else None
-        if pairs:
-            quality.link_pairs(quality.find_pairs(Path(args.data)), pairs)
-        configs, known = load(args.config, args.set, pairs), {b.image for b in beside} - {""}
-        for r in measure(configs, metric=args.metric, points=args.points, known=known):
-            runs.append(r)
-            content["runs"].append(r | {"points": [dataclasses.asdict(p) for p in r["points"]]})
-            common.write_json(args.json, content)
-            if out:
-                write_csv(out / f"{r['config']}-{r['image']}.csv", r["points"])
-                plot.draw(out / f"{NAME}.svg", panels(runs, beside, args.metric, args.target))
+    for text, (image, pair) in itertools.product(args.config, pairs.items()):
+        found = run(text, fields, pair, metric=args.metric, points=args.points)
+        r = {"config": quality.folder_name(text, {}), "image": image, **found}
+        runs.append(r)
+        content["runs"].append(r | {"points": [dataclasses.asdict(p) for p in r["points"]]})
+        common.write_json(content)
+        if out:
+            write_csv(out / f"{r['config']}-{r['image']}.csv", r["points"])
+            draw(out / f"{NAME}.svg", runs, beside, args.metric, args.target)
     print(f"{common.describe(facts)}\n\n{table(runs, args.metric, args.target)}")
     if beside:
         print(f"\n{beside_table(runs, beside, args.metric)}")
@@ -272,6 +222,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.argv = common.as_overrides(sys.argv)
-    _define_flags()
-    cli.run(main)
+    common.start(main, _define_flags)

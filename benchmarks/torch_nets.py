@@ -72,21 +72,28 @@ def skip(torch, net: SkipNet, depth: int):
     return layers.Sequential(Scale(0, depth), layers.Conv2d(ups[0], net.outputs, 1), *squash)
 
 
-def copy_weights(torch, net: SkipNet, params, module) -> None:
-    """Gives a net of `skip` the weights of ours."""
+def copy_weights(torch, net: SkipNet | ZSSRNet, params, module) -> None:
+    """Gives a net of `skip` or `zssr` the weights of ours."""
 
     def copy(tensor, values):
         with torch.no_grad():
             tensor.copy_(torch.tensor(np.array(values)))
+
+    def kernel(layer, values):
+        copy(layer.weight, np.array(values).transpose(3, 2, 0, 1))
 
     def norm(layer, name):
         copy(layer.weight, params[name]["scale"])
         copy(layer.bias, params[name]["shift"])
 
     def conv(layer, name):
-        copy(layer.weight, np.array(params[name]["kernel"]).transpose(3, 2, 0, 1))
+        kernel(layer, params[name]["kernel"])
         copy(layer.bias, params[name]["bias"])
 
+    if isinstance(net, ZSSRNet):
+        for i, layer in enumerate(module.convs):
+            kernel(layer, params[f"conv{i}"])
+        return
     scale = module[0]
     for i in range(len(net.down)):
         blocks = {"down": scale.deep[0], "deep": scale.deep[1], "skip": scale.skip}

@@ -1,17 +1,17 @@
-"""InGAN: retargeting. Presets: default, nonrect, swap, many, lite, fast, smoke.
+"""InGAN: retargeting. Fields and presets: `deepinternal.methods.ingan.RECIPE`.
 
     python -m launch.main --config=configs/ingan.py:lite --workdir=DIR --config.input=photo.png
     python -m launch.retarget --workdir=DIR --size=224,544 --out=wide.png
 
-`lite` is for machines without an accelerator; `many` learns from several images at once. Fields:
-`deepinternal.methods.ingan`.
+`lite` is for machines without an accelerator; `many` learns from several images at once.
 """
 
 import ml_collections
 
-from configs.common import with_presets
+from deepinternal.methods import find
+from deepinternal.runs.settings import to_config_dict
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     """The config with the presets named in `arg`, joined by commas."""
-    return with_presets("ingan", arg)
+    return to_config_dict(find("ingan"), arg)

@@ -1,19 +1,17 @@
-"""KernelGAN. Presets: x2 (default), x4, published, fast, smoke.
+"""KernelGAN: the blur kernel of an image. Fields and presets: `deepinternal.methods.kernelgan.RECIPE`.
 
     python -m launch.main --config=configs/kernelgan.py --workdir=DIR --config.input=photo.png
     python -m launch.main --config=configs/kernelgan.py:x4 ... --config.reference_kernel=true.mat
 
-The presets' fields are in `deepinternal.methods.kernelgan`; what they reach: benchmarks/README.md.
+The estimate is written as an image, and as `kernel.mat` and `kernel.npy`.
 """
 
 import ml_collections
 
-from configs.common import with_presets
+from deepinternal.methods import find
+from deepinternal.runs.settings import to_config_dict
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     """The config with the presets named in `arg`, joined by commas."""
-    config = with_presets("kernelgan", arg)
-    if arg and "smoke" in arg.split(","):
-        config.log_every = 5
-    return config
+    return to_config_dict(find("kernelgan"), arg)

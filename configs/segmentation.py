@@ -1,17 +1,18 @@
-"""Double-DIP segmentation: foreground and background of an image. Presets: default, fast, smoke.
+"""Double-DIP segmentation. Fields and presets: `deepinternal.methods.double_dip.segmentation.RECIPE`.
 
     python -m launch.main --config=configs/segmentation.py:fast --workdir=DIR --config.input=photo.png \
         --config.foreground=sure_foreground.png --config.background=sure_background.png
 
-Hints are masks, white where a pixel is surely foreground, or background; without them they come from
-the image itself (`--config.hints=auto`). Fields: `deepinternal.methods.double_dip.segmentation`.
+Hints are masks, white where a pixel surely is foreground, or background; without them they are
+estimated from the image (`--config.hints=auto`).
 """
 
 import ml_collections
 
-from configs.common import with_presets
+from deepinternal.methods import find
+from deepinternal.runs.settings import to_config_dict
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     """The config with the presets named in `arg`, joined by commas."""
-    return with_presets("segmentation", arg)
+    return to_config_dict(find("segmentation"), arg)

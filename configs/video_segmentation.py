@@ -1,18 +1,18 @@
-"""Double-DIP segmentation of a video. Presets: default, fast, smoke.
+"""Double-DIP segmentation of a video. Its recipe: `deepinternal.methods.double_dip.video.RECIPE`.
 
     python -m launch.main --config=configs/video_segmentation.py:fast --workdir=DIR \
         --config.input=clip.mp4 --config.foreground=first_fg.png --config.background=first_bg.png
 
-The input is a video file (extra `video`) or a folder of frames; hints are masks of the first frame, or
-a folder of masks, one for each frame; without them they come from the video itself. Fields:
-`deepinternal.methods.double_dip.video`.
+The input is a video file (extra `video`) or a folder of frames. Hints are masks of the first frame, or
+a folder with one mask for each frame; without them they are estimated from the video.
 """
 
 import ml_collections
 
-from configs.common import with_presets
+from deepinternal.methods import find
+from deepinternal.runs.settings import to_config_dict
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     """The config with the presets named in `arg`, joined by commas."""
-    return with_presets("video_segmentation", arg)
+    return to_config_dict(find("video_segmentation"), arg)

@@ -1,19 +1,20 @@
-"""Double-DIP watermark removal. Presets: single (default), many, fast, smoke.
+"""Double-DIP watermark removal. Its recipe: `deepinternal.methods.double_dip.watermark.RECIPE`.
 
     python -m launch.main --config=configs/watermark.py:fast --workdir=DIR --config.input=marked.jpg \
         --config.mask=rough.png
     python -m launch.main --config=configs/watermark.py:many,fast --workdir=DIR \
         --config.input=one.jpg,two.jpg
 
-Of one image the mask is white where the mark is, roughly; or `--config.box=y0,x0,y1,x1`. Several images
-with the same mark need none. Fields: `deepinternal.methods.double_dip.watermark`.
+For one image, the mask is white where the mark is, roughly; or give `--config.box=y0,x0,y1,x1`.
+Several images with the same mark need neither.
 """
 
 import ml_collections
 
-from configs.common import with_presets
+from deepinternal.methods import find
+from deepinternal.runs.settings import to_config_dict
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     """The config with the presets named in `arg`, joined by commas."""
-    return with_presets("watermark", arg)
+    return to_config_dict(find("watermark"), arg)

@@ -20,10 +20,13 @@ _FUNCTIONS = (
     "separate",
     "remove_watermark",
     "fit",
+    "run",
+    "presets",
+    "fields",
 )
 _RETARGETING = ("train_retargeter", "retarget")
-_MODULES = ("api", "codecs", "engine", "estimators", "losses", "methods", "nets", "ops", "report")
-_MODULES += ("retargeter", "runs", "types")
+_MODULES = ("api", "codecs", "config", "engine", "estimators", "losses", "methods", "nets", "ops")
+_MODULES += ("recipe", "report", "retargeter", "runs", "types")
 __all__ = [  # noqa: PLE0604  (all strings)
     *_FUNCTIONS,
     *_RETARGETING,

@@ -1,20 +1,76 @@
-"""One call per task, for notebooks and scripts: arrays in, arrays out, no files."""
+"""One call per task, for notebooks and scripts: arrays in, arrays out, no files.
 
-from collections.abc import Callable, Mapping, Sequence
+`run` takes any method, also one of your own; the functions that are named by a task are `run` with the
+arguments of that task spelled out.
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from deepinternal.codecs.image_io import from_float
-from deepinternal.engine.loop import train
-from deepinternal.engine.parallel import Programs
-from deepinternal.engine.progress import Progress
-from deepinternal.methods import registry
-from deepinternal.ops.resize import resize
-from deepinternal.runs.sources import check_sides, from_memory, to_side
-from deepinternal.types import InputError, Inputs, Method, Output, input_spec
+from deepinternal import methods
+from deepinternal.config import FieldInfo, Preset, describe, merge
+from deepinternal.in_memory import fit, run
+from deepinternal.types import Array, InputError
+
+__all__ = [
+    "dehaze",
+    "denoise",
+    "estimate_kernel",
+    "fields",
+    "fit",
+    "inpaint",
+    "presets",
+    "remove_watermark",
+    "run",
+    "segment",
+    "separate",
+    "super_resolve",
+]
+
+
+def presets(name: str) -> dict[str, Preset]:
+    """The presets of a method.
+
+    Args:
+        name: as for `run`.
+
+    Returns:
+        By name what each sets, what it is for and what it reaches.
+
+    Example:
+        >>> import deepinternal as di
+        >>> "inpaint" in di.presets("dip")
+        True
+    """
+    return dict(methods.find(name).presets)
+
+
+def fields(name: str, *, preset: str = "") -> dict[str, FieldInfo]:
+    """The fields of a method's config.
+
+    Args:
+        name: as for `run`.
+        preset: names of presets joined by commas; the values are those after them.
+
+    Returns:
+        By name value, default, description, unit and what is allowed.
+
+    Raises:
+        InputError: an unknown method or preset.
+
+    Example:
+        >>> import deepinternal as di
+        >>> di.fields("dip", preset="fast")["train_steps"].value
+        1800
+    """
+    recipe = methods.find(name)
+    config = recipe.config(**merge(recipe.presets, preset))
+    with contextlib.suppress(InputError):  # presets may need a field that only the user knows
+        config = config.resolved()
+    return describe(config)
 
 
 def super_resolve(
@@ -23,7 +79,8 @@ def super_resolve(
     *,
     output_shape: tuple[int, int] | None = None,
     kernel: np.ndarray | None = None,
-    down: Callable[[jax.Array], jax.Array] | None = None,
+    down: Callable[[Array], Array] | None = None,
+    net: Any = None,
     preset: str = "ideal",
     seed: int = 0,
     progress: bool = False,
@@ -41,12 +98,11 @@ def super_resolve(
         down: instead of a kernel, how the image is supposed to have been made: any differentiable
             function of a JAX array (h, w, C) in [0, 1], alpha apart, that returns
             (ceil(h / scale), ceil(w / scale), C).
-        preset: 'ideal' (the published settings), 'fast', 'best', ...: see
-            `deepinternal.methods.sr.presets`.
+        net: a linen module that takes the place of ZSSR's, see `make` of `deepinternal.methods.zssr`.
+        preset: 'ideal' (the published settings), 'fast', 'best', ...: see `presets("zssr")`.
         seed: of all random draws.
         progress: whether to show progress on stderr.
-        **options: fields of the method's config, such as `steps`, `noise_std`, `flips`: see
-            `deepinternal.methods.zssr.defaults`.
+        **options: fields of the config, such as `steps`, `noise_std`, `flips`: see `fields("zssr")`.
 
     Returns:
         `result` (H', W'[, C]) in the dtype of `image` (float32 for floats); `uncertainty` (H', W')
@@ -58,12 +114,21 @@ def super_resolve(
     References:
         Shocher, Cohen, Irani: "Zero-Shot" Super-Resolution using Deep Internal Learning. CVPR 2018.
     """
-    fields = {"preset": preset, "output_shape": output_shape, "seed": seed, **options}
-    if scale is not None:
-        fields["scale"] = scale
     if kernel is not None and down is not None:
         raise InputError("kernel and down exclude each other: give one of them")
-    return _run("zssr", fields, image, {"kernel": kernel}, {"down": down}, progress=progress)
+    return run(
+        "zssr",
+        image,
+        preset=preset,
+        seed=seed,
+        progress=progress,
+        scale=scale,
+        output_shape=output_shape,
+        kernel=kernel,
+        down=down,
+        net=net,
+        **options,
+    )
 
 
 def estimate_kernel(
@@ -82,10 +147,10 @@ def estimate_kernel(
         image: (H, W[, C]), sides of at least 40 pixels; uint8, uint16, or float in [0, 1].
         scale: of the downscaling, 2 or 4. Default: 2, or the preset's.
         reference_kernel: (K, K), what the estimate is scored against.
-        preset: 'x2', 'fast', 'published', ...: see `deepinternal.methods.kernelgan`.
+        preset: 'x2', 'fast', 'published', ...: see `presets("kernelgan")`.
         seed: of all random draws.
         progress: whether to show it on stderr.
-        **options: fields of `methods.kernelgan.defaults`.
+        **options: fields of the config, see `fields("kernelgan")`.
 
     Returns:
         `kernel` (K, K) float32 that sums to 1, for correlation, centred for `scale`, as
@@ -101,17 +166,22 @@ def estimate_kernel(
         Bell-Kligler, Shocher, Irani: Blind Super-Resolution Kernel Estimation using an Internal-GAN.
         NeurIPS 2019.
     """
-    fields = {"preset": preset, "seed": seed, **options}
-    if scale is not None:
-        fields["scale"] = scale
-    sides = {"reference_kernel": reference_kernel}
-    return _run("kernelgan", fields, image, sides, {}, progress=progress)
+    return run(
+        "kernelgan",
+        image,
+        preset=preset,
+        seed=seed,
+        progress=progress,
+        scale=scale,
+        reference_kernel=reference_kernel,
+        **options,
+    )
 
 
 def denoise(
     image: np.ndarray,
     *,
-    sigma: float = 0.0,
+    noise_std: float = 0.0,
     preset: str = "fast",
     seed: int = 0,
     progress: bool = False,
@@ -121,11 +191,11 @@ def denoise(
 
     Args:
         image: (H, W[, C]) noisy; uint8, uint16, or float in [0, 1].
-        sigma: the noise's standard deviation, of 255, if it is known; 0: it is not.
-        preset: 'fast', or '' for the published settings; see `deepinternal.methods.dip`.
+        noise_std: the noise's standard deviation, in [0, 1], if it is known; 0: it is not.
+        preset: 'fast', or '' for the published settings; see `presets("dip")`.
         seed: of all random draws.
         progress: whether to show it on stderr.
-        **options: fields of `methods.dip.defaults`.
+        **options: fields of the config, see `fields("dip")`.
 
     Returns:
         `result`, in the form of `image`.
@@ -136,8 +206,15 @@ def denoise(
     References:
         Ulyanov, Vedaldi, Lempitsky: Deep Image Prior. CVPR 2018.
     """
-    fields = {"preset": f"denoise,{preset}", "sigma": sigma, "seed": seed, **options}
-    return _run("dip", fields, image, {}, {}, progress=progress)
+    return run(
+        "dip",
+        image,
+        preset=f"denoise,{preset}",
+        seed=seed,
+        progress=progress,
+        noise_std=noise_std,
+        **options,
+    )
 
 
 def inpaint(
@@ -155,10 +232,10 @@ def inpaint(
         image: (H, W[, C]); what lies where the mask is 0 does not count.
         mask: (H, W), 1 (or True, or 255) where the image is known.
         preset: 'fast'; '' for the published settings; 'restore' for single missing pixels; see
-            `deepinternal.methods.dip`.
+            `presets("dip")`.
         seed: of all random draws.
         progress: whether to show it on stderr.
-        **options: fields of `methods.dip.defaults`.
+        **options: fields of the config, see `fields("dip")`.
 
     Returns:
         `result`, in the form of `image`; equal to it where it is known.
@@ -166,8 +243,15 @@ def inpaint(
     Raises:
         InputError: an image, mask or option that cannot be used.
     """
-    fields = {"preset": f"inpaint,{preset}", "seed": seed, **options}
-    return _run("dip", fields, image, {"mask": mask}, {}, progress=progress)
+    return run(
+        "dip",
+        image,
+        preset=f"inpaint,{preset}",
+        seed=seed,
+        progress=progress,
+        mask=mask,
+        **options,
+    )
 
 
 def segment(
@@ -190,7 +274,7 @@ def segment(
         preset: 'fast', or '' for the published settings.
         seed: of all random draws.
         progress: whether to show it on stderr.
-        **options: fields of `methods.double_dip.segmentation.defaults` or `.video.defaults`.
+        **options: fields of the config, see `fields("segmentation")`, `fields("video_segmentation")`.
 
     Returns:
         `mask` (H, W) of zeros and ones, `foreground` and `background`, the two layers, and `result`,
@@ -203,10 +287,16 @@ def segment(
         Gandelsman, Shocher, Irani: "Double-DIP": Unsupervised Image Decomposition via Coupled
         Deep-Image-Priors. CVPR 2019.
     """
-    name = "video_segmentation" if np.ndim(image) == 4 else "segmentation"
-    fields = {"preset": preset, "seed": seed, **options}
-    sides = {"foreground": foreground, "background": background}
-    return _run(name, fields, image, sides, {}, progress=progress)
+    return run(
+        "video_segmentation" if np.ndim(image) == 4 else "segmentation",
+        image,
+        preset=preset,
+        seed=seed,
+        progress=progress,
+        foreground=foreground,
+        background=background,
+        **options,
+    )
 
 
 def dehaze(
@@ -227,7 +317,7 @@ def dehaze(
         preset: 'fast', 'uniform,fast', or '' for the published settings.
         seed: of all random draws.
         progress: whether to show it on stderr.
-        **options: fields of `methods.double_dip.dehazing.defaults`.
+        **options: fields of the config, see `fields("dehazing")`.
 
     Returns:
         `result`, haze-free; `transmission` (H, W); `airlight` (H, W, C) and its mean
@@ -236,8 +326,15 @@ def dehaze(
     Raises:
         InputError: an image, airlight or option that cannot be used.
     """
-    fields = {"preset": preset, "airlight": airlight, "seed": seed, **options}
-    return _run("dehazing", fields, image, {}, {}, progress=progress)
+    return run(
+        "dehazing",
+        image,
+        preset=preset,
+        seed=seed,
+        progress=progress,
+        airlight=airlight,
+        **options,
+    )
 
 
 def separate(
@@ -255,7 +352,7 @@ def separate(
         preset: 'fast', or '' for the published settings.
         seed: of all random draws.
         progress: whether to show it on stderr.
-        **options: fields of `methods.double_dip.transparency.defaults`.
+        **options: fields of the config, see `fields("transparency")`.
 
     Returns:
         `layer1`, `layer2`, and `result`, which is the former; of two mixtures `alphas` (2,), the
@@ -265,8 +362,14 @@ def separate(
         InputError: an image or option that cannot be used.
     """
     kind = "single" if isinstance(image, np.ndarray) and image.ndim < 4 else "pair"
-    fields = {"preset": f"{kind},{preset}", "seed": seed, **options}
-    return _run("transparency", fields, image, {}, {}, progress=progress)
+    return run(
+        "transparency",
+        image,
+        preset=f"{kind},{preset}",
+        seed=seed,
+        progress=progress,
+        **options,
+    )
 
 
 def remove_watermark(
@@ -288,7 +391,7 @@ def remove_watermark(
         preset: 'fast', or '' for the published settings.
         seed: of all random draws.
         progress: whether to show it on stderr.
-        **options: fields of `methods.double_dip.watermark.defaults`.
+        **options: fields of the config, see `fields("watermark")`.
 
     Returns:
         `result`, the clean (first) image; of several also `clean1`, ...; `watermark`, and `mask`, its
@@ -298,87 +401,13 @@ def remove_watermark(
         InputError: an image, region or option that cannot be used.
     """
     kind = "single" if isinstance(image, np.ndarray) and image.ndim < 4 else "many"
-    fields = {"preset": f"{kind},{preset}", "box": box, "seed": seed, **options}
-    return _run("watermark", fields, image, {"mask": mask}, {}, progress=progress)
-
-
-def fit(
-    method: Method,
-    inputs: Mapping[str, np.ndarray],
-    *,
-    seed: int = 0,
-    progress: bool = False,
-) -> dict[str, np.ndarray]:
-    """Runs any method, such as a decomposition of one's own, on its inputs.
-
-    Args:
-        method: as `deepinternal.methods.fit.build` makes it.
-        inputs: arrays by name, in the form that the method takes.
-        seed: of all random draws.
-        progress: whether to show progress on stderr.
-
-    Returns:
-        The method's outputs, float32.
-    """
-    inputs = {name: np.asarray(x) for name, x in inputs.items()}
-    outputs = _train(Programs(method), inputs, seed, progress)
-    return {key: np.asarray(output.value) for key, output in outputs.items()}
-
-
-def _run(
-    name: str,
-    fields: dict[str, Any],
-    image: np.ndarray | Sequence[np.ndarray],
-    sides: dict[str, Any],
-    functions: dict[str, Any],
-    *,
-    progress: bool,
-) -> dict[str, np.ndarray]:
-    """Trains a method on an image in memory and returns its outputs as arrays.
-
-    Args:
-        name: the method's.
-        fields: of its config; 'preset', names of its presets, joined by commas.
-        image: as users have it; a sequence of images, or frames (T, H, W[, C]), for a method that
-            takes these.
-        sides: side inputs as users have them, by field; None for none.
-        functions: further arguments of the method's `make`.
-        progress: whether to show it.
-    """
-    module = registry.get(name)
-    config = registry.configured(name, fields.pop("preset", ""), fields)
-    source = from_memory(image, module, config)
-    kinds = module.SIDE_INPUTS
-    sides = {f: to_side(kinds[f], x, name=f) for f, x in sides.items() if x is not None}
-    check_sides(sides, kinds, source, {})
-    inputs = module.prepare(config, source.given, **sides)
-    programs = Programs(module.make(config, input_spec(inputs), **functions))
-    outputs = _train(programs, inputs, config.seed, progress)
-    arrays = {key: np.asarray(output.value) for key, output in outputs.items()}
-    for key, output in outputs.items():
-        if output.kind == "image":
-            alpha = source.images[output.source].alpha
-            like = image if source.grouping != "single" else [image]
-            arrays[key] = _like(arrays[key], alpha, like[output.source])
-        elif output.kind == "frames":
-            values = [from_float(frame, image[0]) for frame in arrays[key]]
-            arrays[key] = np.stack(values)
-    return arrays
-
-
-def _train(programs: Programs, inputs: Inputs, seed: int, progress: bool) -> dict[str, Output]:
-    """Trains to the end and makes the outputs."""
-    method = programs.method
-    limit = sum(stage.steps for stage in method.stages)
-    shown = Progress(method.name, limit, enabled=progress)
-    run = train(programs, inputs, seed=seed, progress=shown)
-    outputs = programs.outputs(run.state, run.inputs)
-    shown.close(f"done, {run.steps} steps, {run.seconds:.0f} s")
-    return outputs
-
-
-def _like(pixels: np.ndarray, alpha: np.ndarray | None, image: np.ndarray) -> np.ndarray:
-    """A result in the dtype and rank of the user's image, with its alpha interpolated."""
-    if alpha is not None and alpha.shape != pixels.shape[:2]:
-        alpha = resize(jnp.asarray(alpha)[..., None], output_shape=pixels.shape[:2])[..., 0]
-    return from_float(pixels, image, alpha=alpha)
+    return run(
+        "watermark",
+        image,
+        preset=f"{kind},{preset}",
+        seed=seed,
+        progress=progress,
+        mask=mask,
+        box=box,
+        **options,
+    )

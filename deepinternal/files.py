@@ -79,6 +79,17 @@ def sha256_files(paths: Sequence[str | os.PathLike]) -> str:
     return hashlib.sha256("".join(map(sha256_file, paths)).encode()).hexdigest()
 
 
+def stamp(paths: Sequence[str | os.PathLike]) -> list[list[int]]:
+    """[size in bytes, time of the last change in ns] of each file; [] where one cannot be found.
+
+    As long as a file's stay the same, its bytes are taken to be the same.
+    """
+    try:
+        return [[s.st_size, s.st_mtime_ns] for s in map(os.stat, paths)]
+    except (OSError, ValueError):
+        return []
+
+
 @contextlib.contextmanager
 def open_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Opens a non-empty regular file, or raises InputError with the reason."""
@@ -111,6 +122,11 @@ def show_path(path: str | os.PathLike) -> str:
     """The path for a message of one line: control characters escaped."""
     text = os.fspath(path)
     return text if text.isprintable() else repr(text)
+
+
+def printable(text: str | os.PathLike) -> str:
+    """Text for a file in UTF-8: bytes of the command line that are none become question marks."""
+    return os.fspath(text).encode("utf-8", "replace").decode()
 
 
 def reason(error: BaseException) -> str:

@@ -9,19 +9,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from deepinternal.codecs import image_io
+from deepinternal.config import spelled
 from deepinternal.engine.checkpoint import Checkpoints
 from deepinternal.engine.loop import train
 from deepinternal.engine.parallel import Programs
 from deepinternal.engine.progress import Progress
 from deepinternal.engine.telemetry import free_memory
 from deepinternal.files import show_path
-from deepinternal.methods import ingan, registry, retargeting
-from deepinternal.ops import fitting, paths, shear
-from deepinternal.types import InputError, PyTree, input_spec
+from deepinternal.methods.ingan import RECIPE, Config, paths, reduced, retargeting
+from deepinternal.methods.ingan.config import parse_scale
+from deepinternal.ops import shear
+from deepinternal.runs.renamed import renamed
+from deepinternal.types import InputError, PyTree, TrainState, input_spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +32,12 @@ class Retargeter:
 
     Attributes:
         config: of the method.
-        weights, vectors: of the generator.
+        weights: of the generator, see `retargeting.trained`.
         image: what it is applied to.
     """
 
-    config: ml_collections.ConfigDict
+    config: Config
     weights: PyTree
-    vectors: PyTree
     image: image_io.ImageFile
 
     def applied_to(self, image: image_io.ImageFile) -> "Retargeter":
@@ -51,10 +52,25 @@ class Retargeter:
                 f"{image.path}: has {have} channels, the net was trained on {wants}: give an image "
                 "of as many"
             )
-        ingan.prepare(_alone(self.config), image.pixels)
+        reduced(self.config, image.pixels)
         return dataclasses.replace(self, image=image)
 
-    def make(self, size: tuple[int, int], shifts: Sequence[float] | None = None) -> np.ndarray:
+    def size(self, scale: Any) -> tuple[int, int]:
+        """The size (H, W) of an image at a scale.
+
+        Args:
+            scale: factor, or (vertical, horizontal) factors, from 0.05 to 8; or such as text: '1,2'.
+
+        Raises:
+            InputError: something else.
+        """
+        text = spelled(scale)
+        try:
+            return retargeting.target(self.image.pixels.shape[:2], parse_scale(text))
+        except ValueError as error:
+            raise InputError(f"scale={text}: {error}") from None
+
+    def make(self, size: tuple[int, int], *, shifts: Sequence[float] | None = None) -> np.ndarray:
         """An image of a size, or of a shape with white around it.
 
         Args:
@@ -72,7 +88,7 @@ class Retargeter:
             raise InputError(f"size {size[0]}x{size[1]}: both sides must be at least 8 pixels")
         full, small = self.image.pixels, self._small
         net_size = retargeting.fitted(full.shape[:2], small.shape[:2], size)
-        given = (self.weights, self.vectors, small)
+        given = (self.weights, small)
         if shifts is not None:
             s0, s1 = map(float, shifts)
             if not (abs(s0) <= 0.9 and abs(s1) <= 0.9 and abs(s0 + s1) < 0.95):
@@ -91,7 +107,7 @@ class Retargeter:
         """`retargeting.generate` at a size of the net, compiled once, if memory allows."""
         key = size, len(given)
         if key not in self._programs:
-            function = lambda w, v, x, s=None: retargeting.generate(self.config, w, v, x, size, s)
+            function = lambda w, x, s=None: retargeting.generate(self.config, w, x, size, shifts=s)
             program = jax.jit(function).lower(*given).compile()
             analysis, free = program.memory_analysis(), free_memory(jax.local_devices()[0])
             needed = analysis.temp_size_in_bytes + analysis.output_size_in_bytes if analysis else 0
@@ -109,13 +125,21 @@ class Retargeter:
 
     @functools.cached_property
     def _small(self) -> np.ndarray:
-        return fitting.reduced(self.image.pixels, self.config.fit_side)
+        return reduced(self.config, self.image.pixels)
 
-    def video(self, name: str, frames: int = 60, seed: int = 0) -> np.ndarray:
+    def write(self, path: Path, sizes: Sequence[tuple[int, int]]) -> list[Path]:
+        """Writes images of these sizes, several to PATH-HxW; returns their paths."""
+        named = lambda size: path.with_stem("{}-{}x{}".format(path.stem, *size))
+        files = [path] if len(sizes) == 1 else [named(size) for size in sizes]
+        for file, size in zip(files, sizes):
+            image_io.write_image(file, self.make(size), bit_depth=self.image.bit_depth)
+        return files
+
+    def video(self, name: str, *, frames: int = 60, seed: int = 0) -> np.ndarray:
         """Frames along a named path, in the middle of a white canvas.
 
         Args:
-            name: see `ops.paths`.
+            name: see `methods.ingan.paths`.
             frames: how many.
             seed: of the path 'random'.
 
@@ -130,37 +154,34 @@ class Retargeter:
         if frames < 2:
             raise InputError(f"{frames} frames: a video has at least 2")
         way = paths.path(name, frames, seed=seed)
-        shape = self.image.pixels.shape[:2]
+        *shape, channels = self.image.pixels.shape
         sizes = [retargeting.target(shape, frame[:2]) for frame in way]
-        height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
-        canvas = np.ones((frames, height, width, self.image.pixels.shape[-1]), np.float32)
+        height, width = map(max, zip(*sizes))
+        canvas = np.ones((frames, height, width, channels), np.float32)
         for frame, (h, w), onto in zip(way, sizes, canvas):
             shifts = frame[2:] if any(frame[2:]) else None
             top, left = (height - h) // 2, (width - w) // 2
-            onto[top : top + h, left : left + w] = self.make((h, w), shifts)
+            onto[top : top + h, left : left + w] = self.make((h, w), shifts=shifts)
         return canvas
 
-    def collage(self) -> np.ndarray:
-        """Images of five factors by five, the input framed among them: (H, W, C) in [0, 1]."""
-        return retargeting.collage(self.make, self.image.pixels)
+    def collage(self, factors: Sequence[float] = (2, 1.25, 1, 0.66, 0.33)) -> np.ndarray:
+        """Images of all pairs of factors in one, the input framed among them: (H, W, C) in [0, 1]."""
+        made = lambda scale: self.make(retargeting.target(self.image.pixels.shape[:2], scale))
+        framed = lambda scale: (
+            retargeting.framed(self.image.pixels) if scale == (1, 1) else made(scale)
+        )
+        return retargeting.grid([[framed((v, h)) for h in factors] for v in factors])
 
     def shapes(self, shifts: Sequence[float] = (-0.45, -0.2, 0.0, 0.2, 0.45)) -> np.ndarray:
         """Non-rectangular images of all pairs of shifts, in rows: (H, W, C) in [0, 1]."""
-        size, gap = self.image.pixels.shape[:2], 4
-        rows = []
-        for s0 in shifts:
-            row = [self.make(size, (s0, s1)) for s1 in shifts]
-            row = [np.pad(x, ((0, gap), (0, gap), (0, 0)), constant_values=1) for x in row]
-            rows.append(np.concatenate(row, axis=1))
-        return np.concatenate(rows)[:-gap, :-gap]
+        size = self.image.pixels.shape[:2]
+        return retargeting.grid(
+            [[self.make(size, shifts=(s0, s1)) for s1 in shifts] for s0 in shifts]
+        )
 
 
 _brought_to = jax.jit(retargeting.brought_to, static_argnums=(1, 4))
-
-
-def _alone(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """A config for a single image."""
-    return ml_collections.ConfigDict({**config.to_dict(), "together": False})
+_trained = jax.jit(retargeting.trained)
 
 
 def train_retargeter(
@@ -178,7 +199,7 @@ def train_retargeter(
         preset: 'lite', 'fast', or '' for the published settings; see `methods.ingan`.
         seed: of all random draws.
         progress: whether to show it on stderr.
-        **options: fields of `methods.ingan.defaults`.
+        **options: fields of `methods.ingan.Config`.
 
     Returns:
         What `retarget` takes.
@@ -189,14 +210,18 @@ def train_retargeter(
     References:
         Shocher, Bagon, Isola, Irani: InGAN. ICCV 2019.
     """
-    config = registry.configured("ingan", preset, {**options, "seed": seed, "together": False})
+    config = RECIPE.build(preset, **{**options, "seed": seed, "together": False})
     source = image_io.to_array(image)
-    inputs = ingan.prepare(config, source.pixels)
-    method = ingan.make(config, input_spec(inputs))
+    inputs = RECIPE.prepare(config, source.pixels)
+    method = RECIPE.method(config, input_spec(inputs))
     shown = Progress("ingan", method.stages[0].steps, enabled=progress)
     run = train(Programs(method), inputs, seed=config.seed, progress=shown)
     shown.close(f"done, {run.steps} steps, {run.seconds:.0f} s")
-    return Retargeter(config, *retargeting.trained(run.state), source)
+    return _retargeter(config, run.state, source)
+
+
+def _retargeter(config: Config, state: TrainState, image: image_io.ImageFile) -> Retargeter:
+    return Retargeter(config.replace(together=False), _trained(state), image)
 
 
 def retarget(
@@ -222,34 +247,31 @@ def retarget(
     """
     if (size is None) == (scale is None):
         raise InputError("retarget: give size=(H, W) or scale=(vertical, horizontal)")
-    if size is None:
-        text = ",".join(f"{f:g}" for f in np.ravel(scale))
-        size = retargeting.target(trained.image.pixels.shape[:2], retargeting.scale("scale", text))
-    return trained.make(size, shifts)
+    return trained.make(trained.size(scale) if size is None else size, shifts=shifts)
 
 
-def load(workdir: str, stem: str = "", step: int | None = None) -> Retargeter:
+def parse_size(text: str) -> tuple[int, int]:
+    """A size (H, W) from text. Raises InputError where no two whole numbers stand there."""
+    try:
+        height, width = (int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--size={text}: give height,width in pixels, such as 224,544") from None
+    return height, width
+
+
+def load(workdir: str, stem: str = "", *, step: int | None = None) -> Retargeter:
     """The trained net of a work folder, from its newest checkpoint that can be read.
 
     Args:
         workdir: as given to `launch.main`.
         stem: which of its images; may be left empty where there is one.
-        step: of a checkpoint that stayed (`config.snapshot_every`), instead of the newest.
+        step: of a permanent checkpoint (`config.snapshot_every`), instead of the newest.
 
     Raises:
         InputError: no such folder, no trained InGAN in it, several and no stem; no such checkpoint.
     """
-    root = Path(workdir)
-    shown = show_path(workdir)
-    try:
-        saved = json.loads((root / "config.json").read_text(encoding="utf-8"))["config"]
-    except (OSError, ValueError, KeyError):
-        raise InputError(f"--workdir={shown}: holds no trained InGAN (no config.json)") from None
-    if saved.get("method") != "ingan":
-        raise InputError(
-            f"--workdir={shown}: was made by {saved.get('method')!r}, not by ingan; give the folder "
-            "of a run with configs/ingan.py"
-        )
+    root, shown = Path(workdir), show_path(workdir)
+    config = _config(root)
     stems = sorted(p.parent.name for p in root.glob("*/checkpoints") if any(p.iterdir()))
     if not stems:
         raise InputError(f"--workdir={shown}: holds no checkpoint of a trained InGAN")
@@ -258,31 +280,51 @@ def load(workdir: str, stem: str = "", step: int | None = None) -> Retargeter:
     if not stem and len(stems) > 1:
         raise InputError(f"--workdir={shown}: holds {', '.join(stems)}: pick one with --stem")
     folder = root / (stem or stems[0])
-    config = ml_collections.ConfigDict(
-        {name: saved[name] for name in ingan.defaults() if name in saved}
-    )
     images = _images(folder, config)
-    inputs = ingan.prepare(
-        config, [x.pixels for x in images] if config.together else images[0].pixels
+    pixels = [x.pixels for x in images]
+    inputs = RECIPE.prepare(config, pixels if config.together else pixels[0])
+    return _retargeter(config, _restored(folder, config, inputs, step), images[0])
+
+
+def _config(root: Path) -> Config:
+    """The config that a work folder was made with."""
+    try:
+        saved = json.loads((root / "config.json").read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, KeyError):
+        raise InputError(
+            f"--workdir={show_path(root)}: holds no trained InGAN (no config.json)"
+        ) from None
+    if saved.get("method") != "ingan":
+        raise InputError(
+            f"--workdir={show_path(root)}: was made by {saved.get('method')!r}, not by ingan; give "
+            "the folder of a run with configs/ingan.py"
+        )
+    fields = renamed("ingan", saved)
+    return RECIPE.build(
+        "", **{name: fields[name] for name in Config.model_fields if name in fields}
     )
-    method = ingan.make(config, input_spec(inputs))
+
+
+def _restored(folder: Path, config: Config, inputs, step: int | None) -> TrainState:
+    """The state of a checkpoint."""
+    method = RECIPE.method(config, input_spec(inputs))
     checkpoints = Checkpoints(folder / "checkpoints")
     try:
         found = checkpoints.restore(method, inputs, step)
         numbers = ", ".join(map(str, checkpoints.numbers()))
     finally:
         checkpoints.close()
-    if found is None and step is not None:
+    if found is not None:
+        return found[0]
+    if step is not None:
         raise InputError(
             f"--step={step}: no such checkpoint that can be read in {show_path(folder)}; there are "
             f"{numbers or 'none'}"
         )
-    if found is None:
-        raise InputError(f"{show_path(folder)}/checkpoints: no checkpoint can be read; train again")
-    return Retargeter(config, *retargeting.trained(found[0]), images[0])
+    raise InputError(f"{show_path(folder)}/checkpoints: no checkpoint can be read; train again")
 
 
-def _images(folder: Path, config: ml_collections.ConfigDict) -> list[image_io.ImageFile]:
+def _images(folder: Path, config: Config) -> list[image_io.ImageFile]:
     """The images that a net was trained on, as its run has written them."""
     names = ["input.png"]
     while config.together and (folder / f"input{len(names) + 1}.png").exists():

@@ -1,15 +1,35 @@
 """Array aliases, the training state, the Method protocol and the one error users see.
 
-A *method* is a handful of pure functions over arrays; the runtime compiles, batches, checkpoints and
+A *method* is a handful of pure functions over arrays; the engine compiles, batches, checkpoints and
 reports them without knowing any method by name. Images are float32 in [0, 1], HWC, unless a docstring
-says otherwise.
+says otherwise; noise is a standard deviation in the same unit.
+
+One word per thing, here and everywhere:
+
+    image        (H, W, C) array; a *photograph* is an image that a user has.
+    method       pure functions for inputs of one shape (`Method`), made by a recipe from a config.
+    recipe       what is needed to run a method from files: config class, presets, `prepare`, `make`.
+    config       typed settings of a method; each is a *field*; a *preset* is a named set of values.
+    inputs       the arrays a method is given; a *side input* is a user's file beside the image.
+    stage        a part of a run with a step count of its own; `methods.fit.Phase` describes one.
+    step         one update of the parameters; one *dispatch* of a program takes one or more steps.
+    replica      one of several seeds that are trained side by side on the same inputs.
+    output       one named result of a method (`Output`); `result` answers the user's question.
+    job          what gets a folder in the work folder: an image, several taken together, or a video.
+    run          the training of a method on one job, from its first step to its last.
+    lane         a place in a batch in which a run trains; a *group* of jobs shares programs.
+    canvas       a larger array that images of several sizes lie in the upper left of.
+    work folder  where a command leaves everything it makes.
+    jump         one factor of super-resolution; gradual super-resolution has several.
+    layer        what a generator network makes in a decomposition.
 """
 
 import dataclasses
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 Array = jax.Array
@@ -46,31 +66,36 @@ class Output:
     """One result of a method and what it is, so that writers need not know the method.
 
     Attributes:
-        value: image (H, W, C) or mask (H, W) in [0, 1]; kernel (K, K) summing to 1; map (H, W), shown
-            stretched to its peak; frames (T, H, W[, C]) in [0, 1]; scalar or vector of any shape.
-        kind: 'image', 'mask', 'kernel', 'map', 'frames' or 'scalar'; static under jax
+        value: image (H, W, C) or mask (H, W) in [0, 1]; images, a dict of several by name; kernel
+            (K, K) summing to 1; map (H, W), shown stretched to its peak; frames (T, H, W[, C]) in
+            [0, 1]; scalar or vector of any shape.
+        kind: 'image', 'images', 'mask', 'kernel', 'map', 'frames' or 'scalar'; static under jax
             transformations.
         size: (2,) int32, the (H, W) of what counts, in the upper left of `value`; None: all of it.
         source: where several files are one job, the index of the one whose transparency and bit
             depth an image has; static.
+        frame_rate: of frames, per second; 0: that of the input; static.
     """
 
-    value: Array
+    value: Any
     kind: str = struct.field(pytree_node=False, default="image")
     size: Array | None = None
     source: int = struct.field(pytree_node=False, default=0)
+    frame_rate: float = struct.field(pytree_node=False, default=0.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """What stands for the user's files where there are none, see `methods.registry`.
+    """What stands for the user's files where there are none.
 
     Attributes:
+        name: what it was made from and how, such as 'skimage.data.astronaut, hazy'.
         image: in the form in which the method's `prepare` takes it.
         truth: (H, W, C) in [0, 1], what the result should be, or None.
         sides: side inputs in the form of `prepare`, for those fields that the user left empty.
     """
 
+    name: str
     image: Any
     truth: Any = None
     sides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -94,8 +119,9 @@ class Stage:
     Attributes:
         name: short name for logs.
         steps: number of steps, an upper bound if `done` can end the stage earlier.
-        step: `(state, inputs, variant) -> (state, metrics)`, pure; once `done(state)` it must return
-            the state unchanged, so that late polling and neighbours in a batch are harmless.
+        step: `(state, inputs, variant) -> (state, metrics)`, pure. Once `done(state)` holds, the state
+            is kept to the bit, so that late polling and neighbours in a batch do no harm: `Stage`
+            itself sees to that, for `step` and for `evaluate`.
         evaluate: `(state, inputs) -> (state, metrics)`, pure, run every `evaluate_every` steps;
             metrics (H, W, C) in [0, 1] are pictures.
         evaluate_every: steps between evaluations; 0 for never.
@@ -114,13 +140,35 @@ class Stage:
     done: Callable[[TrainState], Array] = never_done
     advance: Callable[[TrainState, Inputs], tuple[TrainState, Inputs]] | None = None
 
+    def __post_init__(self):
+        for name in ("step", "evaluate") if self.done is not never_done else ():
+            function = getattr(self, name)
+            if function and not getattr(function, "frozen", False):
+                object.__setattr__(self, name, _Frozen(function, self.done))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Frozen:
+    """A step or an evaluation that keeps the state once its stage is done."""
+
+    function: Callable[..., tuple[TrainState, Metrics]]
+    done: Callable[[TrainState], Array]
+    frozen: ClassVar[bool] = True  # which `Stage` asks for
+
+    def __call__(self, state: TrainState, *args: Any, **options: Any) -> tuple[TrainState, Metrics]:
+        new, metrics = self.function(state, *args, **options)
+        over, key = self.done(state), state.key  # a typed key, which never changes in a stage
+        old, new = state.replace(key=None), new.replace(key=None)
+        kept = jax.tree.map(lambda a, b: jnp.where(over, a, b), old, new)
+        return kept.replace(key=key), metrics
+
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A method for inputs of one shape: what `make(config, input_spec)` returns.
+    """A method for inputs of one shape: what `Recipe.make(config, spec)` returns.
 
     Attributes:
-        name: the registry's name.
+        name: the recipe's.
         init: `(key, inputs) -> state` of the first stage, pure.
         stages: the stages, in order.
         outputs: `(state, inputs) -> dict[str, Output]` after the last stage, pure. The entry
@@ -128,8 +176,10 @@ class Method:
         baseline: `inputs -> image` to compare the result with (bicubic for super-resolution, the
             degraded input for restoration), or None.
         progress: name of the evaluation metric worth showing while training, '' for none.
-        replicas: seeds trained side by side on the same inputs (vmapped by the runtime).
+        replicas: seeds trained side by side on the same inputs (vmapped by the engine).
         reduce: with replicas, `outputs with a leading replica axis -> outputs`, pure.
+        spec: shapes and dtypes of the inputs that the method was made for, as `input_spec` returns
+            them; `init` refuses others. None: not known, nothing is refused.
     """
 
     name: str
@@ -140,6 +190,7 @@ class Method:
     progress: str = ""
     replicas: int = 1
     reduce: Callable[[dict[str, Output]], dict[str, Output]] | None = None
+    spec: PyTree = None
 
     def __post_init__(self):
         if not self.stages or any(s.advance is None for s in self.stages[:-1]):
@@ -147,24 +198,69 @@ class Method:
         if (self.replicas > 1) != (self.reduce is not None):
             raise ValueError(f"{self.name}: replicas > 1 and `reduce` go together.")
 
+    def __repr__(self) -> str:
+        stages = ", ".join(f"{s.name!r} ({s.steps} steps)" for s in self.stages)
+        shapes = ", ".join(f"{n} {_shapes(x)}" for n, x in (self.spec or {}).items())
+        return f"Method({self.name!r}, stages: {stages}{f'; inputs: {shapes}' if shapes else ''})"
+
     def step(
         self, state: TrainState, inputs: Inputs, variant: Hashable = None
     ) -> tuple[TrainState, Metrics]:
-        """One step of the first stage (of the only one, in most methods)."""
-        return self.stages[0].step(state, inputs, variant)
+        """One step of a method that has a single stage."""
+        return self._stage().step(state, inputs, variant)
 
     def evaluate(self, state: TrainState, inputs: Inputs) -> tuple[TrainState, Metrics]:
-        """The first stage's evaluation; the identity without metrics where it has none."""
-        evaluate = self.stages[0].evaluate
+        """The evaluation of a method with a single stage; the identity where it has none."""
+        evaluate = self._stage().evaluate
         return evaluate(state, inputs) if evaluate else (state, {})
 
     def variant(self, seed: int, step: int) -> Hashable:
-        """The first stage's static variant of step number `step` (0-based)."""
-        return self.stages[0].variant(seed, step)
+        """The static variant of step number `step` (0-based) of a method with a single stage."""
+        return self._stage().variant(seed, step)
 
     def done(self, state: TrainState) -> Array:
-        """Whether the first stage has reached its own end."""
-        return self.stages[0].done(state)
+        """Whether a method with a single stage has reached its own end."""
+        return self._stage().done(state)
+
+    def _stage(self) -> Stage:
+        if len(self.stages) > 1:
+            names = ", ".join(stage.name for stage in self.stages)
+            raise InputError(
+                f"{self.name}: has {len(self.stages)} stages ({names}); use method.stages[i].step and "
+                "so on, and method.stages[i].advance from one to the next"
+            )
+        return self.stages[0]
+
+
+def for_spec(method: Method, spec: PyTree) -> Method:
+    """The method with `spec` noted, whose `init` refuses inputs of other shapes.
+
+    Args:
+        method: a method made for these shapes.
+        spec: as `input_spec` returns it.
+
+    Returns:
+        The method; its functions compute what they did before.
+    """
+    if method.spec is not None:
+        return method
+
+    def init(key: Array, inputs: Inputs) -> TrainState:
+        given = input_spec(inputs)
+        for name in {**spec, **given}:
+            made, got = (_shapes(x[name]) if name in x else "nothing" for x in (spec, given))
+            if made != got:
+                raise InputError(
+                    f"{method.name}: this method was made for {name} {made}, not {got}; make one for "
+                    "inputs of these shapes"
+                )
+        return method.init(key, inputs)
+
+    return dataclasses.replace(method, init=init, spec=spec)
+
+
+def _shapes(tree: PyTree) -> str:
+    return ", ".join(str(tuple(x.shape)) for x in jax.tree.leaves(tree)) or "nothing"
 
 
 def input_spec(inputs: Inputs) -> dict[str, PyTree]:

@@ -5,8 +5,12 @@ import re
 import sys
 from collections.abc import Callable
 
+import ml_collections
 from absl import app, flags
 
+from deepinternal import by_name, methods
+from deepinternal.config import merge
+from deepinternal.runs import settings
 from deepinternal.types import InputError
 from launch import program_cache
 
@@ -43,12 +47,29 @@ def run(main: Callable[[], int], *, keep_programs: bool = False) -> None:
 
 def _parse(argv: list[str]) -> list[str]:
     try:
-        rest = flags.FLAGS(argv)
+        rest = flags.FLAGS(_with_files(argv))
         for name in flags.FLAGS:  # a config file that could not be loaded says so when it is used
             getattr(flags.FLAGS[name].value, "lock", None)
         return rest
     except Exception as error:  # absl and ml_collections raise a dozen kinds
         _refuse(_explain(error, argv))
+
+
+def _with_files(argv: list[str]) -> list[str]:
+    """The arguments with a config file for each method that `--config` names."""
+    if "config" not in flags.FLAGS or flags.FLAGS["config"].flag_type() != "config object":
+        return argv
+    read, named = [], False
+    for arg in argv:
+        flag, equals, value = arg.partition("=")
+        named_here = flag in ("-config", "--config")
+        if named:
+            arg = by_name.as_file(arg)
+        elif named_here and equals:
+            arg = f"{flag}={by_name.as_file(value)}"
+        named = named_here and not equals
+        read.append(arg)
+    return read
 
 
 def _refuse(message: str) -> None:
@@ -63,12 +84,15 @@ def _explain(error: Exception, argv: list[str]) -> str:
         text = text[1:-1]
     if missing := re.findall(r"Flag (--\w+) must have a value other than None", text):
         return f"{' and '.join(missing)} must be given"
-    if field := _unknown_field(error, text, argv):
-        return field
+    if value := re.match(r"flag --config\.([\w.]+)=(.*?): ", text):
+        return _refusal(value[1], value[2]) or text
+    below = [a for a in argv if a.startswith("--config.") and a.split("=")[0].count(".") > 1]
+    if isinstance(error, TypeError) and below:  # below a field that has none
+        return f"{below[0]}: the config has no such field"
     if path := re.search(r"Failed loading config file.*?path\]: (\S+)", text):
         return f"--config: cannot load {path[1]}: no such file"
     if wrapped := re.search(r"Error whilst parsing config file.*InputError: (.*)", text):
-        return wrapped[1]
+        return f"--config: {wrapped[1]}"
     if "Non-boolean argument" in text:
         return f"{text.split(': ')[0]}: give true or false"
     text = re.sub("^Configuration is not available because of .*? to load: ", "", text)
@@ -77,15 +101,12 @@ def _explain(error: Exception, argv: list[str]) -> str:
     return text if text and ours else f"--config: {text or type(error).__name__}"
 
 
-def _unknown_field(error: Exception, text: str, argv: list[str]) -> str:
-    """The line for a field that the config has not; '' where the error is another."""
-    given = [a for a in argv if a.startswith("--config.")]
-    if isinstance(error, TypeError):  # below a field that has none
-        deep = [a for a in given if a.split("=")[0].count(".") > 1]
-        return f"{deep[0]}: the config has no such field" if deep else ""
-    field = re.match(r"\W*(\w+)\W*(?:n?Did you mean \W?(\w+))?", text)
-    if not isinstance(error, AttributeError | KeyError) or not field:
-        return ""
-    given = [a for a in given if f".{field[1]}" in a.split("=")[0]]
-    hint = f"; did you mean {field[2]}?" if field[2] else ""
-    return f"{given[0] if given else field[1]}: the config has no such field{hint}"
+def _refusal(field: str, value: str) -> str:
+    """What the config says of a value that the flag's parser refuses; '' where it takes it."""
+    given = flags.FLAGS["config"].value
+    try:
+        fields = merge({}, "", given.to_dict(), {field: value})
+        settings.split(methods.find(given.method), ml_collections.ConfigDict(fields))
+    except InputError as error:
+        return str(error)
+    return ""

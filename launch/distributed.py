@@ -1,40 +1,22 @@
 """Which of several processes this one is: the flag `--distributed` and its companions.
 
-The processes of a job meet once, by `jax.distributed.initialize`, to agree on who is who; then each
-leaves and works alone, on its own devices. What they share from then on is the work folder. Tried on
-CPU with jax 0.10.2, a job of two processes that stay connected instead behaves like this:
+The processes of a job meet once, by `jax.distributed.initialize`, to agree on who is who. What meets is
+a child of each process, which prints its index and ends; the process itself never joins. It works alone
+on its own devices (`jax.process_count()` is 1), and no other's end or death concerns it. What the
+processes share from then on is the work folder.
 
-* At exit each waits for all others, `shutdown_timeout_seconds` long (300); then all that remain are
-  aborted, also those still at work (SIGABRT, status 134). With `jax_enable_recoverability` process 0
-  ends without waiting, and its end aborts the others.
-* When one is killed, the others are aborted once its heartbeats have been missing for
-  `heartbeat_timeout_seconds` (100); when process 0 is killed, at once.
-* orbax waits for all processes when a checkpoint folder is opened, and refuses to save arrays that
-  belong to one process. jax reads its compilation cache everywhere but writes it in process 0 only.
-* `jax.pmap(f, devices=jax.local_devices())`, `jit` on a local device and `shard_map` over a mesh of
-  local devices all work; on CPU their first collective prints lines of Gloo's.
-
-Having left before anything is computed, a process sees its own devices only (`jax.devices()` are
-`jax.local_devices()`, `jax.process_count()` is 1), and no other's end or death concerns it.
+Processes that stay connected would wait for all others when they exit and when a checkpoint is opened,
+and would be aborted where one of them is killed.
 """
 
-import atexit
 import contextlib
-import logging
-import os
 import re
 import socket
+import subprocess
 import sys
-import threading
-import warnings
 
-import jax
 from absl import flags
 
-# Nothing public tells what was detected without making a backend that is bound to the job.
-from jax._src.distributed import global_state
-
-from deepinternal.files import reason
 from deepinternal.types import InputError
 
 _DISTRIBUTED = flags.DEFINE_bool(
@@ -45,10 +27,20 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _COUNT = flags.DEFINE_integer("num_processes", None, "With --coordinator: how many there are.")
 _INDEX = flags.DEFINE_integer("process_id", None, "With --coordinator: which one this is, from 0.")
+# The child's program. It takes no accelerator, for its parent is about to.
+_MEET = """
+import sys, jax
+address, count, index = (arg or None for arg in sys.argv[1:4])
+count, index = count and int(count), index and int(index)
+jax.config.update("jax_platforms", "cpu")
+jax.distributed.initialize(address, count, index, initialization_timeout=int(sys.argv[4]))
+print("met", jax.process_index(), jax.process_count(), flush=True)
+jax.distributed.shutdown()
+"""
 
 
 def start(timeout: float = 300.0) -> tuple[int, int]:
-    """Meets the other processes of the job as the flags say. Call it before any computation.
+    """Meets the other processes of the job as the flags say.
 
     Args:
         timeout: seconds to wait for the others.
@@ -108,56 +100,27 @@ def _one_line(what: str):
 def _meet(
     coordinator: str | None, count: int | None, index: int | None, timeout: float
 ) -> tuple[int, int]:
-    """Joins the job, learns who this process is, and leaves again."""
-    found: list[int] = []
-    failed: list[Exception] = []
-
-    def join() -> None:
-        try:
-            jax.distributed.initialize(
-                coordinator,
-                count,
-                index,
-                # Under Slurm jax would take one device of a process's, unless told otherwise.
-                local_device_ids=[],
-                # When its own time is up, jax aborts the process.
-                initialization_timeout=int(timeout) + 3600,
-            )
-            found.extend((global_state.process_id, global_state.num_processes))
-            jax.distributed.shutdown()
-        except Exception as error:  # jax, its detectors and the RPC library raise many kinds
-            failed.append(error)
-
-    logging.getLogger("jax._src.distributed").setLevel(logging.WARNING)
-    # It would swallow SIGTERM for good, also after the job is left.
-    jax.config.update("jax_enable_preemption_service", False)
-    thread = threading.Thread(target=join, daemon=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of detectors, where a package for a cluster is missing
-        thread.start()
-        thread.join(timeout)
-    if thread.is_alive():
-        atexit.register(_leave_at_once)
-        known = f" of {count}" if count else ""
-        address = global_state.coordinator_address or "the cluster's first host"
-        raise InputError(
-            f"--distributed: not all processes{known} met at {address} within {timeout:.0f} s; "
-            "start all of them, each able to reach that address"
+    """Lets a child join the job, learn who it is, and leave again."""
+    told = ["" if value is None else str(value) for value in (coordinator, count, index)]
+    # When jax's own time is up it aborts the child with lines of its own.
+    command = [sys.executable, "-c", _MEET, *told, str(int(timeout) + 3600)]
+    try:
+        child = subprocess.run(
+            command, capture_output=True, check=False, text=True, timeout=timeout
         )
-    if failed and isinstance(failed[0], ValueError) and coordinator is None:
+    except subprocess.TimeoutExpired:
+        known = f" of {count}" if count else ""
+        raise InputError(
+            f"--distributed: not all processes{known} met at "
+            f"{coordinator or 'the first host of the cluster'} within {timeout:.0f} s; start all of "
+            "them, each able to reach that address"
+        ) from None
+    if met := re.search(r"^met (\d+) (\d+)$", child.stdout, re.MULTILINE):
+        return int(met[1]), int(met[2])
+    said = (child.stderr.strip().splitlines() or ["no reason given"])[-1]
+    if coordinator is None and said.startswith("ValueError"):
         raise InputError(
             "--distributed: no cluster found here (Slurm, Open MPI, Cloud TPU, or Kubernetes with "
             "the package kubernetes); give --coordinator, --num_processes and --process_id"
         )
-    if failed:
-        raise InputError(f"--distributed: {reason(failed[0])}")
-    # What is left of the job would number the devices of a CPU.
-    global_state.process_id, global_state.num_processes = 0, 1
-    return found[0], found[1]
-
-
-def _leave_at_once() -> None:
-    """Ends a process that is still waiting for others: jax's own way prints and may abort."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(2)
+    raise InputError(f"--distributed: {said}")

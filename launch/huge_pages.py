@@ -1,29 +1,23 @@
-"""Lets glibc back large arrays with huge pages, which a training step on CPU is a quarter faster with.
+"""Huge pages for large arrays, with which a training step on CPU takes a quarter less time.
 
-XLA allocates the activations of every step anew; with pages of 4 KiB the kernel then clears and maps
-some 40 000 of them per step. glibc reads the setting when a process starts, so the program starts
-itself once more, before anything heavy is imported. Whoever sets GLIBC_TUNABLES decides otherwise.
+XLA allocates the activations of every step anew; with pages of 4 KiB the kernel clears and maps some
+40 000 of them per step. glibc backs large allocations with huge pages where the environment variable
+GLIBC_TUNABLES=glibc.malloc.hugetlb=1 is set when a process starts. Programs start themselves once more
+with it, as the first thing they do. Who uses the library in a process of their own sets the variable
+before Python starts. Where it is set to anything else it stays so.
 """
 
-import itertools
 import os
 import sys
 
 _VARIABLE = "GLIBC_TUNABLES"
 
 
-def restart_with_huge_pages(package: str) -> None:
-    """Restarts `python -m package.module` with huge pages for large allocations; once, on Linux only.
+def restart() -> None:
+    """Starts this process anew with huge pages: once, on Linux only, before anything heavy is imported.
 
-    Args:
-        package: nothing happens unless the process was started as a module of this package, so that
-            importing the package never restarts anything.
+    Only a program's entry point may call it, below `if __name__ == "__main__":`.
     """
-    options = list(
-        itertools.takewhile(lambda a: a.startswith("-") and a != "-m", sys.orig_argv[1:])
-    )
-    started = sys.orig_argv[1 + len(options) :][:2]
-    is_ours = len(started) == 2 and started[0] == "-m" and started[1].startswith(f"{package}.")
-    if sys.platform == "linux" and is_ours and _VARIABLE not in os.environ:
+    if sys.platform == "linux" and _VARIABLE not in os.environ:
         os.environ[_VARIABLE] = "glibc.malloc.hugetlb=1"
         os.execv(sys.executable, sys.orig_argv)

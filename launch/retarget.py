@@ -8,6 +8,11 @@
 Several sizes are written to OUT-HxW. --nonrect makes a picture of non-rectangular shapes.
 """
 
+if __name__ == "__main__":
+    from launch import huge_pages
+
+    huge_pages.restart()
+
 import sys
 from pathlib import Path
 
@@ -15,8 +20,7 @@ from absl import flags
 
 from deepinternal import retargeter
 from deepinternal.codecs import image_io, video_io
-from deepinternal.methods import retargeting
-from deepinternal.ops import paths
+from deepinternal.methods.ingan import paths
 from deepinternal.types import InputError
 from launch import cli
 
@@ -42,16 +46,18 @@ OUT = flags.DEFINE_string("out", None, "File to write: .png, for a video .mp4.",
 def main() -> int:
     """Makes what the flags ask for; returns the exit status."""
     out = _checked(Path(OUT.value))
-    trained = retargeter.load(WORKDIR.value, STEM.value, STEP.value)
+    trained = retargeter.load(WORKDIR.value, STEM.value, step=STEP.value)
     if INPUT.value:
         trained = trained.applied_to(image_io.read_image(INPUT.value))
     if VIDEO.value:
-        frames = trained.video(VIDEO.value, FRAMES.value, SEED.value)
+        frames = trained.video(VIDEO.value, frames=FRAMES.value, seed=SEED.value)
         video_io.write_frames(out.parent, out.stem, frames, RATE.value)
     elif COLLAGE.value or NONRECT.value:
         image_io.write_image(out, trained.collage() if COLLAGE.value else trained.shapes())
     else:
-        _write_sizes(trained, out)
+        sizes = [*map(retargeter.parse_size, SIZE.value), *map(trained.size, SCALE.value)]
+        for path in trained.write(out, sizes):
+            print(path, file=sys.stderr)
     return 0
 
 
@@ -66,25 +72,6 @@ def _checked(out: Path) -> Path:
     if not out.parent.is_dir():
         raise InputError(f"--out={out}: there is no folder {out.parent}")
     return out
-
-
-def _write_sizes(trained: retargeter.Retargeter, out: Path) -> None:
-    shape = trained.image.pixels.shape[:2]
-    sizes = [_size(text) for text in SIZE.value]
-    sizes += [retargeting.target(shape, retargeting.scale("--scale", s)) for s in SCALE.value]
-    for size in sizes:
-        path = out if len(sizes) == 1 else out.with_stem("{}-{}x{}".format(out.stem, *size))
-        depth = trained.image.bit_depth
-        image_io.write_image(path, trained.make(size), bit_depth=depth)
-        print(path, file=sys.stderr)
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        height, width = (int(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"--size={text}: give height,width in pixels, such as 224,544") from None
-    return height, width
 
 
 if __name__ == "__main__":

@@ -9,24 +9,28 @@ table that is printed at the end is also in DIR/sweep.json and DIR/sweep.csv. Ex
 all runs', as of launch.main.
 """
 
+if __name__ == "__main__":
+    from launch import huge_pages
+
+    huge_pages.restart()
+
 import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import ml_collections
 from absl import flags
 
 from deepinternal.engine import parallel
-from deepinternal.engine.loop import StopSignal
+from deepinternal.engine.signals import StopSignal
 from deepinternal.files import atomic_write_text
-from deepinternal.methods import registry
+from deepinternal.recipe import Recipe
 from deepinternal.runs import jobs
 from deepinternal.types import InputError
 from deepinternal.writers import to_json
 from launch import cli, distributed, run_flags, sweep_table
-from launch.sweep_fields import combinations
+from launch.sweep_fields import Run, combinations
 
 flags.adopt_module_key_flags(run_flags)
 flags.adopt_module_key_flags(distributed)
@@ -38,7 +42,8 @@ _LIST = flags.DEFINE_bool("list", False, "Print the runs, one per line, and do n
 
 
 def run(
-    runs: Mapping[str, tuple[dict[str, Any], ml_collections.ConfigDict]],
+    recipe: Recipe,
+    runs: Mapping[str, Run],
     workdir: str,
     *,
     overwrite: bool = False,
@@ -47,7 +52,8 @@ def run(
     """Works through all runs and writes the table.
 
     Args:
-        runs: swept fields and config of each by its name, as `combinations` returns them.
+        recipe: the method's.
+        runs: by name, as `combinations` returns them.
         workdir: each run gets the folder of its name in it.
         overwrite: discard results of another config instead of refusing.
         process: which one of how many this is, all of which work through the same runs.
@@ -60,13 +66,13 @@ def run(
     """
     folder, rows, worst = Path(workdir), [], 0
     with StopSignal() as stop:  # for a signal between two runs
-        for name, (fields, config) in runs.items():
-            if config.progress:
+        for name, (fields, config, settings) in runs.items():
+            if settings.progress:
                 print(f"run {len(rows) + 1} of {len(runs)}: {name}", file=sys.stderr)
-            module, path = registry.get(config.method), folder / name
+            path = folder / name
             try:
                 status = jobs.run_all(
-                    module, config, str(path), overwrite=overwrite, process=process
+                    recipe, config, settings, str(path), overwrite=overwrite, process=process
                 )
             except InputError as error:
                 if not rows:
@@ -95,15 +101,17 @@ def _figures(folder: Path) -> dict[str, Any]:
 
 def main() -> int:
     """Runs what the flags say; returns the exit status."""
-    runs = combinations(run_flags.CONFIG.value, _SEEDS.value, _SWEEP.value)
+    recipe = run_flags.recipe()
+    runs = combinations(recipe, run_flags.CONFIG.value, _SEEDS.value, _SWEEP.value)
     if _LIST.value:
         print("\n".join(runs))
         return 0
     workdir = run_flags.WORKDIR.value
     if not workdir.strip():
         raise InputError("--workdir: is empty; give a folder for the results")
-    parallel.force_cpu_devices(max(config.parallel.devices for _, config in runs.values()))
-    return run(runs, workdir, overwrite=run_flags.OVERWRITE.value, process=distributed.start())
+    parallel.force_cpu_devices(max(one.settings.parallel.devices for one in runs.values()))
+    overwrite = run_flags.OVERWRITE.value
+    return run(recipe, runs, workdir, overwrite=overwrite, process=distributed.start())
 
 
 if __name__ == "__main__":

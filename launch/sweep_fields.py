@@ -1,60 +1,66 @@
 """The runs of a sweep: which values its fields take, and what each run is called."""
 
-import difflib
 import hashlib
 import itertools
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_collections
 
-from deepinternal.methods import registry
+from deepinternal.config import MethodConfig, describe, did_you_mean, merge
+from deepinternal.recipe import Recipe
+from deepinternal.runs.settings import RunConfig, split
 from deepinternal.types import InputError
 
 _LONGEST = 150  # bytes of a folder's name
 
 
+class Run(NamedTuple):
+    """One run of a sweep: the swept fields with their values, and all settings."""
+
+    fields: dict[str, Any]
+    config: MethodConfig
+    settings: RunConfig
+
+
 def combinations(
-    config: ml_collections.ConfigDict, seeds: str, sweeps: Sequence[str]
-) -> dict[str, tuple[dict[str, Any], ml_collections.ConfigDict]]:
+    recipe: Recipe, config: ml_collections.ConfigDict, seeds: str, sweeps: Sequence[str]
+) -> dict[str, Run]:
     """All combinations of the values of some fields.
 
     Args:
-        config: what all have in common.
+        recipe: the method's.
+        config: what all have in common, see `runs.settings.to_config_dict`.
         seeds: values of the field `seed`, separated by commas; '' for none.
         sweeps: 'FIELD=VALUE|VALUE|...' each; fields below a field are written with dots.
 
     Returns:
-        Swept fields with their values, and the whole config, by a name that will do for a folder.
+        The runs, each by a name that will do for a folder.
 
     Raises:
-        InputError: no values at all, an unknown field, a value of the wrong type, one given twice,
-            or a combination that the method refuses.
+        InputError: no values at all, an unknown field, a value that the field does not take, one
+            given twice, or a combination that the method refuses.
     """
     given = [(f"--sweep={text}", *_split(text)) for text in sweeps]
     if seeds:
         given.append((f"--seeds={seeds}", "seed", seeds.split(",")))
     if not given:
         raise InputError("nothing to sweep; give --seeds=0,1,2 or --sweep='FIELD=VALUE|VALUE|...'")
-    axes: dict[str, list] = {}
+    common, axes = config.to_dict(), {}
     for flag, field, texts in given:
         if field in axes:
             raise InputError(f"{flag}: {field} is swept already; give all its values at once")
-        axes[field] = _values(flag, field, texts, config)
+        axes[field] = _values(flag, field, texts, recipe)
     runs = {}
     for values in itertools.product(*axes.values()):
         fields = dict(zip(axes, values))
-        one = config.copy_and_resolve_references()
-        for field, value in fields.items():
-            parent, _, name = field.rpartition(".")
-            _at(one, parent)[name] = value
         name = _name(fields)
         try:
-            registry.get(one.method).check(one)
+            one = split(recipe, ml_collections.ConfigDict(merge({}, "", common, fields)))
         except InputError as error:
             raise InputError(f"{name}: {error}") from None
-        runs[name] = (fields, one)
+        runs[name] = Run(fields, *one)
     return runs
 
 
@@ -65,46 +71,23 @@ def _split(text: str) -> tuple[str, list[str]]:
     return field.strip().removeprefix("config."), values.split("|")
 
 
-def _values(flag: str, field: str, texts: list[str], config: ml_collections.ConfigDict) -> list:
-    known = _names(config)
-    if field not in known or field == "method":
-        near = difflib.get_close_matches(field, known, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+def _values(flag: str, field: str, texts: list[str], recipe: Recipe) -> list:
+    """The values as the config reads them; what it writes as text is kept as it was given."""
+    values, seen = [], []
+    known = {n: c for c in (recipe.config, RunConfig) for n in describe(c()) if n != "method"}
+    if field not in known:
+        hint = did_you_mean(field, known)
         raise InputError(f"{flag}: the config has no field {field} to sweep{hint}")
-    old = _at(config, field)
-    values = [_parse(flag, text.strip(), old) for text in texts]
-    for i, value in enumerate(values):
-        if value in values[:i]:
-            raise InputError(f"{flag}: {texts[i].strip()} is there twice")
+    for text in map(str.strip, texts):
+        try:
+            value = describe(known[field](**merge({}, "", {field: text})))[field].value
+        except InputError as error:
+            raise InputError(f"{flag}: {error}") from None
+        if value in seen:
+            raise InputError(f"{flag}: {text} is there twice")
+        seen.append(value)
+        values.append(text if isinstance(value, str) else value)
     return values
-
-
-def _parse(flag: str, text: str, old: Any) -> Any:
-    """A value of the type that the field has."""
-    kind = type(old)
-    try:
-        if kind is bool:
-            return {"true": True, "false": False}[text.lower()]
-        if kind in (int, float, str):
-            return kind(text)
-    except (ValueError, KeyError):
-        names = {bool: "true or false", int: "a whole number", float: "a number"}
-        raise InputError(f"{flag}: {text!r} must be {names[kind]}") from None
-    raise InputError(f"{flag}: fields like this one ({old!r}) cannot be swept")
-
-
-def _names(config: ml_collections.ConfigDict, prefix: str = "") -> list[str]:
-    names = []
-    for name, value in config.items():
-        below = isinstance(value, ml_collections.ConfigDict)
-        names += _names(value, f"{prefix}{name}.") if below else [f"{prefix}{name}"]
-    return names
-
-
-def _at(config: ml_collections.ConfigDict, field: str) -> Any:
-    for name in filter(None, field.split(".")):
-        config = config[name]
-    return config
 
 
 def _name(fields: dict[str, Any]) -> str:

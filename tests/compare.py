@@ -10,12 +10,14 @@ is 1 where anything differs. Takes about half an hour on two cores; run by hand,
 """
 
 import json
+import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,8 @@ RUNS = {
     "watermark": ("watermark.py:smoke", {}),
     "ingan": ("ingan.py:smoke", {}),
 }
+logging.getLogger("absl").setLevel(logging.ERROR)
+warnings.simplefilter("ignore")
 _LOGS = ("train.jsonl", "metrics.json", "report.html", "input.json", "resumed.json")
 
 
@@ -92,7 +96,7 @@ def arrays(workdir: Path) -> dict[str, np.ndarray]:
     found = {}
     for path in sorted(p for p in workdir.glob("*/**/*") if p.is_file()):
         name = str(path.relative_to(workdir))
-        if "/checkpoints/" in name or path.name in _LOGS:
+        if "/checkpoints/" in name or name.startswith(".") or path.name in _LOGS:
             continue
         image = path.suffix == ".png"
         found[name] = (

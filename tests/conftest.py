@@ -5,6 +5,8 @@ import warnings
 
 # Tests compile what they jit themselves as the library compiles its steps on CPU: faster.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+# Of the processes that tests start: a program that has it does not start itself anew.
+os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 
 import jax
 import pytest

@@ -42,6 +42,7 @@ def test_a_decomposition_of_ones_own():
 
 def test_four_seeds_of_the_method():
     names = {"image": jnp.asarray(photo(32)), "di": di, "jax": jax}
-    exec(next(b for b in BLOCKS if "vmap(method.init" in b), names)
+    code = next(b for b in BLOCKS if "vmap(method.init" in b)
+    exec(code.replace('"scale": "2"', '"scale": "2", "features": 8, "layers": 3'), names)
     assert names["metrics"]["loss"].shape == (4,)
     assert len(set(np.asarray(names["metrics"]["loss"]).tolist())) == 4

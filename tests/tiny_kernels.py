@@ -1,33 +1,29 @@
-"""The module of a tiny method that estimates a kernel: its result is smaller than its input.
+"""A tiny method that estimates a kernel: its result is smaller than its input.
 
 What it estimates is a gaussian that grows wider with every step.
 """
 
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
+from deepinternal.config import MethodConfig, Text, field
 from deepinternal.ops.kernels import gaussian_kernel
 from deepinternal.ops.resize import resize
-from deepinternal.types import Method, Output, Stage, TrainState
+from deepinternal.recipe import Recipe
+from deepinternal.types import Example, Method, Output, Stage, TrainState
 
-SIDE_INPUTS = {"kernel": "kernel", "reference_kernel": "kernel"}
-SCORED = False
 SIZE = 13
 
 
-def defaults():
-    fields = {"seed": 0, "steps": 4, **dict.fromkeys(SIDE_INPUTS, "")}
-    return ml_collections.ConfigDict(fields)
-
-
-def check(config):
-    del config
+class Config(MethodConfig):
+    train_steps: int = field(4, "steps", ge=1)
+    kernel: Text = field("", "a kernel")
+    reference_kernel: Text = field("", "what is drawn beside the estimate")
 
 
 def example(config, photo, **sides):
     del config, sides
-    return np.asarray(photo)[::32, ::32]
+    return Example("a small photograph", np.asarray(photo)[::32, ::32], photo[:8, :8])
 
 
 def prepare(config, image, kernel=None, reference_kernel=None):
@@ -72,4 +68,20 @@ def make(config, spec):
             "width": Output(state.params["width"], "scalar"),
         }
 
-    return Method("tiny_kernels", init, (Stage("only", config.steps, step),), outputs)
+    return Method(
+        "tiny_kernels", init, (Stage("only", config.steps or config.train_steps, step),), outputs
+    )
+
+
+SIDES = {"kernel": "kernel", "reference_kernel": "kernel"}
+RECIPE = Recipe(
+    "tiny_kernels",
+    Config,
+    {},
+    prepare,
+    make,
+    example,
+    SIDES,
+    scored=False,
+    remarks=remarks,
+)

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from deepinternal.ops.resize import resize
-from deepinternal.types import Method, Output, Stage, TrainState
+from deepinternal.types import Method, Output, Stage, TrainState, no_variant
 
 SIZES = (8, 12, 16)
 
@@ -28,7 +28,8 @@ def _noise(key, shape):
     return jax.random.normal(key, (math.prod(shape),)).reshape(shape)
 
 
-def gan(steps: int = 12) -> Method:
+def gan(steps: int = 12, *, sizes: tuple[int, ...] = SIZES) -> Method:
+    """One size: no variants."""
     adam = optax.adam(1e-2, b1=0.5)
 
     def generate(w, image, size):
@@ -50,16 +51,16 @@ def gan(steps: int = 12) -> Method:
         )
 
     def step(state, inputs, variant):
-        key = jax.random.fold_in(state.key, state.step)
+        key, size = jax.random.fold_in(state.key, state.step), variant or sizes[0]
         image = inputs["image"] + _noise(key, inputs["image"].shape) / 255
         params, opt_state, losses = dict(state.params), dict(state.opt_state), {}
 
         def loss_g(g):
-            fake = generate(g, image, variant)
+            fake = generate(g, image, size)
             return jnp.mean((_conv(fake, params["discriminator"]) - 1) ** 2)
 
         def loss_d(d):
-            fake = generate(params["generator"], image, variant)
+            fake = generate(params["generator"], image, size)
             return 0.5 * (jnp.mean((_conv(image, d) - 1) ** 2) + jnp.mean(_conv(fake, d) ** 2))
 
         for name, loss in (("generator", loss_g), ("discriminator", loss_d)):
@@ -87,8 +88,9 @@ def gan(steps: int = 12) -> Method:
         }
 
     def variant(seed, step):
-        return int(np.random.default_rng((seed, step)).choice(SIZES))
+        return int(np.random.default_rng((seed, step)).choice(sizes))
 
+    variant = variant if len(sizes) > 1 else no_variant
     stage = Stage("gan", steps, step, evaluate, evaluate_every=5, variant=variant)
     return Method("tiny_gan", init, (stage,), outputs, progress="contrast")
 
@@ -141,11 +143,7 @@ def decomposition(steps: int = 30, *, target: float = 0.02, replicas: int = 3) -
                 "blended": compose(state.params),
             },
         )
-        frozen = done(state)
-        new, key = new.replace(key=None), state.key
-        old = state.replace(key=None)
-        kept = jax.tree.map(lambda a, b: jnp.where(frozen, b, a), new, old)
-        return kept.replace(key=key), {"loss": loss}
+        return new, {"loss": loss}
 
     def advance(state, inputs):
         h, w, c = inputs["image"].shape

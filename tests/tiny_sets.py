@@ -1,46 +1,44 @@
-"""The module of a tiny method whose input is an image, several images, or a video.
+"""A tiny method whose input is an image, several images, or a video.
 
 It pulls each pixel from grey to the input's, where a mask does not hold it back; so after many steps
 its result is the input.
 """
 
+from typing import Literal
+
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
+from deepinternal.config import MethodConfig, Text, field
+from deepinternal.recipe import Grouping, Recipe
 from deepinternal.types import Example, InputError, Method, Output, Stage, TrainState
 
-SIDE_INPUTS = {"mask": "mask", "flash": "image", "hints": "masks"}
-COUNTS = {"single": (1, 1), "together": (2, 3), "video": (2, None)}
+GROUPINGS = {
+    "single": Grouping(),
+    "together": Grouping("together", least=2, most=3),
+    "video": Grouping("video", least=2),
+}
 
 
-def defaults():
-    fields = {"seed": 0, "steps": 60, "group": "single", "rate": 0.2, "frame_rate": 0.0}
-    return ml_collections.ConfigDict({**fields, **dict.fromkeys(SIDE_INPUTS, "")})
-
-
-def check(config):
-    if config.group not in COUNTS:
-        raise InputError(f"config.group={config.group!r}: choose one of {', '.join(COUNTS)}")
-
-
-def grouping(config):
-    return config.group
-
-
-def counts(config):
-    return COUNTS[config.group]
+class Config(MethodConfig):
+    group: Literal["single", "together", "video"] = field("single", "how files make jobs")
+    rate: float = field(0.2, "part of the difference that a step takes back", gt=0, le=1)
+    train_steps: int = field(60, "steps", ge=1)
+    frame_rate: float = field(0.0, "of a video made; 0: the input's", ge=0)
+    mask: Text = field("", "white where pixels move")
+    flash: Text = field("", "an image that is handed on")
+    hints: Text = field("", "masks of frames")
 
 
 def example(config, photo, **sides):
     small = np.asarray(photo)[::32, ::32]
     if config.group == "single":
-        return Example(small, sides={"mask": np.ones(small.shape[:2], np.float32)})
+        mask = np.ones(small.shape[:2], np.float32)
+        return Example("a small photograph", small, sides={"mask": mask})
     if config.group == "together":
-        return Example([small, small[::-1]])
-    return Example(
-        np.round(np.stack([np.roll(small, i, 1) for i in range(3)]) * 255).astype("uint8")
-    )
+        return Example("a small photograph, twice", [small, small[::-1]])
+    frames = np.stack([np.roll(small, i, 1) for i in range(3)])
+    return Example("a moving photograph", np.round(frames * 255).astype("uint8"))
 
 
 def prepare(config, image, mask=None, flash=None, hints=None):
@@ -78,7 +76,8 @@ def make(config, spec):
     def outputs(state, inputs):
         pixels = state.params["pixels"]
         if config.group == "video":
-            made = {"result": Output(pixels, "frames"), "first": Output(pixels[0], "image")}
+            result = Output(pixels, "frames", frame_rate=config.frame_rate)
+            made = {"result": result, "first": Output(pixels[0], "image")}
             return made | {"alpha": Output(pixels.mean(-1), "frames")}
         made = {"result": Output(pixels[0], "image")}
         if several:
@@ -86,5 +85,11 @@ def make(config, spec):
         made |= {name: Output(inputs[name], "image") for name in ("flash",) if name in inputs}
         return made
 
-    stage = Stage("only", config.steps, step)
+    stage = Stage("only", config.steps or config.train_steps, step)
     return Method("tiny_sets", init, (stage,), outputs)
+
+
+SIDES = {"mask": "mask", "flash": "image", "hints": "masks"}
+RECIPE = Recipe(
+    "tiny_sets", Config, {}, prepare, make, example, SIDES, lambda config: GROUPINGS[config.group]
+)

@@ -5,7 +5,8 @@ import os
 
 import numpy as np
 
-from deepinternal.codecs.image_io import decode, write_image
+from deepinternal.codecs.decoding import decode
+from deepinternal.codecs.image_io import write_image
 from deepinternal.files import atomic_write_bytes, open_file, quiet, reason, show_path
 from deepinternal.types import InputError
 

@@ -72,12 +72,14 @@ class Checkpoints:
             number: the only one that will do; None for any.
         """
         args = self._ocp.args
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        placed = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device)
         numbers = [n for n in self.numbers() if number in (None, n)]
         for number in reversed(numbers):
             try:
                 meta = self._manager.restore(number, args=args.Composite(meta=args.JsonRestore()))
                 meta = meta["meta"]
-                state, later = _abstract(method, inputs, meta["stage"])
+                state, later = jax.tree.map(placed, shapes_at(method, inputs, meta["stage"]))
                 items = {"state": args.StandardRestore(state)}
                 if meta["stage"] > 0:
                     items["inputs"] = args.StandardRestore(dict(later))
@@ -96,6 +98,12 @@ class Checkpoints:
         """Of all checkpoints, the oldest first."""
         return sorted(self._manager.all_steps())
 
+    def discard_above(self, number: int) -> None:
+        """Removes the checkpoints after `number`: they could not be read, and block new ones."""
+        for later in self.numbers():
+            if later > number:
+                self._manager.delete(later)
+
     def note_resumption(self, step: int) -> list[int]:
         """Records that a run went on from `step`; returns all such steps, oldest first."""
         path = self._folder / "resumed.json"
@@ -109,11 +117,9 @@ class Checkpoints:
         self._manager.close()
 
 
-def _abstract(method: Method, inputs: Inputs, stage: int) -> tuple[TrainState, Inputs]:
-    """Shapes of the state and the inputs in a stage."""
+def shapes_at(method: Method, inputs: Inputs, stage: int = -1) -> tuple[TrainState, Inputs]:
+    """Shapes of the state and the inputs in a stage, by default the last; nothing is computed."""
     state = jax.eval_shape(method.init, jax.random.key(0), inputs)
     for earlier in method.stages[:stage]:
         state, inputs = jax.eval_shape(earlier.advance, state, inputs)
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    placed = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device)
-    return jax.tree.map(placed, state), jax.tree.map(placed, dict(inputs))
+    return state, inputs

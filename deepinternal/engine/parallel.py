@@ -7,7 +7,6 @@ so each step is a dispatch of its own; on accelerators a dispatch scans many ste
 """
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Callable, Hashable, Sequence
 
@@ -17,6 +16,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from deepinternal.engine.compiling import compiler_options
+from deepinternal.engine.lanes import over_lanes
+from deepinternal.replicas import over_replicas
 from deepinternal.types import Array, Inputs, Method, Output, PyTree, TrainState
 
 ACCELERATOR_CHUNK = 50
@@ -59,86 +60,6 @@ def default_chunk(method: Method) -> int:
     ends = [stage.evaluate_every or stage.steps for stage in method.stages]
     fitting = (n for n in range(ACCELERATOR_CHUNK, 24, -1) if not any(e % n for e in ends))
     return next(fitting, ACCELERATOR_CHUNK)
-
-
-def over_lanes(
-    function: Callable,
-    axes: Sequence[int | None],
-    devices: Sequence[jax.Device],
-    per_device: int,
-    *,
-    donate: Sequence[int] = (),
-) -> Callable:
-    """One lane's function as one of all lanes.
-
-    Args:
-        function: of positional trees.
-        axes: for each argument 0, or None where all lanes get the same.
-        devices: where the lanes are.
-        per_device: images on each.
-        donate: arguments whose memory may be taken over.
-
-    Returns:
-        A jitted function, in which arguments of axis 0 and results have the lanes in front.
-    """
-    if len(devices) * per_device == 1:
-        return jax.jit(function, donate_argnums=donate)
-    if per_device > 1:
-        batched = jax.vmap(function, axes)
-    else:  # no vmap, under which convolutions take other forms
-
-        def batched(*args):
-            strip = lambda x: x[0]
-            args = [a if axis is None else jax.tree.map(strip, a) for a, axis in zip(args, axes)]
-            return jax.tree.map(lambda x: x[None], function(*args))
-
-    if len(devices) == 1:
-        return jax.jit(batched, donate_argnums=donate)
-    return jax.pmap(batched, in_axes=tuple(axes), devices=devices, donate_argnums=donate)
-
-
-def over_replicas(method: Method) -> Method:
-    """A method that trains `method.replicas` seeds side by side, as one with a single state.
-
-    States gain a leading replica axis; inputs are shared; a run is done when all replicas are;
-    `outputs` are reduced. A method without replicas is returned as it is.
-    """
-    if method.replicas == 1:
-        return method
-
-    def init(key, inputs):
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(method.replicas))
-        return jax.vmap(method.init, (0, None))(keys, inputs)
-
-    # `advance` makes inputs of each replica's own; before the first they are shared.
-    def batched(index, stage):
-        axes = (0, None if index == 0 else 0)
-
-        def step(state, inputs, variant):
-            one = lambda s, i: stage.step(s, i, variant)
-            state, metrics = jax.vmap(one, axes)(state, inputs)
-            return state, jax.tree.map(lambda m: m.mean(0), metrics)
-
-        def evaluate(state, inputs):
-            state, metrics = jax.vmap(stage.evaluate, axes)(state, inputs)
-            return state, jax.tree.map(lambda m: m.mean(0), metrics)
-
-        return dataclasses.replace(
-            stage,
-            step=step,
-            evaluate=stage.evaluate and evaluate,
-            advance=stage.advance and jax.vmap(stage.advance, axes),
-            done=lambda state: jnp.all(jax.vmap(stage.done)(state)),
-        )
-
-    def outputs(state, inputs):
-        axes = (0, None if len(method.stages) == 1 else 0)
-        return method.reduce(jax.vmap(method.outputs, axes)(state, inputs))
-
-    stages = tuple(batched(i, s) for i, s in enumerate(method.stages))
-    return dataclasses.replace(
-        method, init=init, stages=stages, outputs=outputs, replicas=1, reduce=None
-    )
 
 
 class Programs:
@@ -189,7 +110,7 @@ class Programs:
 
     def _run(
         self,
-        name: Hashable,
+        name: tuple[Hashable, ...],
         function: Callable,
         *args: PyTree,
         axes: Sequence[int | None] | None = None,
@@ -206,7 +127,7 @@ class Programs:
                 jitted = jax.jit(function, donate_argnums=donate)
             else:
                 jitted = over_lanes(function, axes, self.devices, self._per_device, donate=donate)
-            options = compiler_options(name if isinstance(name, str) else name[0])
+            options = compiler_options(name[0])
             self._compiled[key] = jitted.lower(*args).compile(options)
             self.seconds += time.perf_counter() - start
             self.count += 1
@@ -216,22 +137,11 @@ class Programs:
                 function(*args)  # once more, operation by operation
         return result
 
-    def program(self, name: str) -> jax.stages.Compiled:
-        """The first program compiled under a name: 'steps', 'init', 'outputs', ...
-
-        Raises:
-            KeyError: there is none yet.
-        """
-        for (key, *_), compiled in self._compiled.items():
-            if name == (key if isinstance(key, str) else key[0]):
-                return compiled
-        raise KeyError(name)
-
     # Of one image
 
     def init(self, key: Array, inputs: Inputs) -> TrainState:
         """The state before the first step."""
-        return self._run("init", self.method.init, key, inputs)
+        return self._run(("init",), self.method.init, key, inputs)
 
     def done(self, stage: int, state: TrainState) -> bool:
         """Whether the stage has reached its own end."""
@@ -243,11 +153,11 @@ class Programs:
 
     def outputs(self, state: TrainState, inputs: Inputs) -> dict[str, Output]:
         """The method's outputs."""
-        return self._run("outputs", self.method.outputs, state, inputs)
+        return self._run(("outputs",), self.method.outputs, state, inputs)
 
     def baseline(self, inputs: Inputs) -> Array:
         """The method's baseline image."""
-        return self._run("baseline", self.method.baseline, inputs)
+        return self._run(("baseline",), self.method.baseline, inputs)
 
     # Of all lanes
 
@@ -278,7 +188,7 @@ class Programs:
         def choose(old, new, hit):
             return jax.tree.map(lambda a, b: jnp.where(hit, b, a), old, new)
 
-        return self._run("put", choose, batch, tree, hit, axes=(0, None, 0), donate=(0,))
+        return self._run(("put",), choose, batch, tree, hit, axes=(0, None, 0), donate=(0,))
 
     def pick(self, batch: PyTree, lane: int) -> PyTree:
         """One lane of a batch."""
@@ -290,7 +200,7 @@ class Programs:
         def index(batch, place):
             return jax.tree.map(lambda x: x[place], batch)
 
-        one = self._run("pick", index, batch, jax.tree.map(np.int32, place))
+        one = self._run(("pick",), index, batch, jax.tree.map(np.int32, place))
         return jax.device_put(one, self.devices[0]) if several else one
 
     def steps(
@@ -315,32 +225,25 @@ class Programs:
         Returns:
             The new states; (metrics, done) after each step, for `per_lane`.
         """
-        spec = self.method.stages[stage]
+        current = self.method.stages[stage]
 
         def many(state, inputs, budget=None):
             def one(state, number):
-                new, metrics = spec.step(state, inputs, variant)
+                new, metrics = current.step(state, inputs, variant)
                 if budget is not None:
                     new = _select(number < budget, new, state)
-                return new, (metrics, spec.done(new))
+                return new, (metrics, current.done(new))
 
             if count > 1:
                 return jax.lax.scan(one, state, jnp.arange(count))
             state, seen = one(state, 0)
             return state, jax.tree.map(lambda x: x[None], seen)
 
-        name = ("steps", stage, variant, count)
-        if budget is None:
-            return self._run(name, many, states, inputs, axes=(0, 0), donate=(0,))
-        budget = self._shaped(np.asarray(budget, np.int32))
-        return self._run(name, many, states, inputs, budget, axes=(0, 0, 0), donate=(0,))
+        budget = None if budget is None else np.asarray(budget, np.int32)
+        return self._of_lanes(("steps", stage, variant, count), many, states, inputs, budget)
 
     def evaluate(
-        self,
-        stage: int,
-        states: TrainState,
-        inputs: Inputs,
-        chosen: Sequence[bool] | None = None,
+        self, stage: int, states: TrainState, inputs: Inputs, chosen: Sequence[bool] | None = None
     ):
         """The stage's evaluation of all lanes: `(states, metrics)`; `states` is donated.
 
@@ -350,17 +253,26 @@ class Programs:
             inputs: of all lanes.
             chosen: lanes whose state may change; None: all, a single lane.
         """
-        function = self.method.stages[stage].evaluate
 
-        def masked(state, inputs, chosen):
-            new, metrics = function(state, inputs)
-            return _select(chosen, new, state), metrics
+        def evaluate(state, inputs, chosen=None):
+            new, metrics = self.method.stages[stage].evaluate(state, inputs)
+            return new if chosen is None else _select(chosen, new, state), metrics
 
-        name = ("evaluate", stage)
-        if chosen is None:
-            return self._run(name, function, states, inputs, axes=(0, 0), donate=(0,))
-        chosen = self._shaped(np.asarray(chosen))
-        return self._run(name, masked, states, inputs, chosen, axes=(0, 0, 0), donate=(0,))
+        return self._of_lanes(("evaluate", stage), evaluate, states, inputs, chosen)
+
+    def _of_lanes(
+        self,
+        name: tuple[Hashable, ...],
+        function: Callable,
+        states: TrainState,
+        inputs: Inputs,
+        each,
+    ):
+        """Runs a function of state, inputs and perhaps one value `each` in all lanes."""
+        args = (
+            (states, inputs) if each is None else (states, inputs, self._shaped(np.asarray(each)))
+        )
+        return self._run(name, function, *args, axes=(0,) * len(args), donate=(0,))
 
     def per_lane(self, values: PyTree) -> list[PyTree]:
         """What `steps` and `evaluate` found, on the host: one tree for each lane. Waits for it."""

@@ -2,8 +2,9 @@
 
 import sys
 import time
+import types
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 
 class Progress:
@@ -45,14 +46,11 @@ class Progress:
             self._write(f"{label or self._label}: {text}")
             if self._terminal:
                 self._stream.write("\n")
+                self._stream.flush()
 
     def close(self, text: str) -> None:
         """Ends the line with a last word."""
-        if self._enabled:
-            self._write(f"{self._label}: {text}")
-            if self._terminal:
-                self._stream.write("\n")
-                self._stream.flush()
+        self.remark([text])
 
     def _write(self, text: str) -> None:
         self._stream.write(f"\r\x1b[2K{text}" if self._terminal else f"{text}\n")
@@ -60,7 +58,7 @@ class Progress:
 
 
 class Board:
-    """One progress line for many images that train side by side."""
+    """One progress line for many runs that train side by side."""
 
     def __init__(self, images: int, *, enabled: bool = True, stream: TextIO | None = None):
         """Args: images: how many there are; enabled; stream: default stderr."""
@@ -69,48 +67,24 @@ class Board:
         self._taken = self._ended = 0
         self._start: float | None = None
 
-    def member(self, label: str) -> "Member":
-        """The progress of one of the images."""
-        return Member(self, label)
+    def share(self, label: str) -> Any:
+        """What has the methods of `Progress` that tell of a run, for one of the runs."""
+        return types.SimpleNamespace(
+            update=lambda step, figure="": self._update(label, step),
+            remark=lambda texts: self._line.remark(texts, label),
+            close=lambda text: self._close(label, text),
+        )
 
-    def update(self, label: str, step: int) -> None:
-        """Tells that an image has come to a step."""
+    def _update(self, label: str, step: int) -> None:
         now = time.monotonic()
         self._start = self._start or now
         self._taken += step - self._steps.get(label, step)
         self._steps[label] = step
         rate = self._taken / max(now - self._start, 1e-9)
-        training = len(self._steps)
-        self._line.show(
-            f"{self._ended} ended, {training} in training, {rate:.1f} steps/s in all", now
-        )
+        training = f"{len(self._steps)} in training, {rate:.1f} steps/s in all"
+        self._line.show(f"{self._ended} ended, {training}", now)
 
-    def remark(self, label: str, texts: Sequence[str]) -> None:
-        """Tells something of an image, each text in a line that stays."""
-        self._line.remark(texts, label)
-
-    def end(self, label: str, text: str) -> None:
-        """Tells that an image has ended."""
+    def _close(self, label: str, text: str) -> None:
         self._steps.pop(label, None)
         self._ended += 1
         self._line.close(f"{self._ended} ended, {label}: {text}")
-
-
-class Member:
-    """What a `Board` gives to one image; has the methods of `Progress`."""
-
-    def __init__(self, board: Board, label: str):
-        self._board, self._label = board, label
-
-    def update(self, step: int, figure: str = "") -> None:
-        """Tells that `step` steps are done."""
-        del figure
-        self._board.update(self._label, step)
-
-    def remark(self, texts: Sequence[str]) -> None:
-        """Tells something of it."""
-        self._board.remark(self._label, texts)
-
-    def close(self, text: str) -> None:
-        """Tells that it has ended."""
-        self._board.end(self._label, text)

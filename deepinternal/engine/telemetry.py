@@ -47,23 +47,20 @@ class Profile:
             first: dispatches that go before, so that compiling is over.
             count: dispatches to trace; 0 for no trace.
         """
-        self._folder, self._left, self._before = folder, count, first
-        self._tracing = False
+        self._folder, self._first, self._last = folder, first, first + count
+        self._dispatches, self._tracing = 0, False
 
     def tick(self) -> None:
         """Called before every dispatch."""
-        if self._before > 0 or not self._left:
-            self._before -= 1
-        elif not self._tracing:
+        if self._dispatches == self._last:
+            self.close()
+        elif self._dispatches == self._first:
             jax.profiler.start_trace(self._folder)
             self._tracing = True
-        else:
-            self._left -= 1
-            if not self._left:
-                self.close()
+        self._dispatches += 1
 
     def close(self) -> None:
         """Ends the trace where one is being taken."""
         if self._tracing:
-            self._tracing, self._left = False, 0
+            self._tracing = False
             jax.profiler.stop_trace()

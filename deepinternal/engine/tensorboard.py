@@ -1,17 +1,17 @@
 """The run's log, pictures and config for TensorBoard; needs the extra `tensorboard`."""
 
 import contextlib
-import math
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deepinternal.types import Array, InputError
+from deepinternal.types import Array
+from deepinternal.writers import flat, is_number
 
 _SUFFIX = ".deepinternal"  # which event files are this class's own
 _NO_CURVES = ("step", "seconds")
@@ -24,25 +24,24 @@ class TensorBoard:
     records are used here, without the queue.
     """
 
-    def __init__(self, folder: str | os.PathLike, *, before: Sequence[Mapping[str, Any]] = ()):
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        config: Mapping[str, Any],
+        *,
+        before: Sequence[Mapping[str, Any]] = (),
+    ):
         """Opens the folder; a run that goes on starts a new file with all that is known of it.
 
         Args:
             folder: made if missing. Earlier event files of this class are removed, and what a
                 running TensorBoard has read of them is withdrawn.
+            config: shown as a table; fields of nested configs get names with dots.
             before: what the log holds already, as for `scalars`.
-
-        Raises:
-            InputError: tensorboardX is not installed.
         """
-        try:
-            from tensorboardX import event_file_writer, summary
-            from tensorboardX.proto import event_pb2
-        except ImportError:
-            raise InputError(
-                "config.tensorboard: needs a package that is not installed; "
-                "pip install 'tensorboardX>=2.6'"
-            ) from None
+        from tensorboardX import event_file_writer, summary
+        from tensorboardX.proto import event_pb2
+
         self._summary, self._protocol = summary, event_pb2
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,6 +53,9 @@ class TensorBoard:
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         self._write(0, time.time(), session_log=start)
         self._step = 0
+        rows = [f"| {name} | {_cell(value)} |" for name, value in flat(config).items()]
+        table = "\n".join(["| field | value |", "| --- | --- |", *rows])
+        self._write(0, time.time(), [summary.text("config", table)])
         self.scalars(before)
 
     def scalars(self, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -66,7 +68,7 @@ class TensorBoard:
         now = time.time()
         for entry in entries:
             self._step = entry["step"]
-            figures = {k: v for k, v in entry.items() if k not in _NO_CURVES and _is_number(v)}
+            figures = {k: v for k, v in entry.items() if k not in _NO_CURVES and is_number(v)}
             moment = now - (entries[-1].get("seconds", 0) - entry.get("seconds", 0))
             parts = [self._summary.scalar(name, value) for name, value in figures.items()]
             self._write(self._step, moment, parts)
@@ -82,13 +84,6 @@ class TensorBoard:
         self._write(self._step, time.time(), parts)
         self._writer.flush()
 
-    def config(self, config: Mapping[str, Any]) -> None:
-        """Adds the config as a table; fields of nested configs get names with dots."""
-        rows = [f"| {name} | {_cell(value)} |" for name, value in _flat(config)]
-        table = "\n".join(["| field | value |", "| --- | --- |", *rows])
-        self._write(0, time.time(), [self._summary.text("config", table)])
-        self._writer.flush()
-
     def close(self) -> None:
         """Closes the file."""
         self._writer.close()
@@ -98,18 +93,6 @@ class TensorBoard:
         for part in parts:
             event.summary.value.extend(part.value)
         self._writer.write_event(event)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _cell(value: Any) -> str:

@@ -1,47 +1,19 @@
-"""Two mixtures of two layers with constant weights: the weights, and the layers given the weights.
+"""The weights of two mixtures of two layers: I_k = a_k * y1 + (1 - a_k) * y2, k = 1, 2.
 
-I_k = a_k * y1 + (1 - a_k) * y2, k = 1, 2, has the layers y1, y2 as its solution once a_1, a_2 are
-known. Of all weights the right ones give layers within [0, 1] whose edges do not coincide.
+Once a_1, a_2 are known `ops.mixtures.solve` gives the layers. Of all weights the right ones give layers
+within [0, 1] whose edges do not coincide.
 """
 
 import jax
 import jax.numpy as jnp
 
 from deepinternal.losses.exclusion import exclusion
+from deepinternal.ops.mixtures import solve
 from deepinternal.ops.resize import resize
 from deepinternal.types import Array
 
 _RANGE = 5.0  # weight of values outside of [0, 1]
 _LEAST = 0.04  # least difference of the weights: under it noise decides
-
-
-def solve(
-    first: Array,
-    second: Array,
-    alphas: Array,
-    *,
-    near: tuple[Array, Array] | None = None,
-    trust: float = 0.0,
-) -> tuple[Array, Array]:
-    """The layers of two mixtures, by least squares.
-
-    Args:
-        first: (H, W, C), `a_1 * y1 + (1 - a_1) * y2`.
-        second: likewise with a_2.
-        alphas: (2,), a_1 and a_2, not equal unless `trust` is over 0.
-        near: layers to stay near.
-        trust: weight of the squared distance to them, relative to the mixtures' errors.
-
-    Returns:
-        y1, y2, not clipped.
-    """
-    a, b = alphas, 1 - alphas
-    near = near or (jnp.zeros_like(first),) * 2
-    right1 = a[0] * first + a[1] * second + trust * near[0]
-    right2 = b[0] * first + b[1] * second + trust * near[1]
-    p, q, r = jnp.sum(a * a) + trust, jnp.sum(a * b), jnp.sum(b * b) + trust
-    determinant = p * r - q * q
-    return (r * right1 - q * right2) / determinant, (p * right2 - q * right1) / determinant
 
 
 def mismatch(first: Array, second: Array, alphas: Array) -> Array:

@@ -17,7 +17,7 @@ _quality = jax.jit(jpeg.jpeg_quality)
 _jpeg_noise_std = jax.jit(lambda image: jpeg.jpeg_noise_std(image, threshold=-1e9))
 
 
-def measure(image: np.ndarray, compressed: str = "auto") -> dict[str, float]:
+def measure(image: np.ndarray, *, compressed: str = "auto") -> dict[str, float]:
     """Noise and compression of an image; on the host.
 
     Args:

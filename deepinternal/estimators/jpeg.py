@@ -106,7 +106,7 @@ def jpeg_quality(image: Array, phase: Array) -> Array:
     return _quality(*_blocks(image, phase))
 
 
-def jpeg_noise_std(image: Array, threshold: float = THRESHOLD) -> Array:
+def jpeg_noise_std(image: Array, *, threshold: float = THRESHOLD) -> Array:
     """Root mean square error that JPEG compression has made in the luma of an image.
 
     The quality tells the steps. A coefficient that is not zero has the error of its step; those that

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.ndimage
 
 DISTANCE = 2  # pixels between the two of a pair, so that a soft edge lies between them
 _TOLERANCE = 0.03  # of a pair's difference
@@ -165,12 +164,14 @@ def _counts(opacity: np.ndarray, agree: np.ndarray) -> np.ndarray:
 
 def _places(opacity: np.ndarray, agree: np.ndarray) -> np.ndarray:
     """The surroundings of pixels that agree, where they are many."""
+    from scipy import ndimage
+
     dots = (agree & (opacity >= _BINS[0])).any(0)
-    near = scipy.ndimage.uniform_filter(dots.astype(np.float64), 25) * 25**2
+    near = ndimage.uniform_filter(dots.astype(np.float64), 25) * 25**2
     dots &= near >= 8
     reach = 2 * _REACH + 1
-    closed = scipy.ndimage.binary_closing(np.pad(dots, 12), np.ones((15, 15)))[12:-12, 12:-12]
-    parts, count = scipy.ndimage.label(closed, np.ones((3, 3)))
-    sizes = scipy.ndimage.sum_labels(dots, parts, np.arange(1, count + 1))
+    closed = ndimage.binary_closing(np.pad(dots, 12), np.ones((15, 15)))[12:-12, 12:-12]
+    parts, count = ndimage.label(closed, np.ones((3, 3)))
+    sizes = ndimage.sum_labels(dots, parts, np.arange(1, count + 1))
     large = np.flatnonzero(sizes > 0.03 * dots.sum()) + 1
-    return scipy.ndimage.binary_dilation(np.isin(parts, large), np.ones((reach, reach)))
+    return ndimage.binary_dilation(np.isin(parts, large), np.ones((reach, reach)))

@@ -57,7 +57,7 @@ def noise_std(image: Array) -> Array:
     if min(h, w) < 16:
         raise ValueError(f"noise_std needs sides of at least 16 pixels, not {(h, w)}")
     stride = max(1, round(math.sqrt(h * w / _PIXELS)))
-    found = dct_windows(jnp.moveaxis(image, -1, 0), _WINDOW, stride)
+    found = dct_windows(jnp.moveaxis(image, -1, 0), _WINDOW, stride=stride)
     orders = dct_orders(_WINDOW)
     low = found[:, (orders > 0) & (orders < _WINDOW)]
     high = found[:, orders >= _WINDOW].reshape(-1, *found.shape[-2:])

@@ -17,10 +17,16 @@ _NOTHING = 1e-5  # differences of grey that are rounding errors
 
 
 def texture(grey: np.ndarray) -> np.ndarray:
-    """How much there is to see around each pixel: (H, W) -> (H, W), 0 or of a sum of about 1.
+    """How much there is to see around each pixel.
 
     The absolute derivatives and the gradient's length, each cut off at its top 3 %, divided by its sum,
     added, and averaged over 5x5 pixels.
+
+    Args:
+        grey: (H, W).
+
+    Returns:
+        float64 (H, W), 0 or of a sum of about 1.
     """
     dy, dx = np.gradient(grey.astype(np.float64))
     total = np.zeros(grey.shape)
@@ -69,7 +75,7 @@ def places(weights: np.ndarray, count: int) -> np.ndarray:
     return np.stack(np.unravel_index(index, weights.shape), -1).astype(np.int32)
 
 
-def crop_places(image: np.ndarray, large: int, small: int, count: int = 4096) -> tuple:
+def crop_places(image: np.ndarray, large: int, small: int, count: int) -> tuple:
     """Corners of crops that have texture: of those to be downscaled by 2, and of those to compare with.
 
     Args:

@@ -1,4 +1,4 @@
-"""Internal saliency: what in an image is unlike the rest of it, and hints for segmentation from it."""
+"""Internal saliency: what in an image is unlike the rest of it; hints for segmentation from it."""
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +68,7 @@ def _distinctness(lab: Array) -> Array:
     return (1 - jnp.exp(-4 * nearest[:, 1:].mean(axis=1))).reshape(h, w)
 
 
-def hints(salient: Array, share: float = 0.06) -> tuple[np.ndarray, np.ndarray]:
+def hints(salient: Array, *, share: float = 0.06) -> tuple[np.ndarray, np.ndarray]:
     """What is surely foreground, and surely background.
 
     Args:
@@ -91,3 +91,32 @@ def hints(salient: Array, share: float = 0.06) -> tuple[np.ndarray, np.ndarray]:
         hint[chosen] = True
         found.append(hint.reshape(salient.shape))
     return tuple(found)
+
+
+def moving_hints(frames: np.ndarray, *, share: float = 0.02) -> tuple[np.ndarray, np.ndarray]:
+    """What surely moves and is salient, and what surely does neither.
+
+    Args:
+        frames: (T, H, W, C) in [0, 1].
+        share: of the pixels of each frame that are taken for foreground, less than 0.5; of the
+            background, most of a frame, 0.3 are.
+
+    Returns:
+        Foreground and background, (T, H, W) bool each, not overlapping.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    moving = np.abs(frames - np.median(frames, axis=0)).mean(axis=-1)
+    moving = gaussian_filter(moving, (0, 2, 2))
+    peak = max(np.quantile(moving, 0.99), 1e-6)
+    # Where nothing moves by more than noise does, saliency decides alone.
+    motion = np.clip(moving / peak, 0, 1) * min(peak / 0.02, 1)
+    foreground, background = [], []
+    for frame, change in zip(frames, motion):
+        salient = saliency(frame)
+        score = change * (0.7 + 0.3 * salient) + 0.02 * salient
+        top, _ = hints(score, share=share)
+        _, bottom = hints(score, share=0.3)
+        foreground.append(top)
+        background.append(bottom & ~top)
+    return np.stack(foreground), np.stack(background)

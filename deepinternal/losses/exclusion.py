@@ -7,7 +7,7 @@ from deepinternal.types import Array
 _GUARD = 1e-12  # added under the fourth root, whose slope at 0 is infinite
 
 
-def exclusion(first: Array, second: Array, levels: int = 3) -> Array:
+def exclusion(first: Array, second: Array, *, levels: int = 3) -> Array:
     """Mean agreement of the gradients of two layers, at several scales.
 
     Forward differences g are squashed to 2 * sigmoid(g) - 1; for each pair of channels the squared
@@ -21,6 +21,13 @@ def exclusion(first: Array, second: Array, levels: int = 3) -> Array:
 
     Returns:
         A scalar in [0, 1); of layers without common edges 0.001 rather than 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from deepinternal.losses.exclusion import exclusion
+        >>> step = jnp.zeros((8, 8, 1)).at[:, 4:].set(1.0)  # edges across, and none down
+        >>> bool(exclusion(step, step.swapaxes(0, 1)) < exclusion(step, step))
+        True
 
     References:
         Zhang, Ng, Chen: Single Image Reflection Separation with Perceptual Losses. CVPR 2018, section

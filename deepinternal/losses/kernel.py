@@ -21,9 +21,13 @@ def sum_to_one(kernel: Array) -> Array:
 
 
 def boundary_mask(size: int) -> np.ndarray:
-    """(size, size) penalties: 0 but on the outer two rings, where they grow with the distance r.
+    """Penalties of a kernel's values: 0 but on the outer two rings, where they grow with the distance.
 
-    30 (1 - exp(-r^2 / (2 size^2))), r from the kernel's middle in pixels.
+    Args:
+        size: side of the kernel.
+
+    Returns:
+        float32 (size, size): 30 (1 - exp(-r^2 / (2 size^2))), r from the kernel's middle in pixels.
     """
     axis = np.arange(size) - (size - 1) / 2
     mask = 30 * (1 - np.exp(-(axis[:, None] ** 2 + axis**2) / (2 * size**2)))
@@ -36,7 +40,7 @@ def boundary(kernel: Array) -> Array:
     return jnp.mean(jnp.abs(kernel) * boundary_mask(kernel.shape[0]))
 
 
-def sparse(kernel: Array, power: float = 0.2) -> Array:
+def sparse(kernel: Array, *, power: float = 0.2) -> Array:
     """Mean of a kernel's absolute values to a power under 1: least where few are not 0."""
     return jnp.mean((jnp.abs(kernel) + 1e-9) ** power)
 

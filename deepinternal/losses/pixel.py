@@ -6,7 +6,21 @@ from deepinternal.types import Array
 
 
 def l1(prediction: Array, target: Array) -> Array:
-    """Mean absolute error of two arrays of one shape, a scalar."""
+    """Mean absolute error of two arrays of one shape, a scalar.
+
+    Args:
+        prediction: any shape.
+        target: of the same shape.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from deepinternal.losses.pixel import l1
+        >>> print(l1(jnp.array([0.0, 1.0]), jnp.array([0.5, 0.5])))
+        0.5
+    """
     return jnp.mean(jnp.abs(prediction - target))
 
 
@@ -39,6 +53,14 @@ def hinted_l1(prediction: Array, target: Array, hint: Array) -> Array:
 
     Returns:
         A scalar; 0, with gradients of 0, for an empty hint.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from deepinternal.losses.pixel import hinted_l1
+        >>> black, white = jnp.zeros((2, 2, 3)), jnp.ones((2, 2, 3))
+        >>> hint = jnp.zeros((2, 2, 1)).at[0, 0].set(1.0)
+        >>> print(hinted_l1(black, white, hint))
+        1.0
 
     References:
         Double-DIP's public code (Gandelsman, Shocher, Irani, CVPR 2019).

@@ -7,11 +7,7 @@ from deepinternal.types import Array
 _LEAST = 1e-3  # the least distance from one half that `binarity` tells
 
 
-def _differences(image: Array) -> tuple[Array, Array]:
-    return jnp.diff(image, axis=-3), jnp.diff(image, axis=-2)
-
-
-def gradient_l1(image: Array, weight: Array | float = 1.0) -> Array:
+def gradient_l1(image: Array, *, weight: Array | float = 1.0) -> Array:
     """Mean absolute forward difference, down plus across: anisotropic total variation per pixel.
 
     Args:
@@ -21,30 +17,12 @@ def gradient_l1(image: Array, weight: Array | float = 1.0) -> Array:
     Returns:
         A scalar.
     """
-    down, across = (jnp.abs(d) for d in _differences(image))
+    down, across = (jnp.abs(jnp.diff(image, axis=axis)) for axis in (-3, -2))
     weight = jnp.broadcast_to(weight, (*image.shape[:-1], 1))
     return jnp.mean(weight[..., :-1, :, :] * down) + jnp.mean(weight[..., :, :-1, :] * across)
 
 
-def total_variation(image: Array, epsilon: float = 1e-6) -> Array:
-    """Mean length of the gradient, isotropic.
-
-    Args:
-        image: (..., H, W, C), sides of at least 2.
-        epsilon: added under the root, so that its gradient is finite where the image is flat.
-
-    Returns:
-        A scalar.
-
-    References:
-        Rudin, Osher, Fatemi: Nonlinear total variation based noise removal algorithms. 1992.
-    """
-    down, across = _differences(image)
-    squares = jnp.square(down[..., :, :-1, :]) + jnp.square(across[..., :-1, :, :])
-    return jnp.mean(jnp.sqrt(squares + epsilon))
-
-
-def std_blur(image: Array, size: int = 5) -> Array:
+def std_blur(image: Array, *, size: int = 5) -> Array:
     """Mean squared difference of the grey image and its box blur; borders reflected.
 
     Args:

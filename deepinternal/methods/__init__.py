@@ -1,6 +1,5 @@
-"""The methods: each a handful of pure functions over arrays, looked up by name."""
+"""The methods, by name: `make`, `find`, `register`, `names`; each module exports its `RECIPE`."""
 
-from deepinternal.methods.registry import defaults, get, make, names
-from deepinternal.types import input_spec
+from deepinternal.methods.registry import find, make, names, register
 
-__all__ = ["defaults", "get", "input_spec", "make", "names"]
+__all__ = ["find", "make", "names", "register"]

@@ -1,18 +1,14 @@
 """Fitting untrained networks to one image: the machinery under DIP and Double-DIP.
 
 A *generator* is a network with a fixed random input; what it makes is a *layer*. All layers are fitted
-together, by Adam, to a loss over them: a pure function that anyone can write. A decomposition is a
-dict of generators, a list of phases (each with a loss), and a function that turns layers into outputs;
-`build` makes a `Method` of these, to be run, batched, resumed and reported like any other.
+together to a loss over them: a pure function that anyone can write. A decomposition is a dict of
+generators, a list of phases (each with a loss), and a function that turns layers into outputs; `build`
+makes a `Method` of these, to be run, batched, resumed and reported like any other. A small one stands
+in the docstring of `build`.
 
-    generators = {"shading": Generator(SkipNet(1, down=(8, 16, 32))), ...}
-    def loss(layers, inputs, step):
-        terms = {"data": l2(layers["shading"] * layers["colour"], inputs["image"]), ...}
-        return weighted_sum(terms, WEIGHTS), terms
-    method = build("intrinsic", generators, [Phase("fit", 1000, loss)], outputs, shape=(H, W))
-
-Where the papers are in the code: fixed input, its perturbation and the fit (DIP, eq. 2; section 2.1)
--> `Generator`, `_step`; what a phase remembers, and when it ends -> `methods.tracking`.
+Where the papers are in the code: the fixed input and its perturbation (DIP, section 2.1) ->
+`Generator`; the fit (eq. 2) -> `_step`; what a phase remembers, and when it ends ->
+`methods.tracking`.
 
 References:
     Ulyanov, Vedaldi, Lempitsky: Deep Image Prior. CVPR 2018.
@@ -31,36 +27,9 @@ import jax.numpy as jnp
 import optax
 
 from deepinternal.methods import optimizers, tracking
-from deepinternal.methods.tracking import Jitter, Layers, Phase
-from deepinternal.types import Array, Inputs, Method, Output, Stage, TrainState
-
-
-@dataclasses.dataclass(frozen=True)
-class Generator:
-    """A network and the input that it is given.
-
-    Attributes:
-        net: linen module (N, h, w, depth) -> (N, h, w, C); an attribute `multiple` says by what the
-            sides must divide (1 without it), a method `weights(key, depth)` gives initial weights
-            (its `init` without it).
-        depth: channels of the input.
-        low, high: range of its uniform noise.
-        source: 'noise'; 'meshgrid' (coordinates in [0, 1], depth 2); '=NAME': the input of another
-            generator; or the name of an input (H, W, depth) of the method, to be taken as it is.
-        jitter: standard deviation of the normal noise added to the input at each step, a number or a
-            function of the step. The layer of a finished fit is made without it.
-        drift: of frames, the greatest step of the input from one frame to the next; 0: none.
-        size: (h, w) of the layer; None: the image's.
-    """
-
-    net: Any
-    depth: int = 2
-    low: float = -0.005
-    high: float = 0.005
-    source: str = "noise"
-    jitter: Jitter = 0.0
-    drift: float = 0.0
-    size: tuple[int, int] | None = None
+from deepinternal.methods.generator import Generator, crop
+from deepinternal.methods.tracking import Layers, Phase
+from deepinternal.types import Array, Inputs, Method, Output, Stage, TrainState, never_done
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,62 +52,8 @@ class _Fit:
 
     def padded(self, generator: Generator) -> tuple[int, int]:
         """Sides of a net's input, multiples of what the nets need."""
-        every = math.lcm(*(getattr(g.net, "multiple", 1) for g in self.generators.values()))
+        every = math.lcm(*(g.multiple for g in self.generators.values()))
         return tuple(n + -n % every for n in self.size(generator))
-
-
-def uniform(key: Array, shape: tuple[int, ...], low: float, high: float) -> Array:
-    """Uniform noise of any shape, drawn flat: it compiles several times faster."""
-    return jax.random.uniform(key, (math.prod(shape),), minval=low, maxval=high).reshape(shape)
-
-
-def growing(rate: float, every: int, until: int = 1000) -> Callable[[Array], Array]:
-    """Double-DIP's perturbation: `rate * (step // every)` before step `until`, then `rate`."""
-    return lambda step: rate * jnp.where(step < until, step // every, 1)
-
-
-def meshgrid(shape: tuple[int, int]) -> Array:
-    """Coordinates (H, W, 2), horizontal first, from 0 to 1."""
-    y, x = jnp.meshgrid(*(jnp.linspace(0, 1, n) for n in shape), indexing="ij")
-    return jnp.stack([x, y], axis=-1)
-
-
-def pad(x: Array, shape: tuple[int, int], axes: tuple[int, int] = (0, 1)) -> Array:
-    """Mirrors an array beyond its borders, evenly on both sides, up to `shape`."""
-    widths = [(0, 0)] * x.ndim
-    for axis, size in zip(axes, shape):
-        missing = size - x.shape[axis]
-        widths[axis] = (missing // 2, missing - missing // 2)
-    return jnp.pad(x, widths, mode="symmetric")
-
-
-def crop(x: Array, shape: tuple[int, int], axes: tuple[int, int]) -> Array:
-    """The centre of what `pad` made."""
-    for axis, size in zip(axes, shape):
-        start = (x.shape[axis] - size) // 2
-        x = jax.lax.slice_in_dim(x, start, start + size, axis=axis)
-    return x
-
-
-def _net_input(fit: _Fit, generator: Generator, key: Array, inputs: Inputs) -> Array:
-    """The fixed input of one generator, (h, w, depth), with frames (T, h, w, depth)."""
-    low, high, shape = generator.low, generator.high, fit.padded(generator)
-    size = (*shape, generator.depth)
-    if generator.source == "meshgrid":
-        z = meshgrid(shape)
-    elif generator.source != "noise":
-        z = pad(inputs[generator.source], shape)
-    else:
-        z = uniform(key, size, low, high)
-    if not fit.frames:
-        return z
-    if not generator.drift:
-        return jnp.broadcast_to(z, (fit.frames, *z.shape))
-    keys = jax.random.split(jax.random.fold_in(key, 1), fit.frames - 1)
-    steps = [uniform(k, size, -generator.drift, generator.drift) for k in keys]
-    drifted = jnp.cumsum(jnp.stack([z, *steps]), axis=0)
-    # Reflected at both ends of the range: a walk would leave it.
-    return low + (high - low) - jnp.abs((drifted - low) % (2 * (high - low)) - (high - low))
 
 
 def _layers(fit: _Fit, phase: Phase, params, z, key: Array | None, step: Array) -> Layers:
@@ -159,22 +74,16 @@ def _layers(fit: _Fit, phase: Phase, params, z, key: Array | None, step: Array) 
     return made
 
 
-def _weights(fit: _Fit, name: str, key: Array):
-    generator = fit.generators[name]
-    if hasattr(generator.net, "weights"):
-        return generator.net.weights(key, generator.depth)
-    side = max(getattr(generator.net, "multiple", 1), 8)
-    return generator.net.init(key, jnp.zeros((1, side, side, generator.depth)))["params"]
-
-
 def _init(fit: _Fit, key: Array, inputs: Inputs) -> TrainState:
     """Weights, net inputs, and the trackers of the first phase."""
     key_weights, key_z, key = jax.random.split(key, 3)
     params, z = {}, {}
     for index, (name, generator) in enumerate(fit.generators.items()):
-        params[name] = _weights(fit, name, jax.random.fold_in(key_weights, index))
+        params[name] = generator.weights(jax.random.fold_in(key_weights, index))
         if not generator.source.startswith("="):
-            z[name] = _net_input(fit, generator, jax.random.fold_in(key_z, index), inputs)
+            key_input = jax.random.fold_in(key_z, index)
+            shape = fit.padded(generator)
+            z[name] = generator.input(key_input, inputs, shape, frames=fit.frames)
     state = TrainState(
         step=jnp.zeros((), jnp.int32),
         key=key,
@@ -186,21 +95,23 @@ def _init(fit: _Fit, key: Array, inputs: Inputs) -> TrainState:
 
 
 def _begin(fit: _Fit, phase: Phase, state: TrainState) -> TrainState:
-    """The state at the beginning of a phase: fresh Adam, fresh trackers."""
+    """The state at the beginning of a phase: fresh optimiser, fresh trackers."""
     nets = fit.nets(phase)
     params = dict(state.params)
     for name in phase.restart:
-        params[name] = _weights(fit, name, jax.random.fold_in(state.key, len(params[name])))
+        key = jax.random.fold_in(state.key, len(params[name]))
+        params[name] = fit.generators[name].weights(key)
     z = state.model_state["z"]
     apply = functools.partial(_layers, fit, phase, key=None, step=state.step)
     zeros = jax.eval_shape(apply, params, z)
     zeros = {name: jnp.zeros(x.shape, x.dtype) for name, x in zeros.items()}
     trained = {n: params[n] for n in nets}
     tracked = tracking.begin(phase, zeros, trained)
+    name, optimizer = _optimizer(phase)
     return state.replace(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        opt_state={"adam": optimizers.adam().init(trained)},
+        opt_state={name: optimizer.init(trained)},
         model_state={"z": z, **tracked},
     )
 
@@ -233,7 +144,7 @@ def _select(fit: _Fit, phase: Phase, key: Array, state: TrainState, inputs: Inpu
 
 
 def _step(fit: _Fit, phase: Phase, state: TrainState, inputs: Inputs, variant=None):
-    """One step of Adam on the loss of a phase."""
+    """One step on the loss of a phase."""
     del variant
     key = jax.random.fold_in(state.key, state.step)
     nets = fit.nets(phase)
@@ -246,19 +157,33 @@ def _step(fit: _Fit, phase: Phase, state: TrainState, inputs: Inputs, variant=No
 
     trained = {name: state.params[name] for name in nets}
     (loss, (terms, layers)), grads = jax.value_and_grad(loss_fn, has_aux=True)(trained)
-    updates, opt_state = optimizers.adam().update(grads, state.opt_state["adam"])
-    rate = phase.learning_rate
-    rate = rate(state.step) if callable(rate) else jnp.asarray(rate, jnp.float32)
-    trained = optax.apply_updates(trained, jax.tree.map(lambda u: rate * u, updates))
+    trained, opt_state, rate = _updated(phase, trained, grads, state)
     new = state.replace(
         step=state.step + 1,
         params={**state.params, **trained},
-        opt_state={"adam": opt_state},
+        opt_state=opt_state,
         model_state=tracking.track(phase, state, loss, terms, layers),
     )
-    if phase.window or phase.target < math.inf:
-        new = tracking.keep_if(tracking.done(phase, state), state, new)
-    return new, {"loss": loss, **terms, "learning_rate": rate}
+    return new, {"loss": loss, **terms, **rate}
+
+
+def _optimizer(phase: Phase) -> tuple[str, optax.GradientTransformation]:
+    """A phase's optimiser, and the name under which its state is kept."""
+    if phase.optimizer is not None:
+        return "optimizer", phase.optimizer
+    return "adam", optimizers.adam()
+
+
+def _updated(phase: Phase, params, grads, state: TrainState):
+    """New parameters and optimiser state, and Adam's learning rate for the log."""
+    name, optimizer = _optimizer(phase)
+    updates, opt_state = optimizer.update(grads, state.opt_state[name], params)
+    logged = {}
+    if phase.optimizer is None:
+        rate = phase.learning_rate
+        rate = rate(state.step) if callable(rate) else jnp.asarray(rate, jnp.float32)
+        updates, logged = jax.tree.map(lambda u: rate * u, updates), {"learning_rate": rate}
+    return optax.apply_updates(params, updates), {name: opt_state}, logged
 
 
 def _final(fit: _Fit, phase: Phase, state: TrainState) -> Layers:
@@ -313,25 +238,55 @@ def build(
     Raises:
         ValueError: a phase names a generator that there is not, or remembers layers that are mirrored
             or of a batch of frames.
+
+    Example:
+        A photograph as the product of a grey shading and a colour, fitted by two small nets:
+
+        >>> import jax
+        >>> from deepinternal.losses.pixel import l2
+        >>> from deepinternal.methods import fit
+        >>> from deepinternal.nets.skip import SkipNet
+        >>> from deepinternal.types import Output
+        >>> nets = {
+        ...     "shading": fit.Generator(SkipNet(outputs=1, down=(4,), skip=2)),
+        ...     "colour": fit.Generator(SkipNet(outputs=3, down=(4,), skip=2)),
+        ... }
+        >>> def loss(layers, inputs, step):
+        ...     error = l2(layers["shading"] * layers["colour"], inputs["image"])
+        ...     return error, {"data": error}
+        >>> def outputs(layers, inputs):
+        ...     return {"result": Output(layers["colour"]), "shading": Output(layers["shading"])}
+        >>> phase = fit.Phase("fit", 1000, loss, learning_rate=0.01)
+        >>> method = fit.build("intrinsic", nets, [phase], outputs, shape=(16, 24))
+        >>> inputs = {"image": jax.numpy.full((16, 24, 3), 0.25)}
+        >>> state = jax.jit(method.init)(jax.random.key(0), inputs)
+        >>> state, metrics = jax.jit(method.step)(state, inputs)
+        >>> sorted(metrics)
+        ['data', 'learning_rate', 'loss']
+        >>> jax.jit(method.outputs)(state, inputs)["shading"].value.shape
+        (16, 24, 1)
     """
     fit = _Fit(generators, tuple(phases), tuple(shape), frames, batch or frames, tuple(per_frame))
-    stages, bind = [], functools.partial
+    stages = []
     for phase, following in zip(phases, [*phases[1:], None]):
         if unknown := [n for n in (*phase.nets, *phase.restart) if n not in generators]:
             raise ValueError(f"{name}: phase {phase.name!r} names no generator: {unknown[0]!r}")
         if (fit.batch < frames or phase.flips) and (phase.keep != "last" or phase.window):
             raise ValueError(f"{name}: batches and flips go with keep='last' and window=0")
-        stages.append(
-            Stage(
-                name=phase.name,
-                steps=phase.steps,
-                step=bind(_step, fit, phase),
-                evaluate=bind(tracking.evaluate, phase) if phase.backtrack else None,
-                evaluate_every=100 if phase.backtrack else 0,
-                done=bind(tracking.done, phase),
-                advance=following and bind(_advance, fit, phase, following),
-            )
-        )
-    last = phases[-1]
-    finish = lambda state, inputs: outputs(_final(fit, last, state), inputs)
-    return Method(name, bind(_init, fit), tuple(stages), finish, **method)
+        stages.append(_stage(fit, phase, following))
+    finish = lambda state, inputs: outputs(_final(fit, phases[-1], state), inputs)
+    return Method(name, functools.partial(_init, fit), tuple(stages), finish, **method)
+
+
+def _stage(fit: _Fit, phase: Phase, following: Phase | None) -> Stage:
+    """The stage of a phase that `following` comes after."""
+    bind = functools.partial
+    return Stage(
+        name=phase.name,
+        steps=phase.steps,
+        step=bind(_step, fit, phase),
+        evaluate=bind(tracking.evaluate, phase) if phase.backtrack else None,
+        evaluate_every=100 if phase.backtrack else 0,
+        done=bind(tracking.done, phase) if tracking.can_end(phase) else never_done,
+        advance=following and bind(_advance, fit, phase, following),
+    )

@@ -1,75 +1,21 @@
-"""Methods by name. A method's module is imported when it is first asked for.
+"""Recipes by name: built in, registered, named by 'package.module:RECIPE', or of an entry point.
 
-What such a module has:
-
-* `defaults() -> ConfigDict`, `check(config)`, `make(config, input_spec) -> Method`.
-* `PRESETS`: by name the fields that differ from the defaults, or a function of the config so far that
-  returns them.
-* `prepare(config, image, **side_inputs) -> inputs`, on the host: from what the user gave to what `make`
-  and the method take.
-* `example(config, photo, **side_inputs)`: what stands for the user's files where there are none, made
-  from a photograph (H, W, C): the image, whose ground truth the photograph is; or a `types.Example`.
-* `SIDE_INPUTS`: which config fields name further input files, a file each or a folder matched by the
-  image's name, and of what kind. `prepare` and `example` take what was read by the field's name, and
-  nothing for an empty field:
-
-      'kernel'  (K, K) float32 that sums to 1; in a folder, also `<stem>_kernel.*`
-      'image'   (H, W, 3) float32 in [0, 1], of the image's size
-      'mask'    (H, W) float32 in [0, 1], white is 1, of the image's size; empty ones included
-      'masks'   (T, H, W), one for each frame of a video, or (1, H, W), one in all, for its first
-                frame; in the form of 'mask'
-
-It may say how input files make a job; without these each image is a job of its own:
-
-* `grouping(config) -> str` is one of:
-
-      'single'    `prepare` takes `image` (H, W, C) float32 in [0, 1], C = 1 or 3
-      'together'  all files of `config.input` are one job; `image` is a list of such arrays, in the
-                  order given, of one size unless `any_size(config)`, all grey or all RGB
-      'video'     each video file, or folder of frames, is a job; `image` is (T, H, W, C) uint8
-
-* `counts(config) -> (least, most)`: how many files 'together' takes (without it: any number), or how
-  many frames a video may have (without it: at least 2); `most` is None where there is no limit.
-
-Its `Method.outputs` say what they are, see `types.Output`: of the kind 'frames' for a video; with
-`Output.source` the number of the file that an output of several files belongs to. `result` must be an
-image of any size, a mask or frames. A kernel `NAME` is drawn beside the kernel `reference_NAME`, if
-there is one. A field `frame_rate` in the defaults, if there is one, is that of the videos written; 0
-and no such field: that of the input, 25 for frames from a folder.
-
-It may say what it makes of an image:
-
-* `SCORED = False`: its result is not what a ground truth shows; one beside the input is ignored, and
-  `config.ground_truth` is refused.
-* `remarks(config, inputs, figures) -> Sequence[str]`: what it decided for this image and why, in plain
-  sentences. `inputs` are the prepared ones; `figures` the scalar outputs by name, as Python numbers and
-  lists, or None before training. They are told before training; those after it, too, as far as they
-  are new, and these are kept in metrics.json and in the report.
-
-It may have two functions more, so that images of different sizes share programs and batches: each lies
-in the upper left of a canvas with the greatest height and width among them. Methods without these are
-batched only where all shapes are equal.
-
-* `canvas_group(config, input_spec) -> Hashable | None`, of one image's prepared inputs: images for
-  which it is equal may share a canvas; None for an image that can share none.
-* `pad(config, inputs, canvas) -> inputs` puts prepared inputs on a canvas (H, W). `make` for the padded
-  shapes returns a method for all images of the group; its outputs and its baseline have the canvas's
-  size, and `Output.size` says how much of an output counts.
+A built-in method's module is imported when it is first asked for.
 """
 
 import importlib
-import os
+import importlib.metadata
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any
 
 import jax
-import ml_collections
-import numpy as np
 
+from deepinternal.config import Config, did_you_mean
+from deepinternal.recipe import Recipe
 from deepinternal.types import InputError, Method, PyTree, input_spec
 
-_MODULES = {
+GROUP = "deepinternal.methods"  # of the entry points by which packages offer recipes
+_BUILT_IN = {
     "zssr": "deepinternal.methods.zssr",
     "dip": "deepinternal.methods.dip",
     "segmentation": "deepinternal.methods.double_dip.segmentation",
@@ -80,121 +26,113 @@ _MODULES = {
     "ingan": "deepinternal.methods.ingan",
     "kernelgan": "deepinternal.methods.kernelgan",
 }
-LAST = ("fast", "smoke")  # presets that look at what others have set
+_registered: dict[str, Recipe] = {}
 
 
 def names() -> tuple[str, ...]:
-    """The names of all methods."""
-    return tuple(_MODULES)
+    """The names of all methods: built in, registered, and of entry points."""
+    return tuple(dict.fromkeys((*_BUILT_IN, *_registered, *_entry_points())))
 
 
-def get(name: str) -> ModuleType:
-    """The module of a method.
-
-    Raises:
-        InputError: there is no method of that name.
-    """
-    if name not in _MODULES:
-        raise InputError(f"no method {name!r}; there are: {', '.join(_MODULES)}")
-    return importlib.import_module(_MODULES[name])
-
-
-def defaults(name: str) -> ml_collections.ConfigDict:
-    """A method's default config, a fresh copy."""
-    return get(name).defaults()
-
-
-def preset(name: str, presets: str, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """Applies a method's named presets to a config.
+def register(recipe: Recipe) -> Recipe:
+    """Makes a recipe known by its name, for this process.
 
     Args:
-        name: the method's.
-        presets: names joined by commas, the later one deciding; 'fast' and 'smoke' come last anyway.
-        config: changed in place.
+        recipe: takes the place of an earlier one of that name.
 
     Returns:
-        `config`.
+        The recipe.
 
     Raises:
-        InputError: an unknown preset.
+        InputError: the name is that of a built-in method, or no identifier.
     """
-    known = get(name).PRESETS
-    asked = [part.strip() for part in presets.split(",")]
-    for part in asked:
-        if part not in known:
-            raise InputError(f"{name}: no preset {part!r}; there are: {', '.join(known)}")
-    for part in sorted(asked, key=LAST.__contains__):
-        fields = known[part]
-        config.update(fields(config) if callable(fields) else fields)
-    return config
+    if recipe.name in _BUILT_IN or not recipe.name.isidentifier():
+        raise InputError(f"method name {recipe.name!r}: give an identifier that is not taken yet")
+    _registered[recipe.name] = recipe
+    return recipe
 
 
-def override(config: ml_collections.ConfigDict, fields: Mapping) -> None:
-    """Sets fields; numbers, pairs and None are spelled out where a field is text, such as 'scale'.
-
-    Raises:
-        TypeError, ValueError: a value that does not fit its field.
-    """
-    texts = [name for name in fields if isinstance(config.get(name), str)]
-    config.update({**fields, **{name: _text(fields[name]) for name in texts}})
-
-
-def configured(name: str, presets: str, fields: Mapping) -> ml_collections.ConfigDict:
-    """A method's defaults with presets and then fields set.
+def find(name: str) -> Recipe:
+    """The recipe of a method.
 
     Args:
-        name: the method's.
-        presets: names joined by commas; '' for none.
-        fields: as of `override`.
-
-    Returns:
-        A new config.
+        name: of a built-in or registered method or an entry point, or 'package.module:RECIPE'.
 
     Raises:
-        InputError: an unknown preset or field, or a value that does not fit its field.
+        InputError: there is none.
     """
-    config = defaults(name)
-    if presets := presets.strip(","):
-        preset(name, presets, config)
-    if unknown := sorted(set(fields) - set(config)):
-        known = ", ".join(sorted(config))
-        raise InputError(f"{name}: no option {unknown[0]!r}; there are: {known}")
+    if name in _registered:
+        return _registered[name]
+    if name in _BUILT_IN:
+        return importlib.import_module(_BUILT_IN[name]).RECIPE
     try:
-        override(config, fields)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: {' '.join(str(error).split())}") from None
-    return config
+        if ":" in name:
+            module, _, attribute = name.partition(":")
+            found = getattr(importlib.import_module(module), attribute)
+        elif name in (points := _entry_points()):
+            found = points[name].load()
+        else:
+            known = names()
+            hint = did_you_mean(name, known)
+            raise InputError(f"no method {name!r}{hint}; there are: {', '.join(known)}")
+    except (ImportError, AttributeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"method {name!r}: cannot be loaded ({error}); give package.module:RECIPE"
+        ) from None
+    if not isinstance(found, Recipe):
+        raise InputError(
+            f"method {name!r}: is a {type(found).__name__}; give a deepinternal Recipe"
+        )
+    return found
 
 
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str | os.PathLike):
-        return os.fspath(value)
-    return ",".join(f"{v:.12g}" for v in np.ravel(value))
+def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+    return {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
 
 
-def make(name: str, config: Mapping | None = None, spec: PyTree = None) -> Method:
+def make(
+    name: str,
+    fields: Mapping[str, Any] | Config | None = None,
+    spec: PyTree = None,
+    *,
+    preset: str = "",
+    **injected: Any,
+) -> Method:
     """A method for inputs of given shapes.
 
     Args:
-        name: 'zssr', ...
-        config: the fields that differ from the method's defaults; a whole config will do, too.
+        name: as for `find`.
+        fields: those that differ from the defaults and the preset; or a whole config.
         spec: the inputs' shapes, as `input_spec(inputs)` returns them; the inputs themselves, or the
             shape of the image alone, will do, too.
+        preset: names of presets, joined by commas.
+        **injected: functions or modules of one's own that the method takes, such as `net` of 'zssr'.
 
     Returns:
         Pure functions: see `deepinternal.types.Method`.
 
     Raises:
-        InputError: unknown name, a field or a shape that the method cannot work with.
+        InputError: unknown name, preset or field; a value or a shape that the method cannot work with.
+
+    Example:
+        >>> from deepinternal import methods
+        >>> methods.make("zssr", {"features": 8}, (32, 48, 3), preset="fast").name
+        'zssr'
     """
-    merged = defaults(name)
-    with merged.unlocked():
-        override(merged, config or {})
+    recipe = find(name)
     if not isinstance(spec, Mapping):
         spec = {"image": spec}
-    is_shape = lambda s: isinstance(s, tuple)
+    is_shape = lambda s: isinstance(s, tuple) and all(isinstance(n, int) for n in s)
     as_struct = lambda s: jax.ShapeDtypeStruct(s, "float32") if is_shape(s) else s
     spec = input_spec(jax.tree.map(as_struct, dict(spec), is_leaf=is_shape))
-    return get(name).make(merged, spec)
+    if isinstance(fields, Config):
+        config = fields
+    else:
+        config = recipe.build(preset, **{**recipe.given(_sides(recipe, spec)), **(fields or {})})
+    return recipe.method(config, spec, **injected)
+
+
+def _sides(recipe: Recipe, spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {field: spec[field] for field in recipe.side_inputs if field in spec}

@@ -11,19 +11,20 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from deepinternal.methods import optimizers
+from deepinternal.methods.generator import Jitter
 from deepinternal.types import Array, Inputs, PyTree, TrainState
 
 Layers = dict[str, Array]
-Jitter = float | Callable[[Array], Array]
 Loss = Callable[[Layers, Inputs, Array], tuple[Array, dict[str, Array]]]
 SAMPLED = 4096  # values of the first layer that early stopping looks at
 
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """A part of a fit, with a loss and an Adam of its own.
+    """A part of a fit, with a loss and an optimiser of its own; it becomes a `Stage`.
 
     Attributes:
         name: for logs.
@@ -31,7 +32,8 @@ class Phase:
         loss: `(layers, inputs, step) -> (scalar, terms)`. Layers are (H, W, C), with frames
             (B, H, W, C); inputs are the method's. `backtrack` and `target` look at a term 'psnr'.
         nets: the generators used and trained; (): all.
-        learning_rate: a number, or a function of the step.
+        learning_rate: of Adam, a number or a function of the step.
+        optimizer: takes the place of Adam and its learning rate; its `update` is given the parameters.
         keep: the layers with which it ends: 'last'; 'average': a moving average of decay `average`;
             'best': those of the lowest loss.
         average: see `keep`.
@@ -52,6 +54,7 @@ class Phase:
     loss: Loss
     nets: tuple[str, ...] = ()
     learning_rate: float | Callable[[Array], Array] = 1e-3
+    optimizer: optax.GradientTransformation | None = None
     keep: str = "last"
     average: float = 0.99
     flips: int = 0
@@ -125,21 +128,19 @@ def track(phase: Phase, state: TrainState, loss: Array, terms, layers: Layers):
     return new
 
 
+def can_end(phase: Phase) -> bool:
+    """Whether anything can end a phase before it has taken all its steps."""
+    return phase.window > 0 or phase.target < math.inf
+
+
 def done(phase: Phase, state: TrainState) -> Array:
-    """Whether PSNR or variance say that the phase is over."""
+    """Whether PSNR or variance say that a phase that can end is over."""
     over = state.step < 0
     if phase.target < math.inf:
         over |= state.model_state["psnr"] > phase.target
     if phase.window:
         over |= _waited(phase, state)
     return over
-
-
-def keep_if(frozen: Array, old: TrainState, new: TrainState) -> TrainState:
-    """`old` to the bit where `frozen`, else `new`; the key never changes."""
-    select = lambda a, b: jnp.where(frozen, a, b)
-    new, key = new.replace(key=None), old.key
-    return jax.tree.map(select, old.replace(key=None), new).replace(key=key)
 
 
 def evaluate(phase: Phase, state: TrainState, inputs: Inputs):

@@ -6,7 +6,7 @@ Their kernels are meant to be normalised spectrally before use: see `ops.spectra
 import functools
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,10 @@ from flax import linen as nn
 
 from deepinternal.ops.initializers import unit_norm
 from deepinternal.ops.layers import norm_and_relu, reflect
-from deepinternal.ops.resize import resize
 from deepinternal.types import Array, PyTree
 
 MULTIPLE = 8  # what the generator's sides divide by
 LEAST = 16  # the least side of an image that both nets can work with
-_SEEN = 13  # side of the smallest image that a scale looks at
 _EPSILON, _SLOPE = 1e-5, 0.2
 
 
@@ -144,7 +142,7 @@ def _applied(
     side = conv["kernel"].shape[0]
     if padded and side > 1:
         x = reflect(x, side // 2)
-    # Not `blocks.conv2d`, whose forms take longer to trace and compile than nets of so many sizes
+    # Not `ops.conv`'s `conv2d`, whose forms take longer to trace and compile than nets of so many sizes
     # earn back.
     y = jax.lax.conv_general_dilated(
         *(x, conv["kernel"], (stride, stride), "VALID"),
@@ -174,51 +172,3 @@ def _to_multiple(x: Array) -> Array:
     """Mirrors as many pixels beyond the far borders as make the sides multiples."""
     edges = [(0, -n % MULTIPLE) for n in x.shape[1:3]]
     return jnp.pad(x, ((0, 0), *edges, (0, 0)), "reflect")
-
-
-def most_scales(crop: int, ratio: float) -> int:
-    """How many scales the discriminator has for real examples of so many pixels a side."""
-    return max(math.ceil(math.log(crop / 16) / math.log(ratio)), 1)
-
-
-def scales_of(size: Sequence[int], most: int, ratio: float) -> int:
-    """How many of `most` scales look at an image (H, W): fewer at small ones."""
-    fitting = math.ceil(math.log(max(min(size) / _SEEN, 1.001)) / math.log(ratio))
-    return min(max(fitting, 1), most)
-
-
-def judge(
-    net: PatchDiscriminator,
-    ratio: float,
-    params: PyTree,
-    x: Array,
-    weights: Array,
-    antialias: bool = False,
-) -> Array:
-    """The discriminator's map, its scales added by their weights (section 4.2).
-
-    Args:
-        net: of one scale.
-        ratio: from one scale to the next.
-        params: of all scales, along a leading axis (S, ...): the finest first.
-        x: (N, H, W, C) in [-1, 1], sides at least 13.
-        weights: (S,), of all scales; those that look at x are made to sum to 1.
-        antialias: whether images are smoothed when they are shrunk. Without it, as published, coarse
-            scales see, and by their gradients change, only a grid of the image's pixels.
-
-    Returns:
-        (N, H', W', 1) in (0, 1), H', W' those of the finest scale.
-    """
-    count = scales_of(x.shape[1:3], len(weights), ratio)
-    weights = weights[:count] / jnp.sum(weights[:count])
-    total = 0.0
-    for i, p in enumerate(_unstacked(params, count)):
-        size = tuple(max(math.floor(n / ratio**i), 9) for n in x.shape[1:3])
-        small = resize(x, output_shape=size, method="linear", antialias=antialias)
-        made = net.apply({"params": p}, small)
-        if i == 0:
-            shape = made.shape[1:3]
-        total = total + weights[i] * resize(
-            made, output_shape=shape, method="linear", antialias=False
-        )
-    return total

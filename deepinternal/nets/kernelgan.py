@@ -7,15 +7,13 @@ layers one by one.
 """
 
 import functools
-import math
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
+from deepinternal.ops.correlation import composed, correlate, patches
 from deepinternal.ops.initializers import unit_norm
-from deepinternal.types import Array, PyTree
+from deepinternal.types import Array
 
 SIZES = (7, 5, 3, 1, 1, 1)  # of the generator's kernels
 KERNEL_SIZE = sum(SIZES) - len(SIZES) + 1
@@ -46,7 +44,7 @@ class LinearGenerator(nn.Module):
         """The kernel of all layers together, (13, 13), for correlation."""
         made = self.layers[-1][..., 0]
         for weights in reversed(self.layers[:-1]):
-            made = _composed(weights, made)
+            made = composed(weights, made)
         return made[..., 0]
 
     def __call__(self, x: Array) -> Array:
@@ -58,63 +56,7 @@ class LinearGenerator(nn.Module):
         Returns:
             ((H - 13) // 2 + 1, (W - 13) // 2 + 1, C): no padding.
         """
-        return downscale(x, self.kernel())
-
-
-def drawn(key: Array, *shapes: PyTree) -> list[PyTree]:
-    """Initial weights of both nets from one draw, which compiles four times as fast as their `init`.
-
-    Args:
-        key: of the draw.
-        *shapes: `jax.eval_shape` of nets' weights.
-
-    Returns:
-        Weights of these shapes, with the distributions that the nets' own `init` has.
-    """
-    leaves = jax.tree.leaves(shapes)
-    ends = np.cumsum([math.prod(x.shape) if len(x.shape) == 4 else 0 for x in leaves])
-    parts = iter(jnp.split(jax.random.normal(key, (ends[-1],)), ends[:-1]))
-
-    def one(path, x):
-        part = next(parts)
-        if len(x.shape) == 4:
-            fans = math.prod(x.shape[:2]) * (x.shape[2] + x.shape[3]) / 2
-            return 0.1 / math.sqrt(fans) * part.reshape(x.shape)
-        return jnp.full(x.shape, 1.0 if path[-1].key == "scale" else 0.0)
-
-    return [*jax.tree_util.tree_map_with_path(one, shapes)]
-
-
-def _composed(weights: Array, after: Array) -> Array:
-    """The kernel (k + m - 1, k + m - 1, A) of (k, k, A, B) followed by one of (m, m, B)."""
-    k, m = weights.shape[0], after.shape[0]
-    products = jnp.einsum("abij,cdj->acbdi", weights, after, precision="highest")
-    if m == 1 or k == 1:
-        return products.reshape(k + m - 1, k + m - 1, -1)
-    # What falls on one place is added up by a product with a constant.
-    fold = np.zeros((k + m - 1, k, m), np.float32)
-    fold[np.add.outer(np.arange(k), np.arange(m)), np.arange(k)[:, None], np.arange(m)] = 1
-    fold = np.einsum("yac,xbd->yxacbd", fold, fold).reshape((k + m - 1) ** 2, -1)
-    summed = jnp.matmul(fold, products.reshape(fold.shape[1], -1), precision="highest")
-    return summed.reshape(k + m - 1, k + m - 1, -1)
-
-
-def downscale(x: Array, kernel: Array) -> Array:
-    """Correlates (H, W, C) with a (K, K) kernel at every second place where it fits."""
-    size = kernel.shape[0]
-    patches, shape = _patches(x, size, STRIDE)
-    made = jnp.einsum("nkc,k->nc", patches, kernel.reshape(-1), precision="highest")
-    return made.reshape(*shape, -1)
-
-
-def _patches(x: Array, size: int, stride: int) -> tuple[Array, tuple[int, int]]:
-    """All (size, size) patches of (H, W, C) that fit, as (N, size * size, C), and their grid."""
-    h, w = x.shape[:2]
-    starts = [np.arange(0, n - size + 1, stride) for n in (h, w)]
-    rows, columns = (s[:, None] + np.arange(size) for s in starts)
-    index = rows[:, None, :, None] * w + columns[None, :, None, :]
-    index = index.reshape(-1, size * size)
-    return x.reshape(h * w, -1)[index], (len(rows), len(columns))
+        return correlate(x, self.kernel(), STRIDE)
 
 
 class Discriminator(nn.Module):
@@ -141,23 +83,26 @@ class Discriminator(nn.Module):
         Returns:
             ((H - 6) * (W - 6),) in (0, 1), row by row.
         """
-        patches, _ = _patches(x, PATCH, 1)
-        y = _dense(self, "conv0", patches.reshape(patches.shape[0], -1), self.features, PATCH)
+        y, _ = patches(x, PATCH)
+        y = _Conv(self.features, PATCH, name="conv0")(y.reshape(y.shape[0], -1))
         for i in range(1, self.hidden + 1):
-            y = _dense(self, f"conv{i}", y, self.features)
+            y = _Conv(self.features, name=f"conv{i}")(y)
             norm = self.param(f"norm{i}", unit_norm, self.features)
             y = y - y.mean(0)
             deviation = jnp.sqrt(jnp.square(y).mean(0) + _EPSILON)
             y = nn.relu(y * (norm["scale"] / deviation) + norm["shift"])
-        return nn.sigmoid(_dense(self, f"conv{self.hidden + 1}", y, 1))[:, 0]
+        return nn.sigmoid(_Conv(1, name=f"conv{self.hidden + 1}")(y))[:, 0]
 
 
-def _dense(module: nn.Module, name: str, x: Array, features: int, size: int = 1) -> Array:
+class _Conv(nn.Module):
     """A convolution of (size, size) on patches (N, size * size * C), as a product."""
 
-    def initial(key: Array) -> dict[str, Array]:
-        shape = (size, size, x.shape[-1] // size**2, features)
-        return {"kernel": _INITIAL()(key, shape), "bias": jnp.zeros((features,))}
+    features: int
+    size: int = 1
 
-    weights = module.param(name, initial)
-    return x @ weights["kernel"].reshape(-1, features) + weights["bias"]
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (self.size, self.size, x.shape[-1] // self.size**2, self.features)
+        kernel = self.param("kernel", _INITIAL(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return x @ kernel.reshape(-1, self.features) + bias

@@ -11,10 +11,8 @@ from jax import lax
 from deepinternal.ops.conv.convolution import conv2d
 from deepinternal.ops.doubling import UPSAMPLING, double
 from deepinternal.ops.initializers import uniform_conv, uniform_weights, unit_norm
-from deepinternal.ops.layers import norm_and_relu, reflect
+from deepinternal.ops.layers import PADDING, norm_and_relu, reflect, variance
 from deepinternal.types import Array, InputError, PyTree
-
-PADDING = ("reflect", "zero")
 
 
 class SkipNet(nn.Module):
@@ -44,7 +42,7 @@ class SkipNet(nn.Module):
         slope: of the leaky ReLUs where they are negative.
         epsilon: added to variances.
         precision: matmul precision, as in `jax.lax.Precision`; None for the backend's default.
-        batching: how weights that differ from image to image are batched, as in `blocks.conv2d`.
+        batching: how weights that differ from image to image are batched, as in `conv2d`.
 
     References:
         Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior", CVPR 2018, supplementary material.
@@ -129,7 +127,7 @@ class SkipNet(nn.Module):
         if i + 1 < len(self.down):
             deeper = self._scale(deeper, i + 1, ups, skips)
         frame = self.filter_up // 2 if self.padding == "reflect" else 0
-        deeper = double(deeper, self.upsample, x.shape[1:3], frame)
+        deeper = double(deeper, self.upsample, size=x.shape[1:3], frame=frame)
         if skips[i]:
             branch = self._conv(f"skip{i}", x, skips[i], self.filter_skip)
             deeper = jnp.concatenate([reflect(branch, frame), deeper], -1)
@@ -159,7 +157,7 @@ class SkipNet(nn.Module):
         if before:
             x, kernel = self._join(before, x, kernel, frame)
         if side > 1 and not frame:
-            x = reflect(x, side // 2) if self.padding == "reflect" else _frame(x, side // 2)
+            x = PADDING[self.padding](x, side // 2)
         how = {"precision": self.precision, "batching": self.batching}
         y = conv2d(x, kernel, stride=stride, padding="VALID", **how)
         if not norm:
@@ -177,17 +175,5 @@ class SkipNet(nn.Module):
         layer = self.param(name, functools.partial(unit_norm, features=x.shape[-1]))
         if self.padding != "reflect":
             return norm_and_relu(x, layer["scale"], layer["shift"], self.epsilon, 1.0), kernel
-        variance = _variance(x, frame)
-        factor = layer["scale"] * lax.rsqrt(variance + self.epsilon)
+        factor = layer["scale"] * lax.rsqrt(variance(x, frame) + self.epsilon)
         return (x, kernel * factor.reshape(-1, 1)) if len(x) == 1 else (x * factor, kernel)
-
-
-def _frame(x: Array, count: int) -> Array:
-    return jnp.pad(x, ((0, 0), (count, count), (count, count), (0, 0)))
-
-
-def _variance(x: Array, frame: int) -> Array:
-    """Of each image's channels over its pixels but those of the frame, (N, 1, 1, C)."""
-    x = x[:, frame : x.shape[1] - frame, frame : x.shape[2] - frame]
-    mean = lax.stop_gradient(x.mean((1, 2), keepdims=True))  # whose own gradient is zero
-    return jnp.square(x - mean).mean((1, 2), keepdims=True)

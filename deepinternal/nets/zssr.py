@@ -1,12 +1,10 @@
 """The network of ZSSR (Shocher, Cohen, Irani, CVPR 2018, section 3.2), and its sub-pixel form."""
 
 import functools
-from collections.abc import Mapping
 
 import jax.numpy as jnp
 from flax import linen as nn
 
-from deepinternal.ops.augment import dihedral
 from deepinternal.ops.conv.convolution import conv2d
 from deepinternal.ops.initializers import scaled_normal
 from deepinternal.ops.resize import resize
@@ -28,7 +26,7 @@ class ZSSRNet(nn.Module):
         init_variance: variance of the hidden layers' initial weights times fan-in. 2 keeps the
             activations' scale through ReLUs (He et al. 2015); the authors' code has 0.1.
         precision: matmul precision, as in `jax.lax.Precision`; None for the backend's default.
-        batching: how weights that differ from image to image are batched, as in `blocks.conv2d`.
+        batching: how weights that differ from image to image are batched, as in `conv2d`.
     """
 
     layers: int = 8
@@ -75,27 +73,3 @@ class ZSSRNet(nn.Module):
         return resize(x, scale=self.factor, size=size) + pixels.reshape(
             n, h * vertical, w * horizontal, channels
         )
-
-
-def turn_weights(
-    params: Mapping[str, Array], element: int, factor: tuple[int, int] = (1, 1)
-) -> dict[str, Array]:
-    """Weights of the net that sees its input under a dihedral transform, and undoes it.
-
-    `dihedral(net(params, x), e) == net(turn_weights(params, e, factor), dihedral(x, e))` inside of
-    the image and at its border.
-
-    Args:
-        params: of a `ZSSRNet`.
-        element: as in `ops.augment.dihedral`; even where the two factors differ.
-        factor: the net's.
-
-    Returns:
-        Parameters of the same shapes.
-    """
-    turned = {name: dihedral(kernel, element) for name, kernel in params.items()}
-    last = f"conv{len(params) - 1}"
-    kernel = turned[last]
-    pixels = kernel.reshape(*kernel.shape[:3], *factor, -1)
-    pixels = dihedral(pixels, element, axes=(3, 4))
-    return {**turned, last: jnp.reshape(pixels, kernel.shape)}

@@ -48,25 +48,11 @@ def _integer_crop(drawn: Array, size: Array, crop: tuple[int, int]) -> tuple[Arr
     return origin[0], origin[1]
 
 
-def dihedral_crop(
-    key: Array, size: tuple[int, int] | Array, crop: tuple[int, int], *, keep: bool | Array = False
-) -> Array:
-    """A random rotation/mirroring of an image followed by a random whole-pixel crop.
-
-    Args:
-        key: PRNG key.
-        size: (H, W) of the image.
-        crop: (h, w) of the crop.
-        keep: True for the identity instead of a random element of the group.
-
-    Returns:
-        3x3 matrix, crop coordinates -> image coordinates, for `warp.warp`.
-    """
-    return _dihedral(jax.random.uniform(key, (3,)), size, crop, keep)
-
-
 def _dihedral(drawn, size, crop, keep) -> Array:
-    """The matrix of `dihedral_crop` from three numbers in [0, 1)."""
+    """A random element of the group (or none, with `keep`) and a whole-pixel crop: the 3x3 matrix.
+
+    `drawn` are three numbers in [0, 1).
+    """
     element = jnp.where(keep, 0, jnp.floor(8 * drawn[0]).astype(jnp.int32))
     a, b, c, d = jnp.asarray(_DIHEDRAL)[element]
     h, w = jnp.asarray(size, jnp.float32)
@@ -77,42 +63,14 @@ def _dihedral(drawn, size, crop, keep) -> Array:
     return warps.compose(back, warps.linear_map(a, b, c, d), to_centre)
 
 
-def affine_crop(
-    key: Array,
-    size: tuple[int, int],
-    crop: tuple[int, int],
-    *,
-    scale: tuple[float, float] = (0.5, 1.0),
-    scale_difference: float = 0.25,
-    shear: float = 0.1,
-    turn: bool = True,
-) -> Array:
-    """ZSSR's random affine father (Shocher et al. 2018, section 3.1).
-
-    The image is scaled (and mirrored) about its centre, rotated, sheared, and a crop is taken at a
-    random position of the scaled image's frame.
-
-    Args:
-        key: PRNG key.
-        size: (H, W) of the image.
-        crop: (h, w) of the crop.
-        scale: range of the uniform global scale.
-        scale_difference: standard deviation of the difference between the x and the y scale.
-        shear: standard deviation of the x and of the y shear.
-        turn: whether to rotate by U(0, 2 pi) and mirror with probability 0.5.
-
-    Returns:
-        3x3 matrix, crop coordinates -> image coordinates, for `warp.warp`.
-    """
-    key_uniform, key_normal = jax.random.split(key)
-    drawn = jax.random.uniform(key_uniform, (5,)), jax.random.normal(key_normal, (3,))
-    return _affine(*drawn, size, crop, scale, scale_difference, shear, turn)[0]
-
-
 def _affine(
     uniform, normal, size, crop, scale, scale_difference, shear, turn
 ) -> tuple[Array, Array]:
-    """The matrix of `affine_crop` from 5 uniform and 3 normal numbers; the global scale drawn."""
+    """ZSSR's random affine father (Shocher et al. 2018, section 3.1): the matrix, the global scale.
+
+    The image is scaled (and mirrored) about its centre, rotated, sheared, and a crop is taken at a
+    random position of the scaled image's frame. 5 uniform and 3 normal numbers decide.
+    """
     h, w = jnp.asarray(size, jnp.float32)
     factor = scale[0] + (scale[1] - scale[0]) * uniform[0]
     half = scale_difference * normal[0] / 2
@@ -135,21 +93,6 @@ def _affine(
     return warps.compose(back, unscale, warps.rotation(-angle), unshear, frame), factor
 
 
-def father_transform(key: Array, size: tuple[int, int], crop: tuple[int, int], **options) -> Array:
-    """Draws how an HR father is cut from one image: as is, dihedral, or affine.
-
-    Args:
-        key: PRNG key.
-        size: (H, W) of the image.
-        crop: (h, w) of the father.
-        **options: as of `draw_father`.
-
-    Returns:
-        3x3 matrix, father coordinates -> image coordinates, for `warp.warp`.
-    """
-    return draw_father(key, size, crop, **options)[1]
-
-
 def draw_father(
     key: Array,
     size: tuple[int, int],
@@ -164,7 +107,7 @@ def draw_father(
     scale_difference: float = 0.25,
     shear: float = 0.1,
 ) -> tuple[Array, Array]:
-    """Draws from which image of a pool an HR father is cut, and how.
+    """Draws from which image of a pool one of ZSSR's HR fathers is cut, and how.
 
     A father as is comes from the first image, a dihedral one from any, an affine one from the first
     that is at least as large as the scale drawn for it.
@@ -177,15 +120,20 @@ def draw_father(
         sizes: (H, W) of each image of the pool, maybe traced; default: size * factors, rounded up.
         p_as_is: probability of a mere whole-pixel crop.
         p_dihedral: probability of a dihedral transform and a whole-pixel crop; the rest is affine.
-        turn: whether rotations and mirrorings are allowed (off for asymmetric blur kernels), maybe
-            traced.
+        turn: whether rotations, by U(0, 2 pi), and mirrorings are allowed (off for asymmetric blur
+            kernels), maybe traced.
         scale: range of affine fathers' global scale in units of the first image; the upper end is
             multiplied by the last image's smaller factor.
-        scale_difference: as of `affine_crop`.
-        shear: as of `affine_crop`.
+        scale_difference: standard deviation of the difference between affine fathers' x and y scale.
+        shear: standard deviation of affine fathers' x and of their y shear.
 
     Returns:
-        The image's index, and the 3x3 matrix, father coordinates -> that image's coordinates.
+        The image's index, and the 3x3 matrix, father coordinates -> that image's coordinates, for
+        `warp.warp`.
+
+    References:
+        Shocher, Cohen, Irani: "Zero-Shot" Super-Resolution using Deep Internal Learning. CVPR 2018,
+        section 3.1.
     """
     factors = jnp.asarray(factors, jnp.float32)
     if sizes is None:

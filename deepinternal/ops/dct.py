@@ -20,7 +20,7 @@ def dct_orders(size: int) -> np.ndarray:
     return np.add.outer(np.arange(size), np.arange(size))
 
 
-def dct_windows(planes: Array, size: int, stride: int = 1) -> Array:
+def dct_windows(planes: Array, size: int, *, stride: int = 1) -> Array:
     """Coefficients of every square window that lies in the image.
 
     Args:

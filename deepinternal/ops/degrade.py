@@ -19,7 +19,7 @@ from deepinternal.types import Array
 DIV2KRK_SCALES = (2, 4)
 
 
-def div2krk_kernel(key: Array, scale: int = 2) -> Array:
+def div2krk_kernel(key: Array, *, scale: int = 2) -> Array:
     """A kernel by the recipe of the data set DIV2KRK: a noisy anisotropic gaussian.
 
     The variance (square pixels) along each principal axis is drawn from U(0.6, 5), the direction of
@@ -93,14 +93,12 @@ def motion_kernel(
     return _drawn(path - path.mean(1, keepdims=True), size, scale)
 
 
-def motion_size(length: float, scale: int = 1) -> int:
+def motion_size(length: float, *, scale: int = 1) -> int:
     """The odd side of a kernel that holds a motion of a length in pixels, also a very uneven one."""
     return 2 * math.ceil(0.8 * length + (scale - 1) / 2) + 3
 
 
-def line_kernel(
-    size: int, length: float | Array, theta: float | Array = 0.0, *, scale: int = 1
-) -> Array:
+def line_kernel(size: int, length: float | Array, theta: float | Array, *, scale: int = 1) -> Array:
     """The blur of an even motion along a straight line.
 
     Args:
@@ -127,21 +125,16 @@ def _drawn(points: Array, size: int, scale: int) -> Array:
 
 
 def degrade(
-    image: Array,
-    kernel: Array | None,
-    scale: int,
-    *,
-    key: Array,
-    noise_std: float | Array = 0.0,
+    key: Array, image: Array, kernel: Array | None, scale: int, *, noise_std: float | Array = 0.0
 ) -> Array:
     """Blurs, subsamples, and adds white gaussian noise.
 
     Args:
+        key: PRNG key of the noise.
         image: (..., H, W, C) in [0, 1].
         kernel: (K, K), centred for `scale` (see `centre_kernel`); None for cubic downscaling with
             antialiasing.
         scale: downscaling factor >= 1.
-        key: PRNG key of the noise.
         noise_std: standard deviation of the noise, in units of the image's range.
 
     Returns:

@@ -19,7 +19,7 @@ from deepinternal.types import Array
 UPSAMPLING = ("bilinear", "nearest", "corners")
 
 
-def double(x: Array, how: str, size: tuple[int, int] | None = None, frame: int = 0) -> Array:
+def double(x: Array, how: str, *, size: tuple[int, int] | None = None, frame: int = 0) -> Array:
     """Doubles height and width.
 
     Args:
@@ -36,10 +36,9 @@ def double(x: Array, how: str, size: tuple[int, int] | None = None, frame: int =
         'bilinear' and 'corners' are bilinear interpolation in PyTorch without and with `align_corners`.
     """
     size = size or (2 * x.shape[1], 2 * x.shape[2])
-    if (
-        frame % 2 and frame > 1
-    ):  # beyond the border even rows lean the other way: pairs see too little
-        return double(x, how, size, frame + 1)[:, 1:-1, 1:-1]
+    if frame % 2 and frame > 1:
+        # Beyond the border even rows lean the other way: pairs see too little.
+        return double(x, how, size=size, frame=frame + 1)[:, 1:-1, 1:-1]
     if min(x.shape[1:3]) < 2 * _reach(frame) + 2:  # mirrored rows of both borders may meet
         return _small(x, how, size, frame)
     return _double(x, how, size, frame)

@@ -48,7 +48,7 @@ def minimum(image: Array, size: int) -> Array:
     return image
 
 
-def guided_filter(guide: Array, target: Array, radius: int = 50, epsilon: float = 1e-4) -> Array:
+def guided_filter(guide: Array, target: Array, *, radius: int = 50, epsilon: float = 1e-4) -> Array:
     """Smooths an image but for edges that a guide has as well.
 
     In each window the target is fitted by an affine function of the guide's colours; the fits of all

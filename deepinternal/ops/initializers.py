@@ -15,6 +15,12 @@ def scaled_normal(gain: float) -> Callable[..., Array]:
 
     As `nn.initializers.variance_scaling(gain, "fan_in", "normal")` of convolutions and dense layers,
     but it draws a flat vector: on CPU XLA takes seconds to compile a draw of four axes.
+
+    Args:
+        gain: variance times fan_in.
+
+    Returns:
+        A function (key, shape, dtype) -> weights, as flax's initialisers.
     """
 
     def init(key: Array, shape: Sequence[int], dtype=jnp.float32) -> Array:

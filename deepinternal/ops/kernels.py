@@ -29,6 +29,12 @@ def gaussian_kernel(
 
     Returns:
         (size, size), summing to 1.
+
+    Example:
+        >>> from deepinternal.ops import kernels
+        >>> blur = kernels.gaussian_kernel(5, 1.0)
+        >>> print(kernels.centre_of_mass(blur).round(3))
+        [2. 2.]
     """
     sigma = jnp.broadcast_to(jnp.asarray(sigma, jnp.float32), (2,))
     axis = jnp.arange(size, dtype=jnp.float32) - (size - 1) / 2
@@ -130,7 +136,7 @@ def centre_kernel(
     return kernel / kernel.sum()
 
 
-def faint_level(kernel: Array, rule: str = "peak") -> Array:
+def faint_level(kernel: Array, *, rule: str = "peak") -> Array:
     """What is subtracted from an estimated kernel, so that only what is not faint is left.
 
     Args:
@@ -153,9 +159,13 @@ def without_faint(kernel: Array, level: Array | float) -> Array:
 
 
 def twice(kernel: Array) -> Array:
-    """The kernel of two downscalings by 2 with a (K, K) kernel: (3 K - 2, 3 K - 2).
+    """The kernel of two downscalings by 2 with one kernel, which is convolved with itself dilated by 2.
 
-    The kernel and itself with every second value 0, convolved.
+    Args:
+        kernel: (K, K).
+
+    Returns:
+        (3 K - 2, 3 K - 2).
     """
     size = 2 * kernel.shape[0] - 1
     dilated = jnp.zeros((size, size), kernel.dtype).at[::2, ::2].set(kernel)
@@ -194,12 +204,17 @@ def cubic_kernel(scale: float, size: int) -> np.ndarray:
     return (np.outer(line, line) / line.sum() ** 2).astype(np.float32)
 
 
-def sample_positions(length: int, scale: float, out_length: int | None = None) -> np.ndarray:
+def sample_positions(length: int, scale: float, n: int) -> np.ndarray:
     """Which rows (columns) a downscaling by `scale` keeps: round(linspace(0, length - scale, n)).
 
-    n is `out_length`, by default ceil(length / scale).
+    Args:
+        length: samples of the input axis.
+        scale: factor >= 1.
+        n: samples of the output axis.
+
+    Returns:
+        int64 (n,).
     """
-    n = out_length or output_size((length, length), (1 / scale, 1 / scale))[0]
     return np.round(np.linspace(0, max(length - scale, 0), n)).astype(np.int64)
 
 
@@ -254,6 +269,13 @@ def downscale(
 
     Returns:
         (..., H', W', C). The border is mirrored with the edge pixel repeated.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import kernels
+        >>> kernel = kernels.centre_kernel(kernels.gaussian_kernel(7, 1.0), 2)
+        >>> kernels.downscale(np.ones((8, 6, 3), np.float32), kernel, 2).shape
+        (4, 3, 3)
     """
     scale = np.broadcast_to(np.asarray(scale, np.float64), (2,))
     *lead, h, w, c = image.shape

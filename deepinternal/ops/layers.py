@@ -1,4 +1,4 @@
-"""What the nets that normalise each image share: normalisation with activation, and reflection.
+"""What the nets that normalise each image share: normalisation with activation, and padding.
 
 Activations are (N, H, W, C).
 """
@@ -54,6 +54,13 @@ def _leaky(x: Array, g: Array, slope: float) -> Array:
 norm_and_relu.defvjp(_norm_fwd, _norm_bwd)
 
 
+def variance(x: Array, frame: int) -> Array:
+    """Variance of each image's channels over its pixels but a `frame` of them: (N, 1, 1, C)."""
+    x = x[:, frame : x.shape[1] - frame, frame : x.shape[2] - frame]
+    mean = lax.stop_gradient(x.mean((1, 2), keepdims=True))  # whose own gradient is zero
+    return jnp.square(x - mean).mean((1, 2), keepdims=True)
+
+
 def reflect(x: Array, count: int) -> Array:
     """Mirrors `count` pixels at all borders of (N, H, W, C) images, without repeating the border."""
     if min(x.shape[1:3]) < 2 * count + 2:  # the mirrored pixels of both borders may meet
@@ -84,3 +91,11 @@ def _reflect_bwd(count, axis, _, g):
 
 
 _reflect.defvjp(lambda x, count, axis: (_reflect(x, count, axis), None), _reflect_bwd)
+
+
+def zeros_around(x: Array, count: int) -> Array:
+    """Adds `count` zeros at all borders of (N, H, W, C) images."""
+    return jnp.pad(x, ((0, 0), (count, count), (count, count), (0, 0)))
+
+
+PADDING = {"reflect": reflect, "zero": zeros_around}

@@ -56,7 +56,12 @@ METHODS = tuple(_KERNELS)
 def mirror_index(index: np.ndarray, length: int) -> np.ndarray:
     """Folds any integer index into [0, length) with the edge repeated (abc|cba|abc).
 
-    Works on NumPy and JAX integer arrays alike.
+    Args:
+        index: integers of any shape, NumPy or JAX.
+        length: of the axis.
+
+    Returns:
+        As `index`.
     """
     index = index % (2 * length)
     return index + (index >= length) * (2 * length - 1 - 2 * index)
@@ -66,7 +71,7 @@ def mirror_index(index: np.ndarray, length: int) -> np.ndarray:
 def _taps(
     out_length: int, scale: float, method: str, antialias: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The table of `resize_table` before mirroring, which alone depends on the input's length."""
+    """The table of `_table` before mirroring, which alone depends on the input's length."""
     if method not in _KERNELS:
         raise ValueError(f"unknown resize method {method!r}; known: {', '.join(METHODS)}")
     kernel, width = _KERNELS[method]
@@ -83,10 +88,22 @@ def _taps(
 
 
 @functools.lru_cache(maxsize=256)
-def resize_table(
-    in_length: int, out_length: int, scale: float, method: str = "cubic", antialias: bool = True
+def _table(
+    in_length: int, out_length: int, scale: float, method: str, antialias: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which input samples make each output sample, and with which weights.
+    """Which input samples make each output sample, mirrored into [0, in_length), and their weights.
+
+    int32 and float64 (out_length, taps); the weights' rows sum to 1.
+    """
+    indices, weights = _taps(out_length, scale, method, antialias)
+    return mirror_index(indices, in_length).astype(np.int32), weights
+
+
+@functools.lru_cache(maxsize=256)
+def resize_matrix(
+    in_length: int, out_length: int, scale: float, *, method: str = "cubic", antialias: bool = True
+) -> np.ndarray:
+    """What `resize` does along one axis, as a matrix.
 
     Args:
         in_length: samples of the input axis.
@@ -96,31 +113,27 @@ def resize_table(
         antialias: whether the kernel is stretched when scale < 1.
 
     Returns:
-        indices: int32 (out_length, taps), already mirrored into [0, in_length).
-        weights: float64 (out_length, taps), rows summing to 1.
+        float64 (out_length, in_length), rows summing to 1; not to be written to.
 
     Raises:
         ValueError: unknown method.
     """
-    indices, weights = _taps(out_length, scale, method, antialias)
-    return mirror_index(indices, in_length).astype(np.int32), weights
-
-
-@functools.lru_cache(maxsize=256)
-def resize_matrix(
-    in_length: int, out_length: int, scale: float, method: str = "cubic", antialias: bool = True
-) -> np.ndarray:
-    """The table of `resize_table` as a dense float64 matrix (out_length, in_length)."""
-    indices, weights = resize_table(in_length, out_length, scale, method, antialias)
+    indices, weights = _table(in_length, out_length, scale, method, antialias)
     matrix = np.zeros((out_length, in_length))
     np.add.at(matrix, (np.arange(out_length)[:, None], indices), weights)
     return matrix
 
 
 def output_size(shape: tuple[int, int], scale: tuple[float, float]) -> tuple[int, int]:
-    """(H, W) of an image after scaling, ceil(size * scale) as MATLAB does.
+    """The size of an image after scaling, ceil(shape * scale) as MATLAB does.
 
-    A product that is a whole number up to rounding (100 * 1.1) counts as that number.
+    Args:
+        shape: (H, W).
+        scale: (vertical, horizontal); a product that is a whole number up to rounding (100 * 1.1)
+            counts as that number.
+
+    Returns:
+        (H', W').
     """
     return tuple(math.ceil(round(n * s, 6)) for n, s in zip(shape, scale))
 
@@ -152,6 +165,15 @@ def resize(
 
     Raises:
         ValueError: neither scale nor output_shape given, size without scale, or an unknown method.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.resize import resize
+        >>> image = np.ones((5, 8, 3), np.float32)
+        >>> resize(image, scale=2).shape
+        (10, 16, 3)
+        >>> resize(image, scale=(0.5, 1.5), method="linear").shape
+        (3, 12, 3)
     """
     shape = image.shape[-3:-1]
     if scale is None and (output_shape is None or size is not None):
@@ -186,11 +208,11 @@ def _resize_axis(
     if out_length == in_length and scale == 1:
         return x
     if max(in_length, out_length) <= DENSE_LIMIT:
-        matrix = resize_matrix(in_length, out_length, scale, method, antialias)
+        matrix = resize_matrix(in_length, out_length, scale, method=method, antialias=antialias)
         matrix = jnp.asarray(matrix, x.dtype)
         spec = "oi,...iwc->...owc" if axis == -3 else "oi,...hic->...hoc"
         return jnp.einsum(spec, matrix, x, precision=lax.Precision.HIGHEST)
-    indices, weights = resize_table(in_length, out_length, scale, method, antialias)
+    indices, weights = _table(in_length, out_length, scale, method, antialias)
     weights = weights.reshape(out_length, -1, *(1,) * (-axis - 1)).astype(x.dtype)
     return sum(
         weights[:, t] * jnp.take(x, indices[:, t], axis=axis) for t in range(indices.shape[1])

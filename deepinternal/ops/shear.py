@@ -16,10 +16,13 @@ from deepinternal.types import Array
 
 
 def homography(shifts: Array) -> Array:
-    """The 3x3 matrix from output to input coordinates; |s0 + s1| < 1.
+    """The homography of two corners' shifts.
 
     Args:
-        shifts: (2,) s0, s1.
+        shifts: (2,) s0, s1, |s0 + s1| < 1.
+
+    Returns:
+        3x3 matrix from output to input coordinates.
     """
     s0, s1 = shifts[0], shifts[1]
     g, b = (s0 + s1) / 2, (s1 - s0) / 2

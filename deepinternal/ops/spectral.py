@@ -17,7 +17,9 @@ from jax import lax
 from deepinternal.types import Array, PyTree
 
 
-def vectors(key: Array, params: Mapping[str, PyTree], skip: Collection[str] = ()) -> dict:
+def vectors(
+    key: Array, params: Mapping[str, PyTree], *, skip: Collection[str] = ()
+) -> dict[str, Array]:
     """The vectors with which the power iteration begins: random, of length 1.
 
     Args:

@@ -14,10 +14,13 @@ MAX_PERIOD = 64  # input pixels after which a scale's sampling pattern must repe
 
 
 def period(scale: float) -> int | None:
-    """After how many input pixels the sampling pattern of a resizing repeats; None: never.
+    """After how many input pixels the sampling pattern of a resizing repeats.
 
     Args:
         scale: output pixels per input pixel.
+
+    Returns:
+        At most `MAX_PERIOD`; None: it does not repeat.
     """
     ratio = Fraction(scale).limit_denominator(MAX_PERIOD)
     return ratio.denominator if abs(ratio - scale) < 1e-9 else None

@@ -83,6 +83,14 @@ def warp(
 
     Raises:
         ValueError: unknown method or boundary.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.warp import translation, warp
+        >>> image = np.arange(6, dtype=np.float32).reshape(2, 3, 1)
+        >>> print(warp(image, translation(1, 0), (2, 2))[..., 0])
+        [[1. 2.]
+         [4. 5.]]
     """
     if boundary not in ("mirror", "zero"):
         raise ValueError(f"unknown boundary {boundary!r}; known: mirror, zero")

@@ -4,16 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from deepinternal.writers import is_number
+
 POINTS = 2000  # about the most that a curve shows
 
 # Of a curve: the size of the drawing, and left, right, top and bottom of the axes in it.
 SIZE, FRAME = (400, 230), (58, 384, 18, 190)
-
-
-def is_number(value: Any) -> bool:
-    """Whether it is a finite number, and no truth value."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)
 
 
 def charts(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

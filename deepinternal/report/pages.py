@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import deepinternal
-from deepinternal.report.charts import is_number
+from deepinternal.writers import is_number
 
 
 @functools.cache

@@ -43,15 +43,9 @@ class Claims:
         self.name = f"process {os.getpid()} on {socket.gethostname()}"
         self._mine: dict[str, Path] = {}
         self._lock = threading.Lock()
-        self._content = json.dumps(
-            {
-                "host": socket.gethostname(),
-                "machine": _machine(),
-                "pid": os.getpid(),
-                "started": _start_time(os.getpid()),
-                "token": secrets.token_hex(8),
-            }
-        )
+        process = {"pid": os.getpid(), "started": _start_time(os.getpid())}
+        where = {"host": socket.gethostname(), "machine": _machine()}
+        self._content = json.dumps({**where, **process, "token": secrets.token_hex(8)})
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep_fresh, daemon=True)
         self._thread.start()

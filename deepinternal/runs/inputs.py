@@ -3,11 +3,14 @@
 import dataclasses
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from deepinternal.files import show_path
 from deepinternal.codecs.video_io import VIDEO_SUFFIXES, natural
+from deepinternal.config import MethodConfig
+from deepinternal.files import printable, show_path
+from deepinternal.recipe import Recipe
+from deepinternal.runs.settings import RunConfig
 from deepinternal.runs.workdir import RUN_FILES, RUN_FOLDERS
 from deepinternal.types import InputError
 
@@ -38,8 +41,15 @@ class Job:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All its files."""
+        """All its files, none of the sample photograph."""
         return self.several or ((self.path,) if self.path else ())
+
+    @property
+    def name(self) -> str:
+        """Its file or files, joined by commas, or the folder of its frames; for people."""
+        listed = self.several and self.path == self.several[0]
+        names = self.several if listed else (self.path or "the sample photograph",)
+        return printable(",".join(map(str, names)))
 
     @property
     def own(self) -> str:
@@ -60,6 +70,16 @@ def tags_of(kinds: Mapping[str, str]) -> tuple[str, ...]:
         kinds: of a method's side inputs, by field.
     """
     return ("gt", *kinds, *({"kernel"} & set(kinds.values()) - set(kinds)))
+
+
+def jobs_of(recipe: Recipe, config: MethodConfig, settings: RunConfig) -> list[Job]:
+    """The jobs of a command. Raises InputError where a part of `config.input` matches nothing."""
+    return list_jobs(
+        settings.input,
+        tags=tags_of(recipe.side_inputs),
+        companions=[settings.ground_truth, *(getattr(config, f) for f in recipe.side_inputs)],
+        grouping=recipe.grouping(config).kind,
+    )
 
 
 def list_jobs(
@@ -98,17 +118,17 @@ def list_jobs(
         paths = [p for p in paths if not p.stem.endswith(endings) and not p.name.startswith(".")]
         return [p for p in paths if p.absolute() not in others]
 
-    find = _videos if grouping == "video" else _files
+    videos = grouping == "video"
     found: dict[tuple, tuple[Path, tuple[Path, ...]]] = {}
-    for path, several in (pair for part in parts for pair in find(part, kept)):
+    for path, several in (pair for part in parts for pair in _find(part, kept, videos=videos)):
         found.setdefault((path.absolute(), several), (path, several))
     if grouping == "together":
         paths = tuple(path for path, _ in found.values())
         found = {(): (paths[0], paths)}
     jobs: dict[str, Job] = {}
     for path, several in found.values():
-        base = _base(path, several).encode("utf-8", "replace").decode()  # may be no valid UTF-8
-        stem, n = base, 1
+        stem = base = printable(_base(path, several))
+        n = 1
         while stem in jobs or stem in (".", "..", *RUN_FILES, *RUN_FOLDERS):
             n += 1
             stem = f"{base}-{n}"
@@ -116,49 +136,35 @@ def list_jobs(
     return list(jobs.values())
 
 
-def _files(part: str, kept) -> list[tuple[Path, tuple]]:
-    """The inputs that one part of `config.input` stands for, each with an empty tuple."""
+def _find(part: str, kept: Callable, *, videos: bool) -> list[tuple[Path, tuple[Path, ...]]]:
+    """The inputs that one part of `config.input` stands for; frames in files, each with all files."""
     # os.path answers False where Path raises, such as for a name that is too long.
-    if os.path.isdir(part):
-        found = kept([p for p in _listed(part) if p.suffix.lower() in IMAGE_SUFFIXES])
-        what = f"no images ({_endings(IMAGE_SUFFIXES)}) in the folder {show_path(part)}"
-    elif os.path.lexists(part):
-        found = [Path(part)]
-    else:
-        found = kept([p for p in _matches(part) if os.path.isfile(p)])
-        what = f"nothing matches {show_path(part)}"
-    if not found:
-        raise InputError(f"config.input: {what}")
-    return [(path, ()) for path in sorted(found)]
-
-
-def _videos(part: str, kept) -> list[tuple[Path, tuple[Path, ...]]]:
-    """The videos that one part of `config.input` stands for; frames in files, each with all files."""
-    if os.path.isdir(part):
-        listed = kept(_listed(part))
-        if frames := _frames(listed):
-            return [(Path(part), frames)]
-        found = [p for p in listed if p.suffix.lower() in VIDEO_SUFFIXES]
-        what = (
-            f"no frames ({_endings(FRAME_SUFFIXES)}) and no videos ({_endings(VIDEO_SUFFIXES)}) in "
-        )
-        what += f"the folder {show_path(part)}"
-    elif os.path.lexists(part):
+    is_folder = os.path.isdir(part)
+    if os.path.lexists(part) and not is_folder:
         return [(Path(part), ())]
+    listed = kept(_listed(part) if is_folder else _matches(part))
+    frames = _frames(listed) if videos else ()
+    if frames and (is_folder or len(frames) == len(listed)):
+        return [(Path(part) if is_folder else frames[0].parent, frames)]
+    suffixes, what = IMAGE_SUFFIXES, "images"
+    if videos:
+        suffixes, what = VIDEO_SUFFIXES, f"frames ({_endings(FRAME_SUFFIXES)}) and no videos"
+    if is_folder:
+        found = [p for p in listed if p.suffix.lower() in suffixes]
+    elif videos:
+        found = [p for p in listed if os.path.isdir(p) or p.suffix.lower() in suffixes]
     else:
-        listed = kept(_matches(part))
-        frames, what = _frames(listed), f"nothing matches {show_path(part)}"
-        if frames and len(frames) == len(listed):
-            return [(frames[0].parent, frames)]
-        found = [p for p in listed if os.path.isdir(p) or p.suffix.lower() in VIDEO_SUFFIXES]
+        found = [p for p in listed if os.path.isfile(p)]
     if not found:
-        raise InputError(f"config.input: {what}")
-    folders = {path: _frames(kept(_listed(path))) for path in found if os.path.isdir(path)}
-    for path, frames in folders.items():
-        if not frames:
-            raise InputError(
-                f"config.input: no frames ({_endings(FRAME_SUFFIXES)}) in the folder {show_path(path)}"
-            )
+        none = f"no {what} ({_endings(suffixes)}) in the folder" if is_folder else "nothing matches"
+        raise InputError(f"config.input: {none} {show_path(part)}")
+    inside = [path for path in found if os.path.isdir(path)] if videos else []
+    folders = {path: _frames(kept(_listed(path))) for path in inside}
+    if empty := [path for path, frames in folders.items() if not frames]:
+        raise InputError(
+            f"config.input: no frames ({_endings(FRAME_SUFFIXES)}) in the folder "
+            f"{show_path(empty[0])}"
+        )
     return [(path, folders.get(path, ())) for path in sorted(found)]
 
 

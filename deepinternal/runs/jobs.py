@@ -1,52 +1,51 @@
 """From a list of image files to results in a work folder, shared with other processes.
 
-A failing image is noted and the others go on. What a method's module must offer is written in
-`deepinternal.methods.registry`; no method is known here by name.
+A failing image is noted and the others go on. No method is known here by name: what it must offer is
+written in `deepinternal.recipe`.
 """
 
-import dataclasses
 import functools
+import importlib.util
 import itertools
 import math
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import ml_collections
+import jax
 
-from deepinternal.report import report
-from deepinternal.runs import results, sources
-from deepinternal.runs.cases import Case, Cases, to_plain
+from deepinternal.config import MethodConfig
 from deepinternal.engine.checkpoint import Checkpoints
-from deepinternal.runs.checks import check_fields, check_truth, check_unused
-from deepinternal.runs.claims import Claims
-from deepinternal.files import show_path
-from deepinternal.runs.inputs import Job, list_jobs, tags_of
-from deepinternal.engine.loop import Loop, StopSignal
+from deepinternal.engine.loop import Loop
 from deepinternal.engine.parallel import Programs, spread
-from deepinternal.runs.plan import Group, Planner
 from deepinternal.engine.progress import Board, Progress
+from deepinternal.engine.run import LostError, Run
+from deepinternal.engine.signals import StopSignal
 from deepinternal.engine.telemetry import Profile
 from deepinternal.engine.tensorboard import TensorBoard
-from deepinternal.engine.track import LostError, Schedule, Track
-from deepinternal.runs.workdir import (
-    CLAIMS,
-    PROFILE,
-    TENSORBOARD,
-    RefusedError,
-    Workdir,
-)
-from deepinternal.types import InputError
+from deepinternal.files import show_path
+from deepinternal.recipe import Recipe
+from deepinternal.report import report
+from deepinternal.runs import results
+from deepinternal.runs import settings as run_settings
+from deepinternal.runs.claims import Claims
+from deepinternal.runs.groups import Group, groups
+from deepinternal.runs.inputs import Job, jobs_of
+from deepinternal.runs.opening import Opened, Opener
+from deepinternal.runs.records import Records
+from deepinternal.runs.settings import RunConfig
+from deepinternal.runs.workdir import CLAIMS, PROFILE, TENSORBOARD, RefusedError, Workdir
+from deepinternal.types import InputError, input_spec
 
 PROFILE_AFTER = 5  # dispatches before a trace
 
 
 def run_all(
-    module: ModuleType,
-    config: ml_collections.ConfigDict,
+    recipe: Recipe,
+    config: MethodConfig,
+    settings: RunConfig,
     workdir: str,
     *,
     overwrite: bool = False,
@@ -57,8 +56,9 @@ def run_all(
     Several processes may do so at once: each image is claimed by one of them.
 
     Args:
-        module: the method's module.
-        config: the method's fields and the runtime's.
+        recipe: the method's.
+        config: its config.
+        settings: how to run.
         workdir: the folder for results.
         overwrite: discard results of another config instead of refusing.
         process: which one of how many this is; it begins with its share of the list.
@@ -70,18 +70,14 @@ def run_all(
         InputError: bad config, work folder or input list; also what is wrong with the image where
             there is only one.
     """
-    check_fields(config)
-    module.check(config)
-    check_truth(module, config)
-    companions = [config.ground_truth, *(config[field] for field in module.SIDE_INPUTS)]
-    tags, grouping = tags_of(module.SIDE_INPUTS), sources.grouping_of(module, config)
-    jobs = list_jobs(config.input, tags=tags, companions=companions, grouping=grouping)
+    _check(recipe, config, settings)
+    jobs = jobs_of(recipe, config, settings)
     if overwrite:
-        check_unused(workdir)
-    folder = Workdir(workdir, to_plain(config), overwrite=overwrite)
+        _check_unused(workdir)
+    folder = Workdir(workdir, recipe, config, settings, overwrite=overwrite)
     claims = Claims(folder.path / CLAIMS)
     try:
-        runner = _Runner(module, config, folder, claims, process)
+        runner = _Runner(Opener(recipe, config, settings, folder), claims, process)
         with StopSignal() as stop:
             runner.work(jobs, stop)
         images = runner.summarise(jobs)
@@ -92,22 +88,42 @@ def run_all(
     return int(any(m["status"] == "failed" for m in images))
 
 
+def _check(recipe: Recipe, config: MethodConfig, settings: RunConfig) -> None:
+    """Refuses what is wrong before any image is read."""
+    run_settings.check(recipe)
+    if settings.tensorboard and importlib.util.find_spec("tensorboardX") is None:
+        raise InputError("config.tensorboard: needs tensorboardX; pip install 'tensorboardX>=2.6'")
+    devices, most = settings.parallel.devices, jax.local_device_count()
+    if devices > most:
+        raise InputError(f"config.parallel.devices={devices}: must be from 0 to {most}")
+    is_video = recipe.grouping(config).kind == "video"
+    if settings.ground_truth and (is_video or not recipe.scored):
+        what = "videos" if is_video else f"results of {recipe.name}"
+        raise InputError(f"config.ground_truth: {what} are not scored; leave it empty")
+
+
+def _check_unused(workdir: str) -> None:
+    """Refuses to discard what another process is working on."""
+    if not os.path.isdir(os.path.join(workdir, CLAIMS)):
+        return
+    claims = Claims(os.path.join(workdir, CLAIMS))
+    owner = claims.others()
+    claims.close()
+    if owner:
+        raise RefusedError(
+            f"--overwrite: {owner} is working in {show_path(workdir)}; end it first, or use another "
+            "--workdir"
+        )
+
+
 class _Runner:
     """Works through jobs, those that can share programs side by side."""
 
-    def __init__(
-        self,
-        module: ModuleType,
-        config: ml_collections.ConfigDict,
-        workdir: Workdir,
-        claims: Claims,
-        process: tuple[int, int],
-    ):
-        self._config, self._workdir = config, workdir
-        self._claims, self._process = claims, process
-        self._planner = Planner(module, config)
-        self._cases = Cases(module, config, workdir, self._planner)
-        self._working: dict[str, Case] = {}  # by stem
+    def __init__(self, opener: Opener, claims: Claims, process: tuple[int, int]):
+        self._opener, self._claims, self._process = opener, claims, process
+        self._settings, self._workdir = opener.settings, opener.workdir
+        self._records = Records(opener)
+        self._working: dict[str, Opened] = {}  # by stem
         self._failed: dict[str, dict[str, Any]] = {}
         self._skipped: set[str] = set()  # what another process had when its turn came
         self._alone = False  # whether what is wrong with the one image is the user's mistake
@@ -116,83 +132,100 @@ class _Runner:
         """Trains on all jobs that no other process is working on, until a signal comes."""
         self._alone = len(jobs) == 1
         for job in jobs:
-            self._cases.check_hashes(job)
-        groups = self._groups(jobs)
-        for group in groups:
-            if not stop.signum:
-                self._train(group, stop)
+            self._check(job)
+        shapes = {job: None if self._alone else self._opener.shapes(job) for job in jobs}
+        found = groups(self._opener.recipe, self._opener.config, shapes)
+        for group in found:
+            self._train(group, stop)
         free = self._claims.abandoned(self._skipped, stopped=lambda: bool(stop.signum))
-        for group in groups:
+        for group in found:
             left = tuple(job for job in group.jobs if job.stem in free)
-            if left and not stop.signum:
-                self._train(dataclasses.replace(group, jobs=left), stop)
+            self._train(Group(left, group.canvas), stop)
         owners = Counter(filter(None, (self._claims.owner(job.stem) for job in jobs)))
         for owner, images in owners.items():
             if owner != self._claims.name:
                 print(f"left to {owner}: {images} images", file=sys.stderr)
 
-    def _groups(self, jobs: Sequence[Job]) -> list[Group]:
-        """Jobs that can share programs; what cannot be worked on fails here."""
-        if self._alone:
-            return [Group(tuple(jobs), None)]
-        specs = {}
-        for job in jobs:
-            try:
-                specs[job] = self._cases.spec(job)
-            except Exception as error:  # one image's failure must not cost the others
-                self._fail(job, error)
-        return self._planner.groups(specs)
+    def _check(self, job: Job) -> None:
+        """Refuses a job that has results from other files."""
+        try:
+            if self._workdir.noted(job.stem):
+                self._opener.look_at(job)
+        except RefusedError:
+            raise
+        except InputError:  # an unreadable file is that image's own failure, on its turn
+            return
 
     def _train(self, group: Group, stop: StopSignal) -> None:
-        """Trains on the images of a group, as many at a time as there are lanes."""
-        cases = self._open(group)
-        first = next(cases, None)
+        """Trains on the images of a group, and then on those that needed programs of their own."""
+        if stop.signum:
+            return
+        waiting = self._open(group)
+        first = next(waiting, None)
         if first is None:
             return
-        config, parallel = self._config, self._config.parallel
-        images = sum(not self._cases.is_finished(job, first.limit) for job in group.jobs)
+        programs, board = self._programs(first, group)
+        others: dict[str, list[Job]] = {}  # by the shapes of their inputs
+
+        def runs() -> Iterator[Run]:
+            spec = str(input_spec(first.placed))
+            for opened in itertools.chain([first], waiting):
+                own = str(input_spec(opened.placed))
+                if own == spec:
+                    yield self._run(opened, board)
+                else:
+                    others.setdefault(own, []).append(opened.job)
+                    del self._working[opened.job.stem]
+                    self._claims.release(opened.job.stem)
+
+        trace = str(self._workdir.path / PROFILE)
+        profile = Profile(trace, first=PROFILE_AFTER, count=self._settings.profile)
+        try:
+            for run in Loop(programs, stop=stop, profile=profile).train(runs()):
+                self._ended(run)
+        except InputError:
+            raise
+        except Exception as error:  # not one image's, but what is on disk is safe
+            for opened in self._working.values():
+                self._fail(opened.job, error, opened)
+            self._working.clear()
+        for jobs in others.values():
+            self._train(Group(tuple(jobs), group.canvas), stop)
+
+    def _programs(self, first: Opened, group: Group) -> tuple[Programs, Board | None]:
+        """The programs of a group, and the progress that its images share if they train at once."""
+        settings, parallel = self._settings, self._settings.parallel
+        images = sum(not self._opener.is_done(job, first.limit) for job in group.jobs)
         devices, per_device = spread(
-            1 if config.debug_nans else math.ceil(images / self._process[1]),
+            1 if settings.debug_nans else math.ceil(images / self._process[1]),
             images_per_device=parallel.images_per_device,
             devices=parallel.devices,
         )
         programs = Programs(
-            self._planner.method(self._planner.place(first.inputs, group.canvas)),
+            self._opener.method(first.placed),
             steps_per_dispatch=parallel.steps_per_dispatch,
             images_per_device=per_device,
             devices=devices,
-            debug_nans=config.debug_nans,
+            debug_nans=settings.debug_nans,
         )
-        board = Board(images, enabled=config.progress) if programs.lanes > 1 else None
-        tracks = (self._track(case, group, board) for case in itertools.chain([first], cases))
-        trace = str(self._workdir.path / PROFILE)
-        profile = Profile(trace, first=PROFILE_AFTER, count=config.profile)
-        try:
-            for track in Loop(programs, stop=stop, profile=profile).train(tracks):
-                self._ended(track, programs)
-        except InputError:
-            raise
-        except Exception as error:  # not one image's, but what is on disk is safe
-            for case in self._working.values():
-                self._fail(case.job, error, case=case, programs=programs)
-            self._working.clear()
+        return programs, Board(images, enabled=settings.progress) if programs.lanes > 1 else None
 
-    def _open(self, group: Group) -> Iterator[Case]:
+    def _open(self, group: Group) -> Iterator[Opened]:
         """What of a group is to be trained on: not finished, and not another process's."""
         index, count = self._process
         share = group.jobs[index::count]
-        queue = [*share, *(job for job in group.jobs if job not in share)]
-        for job in queue:
+        for job in [*share, *(job for job in group.jobs if job not in share)]:
             if not self._claims.take(job.stem):
                 self._skipped.add(job.stem)
                 continue
             try:
-                case = self._cases.open(job)
-                if not self._cases.is_finished(job, case.limit):
-                    self._working[job.stem] = case
-                    yield case
-                    continue
-                self._cases.score_again(case)
+                if not self._opener.is_finished(job):
+                    opened = self._opener.open(job, group.canvas)
+                    if not self._opener.is_done(job, opened.limit):
+                        self._working[job.stem] = opened
+                        yield opened
+                        continue
+                    self._records.score_again(opened)
             except RefusedError:
                 raise
             except Exception as error:  # one image's failure must not cost the others
@@ -202,61 +235,60 @@ class _Runner:
                 continue  # and keep the claim, so that no one else tries
             self._claims.release(job.stem)
 
-    def _track(self, case: Case, group: Group, board: Board | None) -> Track:
-        config, stem = self._config, case.job.stem
-        folder, label = self._cases.folder(case.job), show_path(stem)
-        progress = Progress(label, case.limit, enabled=config.progress)
-        progress = board.member(label) if board else progress
-        progress.remark(case.remarks)
-        return Track(
-            self._planner.place(case.inputs, group.canvas),
-            seed=config.seed,
+    def _run(self, opened: Opened, board: Board | None) -> Run:
+        settings, stem = self._settings, opened.job.stem
+        folder, label = self._workdir.folder(stem), show_path(stem)
+        progress = Progress(label, opened.limit, enabled=settings.progress)
+        progress = board.share(label) if board else progress
+        progress.remark(opened.remarks)
+        every = settings.snapshot_every
+        telemetry = functools.partial(TensorBoard, folder / TENSORBOARD, self._workdir.fields)
+        return Run(
+            opened.placed,
+            seed=self._opener.config.seed,
             name=stem,
-            schedule=Schedule(config.log_every, config.checkpoint_every, config.snapshot_every),
-            checkpoints=Checkpoints(folder / "checkpoints", keep_every=config.snapshot_every),
+            log_every=settings.log_every,
+            checkpoint_every=settings.checkpoint_every,
+            snapshot_every=every,
+            checkpoints=Checkpoints(folder / "checkpoints", keep_every=every),
             log_path=str(folder / "train.jsonl"),
             progress=progress,
-            telemetry=functools.partial(self._tensorboard, folder) if config.tensorboard else None,
+            open_telemetry=telemetry if settings.tensorboard else None,
             pictures=functools.partial(results.write_pictures, folder),
             held=lambda: self._claims.held(stem),
-            started=case.started,
+            started=opened.started,
         )
 
-    def _tensorboard(self, folder: Path, before: list[dict]) -> TensorBoard:
-        board = TensorBoard(folder / TENSORBOARD, before=before)
-        board.config(to_plain(self._config))
-        return board
-
-    def _ended(self, track: Track, programs: Programs) -> None:
-        """Writes what a track has come to."""
-        case = self._working.pop(track.name)
+    def _ended(self, run: Run) -> None:
+        """Writes what a run has come to."""
+        opened = self._working.pop(run.name)
         try:
-            if track.status == "failed":
-                raise track.error
-            if track.status == "stopped":
-                self._cases.stopped(case, track, programs)
-                word = f"stopped at step {track.run.steps}; the same command goes on"
+            if run.status == "failed":
+                raise run.error
+            if run.status == "stopped":
+                self._records.stopped(opened, run)
+                word = f"stopped at step {run.steps}; the same command goes on"
             else:
-                metrics = self._cases.finish(case, track, programs)
+                metrics = self._records.finish(opened, run)
                 remarks = metrics.get("remarks", ())
-                track.progress.remark([r for r in remarks if r not in case.remarks])
-                word = f"done, {track.run.steps} steps, {metrics['seconds']:.0f} s"
+                run.progress.remark([r for r in remarks if r not in opened.remarks])
+                word = f"done, {run.steps} steps, {metrics['seconds']:.0f} s"
                 word += f", {metrics['psnr_y']:.2f} dB" if metrics.get("psnr_y") else ""
-            track.progress.close(word)
+            run.progress.close(word)
         except LostError as error:
-            track.progress.close("left to another process")
-            print(f"{show_path(case.job.stem)}: {error}", file=sys.stderr)
+            run.progress.close("left to another process")
+            print(f"{show_path(opened.job.stem)}: {error}", file=sys.stderr)
         except Exception as error:  # one image's failure must not cost the others
-            track.progress.close("failed")
-            self._fail(case.job, error, track.run, case=case, programs=programs)
+            run.progress.close("failed")
+            self._fail(opened.job, error, opened, run)
             return
         finally:
-            if track.telemetry:
-                track.telemetry.close()
-        self._claims.release(case.job.stem)
+            if run.telemetry:
+                run.telemetry.close()
+        self._claims.release(opened.job.stem)
 
-    def _fail(self, job: Job, *args, **known) -> None:
-        self._failed[job.stem] = self._cases.fail(job, *args, **known)
+    def _fail(self, job: Job, *args) -> None:
+        self._failed[job.stem] = self._records.fail(job, *args)
 
     def summarise(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
         """Writes the summary and the index of all images there are results of; returns their metrics.
@@ -266,7 +298,7 @@ class _Runner:
         images = None
         while images != (images := self._results(jobs)):
             self._workdir.write_summary(images)
-            report.write_index(self._workdir.path, images)
+            report.write_index(self._workdir.path, images, self._records.thumbnails)
         return images
 
     def _results(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:

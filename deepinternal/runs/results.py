@@ -10,17 +10,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deepinternal.codecs import image_io, png, video_io
+from deepinternal.codecs.kernel_io import check_kernel, write_kernel
+from deepinternal.files import (
+    atomic_write_bytes,
+    atomic_write_text,
+    printable,
+    sha256_file,
+    show_path,
+)
 from deepinternal.ops import metrics as measures
 from deepinternal.ops.resize import resize
-from deepinternal.codecs import image_io, video_io
 from deepinternal.report import kernel_picture
-from deepinternal.files import atomic_write_text, sha256_file, show_path
-from deepinternal.codecs.kernel_io import check_kernel, write_kernel
 from deepinternal.runs.sources import Source
 from deepinternal.runs.workdir import PROGRESS
 from deepinternal.types import InputError, Output
-
-SAMPLE = "skimage.data.astronaut"  # what stands for the file name of the bundled photograph
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,38 +36,36 @@ class Truth:
     sha256: str
 
 
-def read_truth(
-    truth: Path | np.ndarray, shape: tuple[int, ...], *, resizable: bool
-) -> Truth | None:
-    """Ground truth of a result's size; None where the sample photograph is of another.
+def read_truth(truth: Path | np.ndarray, shape: tuple[int, ...], *, name: str) -> Truth | None:
+    """Ground truth of a result's size; None where that of an example is of another.
 
     Args:
-        truth: the file, or what the sample photograph has.
+        truth: the file, or what an example has.
         shape: of the result.
-        resizable: whether a field `output_shape` can make the result larger or smaller.
+        name: of the example.
 
     Raises:
         InputError: a file that cannot be read, or of another size.
     """
-    if isinstance(truth, np.ndarray):
-        matches = truth.shape[:2] == shape[:2]
-        return Truth(truth, SAMPLE, "") if matches else None
+    if not isinstance(truth, Path):
+        return Truth(np.asarray(truth), name, "") if truth.shape[:2] == shape[:2] else None
     pixels = image_io.read_image(truth).pixels
     if pixels.shape[:2] != shape[:2]:
         (h, w), (y, x) = pixels.shape[:2], shape[:2]
         raise InputError(
             f"{show_path(truth)}: the ground truth is {h}x{w} but the result will be {y}x{x}; "
-            "give a matching file" + (f", or --config.output_shape={h},{w}" if resizable else "")
+            "give a matching file"
         )
-    return Truth(pixels, str(truth).encode("utf-8", "replace").decode(), sha256_file(truth))
+    return Truth(pixels, printable(truth), sha256_file(truth))
 
 
 def cut(output: Output) -> Output:
     """An output on the host, without what a canvas has beyond its size."""
-    value, size = np.asarray(output.value), output.size
-    if size is not None:
-        value = value[: int(size[0]), : int(size[1])]
-    return Output(value, output.kind, source=output.source)
+    value = jax.tree.map(np.asarray, output.value)
+    if output.size is not None:
+        height, width = map(int, output.size)
+        value = value[:height, :width]
+    return output.replace(value=value, size=None)
 
 
 # As one program: its thirty operations one by one take longer to compile.
@@ -84,18 +86,18 @@ def score(result: np.ndarray, truth: np.ndarray, border: tuple[int, int]) -> dic
     return {name: round(float(value), 4) for name, value in figures.items()}
 
 
-def score_file(
-    path: Path, truth: Truth, before: np.ndarray, size: tuple[int, int]
+def score_result(
+    samples: np.ndarray, truth: Truth, before: np.ndarray, size: tuple[int, int]
 ) -> dict[str, Any]:
-    """Figures of a result file, and of what it is compared with, against the ground truth.
+    """Figures of a result, and of what it is compared with, against the ground truth.
 
     Args:
-        path: of the result.
+        samples: of the result, as they are written: unsigned integers.
         truth: of the result's size.
         before: (H, W, C) in [0, 1]; gets no figures where it is of another size.
         size: (H, W) of the input.
     """
-    pixels = image_io.read_image(path, max_pixels=math.prod(truth.pixels.shape[:2])).pixels
+    pixels = image_io.to_array(samples).pixels
     border = border_of(size, pixels.shape[:2])
     figures: dict[str, Any] = score(pixels, truth.pixels, border)
     if before.shape[:2] == pixels.shape[:2]:
@@ -109,10 +111,11 @@ def views(outputs: Mapping[str, Output]) -> dict[str, np.ndarray]:
     found = {}
     for name, output in outputs.items():
         if output.kind in ("image", "mask"):
-            found[name] = np.asarray(output.value)
+            found[name] = output.value
+        elif output.kind == "images":
+            found |= {f"{name}/{key}": value for key, value in output.value.items()}
         elif output.kind == "kernel":
-            value = np.asarray(output.value)
-            found[name] = np.clip(value / max(value.max(), 1e-12), 0, 1)
+            found[name] = np.clip(output.value / max(output.value.max(), 1e-12), 0, 1)
     return found
 
 
@@ -134,8 +137,8 @@ def write_pictures(folder: Path, step: int, pictures: Mapping[str, np.ndarray]) 
 
 
 def write_outputs(
-    outputs: Mapping[str, Output], folder: Path, source: Source, *, frame_rate: float
-) -> dict[str, Any]:
+    outputs: Mapping[str, Output], folder: Path, source: Source
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Writes every output in a form that suits its kind; the result in the input's format.
 
     Args:
@@ -143,48 +146,51 @@ def write_outputs(
             `reference_NAME` beside it, where there is one.
         folder: the job's.
         source: its input.
-        frame_rate: of the videos written, per second; 0: that of the input.
 
     Returns:
         Figures for metrics.json: scalar outputs, and the peak value of maps, whose pictures are
-        stretched to it; `outputs`, the names of the files.
+        stretched to it; `outputs`, the names of the files. And the samples of pictures by file.
     """
     files: list[str] = []
     figures: dict[str, Any] = {"outputs": files}
+    pictures: dict[str, np.ndarray] = {}
     for name, output in outputs.items():
-        value = np.asarray(output.value)
+        value, made = output.value, {}
+        like = source.images[output.source]
         if output.kind == "scalar":
             figures[name] = value.tolist()
-            continue
-        if output.kind == "frames":
-            rate = frame_rate or source.frame_rate or video_io.FRAME_RATE
+        elif output.kind == "frames":
+            rate = output.frame_rate or source.frame_rate or video_io.FRAME_RATE
             files += video_io.write_frames(folder, name, value, rate)
-            continue
-        (folder / name).parent.mkdir(exist_ok=True)
-        if output.kind == "kernel":
+        elif output.kind == "kernel":
             files += _write_kernel(outputs, name, folder)
-            continue
-        files.append(f"{name}.png")
-        if output.kind == "map":
-            peak = float(value.max())
-            figures[f"{name}_max"] = peak
-            image_io.write_image(folder / f"{name}.png", value / max(peak, 1e-12))
+        elif output.kind == "map":
+            peak = figures[f"{name}_max"] = float(value.max())
+            made = {f"{name}.png": _samples(value / max(peak, 1e-12))}
         elif output.kind == "mask":
-            image_io.write_image(folder / f"{name}.png", value)
+            made = {f"{name}.png": _samples(value)}
         elif output.kind == "image":
-            _write_like(folder / f"{name}.png", value, source.images[output.source])
+            made = {f"{name}.png": _samples(value, like)}
+        elif output.kind == "images":
+            made = {f"{name}/{key}.png": _samples(image, like) for key, image in value.items()}
         else:
             raise ValueError(f"output {name!r} is of an unknown kind {output.kind!r}")
-    return figures
+        for file, samples in made.items():
+            (folder / file).parent.mkdir(exist_ok=True)
+            atomic_write_bytes(folder / file, png.encode(samples))
+        files += made
+        pictures |= made
+    return figures, pictures
 
 
-def _write_like(path: Path, pixels: np.ndarray, like: image_io.ImageFile) -> None:
-    """Writes an image with the transparency and the bit depth of another."""
-    alpha = like.alpha
+def _samples(pixels: np.ndarray, like: image_io.ImageFile | None = None) -> np.ndarray:
+    """An image as integers, with the transparency and the bit depth of another; without, of 8 bits."""
+    pixels, alpha = pixels.reshape(*pixels.shape[:2], -1), like.alpha if like else None
     if alpha is not None and alpha.shape != pixels.shape[:2]:
         alpha = resize(jnp.asarray(alpha)[..., None], output_shape=pixels.shape[:2])
         alpha = np.clip(np.asarray(alpha)[..., 0], 0, 1)
-    image_io.write_image(path, pixels, alpha=alpha, bit_depth=like.bit_depth)
+    depth = np.empty((1, 1, 1), f"uint{like.bit_depth if like else 8}")
+    return image_io.from_float(pixels, depth, alpha=alpha)
 
 
 def _write_kernel(outputs: Mapping[str, Output], name: str, folder: Path) -> list[str]:

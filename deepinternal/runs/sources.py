@@ -1,108 +1,125 @@
 """What a job is made from, read: one image, several images, or a video, and its side inputs.
 
-In which of these forms a method takes its input, its module says: see `deepinternal.methods.registry`.
+In which of these forms a method takes its input, its recipe says: see `recipe.Grouping`.
 """
 
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import ml_collections
 import numpy as np
 
 from deepinternal.codecs import image_io, kernel_io, video_io
-from deepinternal.files import show_path
 from deepinternal.codecs.image_io import ImageFile
+from deepinternal.files import show_path
+from deepinternal.recipe import Grouping, SideKind
 from deepinternal.runs.inputs import Job, mask_files
 from deepinternal.types import InputError
 
-GROUPINGS = ("single", "together", "video")
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Source:
-    """A job's input.
+    """A job's input, read.
 
     Attributes:
-        grouping: 'single', 'together' or 'video'.
         given: what the method's `prepare` takes.
         images: the images, or the first frame: what results are compared with and formatted like.
         shape: of the (first) image or of the video.
+        name: the file or files, or what an example was made from.
+        is_video: whether it has frames.
         frame_rate: of a video, 0 where it is not known.
-        name: the file or files, for messages.
     """
 
-    grouping: str
     given: Any
     images: tuple[ImageFile, ...]
     shape: tuple[int, ...]
+    name: str
+    is_video: bool = False
     frame_rate: float = 0.0
-    name: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of each image or frame."""
         return self.images[0].pixels.shape[:2]
 
-    @property
-    def is_video(self) -> bool:
-        """Whether it has frames."""
-        return self.grouping == "video"
 
-
-def grouping_of(module: ModuleType, config: ml_collections.ConfigDict) -> str:
-    """How a method's input files make jobs."""
-    grouping = getattr(module, "grouping", lambda _: "single")(config)
-    if grouping not in GROUPINGS:
-        raise ValueError(f"{module.__name__}.grouping: {grouping!r} is none of {GROUPINGS}")
-    return grouping
-
-
-def is_scored(module: ModuleType) -> bool:
-    """Whether the results of a method are compared with a ground truth."""
-    return getattr(module, "SCORED", True)
-
-
-def check_count(
-    module: ModuleType, config: ml_collections.ConfigDict, number: int, what: str, *, name: str
-) -> None:
-    """Refuses too few or too many images taken together, or frames of a video.
-
-    Args:
-        module: the method's.
-        config: its config.
-        number: how many there are.
-        what: 'image' or 'frame', for the message.
-        name: of what has them, for the message.
-    """
-    default = (2, None) if what == "frame" else (1, None)
-    least, most = getattr(module, "counts", lambda _: default)(config)
-    if number < least or (most is not None and number > most):
-        right = f"exactly {least}" if least == most else f"at least {least}"
-        right = right if most in (None, least) else f"from {least} to {most}"
-        has = f"{number} {what}{'' if number == 1 else 's'}"
-        raise InputError(f"{name}: has {has}; this needs {right}")
-
-
-def single(image: ImageFile) -> Source:
-    """One image."""
-    return Source("single", image.pixels, (image,), image.pixels.shape, name=image.path)
-
-
-def together(
-    images: Sequence[ImageFile], module: ModuleType, config: ml_collections.ConfigDict
-) -> Source:
-    """Several images; grey ones beside coloured ones become coloured.
+def read_source(job: Job, grouping: Grouping) -> Source:
+    """Reads the file or files of a job.
 
     Raises:
-        InputError: sizes that differ, where the method needs one size.
+        InputError: one that cannot be read, sizes that differ, too few or too many.
     """
-    first, any_size = images[0], getattr(module, "any_size", lambda _: False)(config)
-    for image in () if any_size else images[1:]:
+    if grouping.kind != "video":
+        _check_count(grouping, job.files, "config.input")
+        return _of_images([image_io.read_image(path) for path in job.files], grouping)
+    name, rate = show_path(job.path), 0.0
+    if job.several:
+        _check_count(grouping, job.several, name)
+        frames = video_io.read_frames(job.several)
+    else:
+        frames, rate = video_io.read_video(job.path)
+        _check_count(grouping, frames, name)
+    return _of_frames(frames, name, rate)
+
+
+def from_example(image: Any, grouping: Grouping, *, name: str) -> Source:
+    """What a method has made of the bundled photograph, of 8 bits.
+
+    Args:
+        image: in the form in which `prepare` takes it.
+        grouping: the method's.
+        name: what it was made from.
+    """
+    if grouping.kind == "video":
+        return _of_frames(np.asarray(image), name)
+    images = image if grouping.kind == "together" else [image]
+    images = [np.asarray(x, np.float32) for x in images]
+    files = [ImageFile(x, None, 8, x.shape[2] == 1, name) for x in images]
+    return dataclasses.replace(_of_images(files, grouping), name=name)
+
+
+def from_memory(image: Any, grouping: Grouping) -> Source:
+    """A job's input from arrays as users have them, see `image_io.to_array`.
+
+    Args:
+        image: an image; a sequence of images where the method takes several together; frames
+            (T, H, W) or (T, H, W, C) where it takes a video, rounded to uint8.
+        grouping: the method's.
+
+    Raises:
+        InputError: no such arrays.
+    """
+    if grouping.kind == "single":
+        return _of_images([image_io.to_array(image)], grouping)
+    shape = image.shape if isinstance(image, np.ndarray) else ()
+    is_one = len(shape) in (1, 2) or (len(shape) == 3 and shape[2] <= 4)
+    if grouping.kind == "together":
+        if is_one:  # its rows would be taken for images
+            raise InputError(f"images: one array of shape {shape}; give a list of images")
+        _check_count(grouping, image, "images")
+        images = [image_io.to_array(x, name=f"images[{i}]") for i, x in enumerate(image)]
+        return _of_images(images, grouping)
+    if is_one:
+        raise InputError(f"video: one image of shape {shape}; give (T, H, W) or (T, H, W, C)")
+    sizes = {np.shape(frame) for frame in image}
+    if len(sizes) > 1 or len(next(iter(sizes), ())) not in (2, 3):
+        shapes = " and ".join(map(str, sorted(sizes))) or "none"
+        raise InputError(f"video: frames of shape {shapes}; give (T, H, W) or (T, H, W, C)")
+    _check_count(grouping, image, "video")
+    frames = [image_io.to_array(frame, name=f"frame {i}").pixels for i, frame in enumerate(image)]
+    return _of_frames(np.round(np.stack(frames) * 255).astype(np.uint8), "video")
+
+
+def _of_images(images: Sequence[ImageFile], grouping: Grouping) -> Source:
+    """One image, or several; grey ones beside coloured ones become coloured."""
+    first = images[0]
+    if grouping.kind == "single":
+        return Source(first.pixels, (first,), first.pixels.shape, first.path)
+    for image in () if grouping.any_size else images[1:]:
         if image.pixels.shape[:2] != first.pixels.shape[:2]:
             (h, w), (y, x) = first.pixels.shape[:2], image.pixels.shape[:2]
             raise InputError(
@@ -112,89 +129,31 @@ def together(
     colours = max(image.pixels.shape[2] for image in images)
     given = [np.broadcast_to(i.pixels, (*i.pixels.shape[:2], colours)) for i in images]
     name = ", ".join(image.path for image in images)
-    return Source("together", given, tuple(images), given[0].shape, name=name)
+    return Source(given, tuple(images), given[0].shape, name)
 
 
-def video(frames: np.ndarray, rate: float, name: str) -> Source:
+def _of_frames(frames: np.ndarray, name: str, rate: float = 0.0) -> Source:
     """A video of uint8 frames (T, H, W, C)."""
     first = image_io.to_array(frames[0], name=name)
-    return Source("video", frames, (first,), frames.shape, rate, name)
+    return Source(frames, (first,), frames.shape, name, True, rate)
 
 
-def read_source(job: Job, module: ModuleType, config: ml_collections.ConfigDict) -> Source:
-    """Reads the file or files of a job.
-
-    Raises:
-        InputError: one that cannot be read, sizes that differ, too few or too many.
-    """
-    grouping = grouping_of(module, config)
-    if grouping == "single":
-        return single(image_io.read_image(job.path))
-    if grouping == "together":
-        check_count(module, config, len(job.files), "image", name="config.input")
-        return together([image_io.read_image(path) for path in job.files], module, config)
-    name, rate = show_path(job.path), 0.0
-    if job.several:
-        check_count(module, config, len(job.several), "frame", name=name)
-        frames = video_io.read_frames(job.several)
-    else:
-        frames, rate = video_io.read_video(job.path)
-        check_count(module, config, len(frames), "frame", name=name)
-    return video(frames, rate, name)
+def _check_count(grouping: Grouping, items: Sequence, name: str) -> None:
+    """Refuses too few or too many images taken together, or frames of a video."""
+    number, least, most = len(items), grouping.least, grouping.most
+    if number < least or (most is not None and number > most):
+        right = f"exactly {least}" if least == most else f"at least {least}"
+        right = right if most in (None, least) else f"from {least} to {most}"
+        what = "frame" if grouping.kind == "video" else "image"
+        has = f"{number} {what}{'' if number == 1 else 's'}"
+        raise InputError(f"{name}: has {has}; this needs {right}")
 
 
-def from_example(image: Any, module: ModuleType, config: ml_collections.ConfigDict) -> Source:
-    """What a method's module made of the sample photograph, of 8 bits."""
-    grouping = grouping_of(module, config)
-    if grouping == "video":
-        return video(np.asarray(image), 0.0, "")
-    images = [np.asarray(x, np.float32) for x in (image if grouping == "together" else [image])]
-    files = [ImageFile(x, None, 8, x.shape[2] == 1, "") for x in images]
-    return together(files, module, config) if grouping == "together" else single(files[0])
-
-
-def from_memory(image: Any, module: ModuleType, config: ml_collections.ConfigDict) -> Source:
-    """A job's input from arrays as users have them, see `image_io.to_array`.
+def read_side(kind: SideKind, path: Path, job: Job, *, tag: str) -> np.ndarray:
+    """Reads a side input in the form of its kind.
 
     Args:
-        image: an image; a sequence of images where the method takes several together; frames
-            (T, H, W) or (T, H, W, C) where it takes a video, rounded to uint8.
-        module: the method's.
-        config: its config.
-
-    Raises:
-        InputError: no such arrays.
-    """
-    grouping = grouping_of(module, config)
-    if grouping == "single":
-        return single(image_io.to_array(image))
-    if grouping == "together":
-        _refuse_one(image, "images: one array of shape {}; give a list of images")
-        check_count(module, config, len(image), "image", name="images")
-        images = [image_io.to_array(x, name=f"images[{i}]") for i, x in enumerate(image)]
-        return together(images, module, config)
-    _refuse_one(image, "video: one image of shape {}; give (T, H, W) or (T, H, W, C)")
-    sizes = {np.shape(frame) for frame in image}
-    if len(sizes) > 1 or len(next(iter(sizes), ())) not in (2, 3):
-        shapes = " and ".join(map(str, sorted(sizes))) or "none"
-        raise InputError(f"video: frames of shape {shapes}; give (T, H, W) or (T, H, W, C)")
-    check_count(module, config, len(image), "frame", name="video")
-    frames = [image_io.to_array(frame, name=f"frame {i}").pixels for i, frame in enumerate(image)]
-    return video(np.round(np.stack(frames) * 255).astype(np.uint8), 0.0, "video")
-
-
-def _refuse_one(images: Any, message: str) -> None:
-    """Refuses one image where several are wanted: its rows would be taken for them."""
-    shape = images.shape if isinstance(images, np.ndarray) else ()
-    if len(shape) in (1, 2) or (len(shape) == 3 and shape[2] <= 4):
-        raise InputError(message.format(shape))
-
-
-def read_side(kind: str, path: Path, job: Job, *, tag: str) -> np.ndarray:
-    """Reads a side input in the form of its kind, see `deepinternal.methods.registry`.
-
-    Args:
-        kind: 'kernel', 'image', 'mask' or 'masks'.
+        kind: says the form.
         path: as `companion` returns it.
         job: that it goes with.
         tag: what its file name may end with.
@@ -208,8 +167,6 @@ def read_side(kind: str, path: Path, job: Job, *, tag: str) -> np.ndarray:
         return _coloured(image_io.read_image(path))
     if kind == "mask":
         return to_mask(image_io.read_image(path))
-    if kind != "masks":
-        raise ValueError(f"side input {tag!r} is of an unknown kind {kind!r}")
     if os.path.isdir(path):
         files = mask_files(path, tag)
         frames = [frame.stem for frame in job.several]
@@ -223,7 +180,17 @@ def read_side(kind: str, path: Path, job: Job, *, tag: str) -> np.ndarray:
     return np.stack([to_mask(image_io.to_array(mask)) for mask in masks])
 
 
-def to_side(kind: str, value: Any, *, name: str) -> np.ndarray:
+def side_shape(kind: SideKind, path: Path) -> tuple[int, ...]:
+    """The shape of what `read_side` makes of a file, from its header; () for masks of a video."""
+    if kind == "kernel":
+        return kernel_io.read_kernel(path).shape
+    if kind == "masks":
+        return ()
+    shape = image_io.image_shape(path)
+    return (*shape[:2], 3) if kind == "image" else shape[:2]
+
+
+def to_side(kind: SideKind, value: Any, *, name: str) -> np.ndarray:
     """A side input in the form of its kind from an array as users have it.
 
     Args:
@@ -265,7 +232,7 @@ def to_mask(image: ImageFile) -> np.ndarray:
 
 def check_sides(
     sides: Mapping[str, np.ndarray],
-    kinds: Mapping[str, str],
+    kinds: Mapping[str, SideKind],
     source: Source,
     names: Mapping[str, Any],
 ) -> None:
@@ -288,7 +255,7 @@ def check_sides(
         if size != source.size:
             (h, w), (y, x) = size, source.size
             raise InputError(
-                f"{name}: the {field} is {h}x{w} but {source.name or 'the image'} is {y}x{x}; "
+                f"{name}: the {field} is {h}x{w} but {source.name} is {y}x{x}; "
                 "give one of the same size"
             )
         frames = source.shape[0] if source.is_video else 1

@@ -6,6 +6,7 @@ folder never mixes results of different settings. DIR/<stem>/ belongs to one ima
 
 import contextlib
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -14,27 +15,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepinternal.files import atomic_write_text, show_path
-from deepinternal.writers import to_json
+import deepinternal
+from deepinternal.config import MethodConfig
+from deepinternal.files import atomic_write_text, sha256_files, show_path, stamp
+from deepinternal.recipe import Recipe
 from deepinternal.report.report import PROGRESS
+from deepinternal.runs.renamed import SHORTHANDS, renamed
+from deepinternal.runs.settings import RunConfig
 from deepinternal.types import InputError
+from deepinternal.writers import flat, is_number, to_json
 
-# Fields that say how to run, and change no result.
-RUN_FIELDS = ("steps", "log_every", "checkpoint_every", "progress", "parallel", "ground_truth")
-RUN_FIELDS += ("tensorboard", "profile", "debug_nans", "snapshot_every")
+# Fields that may grow: a run with more steps goes on with one that has ended.
+CONTINUED = ("steps", "train_steps")
 
 # What a run writes besides the outputs that metrics.json names.
 RUN_FILES = ("config.json", "summary.json", "summary.csv", "index.html")
 RUN_FOLDERS = (CLAIMS := ".claims", PROFILE := "profile")
 IMAGE_FILES = ("metrics.json", "train.jsonl", "report.html", "traceback.txt", "result.png")
 IMAGE_FILES += ("baseline.png", "input.png", "input.mp4", NOTED := "input.json")
-IMAGE_FOLDERS = (
-    "checkpoints",
-    "input",
-    "samples",
-    PROGRESS,
-    TENSORBOARD := "tensorboard",
-)
+IMAGE_FOLDERS = ("checkpoints", "input", PROGRESS, TENSORBOARD := "tensorboard")
 
 _UNCOUNTED = ("seed", "device_count", "steps_limit")  # numbers whose mean says nothing
 
@@ -43,15 +42,47 @@ class RefusedError(InputError):
     """The work folder as a whole, not one image, does not go with the command."""
 
 
-class Workdir:
-    """A work folder, checked against the config before anything is computed."""
+@dataclasses.dataclass(frozen=True)
+class Noted:
+    """What input.json says of an image: what its results are made from.
 
-    def __init__(self, path: str, config: Mapping[str, Any], *, overwrite: bool = False):
+    Attributes:
+        files: SHA-256 of its files by role: 'input', 'kernel', ...
+        stamps: sizes and times of these files, as `files.stamp` gives them, by role.
+        steps: the most steps that training was to take.
+        asked: the values of `CONTINUED` that this followed from.
+    """
+
+    files: Mapping[str, str]
+    stamps: Mapping[str, list[list[int]]] = dataclasses.field(default_factory=dict)
+    steps: int = 0
+    asked: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class Workdir:
+    """A work folder, checked against the config before anything is computed.
+
+    Attributes:
+        path: the folder.
+        fields: all fields of the config, resolved, as plain JSON types.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        recipe: Recipe,
+        config: MethodConfig,
+        settings: RunConfig,
+        *,
+        overwrite: bool = False,
+    ):
         """Opens or makes the folder.
 
         Args:
             path: the folder.
-            config: the whole config as plain JSON types.
+            recipe: the method's.
+            config: its config.
+            settings: how to run.
             overwrite: discard what earlier runs made in the folder, instead of refusing.
 
         Raises:
@@ -60,7 +91,10 @@ class Workdir:
         if not str(path).strip():
             raise RefusedError("--workdir: is empty; give a folder for the results")
         self.path = Path(path)
-        self.config = dict(config)
+        self._seen: dict[str, Noted] = {}  # by stem: files as they were looked at last
+        # Command-line bytes that are no valid UTF-8 become question marks.
+        text = to_json({**settings.plain(), **config.plain()}).encode("utf-8", "replace")
+        self.fields: dict[str, Any] = json.loads(text)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / ".writable"
@@ -75,31 +109,46 @@ class Workdir:
         if overwrite and saved:
             self._discard()
         elif saved:
-            self._compare(saved)
+            self._compare(saved, recipe)
 
     def _saved(self) -> dict[str, Any] | None:
-        """The config that the folder's results were made with."""
+        """What config.json says of how the folder's results were made; None where there is none."""
         path = self.path / "config.json"
         if not path.exists():
             return None
         try:
-            return dict(json.loads(path.read_text(encoding="utf-8"))["config"])
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return {**found, "config": dict(found["config"])}
         except (ValueError, KeyError, TypeError, OSError):
             raise RefusedError(
                 f"{path}: is not a config this program wrote; use another --workdir"
             ) from None
 
-    def _compare(self, old: Mapping[str, Any]) -> None:
-        new = self.config
-        fields = [f for f in {**old, **new} if f not in RUN_FIELDS and old.get(f) != new.get(f)]
-        if 0 < new["steps"] < old.get("steps", 0):
-            fields.append("steps")  # more steps go on, fewer cannot be taken back
-        if fields:
-            differing = ", ".join(f"{f} ({old.get(f)!r} there, {new.get(f)!r} now)" for f in fields)
-            raise RefusedError(
-                f"--workdir={self.path}: holds results of another config: {differing}; "
-                "use another folder, or --overwrite"
-            )
+    def _compare(self, found: Mapping[str, Any], recipe: Recipe) -> None:
+        """Refuses results of another config; both are compared as the method reads them."""
+        saved = found["config"]
+        now, old = self.fields, {"input": "", **saved}
+        differing = {n: (old.get(n), now[n]) for n in ("method", "input") if old.get(n) != now[n]}
+        if "method" not in differing:
+            fields = flat(saved) if "version" in found else renamed(recipe.name, flat(saved))
+            own = {n: v for n, v in fields.items() if n.split(".")[0] not in RunConfig.model_fields}
+            try:  # with today's numbers of steps: of what follows from them nothing is compared
+                old = flat(recipe.build("", **own | self.asked).plain())
+            except InputError as error:
+                raise self._refusal(f"another version: {error}") from None
+            new = flat({n: now[n] for n in recipe.config.model_fields})
+            names = [n for n in new if n not in SHORTHANDS.get(recipe.name, ())]
+            differing |= {n: (old[n], new[n]) for n in names if not _same(old[n], new[n])}
+        if 0 < now["steps"] < saved.get("steps", 0):  # more steps go on, fewer cannot be taken back
+            differing["steps"] = (saved["steps"], now["steps"])
+        if differing:
+            fields = ", ".join(f"{n} ({a!r} there, {b!r} now)" for n, (a, b) in differing.items())
+            raise self._refusal(f"another config: {fields}")
+
+    def _refusal(self, what: str) -> RefusedError:
+        return RefusedError(
+            f"--workdir={self.path}: holds results of {what}; use another folder, or --overwrite"
+        )
 
     def _discard(self) -> None:
         """Removes what earlier runs made; a user's own files stay, also in the images' folders."""
@@ -109,21 +158,26 @@ class Workdir:
             for name in (*IMAGE_FILES, *inputs, *made):
                 with contextlib.suppress(OSError):
                     (folder / name).unlink()
-            folders = [Path(name).name for name in made if name.endswith("/")]
-            for name in (*IMAGE_FOLDERS, *filter(None, folders)):
-                shutil.rmtree(folder / name, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+            for name in (*IMAGE_FOLDERS, *(n for n in made if n.endswith("/"))):
+                shutil.rmtree(folder / Path(name).name, ignore_errors=True)
+            for name in [*{(folder / name).parent for name in made}, folder]:
+                with contextlib.suppress(OSError):
+                    name.rmdir()
         for name in RUN_FILES:
             (self.path / name).unlink(missing_ok=True)
 
-    def _noted(self, stem: str) -> dict[str, Any]:
-        """What is known of an image's earlier runs: hashes of its files, and most steps."""
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The fields that say how many steps to take."""
+        return {name: self.fields[name] for name in CONTINUED if name in self.fields}
+
+    def noted(self, stem: str) -> Noted | None:
+        """What is known of an image's earlier runs."""
         try:
             noted = json.loads((self.path / stem / NOTED).read_text(encoding="utf-8"))
-            return {"files": dict(noted["files"]), "steps": int(noted["steps"])}
+            return Noted(**{**noted, "files": dict(noted["files"]), "steps": int(noted["steps"])})
         except (OSError, ValueError, KeyError, TypeError):
-            return {}
+            return None
 
     def folder(self, stem: str) -> Path:
         """The folder of one image, made if missing. Raises InputError where it cannot be."""
@@ -136,55 +190,51 @@ class Workdir:
             ) from None
         return folder
 
-    def check(self, stem: str, hashes: Mapping[str, str]) -> None:
-        """Refuses an image whose files changed since its results were made.
+    def look_at(self, stem: str, paths: Mapping[str, Sequence[Path]]) -> Noted:
+        """What an image's files are; only those are read that have changed since they were noted.
 
         Args:
             stem: name of the image's folder.
-            hashes: SHA-256 of its files by role: 'input', 'kernel', ...
+            paths: its files by role: 'input', 'kernel', ...
 
         Raises:
-            RefusedError: some hash differs from the one noted.
+            InputError: a file cannot be read.
+            RefusedError: some file has other bytes than when its results were made.
         """
-        old = self._noted(stem).get("files")
-        if old is not None and old != hashes:
-            changed = [k for k in {**old, **hashes} if old.get(k) != hashes.get(k)]
+        noted = self.noted(stem)
+        old = self._seen.get(stem) or noted or Noted({})
+        stamps = {role: stamp(files) for role, files in paths.items()}
+        same = [r for r in old.files if stamps.get(r) and stamps[r] == old.stamps.get(r)]
+        files = {r: old.files[r] if r in same else sha256_files(paths[r]) for r in paths}
+        self._seen[stem] = new = Noted(files, stamps)
+        if noted and noted.files != files:
+            changed = [k for k in {**noted.files, **files} if noted.files.get(k) != files.get(k)]
             raise RefusedError(
                 f"--workdir={self.path}: {stem} was made from other bytes "
                 f"({', '.join(sorted(changed))}); use another folder, or --overwrite"
             )
+        return new
 
-    def note(self, stem: str, hashes: Mapping[str, str], *, steps: int) -> None:
+    def note(self, stem: str, new: Noted) -> None:
         """Notes the config and what goes into an image's result before work on it begins.
 
         Args:
             stem: name of the image's folder.
-            hashes: as for `check`.
-            steps: the most steps that training may take.
+            new: what goes into it.
 
         Raises:
-            RefusedError: other hashes than before, or fewer steps.
+            RefusedError: fewer steps than before.
             InputError: the image's folder cannot be made.
         """
-        self.check(stem, hashes)
-        before = self._noted(stem).get("steps", 0)
-        if steps < before:
-            raise RefusedError(
-                f"--workdir={self.path}: holds results of another config: steps ({before} there, "
-                f"{steps} now); use another folder, or --overwrite"
-            )
-        text = to_json({"files": hashes, "steps": steps}, indent=2) + "\n"
+        before = self.noted(stem)
+        if before and new.steps < before.steps:
+            raise self._refusal(f"another config: steps ({before.steps} there, {new.steps} now)")
+        text = to_json(dataclasses.asdict(new), indent=2) + "\n"
         atomic_write_text(self.folder(stem) / NOTED, text)
-        config = to_json({"config": self.config}, indent=2) + "\n"
-        if self._text("config.json") != config:
-            atomic_write_text(self.path / "config.json", config)
-
-    def _text(self, name: str) -> str | None:
-        """A file's text, None where there is no such file."""
-        try:
-            return (self.path / name).read_text(encoding="utf-8")
-        except OSError:
-            return None
+        content = {"version": deepinternal.__version__, "config": self.fields}
+        config, path = to_json(content, indent=2) + "\n", self.path / "config.json"
+        if not path.exists() or path.read_text(encoding="utf-8") != config:
+            atomic_write_text(path, config)
 
     def metrics(self, stem: str) -> dict[str, Any] | None:
         """The metrics.json of an image, None where there is none."""
@@ -201,11 +251,9 @@ class Workdir:
     def write_summary(self, images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Writes summary.json and summary.csv of all images; returns the summary."""
         done = [m for m in images if m["status"] == "done"]
-        names = [k for m in done for k, v in m.items() if _is_figure(v) and k not in _UNCOUNTED]
-        mean = {}
-        for name in dict.fromkeys(names):
-            values = [m[name] for m in done if _is_figure(m.get(name))]
-            mean[name] = sum(values) / len(values)
+        names = [k for m in done for k, v in m.items() if is_number(v) and k not in _UNCOUNTED]
+        values = {n: [m[n] for m in done if is_number(m.get(n))] for n in dict.fromkeys(names)}
+        mean = {name: sum(figures) / len(figures) for name, figures in values.items()}
         total = _covered([span for m in done for span in m.get("spans", ())])
         per_hour = 3600 * len(done) / total if total else 0.0
         summary = {"images": list(images), "mean": mean, "images_per_hour": per_hour}
@@ -219,8 +267,9 @@ class Workdir:
         return summary
 
 
-def _is_figure(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _same(a: Any, b: Any) -> bool:
+    """Whether two values are equal, numbers up to the rounding of a change of unit."""
+    return a == b or (is_number(a) and is_number(b) and math.isclose(a, b, rel_tol=1e-9))
 
 
 def _covered(spans: Sequence[Sequence[float]]) -> float:

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import peer_kernelgan, peer_torch
+from benchmarks import peer_kernelgan
 from deepinternal.methods import kernelgan
+from deepinternal.methods.kernelgan import training
 from deepinternal.nets import kernelgan as nets
 from deepinternal.ops import spectral
 
@@ -53,8 +54,7 @@ def generators():
 @pytest.fixture(scope="module")
 def inputs():
     """Of a small image, crops of 32 pixels."""
-    config = kernelgan.defaults()
-    config.crop = 32
+    config = kernelgan.RECIPE.build(crop=32)
     return kernelgan.prepare(config, np.random.default_rng(0).random((48, 48, 3), np.float32))
 
 
@@ -73,18 +73,17 @@ def test_the_same_kernel_and_the_same_picture(generators):
 
 
 def test_the_same_losses_and_the_same_gradients(generators):
-    net, params, theirs = generators
-    config = kernelgan.defaults()
-    config.crop, config.features, config.noise_std = CROP, FEATURES, 0.0
+    _, params, theirs = generators
+    config = kernelgan.RECIPE.build(crop=CROP, features=FEATURES, noise_std=0.0)
     crop = picture(CROP)
     image = np.random.default_rng(1).random((64, 64, 3), np.float32)
     statistics = kernelgan.prepare(config, image)["statistics"]
-    task = kernelgan.Estimation(config, CROP, SMALL)
+    task = training.Task(config, CROP, SMALL)
+    drawn = training.Draw(crop, None, np.zeros(3))
     weights = {"adversarial": 1.0} | {name: 0.5 + i for i, name in enumerate(TERMS)}
 
     def loss_fn(params):
-        judge, noise = jnp.square, 0.0
-        return kernelgan._generator_loss(task, net, params, judge, crop, noise, statistics, weights)
+        return training.generator_loss(task, jnp.square, drawn, statistics, weights, params)
 
     (_, terms), grads = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))(params)
     theirs.zero_grad()
@@ -132,28 +131,27 @@ def test_the_same_judgements():
 @pytest.mark.parametrize("preset", ["published", ""])
 def test_weights_of_the_terms(preset, inputs):
     """Those of the method, whatever the time since the kernel came near to the cubic one."""
-    config = peer_kernelgan.Case(preset).config
-    config.features, config.crop = 1, 32
-    seed = peer_kernelgan.TorchSeed(config, inputs)
-    ours = jax.jit(lambda since: kernelgan._weights(config, since))
+    config = peer_kernelgan.Case(preset).config.replace(features=1, crop=32)
+    replica = peer_kernelgan.TorchReplica(config, inputs)
+    ours = jax.jit(lambda since: training.weights(config, since))
     for since in (0, 1, 100, 101, 150, 400, 5000):
-        seed._since = since
+        replica._since = since
         expected = ours(since)
-        for name, value in seed._weights().items():
+        for name, value in replica.weights().items():
             np.testing.assert_allclose(value, expected[name], rtol=1e-4, err_msg=f"{name} {since}")
 
 
 @pytest.mark.parametrize("as_one", [False, True])
 def test_a_step_trains_both_nets(as_one, inputs):
-    config = peer_kernelgan.Case("", 1).config
-    config.features, config.crop = 2, 32
-    seed = peer_kernelgan.TorchSeed(config, inputs, as_one=as_one)
-    nets_of = lambda: [p for net in (seed.generator, seed.judge) for p in net.parameters()]
+    config = peer_kernelgan.Case("", 1).config.replace(features=2, crop=32)
+    replica = peer_kernelgan.TorchReplica(config, inputs, as_one=as_one)
+    nets_of = lambda: [p for net in (replica.generator, replica.judge) for p in net.parameters()]
     before = [p.detach().clone() for p in nets_of()]
-    assert np.isfinite(seed.step().item())
+    assert np.isfinite(replica.step().item())
     assert all(not torch.equal(a, b) for a, b in zip(before, nets_of()) if a.ndim > 1)
 
 
-def test_the_cases_have_tables():
-    assert peer_torch.CASES["kernelgan"]["published, seeds"].label == "4 x 128x128"
-    assert peer_kernelgan.CASES["default"].config.covariance > 0
+def test_replicas_are_trained_one_after_another():
+    case = peer_kernelgan.Case("smoke", 2)
+    assert case.label == "2 x 128x128"
+    assert case.theirs(compiled=False).run(1) > 0

@@ -1,37 +1,33 @@
-"""The benchmark against PyTorch: its mistakes are one line; its nets are as large as ours."""
+"""The benchmark against PyTorch: both sides take the same steps."""
 
 import importlib.util
-import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
 
 from benchmarks import peer_ingan, peer_torch, torch_nets
-from deepinternal.methods import retargeting
+from deepinternal.methods.ingan import retargeting
 from deepinternal.nets import ingan
 from deepinternal.nets.skip import SkipNet
+from deepinternal.nets.zssr import ZSSRNet
 from deepinternal.ops import spectral
+from deepinternal.types import InputError
 
-HAS_TORCH = importlib.util.find_spec("torch") is not None
+torch_needed = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch")
 
 
 @pytest.mark.parametrize(
-    ("flag", "words"),
+    ("arguments", "words"),
     [
-        ("--method=dup", "zssr, dip, ingan, kernelgan"),
-        ("--cases=hats", "textures"),
-        ("--peers=lazy", "eager, compiled"),
-        *([] if HAS_TORCH else [("--method=dip", "pip install .[bench]")]),
+        (("dup", [], ["eager"]), "zssr, dip, ingan, kernelgan"),
+        (("dip", ["hats"], ["eager"]), "textures"),
+        (("dip", [], ["lazy"]), "eager, compiled"),
     ],
 )
-def test_mistakes_are_one_line(flag, words):
-    command = [sys.executable, "-m", "benchmarks.peer_torch", flag]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_mistakes_are_refused(arguments, words):
+    with pytest.raises(InputError, match=words):
+        peer_torch.chosen(*arguments)
 
 
 def test_report_has_the_means_of_each_peer_that_works():
@@ -53,23 +49,33 @@ def test_report_has_the_means_of_each_peer_that_works():
     assert text.splitlines()[2].count("| -") + text.splitlines()[2].count(" - |") >= 3
 
 
-@pytest.mark.skipif(not HAS_TORCH, reason="needs PyTorch")
-@pytest.mark.parametrize("upsample", ["corners", "bilinear", "nearest"])
-def test_the_same_net_in_pytorch(upsample):
+@torch_needed
+@pytest.mark.parametrize(
+    ("net", "count"),
+    [
+        (SkipNet(2, (4, 5), (6, 7), skip=(0, 3), filter_down=5, upsample="corners"), 1),
+        (SkipNet(2, (4, 5), skip=2, upsample="bilinear"), 1),
+        (SkipNet(2, (4, 5), upsample="nearest", need_1x1=False), 1),
+        (ZSSRNet(3, 5), 2),
+    ],
+)
+def test_the_same_nets_take_the_same_steps_in_pytorch(net, count):
+    """From the same weights; losses of later steps are of what the steps before made of them."""
     import torch
 
-    net = SkipNet(2, (4, 5), (6, 7), skip=(0, 3), filter_down=5, upsample=upsample)
-    x = np.random.default_rng(0).random((1, 24, 32, 3), np.float32)
-    params = net.init(jax.random.key(0), x)["params"]
-    theirs = torch_nets.skip(torch, net, 3)
-    assert sum(p.numel() for p in theirs.parameters()) == sum(
-        p.size for p in jax.tree.leaves(params)
-    )
-    torch_nets.copy_weights(torch, net, params, theirs)
-    with torch.no_grad():
-        made = theirs(torch.from_numpy(x.transpose(0, 3, 1, 2)))
-    expected = net.apply({"params": params}, x)
-    np.testing.assert_allclose(made.numpy().transpose(0, 2, 3, 1), expected, atol=2e-5)
+    case = peer_torch.Case((net,) * count, 3, (24, 32))
+    ours, theirs = case.ours(), case.theirs(compiled=False)
+    for params, module in zip(ours.params, theirs.nets, strict=True):
+        sizes = [p.size for p in jax.tree.leaves(params)]
+        assert sum(p.numel() for p in module.parameters()) == sum(sizes)
+        torch_nets.copy_weights(torch, net, params, module)
+    losses = []
+    for _ in range(3):
+        ours.run(1)
+        theirs.run(1)
+        assert theirs.loss == pytest.approx(ours.loss, rel=1e-4)
+        losses.append(ours.loss)
+    assert losses[0] > losses[1] > losses[2]
 
 
 def _copied(torch, params, pairs):
@@ -87,13 +93,13 @@ def _copied(torch, params, pairs):
 
 def _converged(params, skip=()):
     """Weights whose spectral norms are 1, as many power iterations make them."""
-    vectors = spectral.vectors(jax.random.key(1), params, skip)
+    vectors = spectral.vectors(jax.random.key(1), params, skip=skip)
     for _ in range(40):
         made, vectors = spectral.normalized(params, vectors)
     return made
 
 
-@pytest.mark.skipif(not HAS_TORCH, reason="needs PyTorch")
+@torch_needed
 def test_the_same_retargeting_nets_in_pytorch():
     """As many weights; with the same ones, the same pictures and judgements."""
     import torch

@@ -2,9 +2,6 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 import time
 
 import jax
@@ -12,19 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import common, curve, measures, time_to_quality
+from benchmarks import common, curve, time_to_quality
 from benchmarks.curve import Clock, Measure, Point, Watched
 from deepinternal.codecs import image_io
 from deepinternal.engine.loop import train
 from deepinternal.engine.parallel import Programs
-from deepinternal.methods import registry
 from deepinternal.runs import jobs
 from deepinternal.types import InputError
 from tests import tiny_methods
+from tests.benchmarks import program
 
-ROOT = os.path.dirname(os.path.dirname(time_to_quality.__file__))
-CONFIG = "configs/zssr.py:smoke"
-TINY = ["layers=1", "features=4", "crop=16", "steps=6", "ensemble=off", "progress=false"]
+CONFIG = "tests.benchmarks.tiny_recipe:RECIPE"
 INPUTS = {"image": jnp.asarray(tiny_methods.photo())}
 NUMBER = Measure(lambda programs, *_: programs.numbers["loss"], lambda made: float(made[-1]), False)
 
@@ -37,16 +32,22 @@ def leaves(tree):
 # What is looked at
 
 
-@pytest.mark.parametrize("method", [tiny_methods.gan(), tiny_methods.decomposition()])
-def test_a_run_ends_with_the_bits_of_one_that_nobody_looks_at(method):
+@pytest.mark.parametrize(
+    "method", [tiny_methods.gan(), tiny_methods.decomposition(8, target=0.0, replicas=1)]
+)
+def test_looking_changes_nothing_and_only_the_last_stage_is_looked_at(method):
     seen = []
     result = Measure(lambda p, *at: np.asarray(p.outputs(*at)["result"].value), seen.append)
-    points, run = curve.follow(Watched(method, 6), INPUTS, result, seed=3, clock=Clock())
-    alone = train(Programs(method), INPUTS, seed=3)
-    assert run.steps == alone.steps == points[-1].steps
-    for a, b in zip(leaves(run.state), leaves(alone.state), strict=True):
+    watched, alone = Watched(method, 6), Programs(method)
+    points, run = curve.follow(watched, INPUTS, result, seed=3, clock=Clock())
+    before = sum(stage.steps for stage in method.stages[:-1])
+    assert [p.steps - before for p in points] == curve.spaced(method.stages[-1].steps, 6)
+    assert run.spent.steps == points[-1].steps
+    alone._compiled = watched._compiled
+    other = train(alone, INPUTS, seed=3)
+    for a, b in zip(leaves(run.state), leaves(other.state), strict=True):
         np.testing.assert_array_equal(a, b)
-    expected = Programs(method).outputs(alone.state, alone.inputs)["result"].value
+    expected = alone.outputs(other.state, other.inputs)["result"].value
     np.testing.assert_array_equal(seen[-1], expected)
 
 
@@ -60,14 +61,6 @@ def test_a_point_is_what_a_run_of_so_many_steps_has():
         values[steps] = {p.steps: p.value for p in points}
     assert set(values[12]) >= {1, 2, 5, 12}
     assert values[12].items() >= values[5].items() >= values[2].items()
-
-
-def test_only_the_last_stage_is_looked_at():
-    method = tiny_methods.decomposition(target=0.0)
-    points, run = curve.follow(Watched(method, 5), INPUTS, NUMBER, seed=0, clock=Clock())
-    before = sum(stage.steps for stage in method.stages[:-1])
-    assert [p.steps - before for p in points] == curve.spaced(method.stages[-1].steps, 5)
-    assert run.steps == points[-1].steps
 
 
 def test_points_are_spaced_geometrically():
@@ -163,49 +156,32 @@ def test_tables_say_when_and_how_many_times_faster():
 # The command
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    truth = tiny_methods.photo(48)
-    low = registry.get("zssr").example(registry.defaults("zssr"), truth)
-    image_io.write_image(folder / "one_LR.png", np.asarray(low))
-    image_io.write_image(folder / "one_HR.png", truth)
-    return folder
-
-
-def command(*arguments):
-    line = [sys.executable, "-m", "benchmarks.time_to_quality", *arguments]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def test_the_command_ends_with_the_figure_of_the_launcher(data, tmp_path):
+def test_the_command_ends_with_the_figure_of_the_launcher(tmp_path):
     pytest.importorskip("matplotlib")
-    done = command(
-        f"--data={data}", f"--config={CONFIG}", "--points=3", "--beside=others,100,5,one",
-        f"--out={tmp_path}/out", f"--json={tmp_path}/all.json", *(f"--config.{t}" for t in TINY),
+    data = tmp_path / "data"
+    data.mkdir()
+    truth = tiny_methods.photo(32)
+    image_io.write_image(data / "one.png", np.clip(truth + 0.1, 0, 1))
+    image_io.write_image(data / "one_gt.png", truth)
+    done = program.run(
+        "time_to_quality", f"--data={data}", f"--config={CONFIG}:short", "--points=3",
+        "--beside=others,100,5,one",
+        f"--out={tmp_path}/out", f"--json={tmp_path}/all.json", "--config.train_steps=5",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (run,) = json.loads((tmp_path / "all.json").read_text())["runs"]
-    with open(tmp_path / "out" / "zssr-smoke-one.csv", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    (found,) = (tmp_path / "out").glob("*.csv")
+    rows = list(csv.DictReader(found.read_text(encoding="utf-8").splitlines()))
     assert [{k: float(v) for k, v in row.items()} for row in rows] == run["points"]
-    assert "others" in (tmp_path / "out" / "time_to_quality.svg").read_text()
     assert "| one | others |" in " ".join(done.stdout.split())
-    config = common.load_config(os.path.join(ROOT, CONFIG))
-    common.override(config, TINY)
-    config.input = str(data / "one_LR.png")
-    config.ground_truth = str(data / "one_HR.png")
-    assert jobs.run_all(registry.get("zssr"), config, str(tmp_path / "work")) == 0
+    drawn = (tmp_path / "out" / "time_to_quality.svg").read_text()
+    assert all(text in drawn for text in ("one: seconds", "Y-PSNR", "others"))
+    fields = {"input": data / "one.png", "ground_truth": data / "one_gt.png", "train_steps": 5}
+    recipe, config, settings = common.load(CONFIG, {}, progress=False, **fields)
+    assert jobs.run_all(recipe, config, settings, str(tmp_path / "work")) == 0
     (metrics,) = json.loads((tmp_path / "work" / "summary.json").read_text())["images"]
     assert run["points"][-1]["value"] == metrics["psnr_y"]
-    assert run["points"][-1]["steps"] == metrics["steps"]
-
-
-def test_a_mistake_is_one_line():
-    done = command(f"--config={CONFIG}", "--beside=authors,fast,3")
-    assert done.returncode == 2
-    assert "--beside=authors,fast,3" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert run["points"][-1]["steps"] == metrics["steps"] == 5
 
 
 @pytest.mark.parametrize("text", ["a", "a,1", "a,0,3", "a,1,nan", ",1,2", "a,1,2,b,c", "a,inf,1"])
@@ -214,29 +190,29 @@ def test_points_of_others_refused(text):
         time_to_quality.parse_beside(text)
 
 
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    config = common.load_config(os.path.join(ROOT, "configs/kernelgan.py:smoke"))
-    (job,) = time_to_quality.list_images(config)
-    return config, time_to_quality.read(config, job, tmp_path_factory.mktemp("work"))[0]
-
-
 @pytest.mark.parametrize(
     ("metric", "words"),
-    [("psnr_y", "no ground truth"), ("los", "no such number; .* psnr_y, .* loss, .*kernel_psnr")],
+    [("psnr_y", "no ground truth"), ("los", "no such number; .* psnr_y, .* loss, average")],
 )
-def test_metrics_refused(sample, metric, words):
+def test_metrics_refused(metric, words):
     with pytest.raises(InputError, match=words):
-        measures.find(metric, *sample)
+        curve.figure(metric, tiny_methods.gan(), curve.Given(INPUTS, (24, 24), None))
 
 
-def test_of_losses_the_lesser_is_the_better_one(sample):
-    assert measures.find("kernel_correlation", *sample).greater
-    assert not measures.find("loss", *sample).greater
+def test_numbers_of_steps_and_of_outputs_are_figures():
+    given = curve.Given(INPUTS, (24, 24), None)
+    for metric in ("loss", "average"):
+        measure = curve.figure(metric, tiny_methods.gan(), given)
+        assert not measure.greater
+        watched = Watched(tiny_methods.gan(), 3)
+        points, run = curve.follow(watched, INPUTS, measure, seed=0, clock=Clock())
+        assert all(np.isfinite(p.value) for p in points)
+        if metric == "average":
+            assert points[-1].value == float(run.state.model_state["average"])
+    assert curve.figure("loss", tiny_methods.decomposition(), given).make
 
 
-def test_an_image_that_is_not_there_is_refused():
-    config = common.load_config(os.path.join(ROOT, CONFIG))
-    runs = time_to_quality.measure([("a", config)], metric="loss", points=2, known={"two"})
-    with pytest.raises(InputError, match="no image two"):
-        next(runs)
+def test_side_inputs_are_refused_with_data():
+    recipe, config, _ = common.load("dip:inpaint", {}, mask="mask.png")
+    with pytest.raises(InputError, match="with --data"):
+        curve.read(recipe, config, ("a.png", "b.png"))

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from deepinternal.engine.parallel import Programs, over_lanes, spread
+from deepinternal.engine.lanes import over_lanes
+from deepinternal.engine.parallel import Programs, spread
 from tests.engine.stop import Stop
 from tests.engine.test_lanes import METHODS, assert_alike, run
 
@@ -23,7 +24,7 @@ def test_there_are_8_devices():
 
 @pytest.mark.parametrize(
     ("name", "devices", "per_device"),
-    [("zssr", 2, 2), ("gan", 5, 1), ("decomposition", 8, 1)],
+    [("plain", 2, 2), ("gan", 5, 1), ("decomposition", 8, 1)],
 )
 def test_devices_agree_with_one_by_one(alone, name, devices, per_device):
     """More lanes than images, as many, and fewer."""
@@ -36,7 +37,7 @@ def test_devices_agree_with_one_by_one(alone, name, devices, per_device):
 
 
 def test_every_device_has_its_lanes():
-    programs = Programs(METHODS["zssr"](), devices=4, images_per_device=2)
+    programs = Programs(METHODS["plain"](), devices=4, images_per_device=2)
     batch = programs.stack([{"x": np.full(3, i, np.float32)} for i in range(7)])["x"]
     places = {
         shard.device.id: np.asarray(shard.data)[0, :, 0] for shard in batch.addressable_shards

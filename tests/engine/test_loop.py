@@ -14,9 +14,9 @@ import pytest
 from deepinternal import types
 from deepinternal.engine.checkpoint import Checkpoints
 from deepinternal.engine.loop import Stopped, train
-from deepinternal.engine.parallel import Programs, over_replicas
-from deepinternal.engine.track import NonFiniteError, Schedule, Track
-from deepinternal.methods import registry
+from deepinternal.engine.parallel import Programs
+from deepinternal.engine.run import NonFiniteError, Run
+from deepinternal.replicas import over_replicas
 from deepinternal.writers import JsonlLog, read_jsonl
 from tests import tiny_methods
 from tests.engine.stop import Stop
@@ -24,16 +24,7 @@ from tests.engine.stop import Stop
 INPUTS = {"image": jnp.asarray(tiny_methods.photo())}
 
 
-def small_zssr(steps=12):
-    fields = {"features": 4, "layers": 2, "steps": steps, "evaluate_every": 5}
-    return registry.make("zssr", fields, {"image": (16, 16, 3)})
-
-
-METHODS = {
-    "gan": tiny_methods.gan,
-    "decomposition": tiny_methods.decomposition,
-    "zssr": small_zssr,
-}
+METHODS = {"gan": tiny_methods.gan, "decomposition": tiny_methods.decomposition}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +38,8 @@ def run(programs, folder=None, *, stop=None, log_every=1, inputs=INPUTS, **sched
         programs,
         inputs,
         seed=3,
-        schedule=Schedule(log_every=log_every, **schedule),
+        log_every=log_every,
+        **schedule,
         checkpoints=checkpoints,
         log_path=str(folder / "train.jsonl") if folder else None,
         progress=stop,
@@ -79,7 +71,7 @@ def test_resumed_runs_end_with_the_same_bits(programs, tmp_path, name):
     assert len(resumed_at) >= 2
     assert_same_bits(whole.state, result.state)
     assert result.steps == whole.steps
-    assert result.resumed_steps == resumed_at
+    assert result.spent.resumed_steps == resumed_at
     log = read_jsonl(tmp_path / "train.jsonl")
     assert [e["step"] for e in log] == list(range(1, whole.steps + 1))
     assert all(a["seconds"] <= b["seconds"] for a, b in itertools.pairwise(log))
@@ -105,9 +97,9 @@ def test_the_log_of_a_resumed_run_has_the_same_numbers(programs, tmp_path):
 def test_snapshots_stay(tmp_path, name, steps_per_dispatch):
     """Checkpoints of every third step, over all stages; and the last two."""
     programs = Programs(METHODS[name](), steps_per_dispatch=steps_per_dispatch)
-    schedule = Schedule(log_every=1, checkpoint_every=1e9, snapshot_every=3)
+    schedule = {"log_every": 1, "checkpoint_every": 1e9, "snapshot_every": 3}
     checkpoints = Checkpoints(tmp_path, keep_every=3)
-    ended = train(programs, INPUTS, seed=3, schedule=schedule, checkpoints=checkpoints)
+    ended = train(programs, INPUTS, seed=3, checkpoints=checkpoints, **schedule)
     checkpoints = Checkpoints(tmp_path)
     numbers = checkpoints.numbers()
     assert set(range(3, ended.steps + 1, 3)) <= set(numbers) <= set(range(1, ended.steps + 1))
@@ -121,14 +113,14 @@ def test_snapshots_stay(tmp_path, name, steps_per_dispatch):
 
 def test_a_snapshot_is_due_once():
     """Not before the first step, nor again while a lane waits for others."""
-    schedule = Schedule(log_every=100, checkpoint_every=1e9, snapshot_every=3)
-    track = Track({}, seed=0, schedule=schedule, checkpoints=object())
+    schedule = {"log_every": 100, "checkpoint_every": 1e9, "snapshot_every": 3}
+    one = Run({}, seed=0, checkpoints=object(), **schedule)
     due = []
-    for track.step in range(8):
-        due.append(track.must_save())
+    for one.step in range(8):
+        due.append(one.must_save())
         if due[-1]:
-            track._saved = (time.monotonic(), track.step)
-            assert not track.must_save()
+            one._saved = (time.monotonic(), one.step)
+            assert not one.must_save()
     assert due == [False, False, False, True, False, False, True, False]
 
 
@@ -173,8 +165,8 @@ def test_one_program_per_variant():
     variants = {method.variant(3, step) for step in range(20)}
     assert variants == set(tiny_methods.SIZES)
     # Besides the steps: init, evaluate, done.
-    assert result.programs == len(variants) + 3
-    assert result.compile_seconds > 0
+    assert result.spent.programs == len(variants) + 3
+    assert result.spent.compile_seconds > 0
 
 
 def test_stages_replicas_and_early_stop(programs, tmp_path):
@@ -213,7 +205,7 @@ def test_a_finished_run_changes_nothing_until_it_may_go_on(programs, tmp_path):
     assert again.steps == 6
     longer = run(programs["gan"], tmp_path)
     assert_same_bits(longer.state, run(programs["gan"]).state)
-    assert longer.resumed_steps == [6, 6]
+    assert longer.spent.resumed_steps == [6, 6]
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(programs, tmp_path, caplog):
@@ -228,10 +220,26 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(programs, tmp_path, c
             path.write_bytes(b"damaged")
     result = run(programs["gan"], tmp_path)
     assert "damaged" in caplog.text
-    assert result.resumed_steps[-1] == numbers[0]
+    assert result.spent.resumed_steps[-1] == numbers[0]
     assert_same_bits(whole.state, result.state)
     steps = [e["step"] for e in read_jsonl(tmp_path / "train.jsonl")]
     assert steps == list(range(1, 13))
+
+
+def test_where_no_checkpoint_can_be_read_new_ones_take_their_place(programs, tmp_path):
+    with pytest.raises(Stopped):
+        run(programs["gan"], tmp_path, stop=Stop(8))
+    folder = tmp_path / "checkpoints"
+    for path in folder.rglob("*"):
+        if path.is_file() and path.parent.name == "d":
+            path.write_bytes(b"damaged")
+    with pytest.raises(Stopped):
+        run(programs["gan"], tmp_path, stop=Stop(4))
+    numbers = [int(p.name) for p in folder.iterdir() if p.is_dir()]
+    assert max(numbers) < 8
+    result = run(programs["gan"], tmp_path)
+    assert result.spent.resumed_steps == [max(numbers)]
+    assert_same_bits(run(programs["gan"]).state, result.state)
 
 
 def test_what_is_in_the_log_is_covered_by_a_checkpoint(programs, tmp_path):

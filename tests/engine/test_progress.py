@@ -52,6 +52,6 @@ def test_it_can_be_silent(monkeypatch):
 def test_remarks_stay():
     for stream, begin in ((io.StringIO(), ""), (Terminal(), "\r\x1b[2K")):
         progress.Progress("a", 9, stream=stream).remark(["One.", "Two."])
-        progress.Board(3, stream=stream).member("b").remark(["Three."])
+        progress.Board(3, stream=stream).share("b").remark(["Three."])
         progress.Progress("a", 9, stream=stream, enabled=False).remark(["Four."])
         assert stream.getvalue() == f"{begin}a: One.\n{begin}a: Two.\n{begin}b: Three.\n"

@@ -12,8 +12,8 @@ import pytest
 from deepinternal.engine.loop import Loop, train
 from deepinternal.engine.parallel import Programs
 from deepinternal.engine.progress import Board
+from deepinternal.engine.run import Run
 from deepinternal.engine.telemetry import Profile, free_memory, memory_mb
-from deepinternal.engine.track import Track
 from tests import tiny_methods
 
 INPUTS = {"image": jnp.asarray(tiny_methods.photo())}
@@ -49,7 +49,7 @@ def test_free_memory():
 def test_a_trace_is_written(tmp_path):
     profile = Profile(str(tmp_path), first=2, count=3)
     programs = Programs(tiny_methods.gan(8))
-    assert [t.status for t in Loop(programs, profile=profile).train([Track(INPUTS, seed=0)])] == [
+    assert [t.status for t in Loop(programs, profile=profile).train([Run(INPUTS, seed=0)])] == [
         "done"
     ]
     assert list(tmp_path.rglob("*.xplane.pb"))
@@ -69,7 +69,7 @@ def test_no_trace_unless_asked(tmp_path):
 def test_a_board_counts_all_images():
     stream = io.StringIO()
     board = Board(3, stream=stream)
-    a, b = board.member("a"), board.member("b")
+    a, b = board.share("a"), board.share("b")
     board._line._interval = 0.0
     a.update(1)
     b.update(1)
@@ -81,7 +81,7 @@ def test_a_board_counts_all_images():
     assert lines[3] == "3 images: 1 ended, b: done, 5 steps"
     assert "1 ended, 1 in training" in lines[4]
     silent = io.StringIO()
-    Board(3, enabled=False, stream=silent).member("a").close("done")
+    Board(3, enabled=False, stream=silent).share("a").close("done")
     assert silent.getvalue() == ""
 
 

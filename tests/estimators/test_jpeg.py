@@ -109,7 +109,7 @@ def test_strength_falls_with_quality():
     assert found[-1] > 0
 
 
-def test_jit_and_vmap():
+def test_vmap():
     images = [crop(compressed(photo(name), 40), 1, 2) for name in PHOTOS[:2]]
     one_by_one = [blocking(image) for image in images]
     many = jax.vmap(blocking)(jnp.stack(images))
@@ -117,8 +117,6 @@ def test_jit_and_vmap():
     assert many.phase.tolist() == [b.phase.tolist() for b in one_by_one] == [[7, 6]] * 2
     strengths = [noise_std(image) for image in images]
     np.testing.assert_allclose(jax.vmap(noise_std)(jnp.stack(images)), strengths, rtol=1e-3)
-    np.testing.assert_allclose(jpeg.jpeg_blocking(images[0]).score, many.score[0], rtol=1e-3)
-    np.testing.assert_allclose(jpeg.jpeg_noise_std(images[0]), strengths[0], rtol=1e-3)
 
 
 def test_transposed():

@@ -13,9 +13,8 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
-from configs import zssr as zssr_config
-from deepinternal.methods import zssr
-from deepinternal.runs import jobs
+from deepinternal import methods
+from deepinternal.runs import jobs, settings
 from tests.tiny_methods import photo
 
 # Programs are compiled once for all tests here, also for those in processes of their own.
@@ -27,10 +26,13 @@ SMALL = {"features": 4, "layers": 2, "steps": 12, "evaluate_every": 5, "ensemble
 
 
 class Launcher:
-    """Programs of their own, each as after `python -m launch.main`, or another module."""
+    """Programs of their own, each as after `python -m launch.main`, or another module.
+
+    `path` holds folders to add to Python's path.
+    """
 
     def __init__(self, folder, cache):
-        self._folder, self._count = folder, 0
+        self._folder, self._count, self.path = folder, 0, []
         environment = {"JAX_COMPILATION_CACHE_DIR": str(cache)}
         environment |= {name.upper(): str(value) for name, value in CACHE.items()}
         self._server = subprocess.Popen(
@@ -50,7 +52,8 @@ class Launcher:
         """Starts a program; returns its process id and the file with what it prints."""
         self._count += 1
         printed = self._folder / f"printed-{self._count}.txt"
-        return self._ask(module=module, argv=[str(a) for a in argv], stderr=str(printed)), printed
+        argv, path = list(map(str, argv)), list(map(str, self.path))
+        return self._ask(module=module, argv=argv, stderr=str(printed), path=path), printed
 
     def wait(self, process, seconds=120):
         status = self._ask(wait=process, seconds=seconds)
@@ -100,12 +103,22 @@ def launcher(tmp_path_factory, cache):
 def train(tmp_path):
     """Runs jobs in this process; returns the exit status."""
 
-    def run(source, *, workdir=tmp_path / "out", preset=None, overwrite=False, **fields):
-        config = zssr_config.get_config(preset)
-        config.progress = False
-        config.log_every = 1
-        config.update({**SMALL, "input": str(source), **fields})
-        return jobs.run_all(zssr, config, str(workdir), overwrite=overwrite)
+    def run(
+        source,
+        *,
+        workdir=tmp_path / "out",
+        preset=None,
+        overwrite=False,
+        recipe=None,
+        process=(0, 1),
+        **fields,
+    ):
+        recipe = recipe or methods.find("zssr")
+        given = settings.to_config_dict(recipe, preset)
+        quiet = {"progress": False, "log_every": 1}
+        given.update({**quiet, **SMALL, "input": str(source), **fields})
+        both = settings.split(recipe, given)
+        return jobs.run_all(recipe, *both, str(workdir), overwrite=overwrite, process=process)
 
     return run
 

@@ -1,32 +1,31 @@
 """Starts `python -m launch.main`, or another module, many times at the price of one import.
 
-Reads one JSON command per line: {"module", "argv", "stderr"} starts a program, answers its process id;
-{"wait", "seconds"} answers its exit status, as a shell would give it, or null where it is still
-running after so long.
+Reads one JSON command per line: {"module", "argv", "stderr", "path"} starts a program, with the folders
+of "path" on Python's path, and answers its process id; {"wait", "seconds"} answers its exit status, as
+a shell would give it, or null where it is still running after so long.
 """
 
+import importlib
 import json
 import os
 import runpy
 import sys
 import time
 
+OURS = ("deepinternal.methods.zssr", "deepinternal.runs.jobs")
+
 
 def serve() -> None:
     """Answers commands until stdin ends."""
-    import orbax.checkpoint  # noqa: F401
-    import scipy.io  # noqa: F401
-    import skimage.data  # noqa: F401
-
-    import launch.cli  # noqa: F401
-
+    for module in ("orbax.checkpoint", "scipy.io", "skimage.data", "launch.cli", *OURS):
+        importlib.import_module(module)
     for line in sys.stdin:
         command = json.loads(line)
         answer = _start(**command) if "argv" in command else _wait(**command)
         print(json.dumps(answer), flush=True)
 
 
-def _start(module: str, argv: list[str], stderr: str) -> int:
+def _start(module: str, argv: list[str], stderr: str, path: list[str]) -> int:
     child = os.fork()
     if child:
         return child
@@ -34,7 +33,7 @@ def _start(module: str, argv: list[str], stderr: str) -> int:
     null = os.open(os.devnull, os.O_RDWR)
     for source, target in ((null, 0), (sink, 1), (sink, 2)):
         os.dup2(source, target)
-    sys.argv = [module, *argv]
+    sys.argv, sys.path = [module, *argv], [*path, *sys.path]
     status = 0
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

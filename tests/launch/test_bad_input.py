@@ -1,6 +1,7 @@
 """Whatever is wrong with files or values is one line; in a folder the other images go on."""
 
 import csv
+import dataclasses
 import json
 import struct
 import zlib
@@ -11,6 +12,7 @@ import scipy.io
 import tifffile
 from PIL import Image
 
+from deepinternal import methods
 from deepinternal.ops.resize import resize
 from deepinternal.types import InputError
 from tests.codecs.image_samples import SIGNATURE, chunk, png_bytes
@@ -122,9 +124,9 @@ def test_in_a_folder_the_others_are_done(train, tmp_path, capfd):
     assert (tmp_path / "out/zz last one/result.png").stat().st_mtime_ns == before
 
 
-def test_a_fault_of_ours_is_one_line_too(train, tmp_path, small_png, monkeypatch, capfd):
-    monkeypatch.setattr("deepinternal.methods.zssr.prepare", lambda *a, **k: 1 / 0)
-    assert train(small_png) == 1
+def test_a_fault_of_ours_is_one_line_too(train, tmp_path, small_png, capfd):
+    faulty = dataclasses.replace(methods.find("zssr"), prepare=lambda *a, **k: 1 / 0)
+    assert train(small_png, recipe=faulty) == 1
     assert capfd.readouterr().err == "small: failed: ZeroDivisionError: division by zero\n"
     assert "Traceback" in (tmp_path / "out/small/traceback.txt").read_text()
 
@@ -216,7 +218,7 @@ def test_kernels(train, tmp_path, small_png):
     refused(train, "config.kernel", "x" * 100, source=small_png, kernel="x" * 5000)
     (tmp_path / "kernels").mkdir()
     refused(train, "config.kernel", "small", source=small_png, kernel=str(tmp_path / "kernels"))
-    refused(train, "config.kernel", "preset", source=small_png, preset="kernel")
+    refused(train, "config.kernel: give the blur kernel", source=small_png, preset="kernel")
 
 
 @pytest.mark.parametrize(

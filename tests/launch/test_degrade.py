@@ -13,7 +13,7 @@ from deepinternal.codecs.image_io import read_image, write_image
 from deepinternal.ops.resize import resize
 from tests.launch.conftest import picture, save
 
-FLAGS = ["--kernel=div2krk", "--noise=3", "--seed=7"]
+FLAGS = ["--kernel=div2krk", "--noise_std=0.012", "--seed=7"]
 
 
 @pytest.fixture(scope="module")
@@ -84,14 +84,14 @@ def test_what_is_written_keeps_depth_and_channels(bench, photos):
             assert made.alpha is None
         assert small.pixels.shape[:2] == (40, 45)
         noise = small.pixels - _forward(bench, stem)
-        assert abs(noise.std() * 255 / 3 - 1) < 0.1
+        assert abs(noise.std() / 0.012 - 1) < 0.1
         assert abs(noise.mean() * 255) < 0.3
         assert entry["input"] == str(photos / f"{stem}.png")
         assert entry["image"] == f"{stem}.png"
         assert entry["ground_truth"] == f"{stem}_gt.png"
         assert entry["kernel_file"] == f"{stem}_kernel.mat"
-        told = [entry[name] for name in ("scale", "kernel", "options", "noise", "jpeg", "seed")]
-        assert told == [2, "div2krk", {}, 3.0, 0, 7]
+        told = [entry[name] for name in ("scale", "kernel", "options", "noise_std", "jpeg", "seed")]
+        assert told == [2, "div2krk", {}, 0.012, 0, 7]
 
 
 def test_draws_depend_on_seed_and_name_alone(degraded, bench, photos, alone):
@@ -205,21 +205,22 @@ def refused(launcher, tmp_path):
     ("flags", "words"),
     [
         (["--kernel=cubic"], ["--kernel=cubic", "bicubic", "div2krk"]),
-        (["--noise=-1"], ["--noise"]),
-        (["--noise=nan"], ["--noise", "255"]),
-        (["--jpeg=101"], ["--jpeg"]),
-        (["--scale=0"], ["--scale"]),
-        (["--scale=1.5"], ["--scale"]),
+        (["--noise_std=-1"], ["--noise_std=-1", "a number from 0 to 1"]),
+        (["--noise_std=nan"], ["--noise_std=nan", "a number from 0 to 1"]),
+        (["--noise_std=25"], ["--noise_std=25", "25 of 255 is 0.098"]),
+        (["--jpeg=101"], ["--jpeg=101", "from 0 to 100"]),
+        (["--scale=0"], ["--scale=0", "from 1 to 16"]),
+        (["--scale=1.5"], ["--scale=1.5", "a whole number"]),
         (["--scale=3", "--kernel=div2krk"], ["2 or 4"]),
-        (["--crop=20"], ["--crop=20", "2 positive"]),
+        (["--crop=20"], ["--crop=20", "height,width"]),
         (["--crop=20,x"], ["--crop=20,x"]),
         (["--crop=20,33"], ["small.png", "24x32", "20,33"]),
         (["--sigma=1"], ["--sigma", "bicubic"]),
         (["--kernel=isotropic", "--sigma=1,2"], ["--sigma=1,2", "1 positive"]),
         (["--kernel=anisotropic", "--sigma=1,-2"], ["--sigma=1,-2"]),
-        (["--kernel=anisotropic", "--theta=inf"], ["--theta"]),
+        (["--kernel=anisotropic", "--theta=inf"], ["--theta=inf", "a number"]),
         (["--kernel=isotropic", "--sigma=40"], ["99"]),
-        (["--kernel=isotropic", "--kernel_size=0"], ["--kernel_size"]),
+        (["--kernel=isotropic", "--kernel_size=0"], ["--kernel_size=0", "at least 1"]),
         (["--kernel=isotropic", "--kernel_size=99"], ["99x99"]),
         (["--kernel=motion", "--length=0"], ["--length=0"]),
         (["--kernel=motion", "--length=80"], ["--length"]),

@@ -1,4 +1,4 @@
-"""Programs restart once with huge pages; imports never do."""
+"""Programs start themselves anew with huge pages, once; imports never do."""
 
 import os
 import subprocess
@@ -6,35 +6,35 @@ import sys
 
 import pytest
 
-CODE = """
+PROGRAM = """
+if __name__ == "__main__":
+    from launch import huge_pages
+
+    huge_pages.restart()
 import os
-from launch.huge_pages import restart_with_huge_pages
-restart_with_huge_pages({package!r})
 print(os.getpid(), os.environ.get("GLIBC_TUNABLES"))
 """
+IMPORTER = "import launch, benchmarks, tool.program"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
 @pytest.mark.parametrize(
-    ("package", "given", "expected"),
+    ("arguments", "given", "expected"),
     [
-        ("tool", None, "glibc.malloc.hugetlb=1"),
-        ("tool", "glibc.malloc.check=0", "glibc.malloc.check=0"),
-        ("other", None, "None"),
+        (["-m", "tool.program"], None, "glibc.malloc.hugetlb=1"),
+        (["-m", "tool.program"], "glibc.malloc.check=0", "glibc.malloc.check=0"),
+        (["-c", IMPORTER], None, "None"),
     ],
 )
-def test_restart(tmp_path, package, given, expected):
+def test_restart(tmp_path, arguments, given, expected):
     (tmp_path / "tool").mkdir()
-    (tmp_path / "tool" / "main.py").write_text(CODE.format(package=package))
+    (tmp_path / "tool" / "program.py").write_text(PROGRAM)
     environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
     environment["PYTHONPATH"] = f"{tmp_path}:{os.getcwd()}"
     if given:
         environment["GLIBC_TUNABLES"] = given
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "tool.main"],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-u", *arguments], env=environment, stdout=subprocess.PIPE, text=True
     )
     printed = process.communicate(timeout=60)[0].split()
     assert printed == [str(process.pid), expected]

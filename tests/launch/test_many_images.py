@@ -77,7 +77,7 @@ def test_a_loss_that_is_no_number(train, tmp_path, folder, capfd):
     assert train(folder / "0.png", **FIELDS, learning_rate=1e30) == 1
     metrics = read(tmp_path / "out/0/metrics.json")
     assert metrics["status"] == "failed"
-    assert "config.learning_rate" in metrics["error"]
+    assert "a smaller learning rate" in metrics["error"]
     assert "Traceback" not in capfd.readouterr().err
 
 

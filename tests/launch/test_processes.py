@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from deepinternal.runs import claims as claims_module
-from deepinternal.runs import jobs
 from deepinternal.runs.claims import Claims
 from deepinternal.runs.workdir import CLAIMS
 from deepinternal.types import InputError
@@ -136,13 +135,7 @@ def test_an_image_that_was_taken_over_is_not_written(train, tmp_path, folder, mo
     assert not (tmp_path / "out/2/result.png").exists()
 
 
-def test_each_process_begins_with_its_share(tmp_path, folder, monkeypatch):
-    from configs import zssr as zssr_config
-    from deepinternal.methods import zssr
-
-    config = zssr_config.get_config()
-    fields = {**SMALL, "crop": 24, "steps": 1, "progress": False, "input": str(folder)}
-    config.update(fields)
+def test_each_process_begins_with_its_share(train, folder, monkeypatch):
     order = []
     take = Claims.take
 
@@ -151,7 +144,7 @@ def test_each_process_begins_with_its_share(tmp_path, folder, monkeypatch):
         return take(self, name)
 
     monkeypatch.setattr(Claims, "take", noted)
-    assert jobs.run_all(zssr, config, str(tmp_path / "out"), process=(1, 2)) == 0
+    assert train(folder, crop=24, steps=1, process=(1, 2)) == 0
     assert order == ["1", "3", "0", "2", "4"]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from deepinternal.runs import cases
+from deepinternal.runs import records
 from deepinternal.types import InputError
 from deepinternal.writers import read_jsonl
 from tests.launch.conftest import SMALL, picture, save, until
@@ -191,19 +191,19 @@ def test_the_sample_needs_no_input(train, tmp_path, monkeypatch):
 def test_a_signal_after_training_ends_the_list(train, tmp_path, small_png, monkeypatch):
     """It comes while the first image's results are written: that one ends, no other begins."""
     other = save(tmp_path / "other.png", picture())
-    original = cases.write_outputs
+    original = records.write_outputs
 
     def interrupted(*args, **options):
         os.kill(os.getpid(), signal.SIGTERM)
         return original(*args, **options)
 
-    monkeypatch.setattr(cases, "write_outputs", interrupted)
+    monkeypatch.setattr(records, "write_outputs", interrupted)
     assert train(f"{small_png},{other}", steps=1) == 143
     images = read(tmp_path / "out/summary.json")["images"]
     assert [(m["image"], m["status"]) for m in images] == [("small", "done")]
     assert not (tmp_path / "out/other").exists()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    monkeypatch.setattr(cases, "write_outputs", original)
+    monkeypatch.setattr(records, "write_outputs", original)
     assert train(f"{small_png},{other}", steps=1) == 0
 
 

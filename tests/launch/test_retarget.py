@@ -1,7 +1,9 @@
 """A trained InGAN from its work folder, as users call for it."""
 
+import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,7 +23,13 @@ def folder(launcher, tmp_path_factory):
     for name, shift in (("a", 0), ("b", 8)):
         save(place / "in" / f"{name}.png", picture(56, 56)[shift:][:48])
     flags = ["--config=configs/ingan.py:smoke", f"--workdir={place / 'out'}"]
-    fields = ["steps=4", "snapshot_every=2", "picture_every=2", "checkpoint_every=1000"]
+    fields = [
+        "train_steps=4",
+        "samples=0.5,1",
+        "snapshot_every=2",
+        "picture_every=2",
+        "checkpoint_every=1000",
+    ]
     fields += ["log_every=1", f"input={place / 'in'}"]
     status, printed = launcher.run(*flags, *(f"--config.{field}" for field in fields), seconds=400)
     assert status == 0, printed
@@ -46,6 +54,11 @@ def _refused(done, *words):
     assert len(printed.splitlines()) == 1
     for word in words:
         assert word in printed
+
+
+def test_samples_are_images_of_their_own(folder):
+    assert read_image(folder / "a/result.png").pixels.shape == (48, 112, 3)
+    assert read_image(folder / "a/samples/0.5x1.png").pixels.shape == (24, 56, 3)
 
 
 def test_snapshots_pictures_and_a_log_that_tells_of_compiling(folder):
@@ -88,29 +101,47 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(retarget, folder, tmp
     assert printed.splitlines()[-1].endswith("there are 2, 4")
 
 
-def test_mistakes_are_one_line(retarget, folder, tmp_path):
-    (tmp_path / "empty").mkdir()
-    _refused(retarget("--size=40,40", workdir=tmp_path / "empty"), "holds no trained InGAN")
-    _refused(retarget("--size=40,40", stem=""), "holds a, b", "--stem")
+def test_mistakes_are_one_line(retarget, tmp_path):
     _refused(retarget("--size=40,40", stem="c"), "--stem=c", "a, b")
-    _refused(retarget("--size=40,40", "--step=3"), "--step=3", "there are 2, 4")
-    _refused(retarget("--size=4,40"), "4x40", "at least 8")
-    _refused(retarget("--size=100000,100000"), "too large")
     _refused(retarget("--size=wide"), "--size=wide", "224,544")
     _refused(retarget("--size=40,40", "--collage"), "give --size or --scale, or one of")
     _refused(retarget("--size=40,40", out="made.jpg"), "ends in .png")
     _refused(retarget("--video=spin", out="made.mp4"), "spin", "grow_shrink")
     grey = save(tmp_path / "grey.png", picture(64, 64)[..., 0])
     _refused(retarget("--size=40,40", f"--input={grey}"), "grey.png", "1 channels")
-    none = folder.parent / "none"
-    shutil.copytree(folder, none, dirs_exist_ok=True)
+
+
+def _config(folder, **fields):
+    """Changes the config that a work folder was made with; None leaves a field out."""
+    saved = json.loads((folder / "config.json").read_text())
+    for name, value in fields.items():
+        saved["config"].pop(name) if value is None else saved["config"].update({name: value})
+    (folder / "config.json").write_text(json.dumps(saved))
+
+
+def test_folders_without_a_trained_net_are_refused(folder, tmp_path):
+    def refused(words, workdir=folder, stem="", **options):
+        with pytest.raises(InputError, match=words):
+            retargeter.load(str(workdir), stem, **options)
+
+    (tmp_path / "empty").mkdir()
+    refused("holds no trained InGAN", tmp_path / "empty")
+    refused("holds a, b: pick one with --stem")
+    refused("--step=3: .* there are 2, 4", stem="a", step=3)
+    other = shutil.copytree(folder, tmp_path / "other")
+    (other / "a/input.png").unlink()
+    refused("has not ended", other, "a")
     for name in "ab":
-        shutil.rmtree(none / name / "checkpoints")
-    _refused(retarget("--size=40,40", workdir=none), "no checkpoint")
+        shutil.rmtree(other / name / "checkpoints")
+    refused("no checkpoint", other)
+    _config(other, method="dip")
+    refused("was made by 'dip'", other)
 
 
-def test_too_little_memory_is_said_before_anything_is_made(folder, monkeypatch):
-    trained = retargeter.load(str(folder), "a")
-    monkeypatch.setattr(retargeter, "free_memory", lambda device: 1000.0)
-    with pytest.raises(InputError, match="GB of memory"):
-        trained.make((48, 56))
+def test_folders_of_earlier_versions_are_read(folder, tmp_path):
+    old = shutil.copytree(folder, tmp_path / "old")
+    _config(old, noise=1 / 255, noise_std=None, steps=4, train_steps=75000, required="")
+    now, before = (retargeter.load(str(place), "a") for place in (folder, old))
+    assert before.config.noise_std == now.config.noise_std
+    for a, b in zip(*(jax.tree.leaves(x.weights) for x in (now, before)), strict=True):
+        np.testing.assert_array_equal(a, b)

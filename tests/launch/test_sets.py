@@ -1,5 +1,6 @@
 """Jobs of several images and of videos, and what goes with them."""
 
+import dataclasses
 import json
 import struct
 
@@ -7,13 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.common import run_fields
 from deepinternal.codecs import image_io, video_io
-from deepinternal.runs import jobs
+from deepinternal.runs import jobs, settings
 from deepinternal.runs.workdir import RefusedError
 from deepinternal.types import InputError
-from tests import tiny_sets
 from tests.launch.conftest import picture, save
+from tests.tiny_sets import RECIPE
 
 H, W = 21, 26  # odd: an MP4 of such frames is larger
 
@@ -22,10 +22,11 @@ H, W = 21, 26  # odd: an MP4 of such frames is larger
 def run(tmp_path):
     """Runs jobs of the tiny method; returns the exit status."""
 
-    def start(source, group, *, workdir=tmp_path / "out", overwrite=False, **fields):
-        config = run_fields("tiny_sets", tiny_sets.defaults())
-        config.update({"input": str(source), "group": group, "progress": False, **fields})
-        return jobs.run_all(tiny_sets, config, str(workdir), overwrite=overwrite)
+    def start(source, group, *, recipe=RECIPE, workdir=tmp_path / "out", overwrite=False, **fields):
+        given = settings.to_config_dict(recipe)
+        given.update({"input": str(source), "group": group, "progress": False, **fields})
+        both = settings.split(recipe, given)
+        return jobs.run_all(recipe, *both, str(workdir), overwrite=overwrite)
 
     return start
 
@@ -302,17 +303,15 @@ def test_masks_of_a_video(run, tmp_path, clip):
         values[i, :, 3 * i :] = 255
         save(masks / f"{name}.png", values[i])
     seen = []
-    original = tiny_sets.prepare
 
     def prepare(config, image, **sides):
         seen.append(sides["hints"])
-        return original(config, image, **sides)
+        return RECIPE.prepare(config, image, **sides)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiny_sets, "prepare", prepare)
-        assert run(folder, "video", steps=1, hints=str(masks)) == 0
-        one = {"hints": str(masks / "9.png"), "workdir": tmp_path / "one"}
-        assert run(folder, "video", steps=1, **one) == 0
+    recipe = dataclasses.replace(RECIPE, prepare=prepare)
+    assert run(folder, "video", recipe=recipe, steps=1, hints=str(masks)) == 0
+    one = {"hints": str(masks / "9.png"), "workdir": tmp_path / "one"}
+    assert run(folder, "video", recipe=recipe, steps=1, **one) == 0
     np.testing.assert_array_equal(seen[0], values / 255)
     np.testing.assert_array_equal(seen[-1], values[1:2] / 255)
     assert seen[0].dtype == np.float32

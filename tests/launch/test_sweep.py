@@ -10,19 +10,20 @@ import sys
 import numpy as np
 import pytest
 
-from configs import zssr as zssr_config
+from deepinternal.methods.zssr import RECIPE
 from deepinternal.runs import jobs
+from deepinternal.runs.settings import to_config_dict
 from deepinternal.types import InputError
 from launch import sweep, sweep_table
 from launch.sweep_fields import combinations
 from tests.launch.conftest import SMALL, picture, save
 
 
-def config(**fields):
-    made = zssr_config.get_config()
-    made.progress = False
-    made.update({**SMALL, "steps": 2, **fields})
-    return made
+def all_runs(seeds, sweeps, **fields):
+    """The combinations of values, everything else being small."""
+    config = to_config_dict(RECIPE)
+    config.update({**SMALL, "steps": 2, "progress": False, **fields})
+    return combinations(RECIPE, config, seeds, sweeps)
 
 
 @pytest.fixture
@@ -38,27 +39,26 @@ def read(path):
 
 
 def test_all_combinations_in_order():
-    runs = combinations(config(), "0,1", ["features=4|8", "flips=on", "scale=2|1.5;2"])
+    runs = all_runs("0,1", ["features=4|8", "flips=on", "scale=2|1.5;2"])
     assert list(runs) == [
         f"features={f},flips=on,scale={s},seed={seed}"
         for f in (4, 8)
         for s in ("2", "1.5;2")
         for seed in (0, 1)
     ]
-    for fields, one in runs.values():
-        assert {name: one[name] for name in fields} == fields
-        assert (one.steps, one.layers) == (2, SMALL["layers"])
-    assert len({id(one) for _, one in runs.values()}) == len(runs)
+    for run in runs.values():
+        plain = run.config.plain()
+        assert {name: plain[name] for name in run.fields} == run.fields
+        assert (run.config.steps, run.config.layers) == (2, SMALL["layers"])
 
 
 def test_values_have_their_fields_types():
     sweeps = ["learning_rate=1|1e-4", "parallel.devices=0|1", "config.progress=TRUE| false"]
-    runs = combinations(config(), "", sweeps)
-    for fields, one in runs.values():
-        assert type(one.learning_rate) is float
-        assert one.parallel.devices == fields["parallel.devices"]
-        assert type(one.parallel.devices) is int
-    assert [one.progress for _, one in runs.values()] == [True, False] * 4
+    runs = list(all_runs("", sweeps).values())
+    assert [run.config.learning_rate for run in runs] == [1.0] * 4 + [1e-4] * 4
+    assert [run.settings.parallel.devices for run in runs] == [0, 0, 1, 1] * 2
+    assert [run.settings.progress for run in runs] == [True, False] * 4
+    assert [type(value) for value in runs[0].fields.values()] == [float, int, bool]
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ def test_values_have_their_fields_types():
         ("", ["method=zssr"], ["no field method"]),
         ("", ["features"], ["--sweep=features", "FIELD=VALUE"]),
         ("", ["=4"], ["FIELD=VALUE"]),
-        ("", ["features=4|x"], ["'x'", "a whole number"]),
-        ("", ["features=4|8.5"], ["'8.5'", "a whole number"]),
-        ("", ["features="], ["''", "a whole number"]),
-        ("", ["learning_rate=fast"], ["'fast'", "a number"]),
-        ("", ["progress=maybe"], ["'maybe'", "true or false"]),
+        ("", ["features=4|x"], ["features=x", "a whole number"]),
+        ("", ["features=4|8.5"], ["features=8.5", "a whole number"]),
+        ("", ["features="], ["features=''", "a whole number"]),
+        ("", ["learning_rate=fast"], ["learning_rate=fast", "a number"]),
+        ("", ["progress=maybe"], ["progress=maybe", "true or false"]),
         ("", ["learning_rate=1|1.0"], ["1.0 is there twice"]),
         ("0,1,0", [], ["--seeds=0,1,0", "0 is there twice"]),
         ("0,", [], ["--seeds=0,", "a whole number"]),
@@ -86,7 +86,7 @@ def test_values_have_their_fields_types():
 )
 def test_a_mistake_is_found_before_anything_runs(seeds, sweeps, words):
     with pytest.raises(InputError) as caught:
-        combinations(config(), seeds, sweeps)
+        all_runs(seeds, sweeps)
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value)
@@ -95,7 +95,7 @@ def test_a_mistake_is_found_before_anything_runs(seeds, sweeps, words):
 def test_names_do_for_folders(tmp_path):
     long = "x" * 300
     inputs = ["../a b/c.png", "../a b_c.png", "écran", long, long + "y", "a\nb", "..", ""]
-    runs = combinations(config(), "", ["input=" + "|".join(inputs)])
+    runs = all_runs("", ["input=" + "|".join(inputs)])
     assert len(runs) == len(inputs)
     for name in runs:
         (tmp_path / name).mkdir()
@@ -106,11 +106,11 @@ def test_names_do_for_folders(tmp_path):
 
 @pytest.mark.slow
 def test_every_run_and_its_row(tmp_path, photos, capsys):
-    runs = combinations(config(input=photos), "0", ["features=4|6"])
-    assert sweep.run(runs, str(tmp_path / "out")) == 0
+    runs = all_runs("0", ["features=4|6"], input=photos)
+    assert sweep.run(RECIPE, runs, str(tmp_path / "out")) == 0
     printed = capsys.readouterr().out.splitlines()
     rows = read(tmp_path / "out/sweep.json")
-    assert [(r["run"], r["fields"]) for r in rows] == [(n, f) for n, (f, _) in runs.items()]
+    assert [(r["run"], r["fields"]) for r in rows] == [(n, run.fields) for n, run in runs.items()]
     for row in rows:
         folder = tmp_path / "out" / row["run"]
         metrics = read(folder / "a/metrics.json")
@@ -133,8 +133,8 @@ def test_every_run_and_its_row(tmp_path, photos, capsys):
     # Again, and with one more value: what is done is not trained again.
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("*/a/result.png")}
     assert len(before) == 2
-    runs = combinations(config(input=photos), "0", ["features=4|6|8"])
-    assert sweep.run(runs, str(tmp_path / "out")) == 0
+    runs = all_runs("0", ["features=4|6|8"], input=photos)
+    assert sweep.run(RECIPE, runs, str(tmp_path / "out")) == 0
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert len(read(tmp_path / "out/sweep.json")) == 3
 
@@ -150,34 +150,34 @@ def test_the_worst_status_counts_and_others_go_on(tmp_path, photos, monkeypatch,
 
     monkeypatch.setattr(jobs, "run_all", run_all)
     (tmp_path / "out").mkdir()
-    runs = combinations(config(input=photos), "0,1,2,3", [])
-    assert sweep.run(runs, str(tmp_path / "out")) == 2
+    runs = all_runs("0,1,2,3", [], input=photos)
+    assert sweep.run(RECIPE, runs, str(tmp_path / "out")) == 2
     assert capsys.readouterr().err == "seed=1: b.png: too small\n"
     assert [r["status"] for r in read(tmp_path / "out/sweep.json")] == [0, 2, 1, 0]
 
 
 def test_what_is_wrong_with_all_is_said_once(tmp_path):
-    runs = combinations(config(input=str(tmp_path / "nowhere.png")), "0,1", [])
+    runs = all_runs("0,1", [], input=str(tmp_path / "nowhere.png"))
     with pytest.raises(InputError, match=r"nowhere\.png"):
-        sweep.run(runs, str(tmp_path / "out"))
+        sweep.run(RECIPE, runs, str(tmp_path / "out"))
 
 
 def test_a_signal_ends_the_sweep(tmp_path, photos, monkeypatch):
     """It comes while the first run's results are written; the second does not begin."""
-    original = jobs.Cases.finish
+    original = jobs.Records.finish
 
     def interrupted(*args):
         os.kill(os.getpid(), signal.SIGTERM)
         return original(*args)
 
-    runs = combinations(config(input=photos), "0,1", [])
+    runs = all_runs("0,1", [], input=photos)
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.Cases, "finish", interrupted)
-        assert sweep.run(runs, str(tmp_path / "out")) == 143
+        patch.setattr(jobs.Records, "finish", interrupted)
+        assert sweep.run(RECIPE, runs, str(tmp_path / "out")) == 143
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert [r["run"] for r in read(tmp_path / "out/sweep.json")] == ["seed=0"]
     assert not (tmp_path / "out/seed=1").exists()
-    assert sweep.run(runs, str(tmp_path / "out")) == 0
+    assert sweep.run(RECIPE, runs, str(tmp_path / "out")) == 0
     assert [r["done"] for r in read(tmp_path / "out/sweep.json")] == [1, 1]
 
 
@@ -188,8 +188,8 @@ def test_a_signal_between_two_runs(tmp_path, photos, monkeypatch):
 
     monkeypatch.setattr(jobs, "run_all", run_all)
     (tmp_path / "out").mkdir()
-    runs = combinations(config(input=photos), "0,1", [])
-    assert sweep.run(runs, str(tmp_path / "out")) == 130
+    runs = all_runs("0,1", [], input=photos)
+    assert sweep.run(RECIPE, runs, str(tmp_path / "out")) == 130
     assert len(read(tmp_path / "out/sweep.json")) == 1
 
 

@@ -83,7 +83,7 @@ def test_boundary():
 def test_sparse(power):
     kernel = _kernel()
     expected = np.mean(np.abs(kernel.astype(np.float64)) ** power)
-    assert losses.sparse(kernel, power) == pytest.approx(expected, rel=1e-5)
+    assert losses.sparse(kernel, power=power) == pytest.approx(expected, rel=1e-5)
 
 
 def test_sparse_where_there_is_nothing():

@@ -3,12 +3,10 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepinternal.methods import registry, zssr
-from deepinternal.methods.sr import task
+from deepinternal.methods.zssr import RECIPE, task
 from deepinternal.types import input_spec
 from tests.tiny_methods import photo
 
@@ -42,21 +40,19 @@ SETTINGS = {
 
 
 def config_of(name):
-    config = zssr.defaults()
-    registry.override(config, {**SMALL, **SETTINGS[name]})
-    return config
+    return RECIPE.build("", **{**SMALL, **SETTINGS[name]})
 
 
 def inputs_of(name, config, size):
     """Prepared inputs with an image of that size, grey or with a kernel where the name says so."""
     image = PHOTO[: size[0], : size[1]]
     image = image[..., :1] if "grey" in name else image
-    return zssr.prepare(config, image, KERNEL if "kernel" in name else None)
+    return RECIPE.prepare(config, image, KERNEL if "kernel" in name else None)
 
 
 def padded(config, inputs, seed):
     """On the canvas, in the midst of large numbers."""
-    on = zssr.pad(config, inputs, CANVAS)
+    on = RECIPE.canvas.pad(config, inputs, CANVAS)
     h, w = inputs["image"].shape[:2]
     image = np.random.default_rng(seed).normal(0, 1e4, on["image"].shape).astype(np.float32)
     image[:h, :w] = inputs["image"]
@@ -84,7 +80,7 @@ def run(method, inputs):
 
 def method_and_run(config, inputs):
     """A compiled `run` for inputs of these shapes."""
-    return compiled(functools.partial(run, zssr.make(config, input_spec(inputs))))
+    return compiled(functools.partial(run, RECIPE.method(config, input_spec(inputs))))
 
 
 def assert_same(on_canvas, alone):
@@ -122,7 +118,7 @@ def test_images_of_different_sizes_side_by_side_in_one_program():
     config = config_of(name)
     images = [inputs_of(name, config, size) for size in ((33, 45), (46, 30), (36, 37))]
     batches = [[padded(config, x, seed=i + j) for i, x in enumerate(images)] for j in (0, 10)]
-    method, traced = zssr.make(config, input_spec(batches[0][0])), []
+    method, traced = RECIPE.method(config, input_spec(batches[0][0])), []
 
     def counted(inputs):
         traced.append(inputs)
@@ -154,7 +150,7 @@ def test_self_test_on_the_centre_and_results_without_training(monkeypatch, name,
     inputs = inputs_of(name, config, (41, 33))
     both = []
     for each in (inputs, padded(config, inputs, seed=0)):
-        method = zssr.make(config, input_spec(each))
+        method = RECIPE.method(config, input_spec(each))
 
         @compiled
         def work(inputs, method=method):
@@ -169,23 +165,19 @@ def test_self_test_on_the_centre_and_results_without_training(monkeypatch, name,
 def test_pad_says_the_sizes_of_all_jumps():
     config = config_of("gradual")
     inputs = inputs_of("gradual", config, (33, 40))
-    on = zssr.pad(config, inputs, CANVAS)
+    on = RECIPE.canvas.pad(config, inputs, CANVAS)
     np.testing.assert_array_equal(on["image"][:33, :40], inputs["image"])
     assert not np.any(on["image"][33:])
     assert not np.any(on["image"][:, 40:])
-    assert on["sizes"].dtype == jnp.int32
+    assert on["sizes"].dtype == np.int32
     base = [50, 60]  # rounded up once: the last result has 99 rows, three times 33
     expected = [[[33, 40], base], [base, [67, 60]], [base, [99, 120]]]
     np.testing.assert_array_equal(on["sizes"], expected)
 
 
 def group(size=(40, 40, 3), kernel=None, **fields):
-    config = zssr.defaults()
-    registry.override(config, {**SMALL, **fields})
-    spec = {"image": jax.ShapeDtypeStruct(size, jnp.float32)}
-    if kernel:
-        spec["kernel"] = jax.ShapeDtypeStruct(kernel, jnp.float32)
-    return zssr.canvas_group(config, spec)
+    config = RECIPE.build("", **{**SMALL, **fields})
+    return RECIPE.canvas.group(config, size, {"kernel": kernel} if kernel else {})
 
 
 def test_who_shares_a_canvas():
@@ -213,6 +205,16 @@ def test_who_shares_a_canvas():
 )
 def test_who_shares_none(fields):
     assert group(**fields) is None
+
+
+def test_who_shares_a_canvas_where_kernels_are_estimated():
+    usual = group(scale="2", blind=True)
+    assert usual is not None
+    assert usual == group((40, 90, 3), scale="2", blind=True)
+    estimation = {"border": 4}  # leaves too little to estimate a kernel from
+    others = [group(scale="2", blind=True, estimation=estimation)]
+    others += [group(scale="2", blind=True, kernel=(5, 5)), group((80, 90, 3), blind=True)]
+    assert len({usual, *others}) == 1 + len(others)
 
 
 def test_the_same_without_what_was_in_the_way():

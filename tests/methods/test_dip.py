@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 import skimage.data
 
-import deepinternal as di
-from deepinternal.methods import dip, registry
+from deepinternal import methods
+from deepinternal.losses.pixel import l2
+from deepinternal.losses.smoothness import gradient_l1
+from deepinternal.methods import dip
+from deepinternal.methods.dip_tasks import TASKS
 from deepinternal.ops.resize import resize
 from deepinternal.types import InputError, Output, input_spec
 
 TINY = {"channels": "8,16", "skip": "4", "depth": 8, "early_stop": False}
+RECIPE = dip.RECIPE
 
 
 def _photo(side=32):
@@ -21,10 +25,17 @@ def _photo(side=32):
     return np.asarray(resize(jnp.asarray(photo), output_shape=(side, side), method="box"))
 
 
-def _config(presets="denoise", **fields):
-    config = registry.preset("dip", presets, dip.defaults())
-    registry.override(config, {**TINY, **fields})
-    return config
+def _fitted(image, presets="", sides=None, injected=None, **fields):
+    """The result, and what each step logged."""
+    config = RECIPE.build(presets, **{**TINY, **fields})
+    inputs = RECIPE.prepare(config, image, **(sides or {}))
+    method = RECIPE.method(config, input_spec(inputs), **(injected or {}))
+    state, metrics = jax.jit(method.init)(jax.random.key(0), inputs), []
+    step = jax.jit(method.step)
+    for _ in range(method.stages[0].steps):
+        state, logged = step(state, inputs)
+        metrics.append(logged)
+    return np.asarray(jax.jit(method.outputs)(state, inputs)["result"].value), metrics
 
 
 def _mse(a, b):
@@ -34,27 +45,82 @@ def _mse(a, b):
 def test_it_denoises():
     photo = _photo()
     noisy = np.clip(photo + np.random.default_rng(0).normal(0, 0.15, photo.shape), 0, 1)
-    options = {**TINY, "channels": "16,32", "steps": 150, "average": 0.9}
-    result = di.denoise(noisy.astype(np.float32), preset="", **options)["result"]
+    options = {"channels": "16,32", "train_steps": 150, "average": 0.9}
+    result, _ = _fitted(noisy.astype(np.float32), **options)
     assert _mse(result, photo) < 0.6 * _mse(noisy, photo)
 
 
 def test_it_fills_holes_and_keeps_what_is_known():
-    photo = (255 * _photo(24)).astype(np.uint8)
+    photo = _photo(24)
     known = np.random.default_rng(1).random((24, 24)) < 0.7
-    torn = np.where(known[..., None], photo, 0).astype(np.uint8)
-    result = di.inpaint(torn, known, preset="", steps=80, **{**TINY, "skip": "8"})["result"]
-    assert result.dtype == np.uint8
+    torn = np.where(known[..., None], photo, 0)
+    options = {"train_steps": 80, "skip": "8"}
+    result, _ = _fitted(torn, "inpaint", {"mask": known.astype(np.float32)}, **options)
     np.testing.assert_array_equal(result[known], photo[known])
-    constant = photo[known].mean(axis=0)
-    missing = (result[~known].astype(float), photo[~known].astype(float))
-    assert _mse(*missing) < 0.8 * _mse(np.broadcast_to(constant, missing[1].shape), missing[1])
+    constant = np.broadcast_to(photo[known].mean(axis=0), photo[~known].shape)
+    assert _mse(result[~known], photo[~known]) < 0.8 * _mse(constant, photo[~known])
+
+
+def test_a_data_term_and_a_regularizer_of_ones_own():
+    """A data term equal to the default one changes nothing; a regularizer is logged and smoothes."""
+    photo, own = _photo(16), lambda image, inputs: l2(image, inputs["image"])
+    smooth = lambda image: 0.5 * gradient_l1(image)
+    options = {"train_steps": 12, "average": 0.0, "channels": "4", "skip": "0", "depth": 2}
+    plain, usual = _fitted(photo, **options)
+    same, logged = _fitted(photo, injected={"data": own}, **options)
+    np.testing.assert_array_equal(same, plain)
+    assert [m["data"] for m in logged] == [m["loss"] for m in usual]
+    regular, logged = _fitted(photo, injected={"regularizer": smooth}, **options)
+    for m in logged:
+        error = 10 ** (-m["psnr"] / 10)
+        np.testing.assert_allclose(m["loss"], error + m["regularizer"], rtol=1e-4)
+    assert gradient_l1(jnp.asarray(regular)) < gradient_l1(jnp.asarray(plain))
+    with pytest.raises(InputError, match="takes no regulariser, did you mean regularizer"):
+        methods.make("dip", {}, (16, 16, 3), regulariser=smooth)
+
+
+FIELDS = (
+    *("train_steps", "channels", "skip", "upsample", "jitter", "learning_rate", "schedule"),
+    *("average", "backtrack", "early_stop", "patience"),
+)
+NARROW, WIDE, LARGE = (16, 32, 64, 128, 128), (128,) * 5, (16, 32, 64, 128, 128, 128)
+
+
+@pytest.mark.parametrize(
+    ("presets", "values"),
+    [
+        ("", (3000, WIDE, 4, "bilinear", 1 / 30, 0.01, "constant", 0.99, 5.0, True, 500)),
+        ("fast", (1800, NARROW, 4, "bilinear", 1 / 30, 0.01, "cosine", 0.99, 5.0, True, 200)),
+        ("inpaint", (6001, WIDE, 128, "nearest", 0.03, 0.01, "constant", 0.0, 0.0, True, 500)),
+        ("inpaint,fast", (1200, NARROW, 4, "nearest", 0.03, 0.01, "cosine", 0.99, 0.0, False, 200)),
+        ("fast,inpaint", (1200, NARROW, 4, "nearest", 0.03, 0.01, "cosine", 0.99, 0.0, False, 200)),
+        ("inpaint,region", (3001, LARGE, 0, "nearest", 0.0, 0.01, "constant", 0.0, 0.0, True, 500)),
+        (
+            "region,inpaint,fast",
+            (1200, LARGE, 4, "nearest", 0.03, 0.01, "cosine", 0.99, 0.0, False, 200),
+        ),
+        ("sr", (2000, WIDE, 4, "bilinear", 0.03, 0.01, "constant", 0.0, 0.0, True, 500)),
+        ("restore", (11000, WIDE, 4, "bilinear", 0.03, 1e-3, "constant", 0.0, 0.0, True, 500)),
+        (
+            "restore,fast",
+            (1200, NARROW, 4, "bilinear", 0.03, 0.01, "cosine", 0.99, 0.0, False, 200),
+        ),
+        ("flash", (601, WIDE, 4, "bilinear", 0.0, 0.1, "constant", 0.0, 0.0, True, 500)),
+        ("flash,fast", (400, NARROW, 4, "bilinear", 0.0, 0.1, "cosine", 0.0, 0.0, True, 200)),
+        ("fast,smoke", (20, (8,) * 3, 4, "bilinear", 1 / 30, 0.01, "cosine", 0.99, 5.0, True, 8)),
+    ],
+)
+def test_what_fields_are_where_they_are_auto(presets, values):
+    config = RECIPE.build(presets)
+    expected = dict(zip(FIELDS, values)) | {"skip": (values[2],)}
+    assert {name: getattr(config, name) for name in FIELDS} == expected
+    assert "auto" not in config.plain().values()
 
 
 def test_a_missing_mask_means_black_pixels():
     photo = _photo(16) + 0.01
     photo[3:6, 4:9] = 0
-    mask = dip.prepare(_config("restore"), photo)["mask"]
+    mask = RECIPE.prepare(RECIPE.build("restore"), photo)["mask"]
     assert mask.sum() == 256 - 15
     assert mask[3:6, 4:9].max() == 0
 
@@ -62,7 +128,6 @@ def test_a_missing_mask_means_black_pixels():
 @pytest.mark.parametrize("preset", ["denoise", "inpaint", "sr", "restore", "flash"])
 def test_the_loss_is_that_of_the_degraded_layer(preset):
     """Against NumPy: mean squared error, over known pixels, after Lanczos2 of width 4 x the factor."""
-    config = _config(preset)
     rng = np.random.default_rng(2)
     image, made = rng.random((8, 12, 3)), rng.random((8, 12, 3))
     inputs = {"image": image}
@@ -77,7 +142,8 @@ def test_the_loss_is_that_of_the_degraded_layer(preset):
         small = resize(layers["image"], scale=(0.25, 0.25), method="lanczos2")
         np.testing.assert_allclose((small - image)[2:-2, 2:-2] ** 2, expected, atol=1e-5)
         expected = (np.asarray(small) - image) ** 2
-    loss, terms = dip._loss(config.task, {"image": jnp.asarray(made)}, inputs, 0)
+    layers = {"image": jnp.asarray(made)}
+    loss, terms = dip._loss(TASKS[preset].observe, None, None, layers, inputs, 0)
     np.testing.assert_allclose(loss, expected.mean(), rtol=1e-5)
     np.testing.assert_allclose(terms["psnr"], -10 * np.log10(expected.mean()), rtol=1e-5)
 
@@ -95,14 +161,14 @@ def _lanczos(x, axis):
 
 @pytest.mark.parametrize("presets", ["sr", "flash", "inpaint,large_hole", "inpaint,region"])
 def test_shapes_of_other_nets(presets):
-    config = registry.preset("dip", presets, dip.defaults())
+    config = RECIPE.build(presets)
     shape = (20, 24)
     inputs = {"image": np.zeros((*shape, 3), np.float32)}
     if config.task == "inpaint":
         inputs["mask"] = np.ones((*shape, 1), np.float32)
     if config.task == "flash":
         inputs["flash"] = inputs["image"]
-    method = dip.make(config, input_spec(inputs))
+    method = RECIPE.method(config, input_spec(inputs))
     state = jax.eval_shape(method.init, jax.random.key(0), inputs)
     state, _ = jax.eval_shape(functools.partial(method.step, variant=None), state, inputs)
     made = jax.eval_shape(method.outputs, state, inputs)["result"].value
@@ -111,15 +177,14 @@ def test_shapes_of_other_nets(presets):
 
 def test_published_parameter_counts():
     for presets, count in (("denoise", 2_217_831), ("inpaint", 3_002_627)):
-        config = registry.preset("dip", presets, dip.defaults())
         inputs = {"image": np.zeros((32, 32, 3), np.float32)}
-        method = dip.make(config, input_spec(inputs))
+        method = methods.make("dip", {}, inputs, preset=presets)
         params = jax.eval_shape(method.init, jax.random.key(0), inputs).params
         assert sum(x.size for x in jax.tree.leaves(params)) == count
 
 
-def test_runs_are_averaged():
-    method = dip.make(_config(runs=2), input_spec({"image": np.zeros((16, 16, 3), np.float32)}))
+def test_replicas_are_averaged():
+    method = methods.make("dip", {**TINY, "replicas": 2}, (16, 16, 3))
     assert method.replicas == 2
     made = method.reduce({"result": Output(jnp.asarray([[1.0], [3.0]]))})
     assert float(made["result"].value[0]) == 2
@@ -134,23 +199,35 @@ def test_runs_are_averaged():
         ("restore", {}, {}, "give config.mask"),
         ("flash", {}, {}, "config.flash: give the photograph"),
         ("flash", {"flash": np.ones((8, 16, 3))}, {}, "config.flash: is 8x16"),
-        ("denoise", {}, {"task": "paint"}, "config.task='paint': choose one of denoise"),
-        ("denoise", {}, {"channels": "8,x"}, "config.channels='8,x'"),
-        ("denoise", {}, {"skip": "4,4,4"}, "config.skip='4,4,4': give one or 2"),
-        ("denoise", {}, {"average": 1.0}, "config.average=1.0: must be less than 1"),
-        ("sr", {}, {"scale": "1.5"}, "config.scale=1.5"),
+        ("denoise", {}, {"task": "paint"}, "config.task=paint: must be one of denoise"),
+        ("denoise", {}, {"channels": "8,x"}, "config.channels=8,x: must be whole numbers"),
+        ("denoise", {}, {"skip": "4,4,4"}, "config.skip=4,4,4: give one number or 2"),
+        ("denoise", {}, {"average": 1.0}, "config.average=1.0: must be auto or a number"),
+        ("denoise", {}, {"noise_std": 25}, "config.noise_std=25: must be"),
+        ("denoise", {}, {"filter_up": 4}, "config.filter_up=4: must be an odd whole number"),
+        ("sr", {}, {"scale": "1.5"}, "config.scale=1.5: must be a whole number from 2 to 16"),
     ],
 )
 def test_what_is_refused(presets, sides, fields, message):
-    config = _config(presets, **fields)
     image = np.full((16, 16, 3), 0.5, np.float32)
-    run = lambda: dip.make(config, input_spec(dip.prepare(config, image, **sides)))
     with pytest.raises(InputError) as caught:
-        run()
+        RECIPE.prepare(RECIPE.build(presets, **{**TINY, **fields}), image, **sides)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_unknown_presets_are_refused_with_the_known_ones():
     with pytest.raises(InputError, match="no preset 'sharpen'; there are: denoise, inpaint"):
-        di.denoise(np.zeros((16, 16)), preset="sharpen")
+        RECIPE.build("sharpen")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_samples_are_what_the_method_takes(task):
+    photo = skimage.data.astronaut().astype(np.float32) / 255
+    config = RECIPE.build(task, scale=2)
+    sample = RECIPE.example(config, photo)
+    assert sample.name.endswith(f"degraded for {task}")
+    assert (sample.truth.shape == sample.image.shape) == (task != "sr")
+    inputs = RECIPE.prepare(config, sample.image, **sample.sides)
+    assert set(inputs) == {"image", *sample.sides}
+    assert not RECIPE.example(config, photo, mask=0, flash=0).sides

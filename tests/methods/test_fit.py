@@ -7,10 +7,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from deepinternal.engine.checkpoint import Checkpoints
 from deepinternal.losses.pixel import l2
 from deepinternal.methods import fit
+from deepinternal.methods.generator import growing
 from deepinternal.types import Output
 
 SHAPE = (6, 10)
@@ -133,6 +136,39 @@ def test_early_stop_finds_the_least_variance_of_the_window():
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), frozen, before))
 
 
+OPTIMIZERS = {"lion": optax.lion(1e-2), "adamw": optax.adamw(1e-2, weight_decay=0.1)}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_of_ones_own(name):
+    """A step is that of optax by hand, parameters given; there is no learning rate to be logged."""
+    inputs, optimizer = {"image": _image()}, OPTIMIZERS[name]
+    method = _method(_still(), optimizer=optimizer)
+    state, states, metrics = _run(method, inputs, 20)
+    params, z = states[0].params, states[0].model_state["z"]["image"][None]
+    layer = lambda params: PixelNet().apply({"params": params["image"]}, z)[0, 1:7, 1:11]
+    grads = jax.grad(lambda params: l2(layer(params), inputs["image"]))(params)
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    expected = optax.apply_updates(params, updates)
+    close = functools.partial(np.testing.assert_allclose, atol=1e-6)
+    jax.tree.map(close, states[1].params, expected)
+    assert set(metrics[0]) == {"loss", "psnr"}
+    assert metrics[-1]["loss"] < metrics[0]["loss"]
+    assert set(state.opt_state) == {"optimizer"}
+
+
+def test_a_checkpoint_holds_the_optimizers_state(tmp_path):
+    inputs, method = {"image": _image()}, _method(optimizer=OPTIMIZERS["lion"])
+    state, states, _ = _run(method, inputs, 4)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(2, states[2], None, {"stage": 0})
+    restored, _, meta = checkpoints.restore(method, inputs)
+    checkpoints.close()
+    assert meta["stage"] == 0
+    again, *_ = _run(method, inputs, 2, state=restored)
+    jax.tree.map(np.testing.assert_array_equal, again.replace(key=0), state.replace(key=0))
+
+
 def test_target_ends_a_phase():
     inputs = {"image": np.full((*SHAPE, 3), 0.5, np.float32)}
     state, _, metrics = _run(_method(_still(), target=25.0), inputs, 30)
@@ -161,7 +197,7 @@ def test_backtracking_brings_the_good_weights_back():
 
 
 def test_growing_noise():
-    std = fit.growing(1e-3, 100)
+    std = growing(1e-3, 100)
     assert [float(std(jnp.asarray(s))) for s in (0, 99, 250, 999, 1000, 5000)] == pytest.approx(
         [0, 0, 2e-3, 9e-3, 1e-3, 1e-3]
     )

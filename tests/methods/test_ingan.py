@@ -1,182 +1,186 @@
-"""InGAN: its step, sizes and swaps, and what a trained net is used for."""
+"""InGAN: its fields, training, sizes, swaps and scales, and what it makes of an image."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepinternal import retargeter
-from deepinternal.codecs.image_io import to_array
 from deepinternal.engine.checkpoint import Checkpoints
 from deepinternal.engine.loop import Stopped, train
 from deepinternal.engine.parallel import Programs
-from deepinternal.methods import ingan, ingan_crops, ingan_sizes, registry, retargeting
-from deepinternal.ops import shear
+from deepinternal.methods.ingan import (
+    PRESETS,
+    RECIPE,
+    Config,
+    crops,
+    paths,
+    scales,
+    sizes,
+    training,
+)
+from deepinternal.nets.ingan import PatchDiscriminator
+from deepinternal.ops.resize import resize
 from deepinternal.types import InputError, input_spec
+from deepinternal.writers import read_jsonl
 from tests.engine.stop import Stop
 from tests.tiny_methods import photo
 
-TINY = {"steps": 3, "inverse_from": 1}
+# Steps of two sizes, the second with an update for the way back: two programs to compile.
+FIELDS = {"train_steps": 4, "hold": 2, "growth": 2, "inverse_from": 2, "crop": 40, "blocks": 0}
+FIELDS |= {"seed": 11, "samples": "0.5,1.5", "average": 0.9}
+VARIANTS = [(40, 40, False)] * 2 + [(32, 32, True)] * 2
 
 
 def _config(**fields):
-    config = registry.preset("ingan", "smoke", ingan.defaults())
-    registry.override(config, {**TINY, **fields})
-    return config
+    return RECIPE.build("smoke", **fields)
+
+
+def _method(config, image):
+    inputs = RECIPE.prepare(config, image)
+    return RECIPE.method(config, input_spec(inputs)), inputs
 
 
 @pytest.fixture(scope="module")
-def trained():
-    """Method, inputs, and states before and after a step with the extra one for the way back."""
-    config = _config(ratio=2.0)
-    inputs = ingan.prepare(config, photo(48))
-    method = ingan.make(config, input_spec(inputs))
-    inputs = jax.tree.map(jnp.asarray, inputs)
-    state = jax.jit(method.init)(jax.random.key(0), inputs)
-    after, metrics = jax.jit(method.step, static_argnums=2)(state, inputs, (24, 32, True))
-    return config, method, inputs, state, after, metrics
+def run(tmp_path_factory):
+    """Programs, a run of four steps, and the lines of its log."""
+    config = _config(**FIELDS)
+    method, inputs = _method(config, photo(48))
+    programs, log = Programs(method), tmp_path_factory.mktemp("run") / "train.jsonl"
+    made = train(programs, inputs, seed=config.seed, log_path=log, log_every=1)
+    return programs, made, read_jsonl(log)
 
 
-def test_a_step_changes_both_nets(trained):
-    *_, before, after, metrics = trained
+def test_steps_change_both_nets(run):
+    programs, made, log = run
+    before = programs.init(jax.random.key(FIELDS["seed"]), made.inputs)
     for name in ("generator", "discriminator"):
-        changed = [
-            bool(jnp.any(a != b))
-            for a, b in zip(*(jax.tree.leaves(s.params[name]) for s in (before, after)))
-        ]
+        pairs = zip(*(jax.tree.leaves(s.params[name]) for s in (before, made.state)), strict=True)
+        changed = [bool(jnp.any(a != b)) for a, b in pairs]
         assert np.mean(changed) > 0.5  # biases before a norm do not matter
-    assert int(after.step) == 1
-    named = {"loss", "adversarial", "cycle", "inverse", "real", "made", "learning_rate"}
-    assert named <= set(metrics)
-    assert all(bool(jnp.isfinite(value)) for value in metrics.values())
-    assert (int(metrics["height"]), int(metrics["width"])) == (24, 32)
+    assert [programs.method.variant(FIELDS["seed"], step) for step in range(4)] == VARIANTS
+    assert [(line["height"], line["width"], "inverse" in line) for line in log] == VARIANTS
+    for line in log:
+        assert line["loss"] == pytest.approx(
+            line["adversarial"] + 0.1 * line["cycle"] + 0.5 * (line["real"] + line["made"]),
+            rel=1e-4,
+        )
+    assert [line["learning_rate"] for line in log] == pytest.approx([5e-5] * 4)
 
 
-def test_a_resumed_run_ends_with_the_same_bits(tmp_path):
-    config = _config(steps=7, growth=18, blocks=0, inverse_from=-1)
-    inputs = ingan.prepare(config, photo(48))
-    programs = Programs(ingan.make(config, input_spec(inputs)))
-    sizes = {programs.method.variant(config.seed, step) for step in range(7)}
-    assert len(sizes) > 1
-    whole = train(programs, inputs, seed=0)
-    count = programs.count
+def test_a_resumed_run_ends_with_the_same_bits(run, tmp_path):
+    programs, whole, _ = run
+    count, stop = programs.count, Stop(1)
+    options = {"seed": FIELDS["seed"], "checkpoints": Checkpoints(tmp_path)}
     with pytest.raises(Stopped):
-        train(programs, inputs, seed=0, checkpoints=Checkpoints(tmp_path), **_stopping(1))
-    resumed = train(programs, inputs, seed=0, checkpoints=Checkpoints(tmp_path))
-    assert resumed.resumed_steps != []
+        train(programs, whole.initial, stop=stop, progress=stop, **options)
+    resumed = train(programs, whole.initial, **options | {"checkpoints": Checkpoints(tmp_path)})
+    assert resumed.spent.resumed_steps != []
     assert programs.count == count  # nothing is compiled twice
-    for a, b in zip(*(jax.tree.leaves(run.state.params) for run in (whole, resumed)), strict=True):
+    states = (x.state.replace(key=None) for x in (whole, resumed))
+    for a, b in zip(*map(jax.tree.leaves, states), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def _stopping(at):
-    stop = Stop(at)
-    return {"stop": stop, "progress": stop}
-
-
-def test_what_is_made_during_training(trained):
-    _, method, inputs, state, *_ = trained
-    same, seen = jax.jit(method.evaluate)(state, inputs)
-    made = jax.jit(method.outputs)(state, inputs)
-    assert seen["result"].shape == (48, 96, 3)
-    np.testing.assert_allclose(seen["result"], made["result"].value, atol=1e-5)
-    np.testing.assert_allclose(seen["cycle_error"], made["cycle_error"].value, rtol=1e-4)
-    assert all(
-        bool((a == b).all()) for a, b in zip(*map(jax.tree.leaves, (same.params, state.params)))
-    )
-
-
-def test_outputs_have_their_sizes(trained):
-    _, method, inputs, _, after, _ = trained
-    made = jax.jit(method.outputs)(after, inputs)
+def test_what_is_made_in_the_end_and_on_the_way(run):
+    programs, trained, _ = run
+    made = programs.outputs(trained.state, trained.inputs)
     assert made["result"].value.shape == (48, 96, 3)
     assert made["cycle"].value.shape == (48, 48, 3)
-    np.testing.assert_array_equal(made["input"].value, inputs["full1"])
-    assert all(
-        float(made[n].value) > 0 for n in ("coherence", "completeness", "sifid", "diversity")
-    )
-    assert float(made["result"].value.min()) >= 0
-    assert float(made["result"].value.max()) <= 1
+    assert made["samples"].kind == "images"
+    assert {n: x.shape for n, x in made["samples"].value.items()} == {"0.5x1.5": (24, 72, 3)}
+    np.testing.assert_array_equal(made["input"].value, photo(48))
+    figures = ("coherence", "completeness", "sifid", "diversity")
+    assert all(float(made[name].value) > 0 for name in figures)
+    for image in (made["result"], made["cycle"]):
+        assert 0 <= float(image.value.min()) < float(image.value.max()) <= 1
+    error = np.abs(np.asarray(made["cycle"].value) - photo(48)).mean()
+    assert float(made["cycle_error"].value) == pytest.approx(error, rel=1e-4)
+
+    same, seen = jax.jit(programs.method.evaluate)(trained.state, trained.inputs)
+    np.testing.assert_allclose(seen["result"], made["result"].value, atol=1e-5)
+    np.testing.assert_allclose(seen["cycle_error"], error, rtol=1e-4)
+    for a, b in zip(*(jax.tree.leaves(s.params) for s in (same, trained.state)), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
-def test_a_trained_net_makes_any_size_and_shape(trained):
-    config, _, inputs, _, after, _ = trained
-    net = retargeter.Retargeter(
-        config,
-        after.params["generator"],
-        after.model_state["generator"],
-        to_array(np.asarray(inputs["full1"])),
-    )
-    assert net.make((31, 57)).shape == (31, 57, 3)
-    sheared = net.make((48, 48), (0.4, -0.4))
-    assert (sheared[0, -1] == 1).all()
-    assert (sheared[24, 24] < 1).any()
-    for bad, message in (((4, 30), "at least 8"), ((10**5, 10**5), "too large")):
-        with pytest.raises(InputError, match=message):
-            net.make(bad)
-    with pytest.raises(InputError, match="sum within"):
-        net.make((48, 48), (0.8, 0.8))
-    with pytest.raises(InputError, match="give size"):
-        retargeter.retarget(net)
-    with pytest.raises(InputError, match="3"):
-        net.applied_to(to_array(np.zeros((50, 50))))
+@pytest.mark.parametrize(
+    ("fields", "shapes"),
+    [
+        ({"swap": True, "shift": 0.4}, [48]),
+        ({"together": True}, [48, 56]),
+        ({"fit_side": 40}, [80]),
+    ],
+)
+def test_other_ways_to_train(fields, shapes):
+    config = _config(**fields)
+    image = [photo(side) for side in shapes]
+    method, inputs = _method(config, image if config.together else image[0])
+    state = jax.eval_shape(method.init, jax.random.key(0), inputs)
+    step = lambda s, i: method.step(s, i, (32, 40, True))
+    after, metrics = jax.eval_shape(step, state, inputs)
+    assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
+    assert metrics["inverse"].shape == ()
 
 
-def test_shapes_at_a_greater_size_than_the_nets(trained):
-    """White outside to the pixel, with detail of the full image inside."""
-    config, _, _, _, after, _ = trained
-    config = config.copy_and_resolve_references()
-    config.update(fit_side=48, detail=1)
-    net = retargeter.Retargeter(config, *retargeting.trained(after), to_array(photo(96)))
-    shifts = (0.4, -0.4)
-    made = net.make((96, 96), shifts)
-    inside = np.asarray(shear.inside(shear.homography(jnp.array(shifts)), (96, 96)))
-    assert made.shape == (96, 96, 3)
-    assert (made[~inside] == 1).all()
-    assert 0.3 < inside.mean() < 0.95
-    assert (made[inside] < 1).any(-1).mean() > 0.9
+@pytest.mark.parametrize("factors", ["0.05", "0.4,3"])
+def test_small_results_are_measured_at_fewer_scales(factors):
+    config = _config(result_scale=factors)
+    method, inputs = _method(config, photo(60))
+    state = jax.eval_shape(method.init, jax.random.key(0), inputs)
+    made = jax.eval_shape(method.outputs, state, inputs)
+    assert made["coherence"].value.shape == ()
+    assert made["result"].value.shape == {"0.05": (3, 3, 3), "0.4,3": (24, 180, 3)}[factors]
+    assert "samples" not in made
 
 
 def test_sizes_are_few_and_respect_the_growing_range():
-    sizes = ingan_sizes.shapes((216, 256), 40, 0.15, 2.25)
-    assert sizes[0] == ((216, 256), 0.0)
-    assert 40 <= len(sizes) <= 45
-    assert len({size for size, _ in sizes}) == len(sizes)
-    for (h, w), reach in sizes:
+    known = sizes.shapes((216, 256), 40, 0.15, 2.25)
+    assert known[0] == ((216, 256), 0.0)
+    assert 40 <= len(known) <= 45
+    assert len({size for size, _ in known}) == len(known)
+    for (h, w), reach in known:
         assert h % 8 == w % 8 == 0
         for side, crop in ((h, 216), (w, 256)):
             least, most = crop * (1 - 0.85 * reach), crop * (1 + 1.25 * reach)
             assert least - 1e-6 <= side <= most + 8
-    factors = np.array([h / 216 for (h, _), _ in sizes])
+    factors = np.array([h / 216 for (h, _), _ in known])
     assert factors.min() < 0.25
     assert factors.max() > 2.1
     for progress in (0.0, 0.3, 1.0):
-        drawn = {ingan_sizes.draw(sizes, progress, 0, n) for n in range(400)}
-        within = {size for size, reach in sizes if reach <= progress}
+        drawn = {sizes.draw(known, progress, 0, n) for n in range(400)}
+        within = {size for size, reach in known if reach <= progress}
         assert drawn == within
-    assert ingan_sizes.draw(sizes, 1.0, 3, 7) == ingan_sizes.draw(sizes, 1.0, 3, 7)
+    assert sizes.draw(known, 1.0, 3, 7) == sizes.draw(known, 1.0, 3, 7)
 
 
-def test_variants_say_when_the_way_back_has_its_own_step():
-    config = _config(inverse_from=5, growth=1, steps=20)
-    method = ingan.make(config, input_spec(ingan.prepare(config, photo(48))))
-    assert [method.variant(0, step)[2] for step in (0, 4, 5, 9)] == [False, False, True, True]
+@pytest.mark.parametrize(("preset", "count"), [("lite", 11), ("default", 45)])
+def test_how_many_sizes_presets_compile(preset, count):
+    config = RECIPE.build(preset)
+    task = training.training(config, [(152, 192)])
+    seen = {training.variant(task, 0, step)[:2] for step in range(20000, 22000)}
+    assert len(seen) == count
 
 
-def test_scale_weights_over_time():
-    """f^i with f = 1.4^((25000 - step) / 25000): coarse ones first, equal at 25000."""
-    for step in (0, 25000, 50000):
-        expected = (1.4 ** ((25000 - step) / 25000)) ** np.arange(5)
-        np.testing.assert_allclose(
-            ingan._scale_weights(jnp.asarray(step), 25000, 1.4, 5), expected, rtol=1e-5
-        )
+def test_crops_are_parts_of_the_images():
+    images = [jnp.asarray(photo(48)), jnp.asarray(photo(56))]
+    made = np.asarray(crops.crops(jax.random.key(0), images, (40, 24)))
+    assert made.shape == (2, 40, 24, 3)
+    for image, crop in zip(images, (made + 1) / 2):
+        windows = np.lib.stride_tricks.sliding_window_view(image, (40, 24, 3))[..., 0, :, :, :]
+        assert np.abs(windows - crop).max((-3, -2, -1)).min() < 1e-6
+
+
+def test_noise_has_its_standard_deviation():
+    made = crops.noisy(jax.random.key(0), jnp.zeros((2, 40, 50, 3)), 0.01)
+    assert float(jnp.std(made)) == pytest.approx(2 * 0.01, rel=0.03)  # x is in [-1, 1]
+    assert float(jnp.abs(made).max()) == pytest.approx(2 * 0.01 * np.sqrt(3), rel=0.01)
 
 
 def test_swapping_exchanges_two_rectangles():
     """Pixels are kept as a set where the rectangles are apart; seams are left out."""
     y, x = np.mgrid[:80, :90]
     image = np.stack([y, x, y * 90 + x], axis=-1)[None].astype(np.float32)
-    swapped, kept = jax.jit(ingan_crops.swapped)(jax.random.key(3), image)
+    swapped, kept = jax.jit(crops.swapped)(jax.random.key(3), image)
     moved = np.asarray(swapped[0, ..., 2]) != image[0, ..., 2]
     assert 0.03 < moved.mean() < 0.6
     assert kept.shape == (80, 90, 1)
@@ -188,62 +192,123 @@ def test_swapping_exchanges_two_rectangles():
     np.testing.assert_array_equal(offsets[0], -offsets[1])
 
 
+def test_small_images_have_fewer_scales():
+    counts = [scales.looking((side, 300), 9, 1.4) for side in (13, 18, 19, 36, 256, 600)]
+    assert counts == [1, 1, 2, 4, 9, 9]
+    assert scales.most(256, 1.4) == 9
+
+
+def test_scale_weights_over_time():
+    """f^i with f = 1.4^((25000 - step) / 25000): coarse ones first, equal at 25000."""
+    for step in (0, 25000, 50000):
+        expected = (1.4 ** ((25000 - step) / 25000)) ** np.arange(5)
+        found = scales.weights(jnp.asarray(step), even_at=25000, ratio=1.4, count=5)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def judges():
+    """A discriminator's net, and the weights of two scales."""
+    net = PatchDiscriminator(2)
+    init = jax.jit(lambda key: net.init(key, jnp.zeros((1, 16, 16, 1)))["params"])
+    made = [init(jax.random.key(seed)) for seed in (1, 2)]
+    return net, jax.tree.map(lambda *x: 100 * jnp.stack(x), *made)
+
+
+def test_the_map_is_the_weighted_mean_of_the_scales(judges):
+    """By hand for two scales: each judged alone, brought to the finest map's size."""
+    net, params = judges
+    x = jax.random.uniform(jax.random.key(0), (1, 30, 27, 1), minval=-1)
+    smaller = lambda x, size: resize(x, output_shape=size, method="linear", antialias=False)
+
+    @jax.jit
+    def expected(x):
+        finer, coarser = (jax.tree.map(lambda p, i=i: p[i], params) for i in range(2))
+        fine = net.apply({"params": finer}, x)
+        coarse = net.apply({"params": coarser}, smaller(x, (15, 13)))
+        return 0.75 * fine + 0.25 * smaller(coarse, fine.shape[1:3])
+
+    judge = jax.jit(lambda x: scales.judge(net, params, x, jnp.array([3.0, 1.0]), ratio=2.0))
+    np.testing.assert_allclose(judge(x), expected(x), atol=1e-6)
+
+
+@pytest.mark.parametrize(("antialias", "least", "most"), [(False, 0.0, 0.4), (True, 0.99, 1.0)])
+def test_which_pixels_a_coarse_scale_looks_at(judges, antialias, least, most):
+    """Bilinear shrinking by 4 reads 2 of 4 pixels a side; smoothed, it reads all."""
+    net, params = judges
+    x = jax.random.uniform(jax.random.key(0), (1, 64, 64, 1), minval=-1)
+    weights = jnp.array([0.0, 1.0])
+    judge = lambda x: scales.judge(net, params, x, weights, ratio=4.0, antialias=antialias)
+    inner = np.abs(jax.jit(jax.grad(lambda x: jnp.sum(judge(x))))(x)[0, 8:-8, 8:-8, 0])
+    assert least <= np.mean(inner > 1e-9 * inner.max()) <= most
+
+
+@pytest.mark.parametrize("name", paths.NAMES)
+def test_paths_of_videos_are_smooth_and_within_bounds(name):
+    way = np.array(paths.path(name, 40))
+    assert way.shape == (40, 4)
+    assert way[:, :2].min() >= 0.49
+    assert way[:, :2].max() <= 2.01
+    assert np.abs(way[:, 2:]).max() <= 0.45
+    assert np.abs(way[:, 2] + way[:, 3]).max() < 0.95
+    closed = np.concatenate([way, way[:1]])
+    assert np.abs(np.diff(closed, axis=0)).max() < 0.3
+    assert np.ptp(way, axis=0).max() > 0.3
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"result_scale": "0,1"}, "result_scale"),
-        ({"samples": "1,2;x"}, "samples"),
-        ({"channels": 6}, "multiple of 4"),
-        ({"smallest": 1.5}, "smallest"),
-        ({"shift": 0.6}, "shift"),
-        ({"crop": 20}, "crop"),
+        ({"result_scale": "0,1"}, r"config.result_scale=0,1: must be vertical,horizontal"),
+        ({"samples": "1,2;x"}, r"config.samples=1,2;x: must be vertical,horizontal"),
+        ({"channels": 6}, "config.channels=6: must be a multiple of 4"),
+        ({"smallest": 1.5}, "config.smallest=1.5"),
+        ({"shift": 0.6}, "config.shift=0.6"),
+        ({"crop": 20}, "config.crop=20: must be a whole number of at least 40"),
+        ({"noise_std": 25}, "25 of 255 is 0.098"),
+        ({"stepz": 1}, "config.stepz: there is no such field, did you mean steps"),
     ],
 )
 def test_fields_out_of_range(fields, message):
     with pytest.raises(InputError, match=message):
-        ingan.check(_config(**fields))
+        _config(**fields)
+
+
+def test_scales_are_read_and_written():
+    config = Config(result_scale=2, samples="1;0.3333333333333333,1.5;")
+    assert config.result_scale == (2, 2)
+    assert config.samples == ((1, 1), (1 / 3, 1.5))
+    assert config.plain()["result_scale"] == "2,2"
+    assert config.replace() == config
+    assert Config(samples="").samples == Config(samples=()).samples == ()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_can_be_built_and_written(name):
+    config = RECIPE.build(name)
+    assert config == RECIPE.build("", **config.plain())
+
+
+def test_the_later_preset_decides():
+    first, second = RECIPE.build("smoke,lite"), RECIPE.build("lite,smoke")
+    assert (first.channels, second.channels) == (16, 4)
+    assert (first.samples, second.average) == ((), 0.99)
+
+
+def test_examples_say_what_they_were_made_from():
+    scene = np.random.default_rng(0).random((512, 512, 3), np.float32)
+    coins = RECIPE.example(_config(), scene)
+    assert (coins.name, coins.image.shape) == ("skimage.data.coins", (303, 384, 1))
+    config = RECIPE.build("many,smoke")
+    parts = RECIPE.example(config, scene)
+    assert [x.shape for x in parts.image] == [(160, 160, 3)] * 2
+    assert "astronaut" in parts.name
+    grouping = RECIPE.grouping(config)
+    assert (grouping.kind, grouping.least, grouping.any_size) == ("together", 2, True)
 
 
 def test_small_images_are_refused():
     with pytest.raises(InputError, match="at least 40 pixels"):
-        ingan.prepare(_config(), photo(39))
+        RECIPE.prepare(_config(), photo(39))
     with pytest.raises(InputError, match="fit_side"):
-        ingan.prepare(_config(fit_side=50), np.zeros((45, 300, 3), np.float32))
-
-
-def test_several_images_share_a_net():
-    config = _config(together=True)
-    inputs = ingan.prepare(config, [photo(48), photo(56)])
-    method = ingan.make(config, input_spec(inputs))
-    state = jax.eval_shape(method.init, jax.random.key(0), inputs)
-    _, metrics = jax.eval_shape(lambda s, i: method.step(s, i, (40, 40, False)), state, inputs)
-    assert metrics["loss"].shape == ()
-    crops = ingan_crops.crops(jax.tree.map(jnp.asarray, inputs), jax.random.key(0), (40, 40))
-    assert crops.shape == (2, 40, 40, 3)
-
-
-@pytest.mark.parametrize("factors", ["0.05", "0.4,3"])
-def test_small_results_are_measured_at_fewer_scales(factors):
-    config = _config(result_scale=factors)
-    inputs = ingan.prepare(config, photo(60))
-    method = ingan.make(config, input_spec(inputs))
-    state = jax.eval_shape(method.init, jax.random.key(0), inputs)
-    made = jax.eval_shape(method.outputs, state, inputs)
-    assert made["coherence"].value.shape == ()
-    size = retargeting.target((60, 60), retargeting.scale("", factors))
-    assert made["result"].value.shape == (*size, 3)
-
-
-def test_options_of_the_call():
-    with pytest.raises(InputError, match="no option 'stepz'"):
-        retargeter.train_retargeter(photo(48), preset="smoke", stepz=1)
-    with pytest.raises(InputError, match="no preset 'best'"):
-        retargeter.train_retargeter(photo(48), preset="best")
-
-
-def test_a_collage_holds_all_pairs():
-    image = np.full((20, 30, 3), 0.5, np.float32)
-    made = retargeting.collage(lambda size: np.zeros((*size, 3)), image, factors=(2, 1), gap=2)
-    assert made.shape == (40 + 2 + 20, 60 + 2 + 30, 3)
-    assert (made[42, 62] == [1, 0, 0]).all()  # the frame of the input
-    assert (made[52, 75] == 0.5).all()
+        RECIPE.prepare(_config(fit_side=50), np.zeros((45, 300, 3), np.float32))

@@ -2,24 +2,16 @@
 
 import math
 
-import ml_collections
 import pytest
 
-from deepinternal.methods.sr import jumps
+from deepinternal.methods.zssr import Config, jumps
 from deepinternal.types import InputError
 
 GRADUAL = "1,1.5;1.5,1;1.5,1.5;1.5,2;2,1.5;2,2"
 
 
 def _config(**fields):
-    blank = {
-        "scale": "2",
-        "output_shape": "",
-        "base_change": "",
-        "back_projection": "",
-        "rounds": 1,
-    }
-    return ml_collections.ConfigDict({**blank, **fields}, type_safe=False)
+    return Config(**fields).resolved()
 
 
 def _plan(size=(40, 60), default=10, **fields):
@@ -132,7 +124,7 @@ def test_output_shape_of_no_round_factor():
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("", [7, 7]), (" ", [7, 7]), ("0", [0, 0]), ("12", [12, 12]), ("6, 8", [6, 8])],
+    [("auto", [7, 7]), ("0", [0, 0]), ("12", [12, 12]), ("6, 8", [6, 8])],
 )
 def test_back_projection(text, expected):
     path = _plan(default=7, scale="1.5;2", back_projection=text)
@@ -169,7 +161,7 @@ MISTAKES = [
     ({"output_shape": "nan,120"}, "output_shape"),
     ({"output_shape": "inf,120"}, "output_shape"),
     ({"back_projection": "-1"}, "back_projection"),
-    ({"back_projection": "1001"}, "back_projection"),
+    ({"back_projection": ""}, "back_projection"),
     ({"back_projection": "2.5"}, "back_projection"),
     ({"back_projection": "many"}, "back_projection"),
     ({"back_projection": "nan"}, "back_projection"),
@@ -189,9 +181,46 @@ def test_mistakes_are_told_in_a_line(fields, field):
     assert any(part in message for part in fields[field].split(";"))  # what was wrong
 
 
+@pytest.mark.parametrize("text", ["641,60", "30,30"])
+def test_target_size_refuses_the_same(text):
+    with pytest.raises(InputError, match=r"^config\.output_shape"):
+        jumps.target_size(_config(output_shape=text), (40, 60))
+
+
 @pytest.mark.parametrize(
-    "fields", [{"scale": "1"}, {"scale": "1.5;x"}, {"output_shape": "30,30"}, {"output_shape": "9"}]
+    ("most", "expected"),
+    [
+        (0, GRADUAL),
+        (1, "2"),
+        (2, "1,1.5;2,2"),
+        (3, "1,1.5;1.5,1.5;2,2"),
+        (6, GRADUAL),
+        (9, GRADUAL),
+    ],
 )
-def test_target_size_refuses_the_same(fields):
-    with pytest.raises(InputError, match=r"^config\.(scale|output_shape)"):
-        jumps.target_size(_config(**fields), (40, 60))
+def test_some_of_the_factors_are_taken(most, expected):
+    config = _config(scale=GRADUAL, jumps=most)
+    assert (config.plain()["scale"], config.jumps) == (expected, 0)
+    assert _config(**config.plain()) == config
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "text"),
+    [
+        ("scale", " 2 , 3 ", "2,3"),
+        ("scale", "2,2", "2"),
+        ("scale", "2;2.5,3", "2,2;2.5,3"),
+        ("scale", 4 / 3, "1.33333333333"),
+        ("scale", "1.3333333333333333", "1.3333333333333333"),
+        ("output_shape", "100x90", "100,90"),
+        ("output_shape", (100, 90), "100,90"),
+        ("output_shape", "", ""),
+        ("back_projection", 3, "3"),
+        ("back_projection", "6, 8", "6,8"),
+        ("base_change", "", ""),
+    ],
+)
+def test_fields_are_text_again(field, given, text):
+    config = Config(**{field: given})
+    assert config.plain()[field] == text
+    assert getattr(Config(**config.plain()), field) == getattr(config, field)

@@ -8,6 +8,7 @@ import scipy.ndimage
 from flax import traverse_util
 
 from deepinternal.methods import registry, zssr
+from deepinternal.methods.zssr import RECIPE
 from deepinternal.nets.zssr import ZSSRNet
 from deepinternal.ops import kernels, resize
 from deepinternal.types import InputError, input_spec
@@ -18,10 +19,10 @@ SMALL = {"features": 4, "layers": 3, "crop": 24}
 
 
 def build(image=IMAGE, kernel=None, **fields):
-    config = zssr.defaults()
-    registry.override(config, {**SMALL, **fields})
+    given = RECIPE.given({"kernel": kernel})
+    config = RECIPE.build("", **{**SMALL, **given, **fields})
     inputs = zssr.prepare(config, image, kernel)
-    method = zssr.make(config, input_spec(inputs))
+    method = RECIPE.method(config, input_spec(inputs))
     return method, inputs, method.init(jax.random.key(1), inputs)
 
 
@@ -59,7 +60,7 @@ def resize_numpy(x, scale, shape):
 
 def test_the_published_net_and_its_start():
     method = registry.make("zssr", {}, {"image": (40, 40, 3)})
-    state = method.init(jax.random.key(0), {"image": jnp.zeros((40, 40, 3))})
+    state = method.init(jax.random.key(0), {"image": np.zeros((40, 40, 3), np.float32)})
     leaves = jax.tree.leaves(state.params)
     assert sum(x.size for x in leaves) == 9 * (3 * 64 + 6 * 64 * 64 + 64 * 3) == 224_640
     for name, w in state.params["net"].items():
@@ -306,11 +307,11 @@ def test_the_patch_batch_is_the_mean_over_its_fathers():
 
 def gain_over_cubic(config, truth):
     """dB by which a trained net beats cubic interpolation of a downscaled photograph."""
-    inputs = zssr.prepare(config, np.asarray(zssr.example(config, truth)))
-    method = zssr.make(config, input_spec(inputs))
+    inputs = zssr.prepare(config, zssr.example(config, truth).image)
+    method = RECIPE.method(config, input_spec(inputs))
     state = method.init(jax.random.key(0), inputs)
     step = jax.jit(method.step, donate_argnums=0)
-    for _ in range(config.steps):
+    for _ in range(method.stages[0].steps):
         state, _ = step(state, inputs)
     result = jax.jit(method.outputs)(state, inputs)["result"].value
     error, cubic = (np.mean((x - truth) ** 2) for x in (result, method.baseline(inputs)))
@@ -320,9 +321,8 @@ def gain_over_cubic(config, truth):
 @pytest.mark.slow
 def test_training_beats_cubic_interpolation():
     truth = photo(96)
-    config = zssr.defaults()
-    config.update({"features": 24, "layers": 5, "crop": 48, "steps": 300, "learning_rate": 3e-3})
-    assert gain_over_cubic(config, truth) > 1.0
+    fields = {"features": 24, "layers": 5, "crop": 48, "steps": 300, "learning_rate": 3e-3}
+    assert gain_over_cubic(RECIPE.build("", **fields), truth) > 1.0
 
 
 @pytest.mark.parametrize(
@@ -332,23 +332,49 @@ def test_training_beats_cubic_interpolation():
         ({"scale": "16.5"}, "at most 16"),
         ({"scale": "2,0.5"}, "greater than 1"),
         ({"scale": "nan"}, "greater than 1"),
-        ({"scale": "two"}, "cannot be read"),
-        ({"scale": "2,2,2"}, "cannot be read"),
-        ({"scale": ""}, "cannot be read"),
+        ({"scale": "two"}, "config.scale=two: must be a factor, or 'vertical,horizontal'"),
+        ({"scale": "2,2,2"}, "config.scale=2,2,2"),
+        ({"scale": ""}, "config.scale=''"),
         ({"output_shape": "64"}, "height,width"),
         ({"output_shape": "64.5,64"}, "whole"),
         ({"output_shape": "16,16"}, "greater than 1"),
         ({"scale": "9"}, "at least 36"),
-        ({"flips": "perhaps"}, "auto, on, off"),
-        ({"crop": 4}, "config.crop"),
+        ({"flips": "perhaps"}, "config.flips=perhaps: must be one of auto, on, off"),
+        ({"crop": 4}, "config.crop=4: must be a whole number of at least 16"),
         ({"patch_batch": 0}, "config.patch_batch"),
         ({"noise_std": float("nan")}, "config.noise_std"),
+        ({"noise_std": 25}, "0.098"),
+        ({"kernel_use": "given"}, "config.kernel: give the blur kernel"),
+        ({"affine_scale_max": 0.2}, "at least affine_scale_min=0.5"),
+        ({"featurs": 8}, "config.featurs: there is no such field, did you mean features"),
     ],
 )
 def test_bad_settings_are_one_line(fields, message):
     with pytest.raises(InputError, match=message) as error:
         build(**fields)
     assert "\n" not in str(error.value)
+
+
+def test_a_step_refuses_inputs_of_another_shape():
+    method, inputs, _ = build()
+    with pytest.raises(InputError, match=r"made for image \(32, 32, 3\), not \(16, 32, 3\)"):
+        method.init(jax.random.key(0), {"image": inputs["image"][:16]})
+
+
+@pytest.mark.parametrize("off", [0.0, 0.7, 1.6])
+def test_prepared_kernels_of_one_size_have_one_size(off):
+    """So that images with such kernels share programs; they are as `centre_kernel` makes them."""
+    config = RECIPE.build("kernel", kernel="some.mat")
+    at = np.arange(13) - 6
+    bump = lambda centre: np.exp(-(((at - centre) / 1.2) ** 2))
+    kernel = np.outer(bump(0.5 + off), bump(0.5)).astype(np.float32)
+    made = zssr.prepare(config, IMAGE, kernel / kernel.sum())["kernel"]
+    assert made.shape == (17, 17)
+    assert made.sum() == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(kernels.centre_of_mass(jnp.asarray(made)), [8.5, 8.5], atol=1e-3)
+    small = resize.resize(IMAGE, scale=2)
+    expected = kernels.downscale(small, kernels.centre_kernel(kernel, 2), 2)
+    np.testing.assert_allclose(kernels.downscale(small, made, 2), expected, atol=1e-5)
 
 
 def test_small_images_are_refused_and_unknown_methods_named():

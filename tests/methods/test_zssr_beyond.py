@@ -5,13 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 
 import deepinternal as di
-from configs import zssr as presets
-from deepinternal.methods import zssr
+from deepinternal import methods
+from deepinternal.methods.zssr import RECIPE
 from deepinternal.ops import resize
-from deepinternal.types import InputError
+from deepinternal.types import InputError, input_spec
 from tests.methods.test_zssr import (
+    IMAGE,
     as_numpy,
     build,
     gain_over_cubic,
@@ -188,7 +190,7 @@ def test_a_degradation_of_ones_own_makes_the_sons_and_is_inverted():
     image = np.asarray(motion_blur(jnp.asarray(truth)))
     fields = {"features": 12, "layers": 4, "crop": 32, "steps": 150, "learning_rate": 4e-3}
     fields |= {"schedule": "cosine", "evaluate_every": 0, "net": "subpixel"}
-    out = di.super_resolve(image, 2, down=motion_blur, **fields)["result"]
+    out = di.super_resolve(image, scale=2, down=motion_blur, **fields)["result"]
     cubic = np.asarray(resize.resize(jnp.asarray(image), scale=2))
     errors = [np.mean((x - truth)[4:-4, 4:-4] ** 2) for x in (out, cubic)]
     assert 10 * np.log10(errors[1] / errors[0]) > 1.0
@@ -198,11 +200,11 @@ def test_a_degradation_of_ones_own_makes_the_sons_and_is_inverted():
 def test_a_degradation_of_another_size_or_with_tiles_is_refused():
     image = photo(32)
     with pytest.raises(InputError, match=r"down: makes \(24, 24, 3\)"):
-        di.super_resolve(image, 2, down=lambda x: x, crop=24)
+        di.super_resolve(image, scale=2, down=lambda x: x, crop=24)
     with pytest.raises(InputError, match=r"config\.tile"):
-        di.super_resolve(image, 2, down=motion_blur, tile=16)
+        di.super_resolve(image, scale=2, down=motion_blur, tile=16)
     with pytest.raises(InputError, match="exclude"):
-        di.super_resolve(image, 2, down=motion_blur, kernel=np.ones((3, 3)))
+        di.super_resolve(image, scale=2, down=motion_blur, kernel=np.ones((3, 3)))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +213,10 @@ def test_a_degradation_of_another_size_or_with_tiles_is_refused():
         ({"scale": "2;1"}, "greater than 1"),
         ({"scale": "1.5;2", "base_change": "3"}, "base_change"),
         ({"scale": "2;1.5", "base_change": "2"}, "change of base"),
-        ({"scale": "1.5;2", "back_projection": "1,2,3"}, "back_projection"),
+        (
+            {"scale": "1.5;2", "back_projection": "1,2,3"},
+            "=1,2,3: give one number, or 2",
+        ),
         ({"back_projection": "many"}, "back_projection"),
         ({"net": "large"}, "config.net"),
         ({"average": 1.0}, "config.average"),
@@ -230,12 +235,14 @@ def test_bad_settings_are_one_line(fields, message):
     "names", ["ideal", "gradual", "fast", "best", "real", "kernel", "fast,kernel", "best,smoke"]
 )
 def test_presets_make_methods(names):
-    config = presets.get_config(names)
+    kernel = "some.mat" if "kernel" in names else ""
+    config = RECIPE.build(names, kernel=kernel)
     spec = {"image": jax.ShapeDtypeStruct((40, 36, 3), jnp.float32)}
     if "kernel" in names:
         spec["kernel"] = jax.ShapeDtypeStruct((7, 7), jnp.float32)
-        assert config.required == "kernel"
-    method = zssr.make(config, spec)
+        with pytest.raises(InputError, match=r"config\.kernel: give"):
+            RECIPE.build(names)
+    method = RECIPE.method(config, spec)
     state = jax.eval_shape(method.init, jax.random.key(0), spec)
     for stage in method.stages[:-1]:
         state, spec = jax.eval_shape(stage.advance, state, spec)
@@ -249,6 +256,19 @@ def test_unknown_presets_are_named():
         di.super_resolve(photo(32), preset="quick")
 
 
+def test_presets_apply_in_the_order_given():
+    """What they set by hand; `methods.make` and `RECIPE.build` agree."""
+    least = {"real,fast": 0.7, "fast,real": 0.75}
+    for names, expected in least.items():
+        assert RECIPE.build(names).affine_scale_min == expected
+    smoke = RECIPE.build("gradual,smoke")
+    assert smoke.plain()["scale"] == "1,1.5;2,2"
+    assert (smoke.train_steps, smoke.estimation.replicas) == (30, 1)
+    made = methods.make("zssr", {}, (32, 32, 3), preset="gradual,smoke")
+    assert [stage.name for stage in made.stages] == ["1: 1x1.5", "2: 2x2"]
+    assert {stage.steps for stage in made.stages} == {30}
+
+
 def test_one_kernel_does_not_serve_several_factors():
     with pytest.raises(InputError, match="one factor"):
         build(kernel=np.full((5, 5), 0.04, np.float32), scale="1.5;2")
@@ -256,6 +276,82 @@ def test_one_kernel_does_not_serve_several_factors():
 
 @pytest.mark.slow
 def test_the_fast_preset_beats_cubic_interpolation():
-    config = presets.get_config("fast")
-    config.update({"steps": 60, "features": 24, "crop": 48})
+    config = RECIPE.build("fast", steps=60, features=24, crop=48)
     assert gain_over_cubic(config, photo(128)) > 1.0
+
+
+class Own(nn.Module):
+    """A net of two layers; `factor` copies of each pixel, refined."""
+
+    factor: tuple[int, int] = (1, 1)
+
+    @nn.compact
+    def __call__(self, x):
+        n, h, w, c = x.shape
+        v, u = self.factor
+        y = nn.Conv(v * u * c, (3, 3))(nn.relu(nn.Conv(6, (3, 3))(x)))
+        y = y.reshape(n, h, w, v, u, c).swapaxes(2, 3).reshape(n, h * v, w * u, c)
+        return x.repeat(v, 1).repeat(u, 2) + y
+
+
+def own(net, image=IMAGE, **fields):
+    fields = {"crop": 24, "back_projection": "0", "learning_rate": 1e-2, **fields}
+    return methods.make("zssr", fields, {"image": image}, net=net)
+
+
+@pytest.mark.parametrize(("factor", "reduce"), [((1, 1), "median"), ((2, 2), "mean")])
+def test_a_net_of_ones_own_trains_and_sees_flipped_images(factor, reduce):
+    net, image = Own(factor), photo(24)[:20]
+    method = own(net, image, crop=16, ensemble_reduce=reduce)
+    inputs = {"image": image}
+    state = method.init(jax.random.key(0), inputs)
+    test, step = jax.jit(method.evaluate), jax.jit(method.step)
+    before = test(state, inputs)[1]["test_psnr"]
+    for _ in range(40):
+        state, _ = step(state, inputs)
+    assert test(state, inputs)[1]["test_psnr"] > before + 0.1
+
+    views = []
+    for k in range(8):
+        x = np.rot90(image, k % 4)
+        x = np.fliplr(x) if k >= 4 else x
+        if factor == (1, 1):
+            x = resize_numpy(x, (2, 2), (2 * x.shape[0], 2 * x.shape[1]))
+        x = np.clip(net.apply({"params": state.params["net"]}, x[None])[0], 0, 1)
+        views.append(np.rot90(np.fliplr(x) if k >= 4 else x, -(k % 4)))
+    outputs = jax.jit(method.outputs)(state, inputs)
+    expected = getattr(np, reduce)(views, axis=0)
+    np.testing.assert_allclose(outputs["result"].value, expected, atol=2e-5)
+    spread = np.std(views, axis=0).mean(-1)
+    np.testing.assert_allclose(outputs["uncertainty"].value, spread, atol=2e-5)
+    assert spread.max() > 1e-3
+
+
+class Normalised(Own):
+    @nn.compact
+    def __call__(self, x):
+        return nn.BatchNorm(use_running_average=False)(x)
+
+
+@pytest.mark.parametrize(
+    ("net", "fields", "message"),
+    [
+        (lambda x: x, {}, "net: is of function; give an instance of a linen module"),
+        (Own, {}, "net: is of Own; give an instance"),
+        (nn.Conv(4, (3, 3)), {}, r"net: makes \(1, 24, 24, 4\) of \(1, 24, 24, 3\)"),
+        (Normalised(), {}, "net: has batch_stats, params"),
+        (Own(), {"optimizer": "muon"}, "config.optimizer=muon"),
+        (Own(), {"tile": 16}, "config.tile"),
+    ],
+)
+def test_what_is_no_net_is_refused_in_one_line(net, fields, message):
+    with pytest.raises(InputError, match=message) as caught:
+        own(net, **fields)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_net_of_ones_own_is_not_for_canvases():
+    config = RECIPE.build("")
+    inputs = RECIPE.canvas.pad(config, RECIPE.prepare(config, IMAGE), (40, 40))
+    with pytest.raises(InputError, match="canvas"):
+        RECIPE.method(config, input_spec(inputs), net=Own())

@@ -10,6 +10,7 @@ from scipy import stats
 
 from deepinternal.nets.skip import SkipNet
 from deepinternal.types import InputError
+from tests.interpolation import doubled
 
 WIDE, FIVE, FOUR = (128,) * 5, (8, 16, 32, 64, 128), (8, 16, 32, 64)
 LATE = (0, 0, 0, 4, 4)
@@ -55,19 +56,6 @@ def np_norm(x, layer, epsilon):
     return x * layer["scale"] + layer["shift"]
 
 
-def np_double(x, how):
-    for axis in (0, 1):
-        n = x.shape[axis]
-        places = {
-            "bilinear": (np.arange(2 * n) + 0.5) / 2 - 0.5,
-            "corners": np.linspace(0, n - 1, 2 * n),
-            "nearest": np.arange(2 * n) // 2,
-        }[how]
-        matrix = np.stack([np.interp(places, np.arange(n), row) for row in np.eye(n)], 1)
-        x = np.moveaxis(np.tensordot(matrix, x, (1, axis)), 0, axis)
-    return x
-
-
 def np_net(net, params, x):
     def layer(name, x, stride=1):
         x = np_norm(
@@ -79,7 +67,8 @@ def np_net(net, params, x):
         deeper = layer(f"deep{i}", layer(f"down{i}", x, 2))
         if i + 1 < len(net.down):
             deeper = scale(deeper, i + 1)
-        deeper = np_double(deeper, net.upsample)[: x.shape[0], : x.shape[1]]
+        deeper = doubled(doubled(deeper, 0, net.upsample), 1, net.upsample)
+        deeper = deeper[: x.shape[0], : x.shape[1]]
         if f"skip{i}" in params:
             deeper = np.concatenate([layer(f"skip{i}", x), deeper], -1)
         y = layer(f"up{i}", np_norm(deeper, params[f"join{i}"], net.epsilon))

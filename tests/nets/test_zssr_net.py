@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepinternal.nets.zssr import ZSSRNet, turn_weights
+from deepinternal.methods.zssr.enlarge import turn_weights
+from deepinternal.nets.zssr import ZSSRNet
 from deepinternal.ops.augment import dihedral
 
 

@@ -28,12 +28,13 @@ def _dihedral_group(x):
 @functools.partial(jax.jit, static_argnames="upright")
 def _fathers(keys, size, crop, upright=False, **options):
     turn = {"turn": False} if upright else {}
-    return jax.vmap(lambda k: augment.father_transform(k, size, crop, **turn, **options))(keys)
+    return jax.vmap(lambda k: augment.draw_father(k, size, crop, **turn, **options)[1])(keys)
 
 
 @jax.jit
 def _affines(keys, size, crop, options):
-    return jax.vmap(lambda key: augment.affine_crop(key, size, crop, **options))(keys)
+    draw = functools.partial(augment.draw_father, p_as_is=0, p_dihedral=0, **options)
+    return jax.vmap(lambda key: draw(key, size, crop)[1])(keys)
 
 
 def _father(upright=False, p_as_is=0.05, p_dihedral=0.45, **affine):
@@ -86,7 +87,8 @@ def _locate(crop, group):
 @jax.jit
 def _dihedral_crops(image, keys, keep):
     def one(key):
-        matrix = augment.dihedral_crop(key, (8, 11), (5, 6), keep=keep)
+        kinds = {"p_as_is": 1.0 * keep, "p_dihedral": 1.0 - keep}
+        _, matrix = augment.draw_father(key, (8, 11), (5, 6), **kinds)
         return warp(image, matrix, (5, 6), method="linear", boundary="zero")
 
     return jax.vmap(one)(keys)
@@ -127,7 +129,7 @@ def test_keep_is_a_plain_crop():
 
 
 def test_a_crop_larger_than_the_image_is_centred():
-    draw = jax.jit(lambda key: augment.dihedral_crop(key, (4, 9), (7, 12), keep=True))
+    draw = jax.jit(lambda key: augment.draw_father(key, (4, 9), (7, 12), p_as_is=1.0)[1])
     for key in KEYS[:5]:
         # -3 / 2 rounded down, on both axes.
         np.testing.assert_array_equal(draw(key), [[1, 0, -2], [0, 1, -2], [0, 0, 1]])
@@ -268,7 +270,7 @@ def test_father_passes_the_affine_options_on():
 
 def test_the_key_decides():
     """One by one, with static sizes and default options, the same as all at once."""
-    draw = jax.jit(lambda key: augment.father_transform(key, SIZE, CROP))
+    draw = jax.jit(lambda key: augment.draw_father(key, SIZE, CROP)[1])
     single = [draw(key) for key in KEYS[:40]]
     for key, one, other in zip(KEYS[:40], single, _father(), strict=False):
         np.testing.assert_array_equal(draw(key), one)

@@ -14,7 +14,7 @@ def test_windows_are_transformed(size, stride):
     windows = np.lib.stride_tricks.sliding_window_view(planes, (size, size), (1, 2))
     windows = windows[:, ::stride, ::stride]
     expected = scipy.fft.dctn(windows, axes=(-2, -1), norm="ortho").transpose(0, 3, 4, 1, 2)
-    found = dct.dct_windows(jnp.asarray(planes), size, stride)
+    found = dct.dct_windows(jnp.asarray(planes), size, stride=stride)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 

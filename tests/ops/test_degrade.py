@@ -15,7 +15,7 @@ from deepinternal.ops import degrade as d
 from deepinternal.ops.kernels import centre_kernel, gaussian_kernel
 from deepinternal.ops.resize import resize
 
-_degraded = jax.jit(d.degrade, static_argnums=2)
+_degraded = jax.jit(d.degrade, static_argnums=3)
 _line = jax.jit(d.line_kernel, static_argnums=0, static_argnames="scale")
 KEYS = jax.random.split(jax.random.key(0), 100)
 
@@ -83,11 +83,11 @@ def test_div2krk_of_scale_4_is_scale_2_twice():
 
 def test_div2krk_has_no_scale_3():
     with pytest.raises(ValueError, match="2, 4"):
-        d.div2krk_kernel(KEYS[0], 3)
+        d.div2krk_kernel(KEYS[0], scale=3)
 
 
 def test_motions_are_centred_thin_asymmetric_and_as_long_as_asked():
-    length, size = 8, d.motion_size(8, 2)
+    length, size = 8, d.motion_size(8, scale=2)
     kernels = _motions(length, size)
     assert kernels.min() == 0
     np.testing.assert_allclose(kernels.sum((1, 2)), 1, atol=1e-5)
@@ -107,7 +107,7 @@ def test_motions_are_centred_thin_asymmetric_and_as_long_as_asked():
 
 
 def test_lines():
-    flat = np.asarray(_line(15, 6.0))
+    flat = np.asarray(_line(15, 6.0, 0.0))
     expected = np.zeros((15, 15))
     expected[7, 5:10], expected[7, [4, 10]] = 1, 0.5
     np.testing.assert_allclose(flat, expected / 6, atol=0.01)
@@ -136,7 +136,7 @@ def _centred(kind, scale):
 def test_blur_is_scipys(kind):
     kernel = _centred(kind, 2)
     image = np.random.default_rng(1).random((32, 38, 3)).astype(np.float32)
-    got = _degraded(image, kernel, 2, key=KEYS[0])
+    got = _degraded(KEYS[0], image, kernel, 2)
     weights = np.asarray(kernel, np.float64)
     planes = np.moveaxis(image.astype(np.float64), -1, 0)
     blurred = [ndimage.correlate(plane, weights, mode="reflect") for plane in planes]
@@ -145,7 +145,7 @@ def test_blur_is_scipys(kind):
 
 def _drift(kernel, scale):
     """Largest shift, in pixels, of the coarse structure of a degraded and upscaled photograph."""
-    small = _degraded(_photo(), kernel, scale, key=KEYS[0])
+    small = _degraded(KEYS[0], _photo(), kernel, scale)
     back = np.asarray(resize(small, scale=scale))
     assert back.shape == _photo().shape
     # Fine structure moves on its own in a lopsided blur, and by aliasing.
@@ -168,21 +168,21 @@ def test_no_drift(kind, scale):
 def test_bicubic_is_resize_without_drift():
     assert _drift(None, 2) < 0.1
     expected = resize(_photo(), scale=0.5).clip(0, 1)
-    np.testing.assert_allclose(_degraded(_photo(), None, 2, key=KEYS[0]), expected, atol=1e-6)
+    np.testing.assert_allclose(_degraded(KEYS[0], _photo(), None, 2), expected, atol=1e-6)
 
 
 def test_noise_is_white_of_the_given_strength_and_from_the_key():
     image = jnp.full((200, 200, 3), 0.5)
-    noise = np.asarray(_degraded(image, None, 2, key=KEYS[0], noise_std=0.05)) - 0.5
+    noise = np.asarray(_degraded(KEYS[0], image, None, 2, noise_std=0.05)) - 0.5
     assert abs(noise.std() / 0.05 - 1) < 0.02
     assert abs(noise.mean()) < 0.001
     assert abs(np.mean(noise[1:] * noise[:-1])) < 5e-5
     assert abs(np.mean(noise[..., 0] * noise[..., 1])) < 5e-5
-    again = _degraded(image, None, 2, key=KEYS[0], noise_std=0.05)
-    other = _degraded(image, None, 2, key=KEYS[1], noise_std=0.05)
+    again = _degraded(KEYS[0], image, None, 2, noise_std=0.05)
+    other = _degraded(KEYS[1], image, None, 2, noise_std=0.05)
     np.testing.assert_array_equal(again - 0.5, noise)
     assert np.abs(other - again).max() > 0.05
-    dark = _degraded(jnp.zeros((200, 200, 3)), None, 1, key=KEYS[0], noise_std=0.1)
+    dark = _degraded(KEYS[0], jnp.zeros((200, 200, 3)), None, 1, noise_std=0.1)
     assert dark.shape == (200, 200, 3)
     assert dark.min() == 0
     assert dark.max() > 0.2
@@ -192,8 +192,8 @@ def test_vmapped_over_images_kernels_and_strengths():
     images = np.random.default_rng(2).random((3, 24, 20, 1)).astype(np.float32)
     kernels = jnp.asarray(_motions(8, 17)[:3], jnp.float32)
     strengths = jnp.array([0.0, 0.1, 0.2])
-    one = jax.jit(lambda i, k, s, q: d.degrade(i, k, 2, key=q, noise_std=s))
-    together = jax.vmap(one)(images, kernels, strengths, KEYS[:3])
+    one = jax.jit(lambda q, i, k, s: d.degrade(q, i, k, 2, noise_std=s))
+    together = jax.vmap(one)(KEYS[:3], images, kernels, strengths)
     for n in range(3):
-        alone = one(images[n], kernels[n], strengths[n], KEYS[n])
+        alone = one(KEYS[n], images[n], kernels[n], strengths[n])
         np.testing.assert_allclose(together[n], alone, atol=1e-5)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from deepinternal.ops.doubling import UPSAMPLING, double
+from tests.interpolation import doubled
 
 # (H, W), and by how much less than twice that is kept.
 SIZES = [((9, 12), (0, 0)), ((8, 9), (1, 0)), ((3, 30), (0, 1)), ((1, 2), (0, 0))]
@@ -12,31 +13,33 @@ SIZES = [((9, 12), (0, 0)), ((8, 9), (1, 0)), ((3, 30), (0, 1)), ((1, 2), (0, 0)
 
 def along(x, axis, how, size, frame):
     """In float64."""
-    n = x.shape[axis]
-    where = {
-        "bilinear": (np.arange(2 * n) + 0.5) / 2 - 0.5,
-        "corners": np.linspace(0, n - 1, 2 * n),
-        "nearest": np.arange(2 * n) // 2,
-    }[how]
-    made = np.apply_along_axis(lambda line: np.interp(where, np.arange(n), line), axis, x)
+    made = doubled(x, axis, how)
     pad = [(0, 0)] * x.ndim
     pad[axis] = (frame, frame)
     return np.pad(made.take(range(size), axis), pad, "reflect")
 
 
+CASES = [("corners", *size) for size in SIZES]  # whose weights differ from place to place
+CASES += [(how, *SIZES[0]) for how in UPSAMPLING if how != "corners"]
+
+
 @pytest.mark.parametrize("frame", [0, 1, 2, 3])
-@pytest.mark.parametrize("how", UPSAMPLING)
-@pytest.mark.parametrize(("side", "odd"), SIZES)
+@pytest.mark.parametrize(("how", "side", "odd"), CASES)
 def test_as_numpy_interpolates_and_mirrors(side, odd, how, frame):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, *side, 3)).astype(np.float32)
     size = tuple(2 * n - less for n, less in zip(side, odd, strict=True))
     expected = along(along(x.astype(np.float64), 1, how, size[0], frame), 2, how, size[1], frame)
-    made, pull = jax.vjp(lambda x: double(x, how, size, frame), x)
+    g = rng.standard_normal(expected.shape).astype(np.float32)
+
+    @jax.jit
+    def both(x, g):
+        made, pull = jax.vjp(lambda x: double(x, how, size=size, frame=frame), x)
+        return made, *pull(g)
+
+    made, back = both(x, g)
     np.testing.assert_allclose(made, expected, atol=2e-6)
     # The gradient is the transpose: both products are <g, double(x)>.
-    g = rng.standard_normal(expected.shape).astype(np.float32)
-    (back,) = pull(g)
     assert back.shape == x.shape
     np.testing.assert_allclose(np.vdot(back, x), np.vdot(g, expected), rtol=1e-4, atol=1e-3)
     # And so it is pixel by pixel, for one that the frame mirrors, and one in the middle.
@@ -54,9 +57,9 @@ def test_all_of_it_by_default():
 @pytest.mark.parametrize("transform", [jax.jit, jax.checkpoint, jax.vmap])
 def test_gradients_through_other_transformations(transform):
     x = np.random.default_rng(0).standard_normal((1, 9, 8, 2)).astype(np.float32)
-    total = lambda x: (double(x, "corners", (17, 16), 1) ** 2).sum()
-    outer = jax.grad(lambda x: transform(total)(x).sum())
+    total = lambda x: (double(x, "corners", size=(17, 16), frame=1) ** 2).sum()
+    outer = jax.jit(jax.grad(lambda x: transform(total)(x).sum()))
     given = x[None] if transform is jax.vmap else x
     np.testing.assert_allclose(
-        outer(given).reshape(x.shape), jax.grad(total)(x), rtol=1e-5, atol=1e-5
+        outer(given).reshape(x.shape), jax.jit(jax.grad(total))(x), rtol=1e-5, atol=1e-5
     )

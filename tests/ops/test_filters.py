@@ -1,5 +1,6 @@
 """Filters against SciPy and linear algebra in float64."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -28,6 +29,9 @@ def test_box_keeps_its_digits_in_large_images():
     np.testing.assert_allclose(box(jnp.asarray(x), 50), _box(x, 50), atol=3e-6)
 
 
+guided = jax.jit(guided_filter, static_argnames="radius")
+
+
 def test_minimum():
     x = np.random.default_rng(2).random((17, 23))
     expected = scipy.ndimage.minimum_filter(x, 5, mode="constant", cval=np.inf)
@@ -49,7 +53,7 @@ def test_guided_filter(channels):
             slope = np.linalg.solve(normal, centred.T @ (t - t.mean()) / len(g))
             sums[window] += (guide[window] - g.mean(0)) @ slope + t.mean()
             counts[window] += 1
-    made = guided_filter(jnp.float32(guide), jnp.float32(target), radius, epsilon)
+    made = guided(jnp.float32(guide), jnp.float32(target), radius=radius, epsilon=epsilon)
     np.testing.assert_allclose(made, sums / counts, atol=2e-5)
 
 
@@ -58,7 +62,7 @@ def test_guided_filter_follows_the_guides_edge():
     guide[:, 20:] = (0.8, 0.6, 0.5)
     blurred = scipy.ndimage.gaussian_filter((np.arange(40) >= 20).astype(float), 3)
     target = np.broadcast_to(blurred, (40, 40)).astype(np.float32)
-    made = np.asarray(guided_filter(jnp.asarray(guide), jnp.asarray(target), 15))
+    made = np.asarray(guided(jnp.asarray(guide), jnp.asarray(target), radius=15))
     assert made[20, 20] - made[20, 19] > 0.7
-    grey = guided_filter(jnp.asarray(guide[..., 0]), jnp.asarray(target), 15)
+    grey = guided(jnp.asarray(guide[..., 0]), jnp.asarray(target), radius=15)
     assert float(grey[20, 20] - grey[20, 19]) > 0.7

@@ -1,8 +1,7 @@
-"""Haze made and removed, and its colour found again."""
+"""Haze made and removed, and what the dark channel says of it."""
 
 import jax.numpy as jnp
 import numpy as np
-import pytest
 import scipy.ndimage
 import skimage.data
 
@@ -37,26 +36,6 @@ def test_airlight_of_the_dark_channel_is_the_haziest_spot():
     np.testing.assert_allclose(
         haze.airlight_dark_channel(jnp.asarray(image)), (0.7, 0.75, 0.8), atol=1e-6
     )
-
-
-@pytest.mark.parametrize("light", [(0.8, 0.85, 0.9), (0.9, 0.85, 0.8)])
-def test_airlight_of_recurring_patches(light):
-    """Tiles of one texture behind more and less haze."""
-    rng = np.random.default_rng(0)
-    texture = scipy.ndimage.gaussian_filter(rng.random((24, 24, 3)), (1, 1, 0), mode="wrap")
-    texture = 0.1 + 0.5 * (texture - texture.min()) / np.ptp(texture)
-    scene = np.tile(texture, (5, 6, 1))
-    t = np.repeat(np.linspace(0.25, 0.95, 5), 24)[:, None, None]
-    hazy = t * scene + (1 - t) * np.array(light)
-    found = haze.airlight_patch_recurrence(np.float32(hazy))
-    np.testing.assert_allclose(found, light, atol=0.03)
-    grey = haze.airlight_patch_recurrence(np.float32(hazy[..., :1]))
-    np.testing.assert_allclose(grey, light[:1], atol=0.03)
-
-
-def test_airlight_of_a_flat_image():
-    flat = np.full((40, 40, 3), 0.6, np.float32)
-    np.testing.assert_allclose(haze.airlight_patch_recurrence(flat), 0.6, atol=1e-6)
 
 
 def test_transmission_of_the_dark_channel():

@@ -370,15 +370,15 @@ def test_faint_level():
     ranked = np.sort(kernel.ravel())[::-1]
     assert ranked[40] > 0
     assert kernels.faint_level(kernel) == pytest.approx(0.02 * ranked[0], rel=1e-6)
-    assert kernels.faint_level(kernel, "rank") == pytest.approx(0.75 * ranked[40], rel=1e-6)
+    assert kernels.faint_level(kernel, rule="rank") == pytest.approx(0.75 * ranked[40], rel=1e-6)
     few = np.where(kernel >= ranked[30], kernel, -0.01).astype(np.float32)
-    assert kernels.faint_level(few, "rank") == 0  # never negative: it is subtracted
+    assert kernels.faint_level(few, rule="rank") == 0  # never negative: it is subtracted
 
 
 @pytest.mark.parametrize("rule", ["peak", "rank"])
 def test_without_faint(rule):
     kernel = _estimated()
-    level = np.asarray(kernels.faint_level(kernel, rule))
+    level = np.asarray(kernels.faint_level(kernel, rule=rule))
     got = np.asarray(kernels.without_faint(kernel, level), np.float64)
     expected = np.maximum(kernel.astype(np.float64) - level, 0)
     np.testing.assert_allclose(got, expected / expected.sum(), atol=1e-7)

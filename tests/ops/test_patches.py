@@ -9,15 +9,17 @@ import pytest
 import scipy.linalg
 from skimage import data
 
-from deepinternal.ops import fitting, patches
+from deepinternal.ops import fitting
+from deepinternal.ops.patches import measures, search
+from deepinternal.ops.patches.voting import detailed
 from deepinternal.ops.resize import resize
 
 similarity = jax.jit(
-    patches.bidirectional_similarity, static_argnames=("patch", "scales", "stride")
+    measures.bidirectional_similarity, static_argnames=("patch", "scales", "stride")
 )
-nearest = jax.jit(patches.nearest, static_argnames=("patch", "stride"))
-moments = jax.jit(patches.moments, static_argnums=1)
-sifid = jax.jit(patches.sifid)
+nearest = jax.jit(search.nearest, static_argnames=("patch", "stride"))
+moments = jax.jit(measures.moments, static_argnums=1)
+sifid = jax.jit(measures.sifid)
 
 
 def photo(height=40, width=48, *, at=(20, 180)):
@@ -41,7 +43,7 @@ def brute_force(image, searched, patch):
 @pytest.mark.parametrize(("stride", "channels"), [(1, 3), (3, 1)])
 def test_nearest_is_that_of_brute_force(stride, channels):
     image, searched = photo(18, 22)[..., :channels], photo(20, 17, at=(60, 200))[..., :channels]
-    rows, columns = patches.grid(image.shape[:2], 5, stride)
+    rows, columns = search.grid(image.shape[:2], 5, stride=stride)
     assert rows[-1] == 13
     assert columns[-1] == 17
     expected = brute_force(image, searched, 5)[np.ix_(rows, columns)]
@@ -56,12 +58,13 @@ def test_more_patches_than_a_chunk_holds(monkeypatch):
     """Chunks that do not divide the patches, on both sides."""
     image, searched = photo(18, 22), photo(20, 17, at=(60, 200))
     whole = nearest(image, searched, patch=5)
-    monkeypatch.setattr(patches, "_QUERIES", 37)
-    monkeypatch.setattr(patches, "_SEARCHED", 50)
-    in_chunks = jax.jit(lambda *x: patches.nearest(*x, patch=5))(image, searched)
+    for module in (search, measures):
+        monkeypatch.setattr(module, "QUERIES", 37)
+    monkeypatch.setattr(search, "_SEARCHED", 50)
+    in_chunks = jax.jit(lambda *x: search.nearest(*x, patch=5))(image, searched)
     np.testing.assert_allclose(in_chunks[0], whole[0], atol=1e-7)
     assert in_chunks[0].shape == (14, 18)
-    mean, covariance = jax.jit(lambda x: patches.moments(x, 5))(image)
+    mean, covariance = jax.jit(lambda x: measures.moments(x, 5))(image)
     flat = all_patches(image, 5).reshape(-1, 75)
     np.testing.assert_allclose(mean, flat.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(covariance, np.cov(flat.T, bias=True), atol=1e-6)
@@ -116,16 +119,16 @@ def test_gradient_is_that_of_the_differences():
     image, searched = photo(5, 5), photo(7, 7, at=(60, 200))
     distance, place = nearest(image, searched, patch=5)
     y, x = np.asarray(place)[0, 0]
-    found = jax.grad(lambda i: patches.nearest(i, searched, patch=5)[0][0, 0])(image)
+    found = jax.grad(lambda i: search.nearest(i, searched, patch=5)[0][0, 0])(image)
     np.testing.assert_allclose(found, 2 / 75 * (image - searched[y : y + 5, x : x + 5]), atol=1e-7)
     assert distance.shape == (1, 1)
 
 
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(ValueError, match="6x12 has no patches of 7x7"):
-        patches.bidirectional_similarity(photo(), photo(24, 48), scales=(0.25,))
+        measures.bidirectional_similarity(photo(), photo(24, 48), scales=(0.25,))
     with pytest.raises(ValueError, match="3 and 1 channels"):
-        patches.nearest(photo(), photo()[..., :1])
+        search.nearest(photo(), photo()[..., :1])
 
 
 def reference_frechet(a, b):
@@ -142,7 +145,7 @@ def test_frechet_is_that_of_sqrtm():
         fits.append((x.mean(axis=0), np.cov(x.T, bias=True)))
     expected = reference_frechet(*fits)
     assert (
-        abs(float(patches.frechet(*jax.tree.map(jnp.float32, fits))) - expected) < 1e-3 * expected
+        abs(float(measures.frechet(*jax.tree.map(jnp.float32, fits))) - expected) < 1e-3 * expected
     )
 
 
@@ -151,7 +154,7 @@ def test_frechet_of_patches():
     images = photo(), photo(60, 70, at=(60, 200))
     flat = [all_patches(x, 5).reshape(-1, 75) for x in images]
     expected = reference_frechet(*((x.mean(axis=0), np.cov(x.T, bias=True)) for x in flat))
-    found = patches.frechet(*(moments(x, 5) for x in images))
+    found = measures.frechet(*(moments(x, 5) for x in images))
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
@@ -159,7 +162,7 @@ def test_frechet_of_a_singular_covariance():
     flat = jnp.full((40, 40, 3), 0.3)
     mean, covariance = moments(flat, 5)
     np.testing.assert_allclose(mean, 0.3, rtol=1e-6)
-    found = patches.frechet((mean, covariance), (mean + 0.1, covariance))
+    found = measures.frechet((mean, covariance), (mean + 0.1, covariance))
     np.testing.assert_allclose(found, 75 * 0.01, rtol=1e-4)
 
 
@@ -179,11 +182,11 @@ def test_sifid_orders_what_is_clear():
 
 def test_diversity():
     image = photo()
-    assert patches.diversity(jnp.stack([image] * 3), image) < 1e-6
+    assert measures.diversity(jnp.stack([image] * 3), image) < 1e-6
     rng = np.random.default_rng(0)
     pixels = image.reshape(-1, 3)
     shuffled = [rng.permutation(pixels).reshape(image.shape) for _ in range(50)]
-    found = patches.diversity(jnp.asarray(shuffled), image)
+    found = measures.diversity(jnp.asarray(shuffled), image)
     assert abs(float(found) - 1) < 0.03
     stack = np.stack(shuffled).astype(np.float64)
     expected = stack.std(axis=0).mean() / image.astype(np.float64).std(axis=(0, 1)).mean()
@@ -197,11 +200,11 @@ def test_detail_of_an_image_s_own_patches_is_the_image(shape):
     small = fitting.reduced(full, 22)
     assert small.shape == (18, 22, 3)
     for passes in (1, 2):
-        made = patches.detailed(small, small, full, passes=passes)
+        made = detailed(small, small, full, passes=passes)
         assert made.shape == (36, 44, 3)
         whole = full if made.shape == full.shape else resize(full, output_shape=(36, 44))
         np.testing.assert_allclose(made, whole, atol=1e-5)
-    made = patches.detailed(small[3:15, 5:20], small, full)
+    made = detailed(small[3:15, 5:20], small, full)
     np.testing.assert_allclose(made, whole[6:30, 10:40], atol=1e-5)
 
 
@@ -211,6 +214,6 @@ def test_detail_of_blurred_patches_is_sharp():
     small = fitting.reduced(full, 48)
     part = np.clip(small[4:30, 6:44] + 0.02, 0, 1)
     truth = full[8:60, 12:88]
-    made = patches.detailed(part, small, full, passes=2)
+    made = detailed(part, small, full, passes=2)
     cubic = resize(part, output_shape=truth.shape[:2])
     assert jnp.mean(jnp.square(made - truth)) < 0.2 * jnp.mean(jnp.square(cubic - truth))

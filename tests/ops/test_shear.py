@@ -1,9 +1,9 @@
-"""The homographies of non-rectangular shapes, and the paths of videos."""
+"""The homographies of non-rectangular shapes."""
 
 import numpy as np
 import pytest
 
-from deepinternal.ops import paths, shear
+from deepinternal.ops import shear
 from deepinternal.ops.warp import warp
 
 SHIFTS = [(0.0, 0.0), (0.3, 0.2), (0.4, -0.4), (-0.2, 0.35)]
@@ -46,16 +46,3 @@ def test_what_is_inside():
     assert sheared[0, 0]
     assert not sheared[0, -1]
     assert sheared.mean() == pytest.approx(0.9, abs=0.03)
-
-
-@pytest.mark.parametrize("name", paths.NAMES)
-def test_paths_are_smooth_and_within_bounds(name):
-    way = np.array(paths.path(name, 40))
-    assert way.shape == (40, 4)
-    assert way[:, :2].min() >= 0.49
-    assert way[:, :2].max() <= 2.01
-    assert np.abs(way[:, 2:]).max() <= 0.45
-    assert np.abs(way[:, 2] + way[:, 3]).max() < 0.95
-    closed = np.concatenate([way, way[:1]])
-    assert np.abs(np.diff(closed, axis=0)).max() < 0.3
-    assert np.ptp(way, axis=0).max() > 0.3

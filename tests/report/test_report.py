@@ -18,7 +18,7 @@ from PIL import Image
 
 from deepinternal.codecs import image_io, png
 from deepinternal.codecs.image_io import write_image
-from deepinternal.report import charts, report
+from deepinternal.report import charts, pictures, report
 from deepinternal.report.report import write_index, write_report
 from deepinternal.writers import to_json
 
@@ -252,11 +252,38 @@ def test_inputs_of_every_kind_are_shown(tmp_path, suffix, monkeypatch):
         tifffile.imwrite(path, samples.astype(np.float32) / 255, photometric="rgb")
     else:
         Image.fromarray(samples).save(path)
-    monkeypatch.setattr(report, "PREVIEW", 10)
-    picture = report._source(str(path))
-    assert picture["full"] == (30, 9)
-    assert picture["size"] == (10, 3)
-    assert abs(shown(picture["src"]) - np.array([200.0, 100, 50])).max() <= 2
+    monkeypatch.setattr(pictures, "PREVIEW", 10)
+    write_report(tmp_path, {"image": "x", "input": str(path)}, {}, before=None)
+    (found,) = (a for a in Page(tmp_path / "report.html").all("img") if "src" in a)
+    assert (found["data-width"], found["data-height"], found["data-title"]) == ("10", "3", "input")
+    assert abs(shown(found["src"]) - np.array([200.0, 100, 50])).max() <= 2
+
+
+def test_what_is_at_hand_is_not_read_again(tmp_path, monkeypatch):
+    """Neither the pictures among the files nor the user's images, at any size."""
+    samples = np.arange(12 * 20 * 3, dtype=np.uint16).reshape(12, 20, 3) * 50
+    (tmp_path / "result.png").write_bytes(png.encode(samples))
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples/2x1.png").write_bytes(png.encode(samples))
+    monkeypatch.setattr(pictures, "PREVIEW", 10)
+    monkeypatch.setattr(pictures, "READABLE", 1)
+    for module in (pictures, report):
+        monkeypatch.setattr(module, "decode", lambda *_: pytest.fail("decoded"))
+    write_report(
+        tmp_path,
+        {"image": "x", "outputs": ["result.png", "samples/2x1.png"]},
+        {},
+        before=np.zeros((12, 20, 1)),
+        inputs=[image_io.to_array(samples[::-1], name="mine")],
+        samples={"result.png": samples, "samples/2x1.png": samples},
+    )
+    page = Page(tmp_path / "report.html")
+    titles = [a["data-title"] for a in page.all("img") if "src" in a]
+    assert titles == ["before", "result", "samples/2x1", "input"]
+    assert page.all("a", href="samples/2x1.png")
+    expected = skimage.measure.block_reduce(samples[::-1], (2, 2, 1), np.mean) / 65535
+    mine = next(a for a in page.all("img") if a.get("data-title") == "input")["src"]
+    np.testing.assert_allclose(shown(mine) / 255, expected, atol=0.51 / 255)
 
 
 def test_index(tmp_path):
@@ -274,7 +301,8 @@ def test_index(tmp_path):
     ]
     images[2] = {"image": "c", "status": "failed", "error": EVIL, "psnr_y": None, "steps": 0}
     images[4] = {"image": "later", "status": "stopped", "steps": 3, "seconds": 1.5}
-    write_index(tmp_path, images)
+    known = {"c": pictures.thumbnail(np.full((80, 40), 9, np.uint8))}
+    write_index(tmp_path, images, known)
     page = Page(tmp_path / "index.html")
     assert len(page.all("script")) == 1
     assert EVIL in page.text
@@ -290,7 +318,7 @@ def test_index(tmp_path):
         assert kind == "data:image/jpeg;base64"
         assert len(data) < 4000
         sizes.append(Image.open(io.BytesIO(base64.b64decode(data))))
-    assert [s.size for s in sizes] == [(160, 96), (160, 1), (160, 96)]
+    assert [s.size for s in sizes] == [(160, 96), (160, 1), (40, 80), (160, 96)]
     np.testing.assert_allclose(np.asarray(sizes[0]).mean((0, 1)), [204, 102, 51], atol=2)
     np.testing.assert_allclose(np.asarray(sizes[1]).mean(), 128, atol=2)
 
@@ -303,19 +331,20 @@ def test_index_of_nothing(tmp_path):
 def test_large_pictures_are_reduced(tmp_path, monkeypatch):
     samples = np.arange(12 * 20 * 3, dtype=np.uint16).reshape(12, 20, 3) * 50
     (tmp_path / "a b.png").write_bytes(png.encode(samples))
-    whole = report._picture(tmp_path / "a b.png")
+    whole = pictures.of_file(tmp_path, "a b.png")
     assert base64.b64decode(whole["src"].split(",")[1]) == (tmp_path / "a b.png").read_bytes()
     assert whole["size"] == whole["full"] == (20, 12)
-    monkeypatch.setattr(report, "PREVIEW", 10)
-    small = report._picture(tmp_path / "a b.png")
-    assert (small["size"], small["full"], small["href"]) == ((10, 6), (20, 12), "a%20b.png")
-    (tmp_path / "b.png").write_bytes(base64.b64decode(small["src"].split(",")[1]))
-    expected = skimage.measure.block_reduce(samples, (2, 2, 1), np.mean)
-    np.testing.assert_allclose(image_io.decode(tmp_path / "b.png", 1000), expected, atol=0.51)
+    monkeypatch.setattr(pictures, "PREVIEW", 10)
+    for known in (None, samples):
+        small = pictures.of_file(tmp_path, "a b.png", known)
+        assert (small["size"], small["full"], small["href"]) == ((10, 6), (20, 12), "a%20b.png")
+        (tmp_path / "b.png").write_bytes(base64.b64decode(small["src"].split(",")[1]))
+        expected = skimage.measure.block_reduce(samples, (2, 2, 1), np.mean)
+        np.testing.assert_allclose(image_io.decode(tmp_path / "b.png", 1000), expected, atol=0.51)
     (tmp_path / "thin.png").write_bytes(png.encode(samples.reshape(1, -1, 3)))
-    assert report._picture(tmp_path / "thin.png")["size"] == (10, 1)
-    monkeypatch.setattr(report, "READABLE", 100)
-    assert report._picture(tmp_path / "a b.png")["src"] == ""
+    assert pictures.of_file(tmp_path, "thin.png")["size"] == (10, 1)
+    monkeypatch.setattr(pictures, "READABLE", 100)
+    assert pictures.of_file(tmp_path, "a b.png")["src"] == ""
     write_report(tmp_path, {"image": "x", "outputs": ["a b.png"]}, {}, before=None)
     page = Page(tmp_path / "report.html")
     assert not [a for a in page.all("img") if "src" in a], "just linked"

@@ -12,11 +12,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from configs import zssr as zssr_config
+from deepinternal import methods
 from deepinternal.codecs.kernel_io import write_kernel
-from deepinternal.methods import zssr
 from deepinternal.report.report import write_report
-from deepinternal.runs import jobs
+from deepinternal.runs import jobs, settings
 from deepinternal.writers import read_jsonl
 from tests.tiny_methods import photo
 
@@ -52,10 +51,10 @@ def workdir(tmp_path_factory):
     Image.fromarray(small).save(folder / f"{EVIL}.png")
     Image.fromarray(small[:, ::-1]).save(folder / "plain.png")
     (folder / "broken.png").write_bytes(b"<b>no picture</b>")
-    config = zssr_config.get_config()
+    recipe, out = methods.find("zssr"), tmp_path_factory.mktemp("out")
+    config = settings.to_config_dict(recipe)
     config.update({**SMALL, "input": str(folder), "progress": False, "log_every": 1})
-    out = tmp_path_factory.mktemp("out")
-    assert jobs.run_all(zssr, config, str(out)) == 1
+    assert jobs.run_all(recipe, *settings.split(recipe, config), str(out)) == 1
     return out
 
 

@@ -10,12 +10,11 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from configs.common import run_fields
-from deepinternal.ops.kernels import gaussian_kernel
 from deepinternal.codecs import image_io
-from deepinternal.runs import jobs, results
-from deepinternal.report import kernel_picture
 from deepinternal.codecs.kernel_io import read_kernel
+from deepinternal.ops.kernels import gaussian_kernel
+from deepinternal.report import kernel_picture
+from deepinternal.runs import jobs, results, settings
 from deepinternal.types import InputError, Output
 from tests import tiny_kernels
 from tests.engine.test_tensorboard import events
@@ -46,9 +45,10 @@ def inputs(tmp_path):
 @pytest.fixture
 def run(tmp_path, inputs):
     def start(**fields):
-        config = run_fields("tiny_kernels", tiny_kernels.defaults())
+        recipe = tiny_kernels.RECIPE
+        config = settings.to_config_dict(recipe)
         config.update({"input": str(inputs), "progress": False, **fields})
-        return jobs.run_all(tiny_kernels, config, str(tmp_path / "out"))
+        return jobs.run_all(recipe, *settings.split(recipe, config), str(tmp_path / "out"))
 
     return start
 
@@ -140,7 +140,7 @@ def test_a_ground_truth_is_refused_where_nothing_is_scored(run, inputs, tmp_path
 def test_the_sample_is_not_scored_either(run, tmp_path):
     assert run(input="") == 0
     metrics = json.loads((tmp_path / "out/sample/metrics.json").read_text())
-    assert metrics["status"] == "done"
+    assert (metrics["status"], metrics["input"]) == ("done", "a small photograph")
     assert "psnr_y" not in metrics
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepinternal import api
-from deepinternal.methods import registry
+from deepinternal import in_memory
 from deepinternal.codecs import image_io, video_io
+from deepinternal.methods import registry
 from deepinternal.runs.inputs import Job, companion, list_jobs
-from deepinternal.runs.sources import read_side, to_mask
+from deepinternal.runs.sources import read_side, side_shape, to_mask
 from deepinternal.types import InputError
 from tests import tiny_sets
 
@@ -96,13 +96,11 @@ def test_a_film_of_masks(tmp_path):
 
 @pytest.fixture
 def run(monkeypatch):
-    """A call as of `api`, for the tiny method."""
-    monkeypatch.setitem(registry._MODULES, "tiny_sets", "tests.tiny_sets")
+    """A call as of `di.run`, for the tiny method."""
+    monkeypatch.setitem(registry._registered, "tiny_sets", tiny_sets.RECIPE)
 
     def call(image, group, *, sides=None, **fields):
-        return api._run(
-            "tiny_sets", {"group": group, **fields}, image, sides or {}, {}, progress=False
-        )
+        return in_memory.run("tiny_sets", image, group=group, **(sides or {}), **fields)
 
     return call
 
@@ -151,14 +149,13 @@ def test_sides_in_memory(run):
         run(np.stack([RGB] * 3), "video", sides={"hints": np.stack([GREY] * 2)})
 
 
-def test_the_default_counts():
-    class Bare:
-        SIDE_INPUTS: dict = {}  # noqa: RUF012
-
-    from deepinternal.runs import sources
-
-    config = tiny_sets.defaults()
-    assert sources.grouping_of(Bare, config) == "single"
-    sources.check_count(Bare, config, 1, "image", name="x")
-    with pytest.raises(InputError, match="x: has 1 frame; this needs at least 2"):
-        sources.check_count(Bare, config, 1, "frame", name="x")
+def test_headers_tell_the_shapes(tmp_path):
+    """Of side inputs, without their pixels: half of the file is gone."""
+    Image.fromarray(np.tile(RGB, (10, 10, 1))).save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:-200])
+    with pytest.raises(InputError):
+        read_side("image", tmp_path / "a.png", Job("a", None), tag="flash")
+    assert side_shape("image", tmp_path / "a.png") == (60, 80, 3)
+    assert side_shape("mask", tmp_path / "a.png") == (60, 80)
+    np.save(tmp_path / "k.npy", np.ones((5, 5)) / 25)
+    assert side_shape("kernel", tmp_path / "k.npy") == (5, 5)

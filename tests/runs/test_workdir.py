@@ -1,16 +1,30 @@
 """Which files are inputs, which go with them, and the rules of a work folder."""
 
 import csv
+import dataclasses
 import json
 import math
 
 import pytest
 
+import deepinternal
+from deepinternal.files import sha256_file
+from deepinternal.runs import renamed
+from deepinternal.runs import workdir as workdir_module
 from deepinternal.runs.inputs import Job, companion, list_jobs, tags_of
-from deepinternal.runs.workdir import RefusedError, Workdir
+from deepinternal.runs.settings import split, to_config_dict
+from deepinternal.runs.workdir import Noted, RefusedError, Workdir
 from deepinternal.types import InputError
+from tests import tiny_sets
 
-CONFIG = {"seed": 0, "steps": 10, "scale": "2", "log_every": 1}
+RECIPE = tiny_sets.RECIPE
+
+
+def at(folder, *, overwrite=False, **fields):
+    """A work folder opened with some fields."""
+    given = to_config_dict(RECIPE)
+    given.update({"steps": 10, "log_every": 1, **fields})
+    return Workdir(str(folder), RECIPE, *split(RECIPE, given), overwrite=overwrite)
 
 
 def stems(text, **options):
@@ -106,29 +120,112 @@ def test_kernels_of_several_fields(files):
 
 
 def test_rules(tmp_path):
-    hashes = {"input": "1", "kernel": "2"}
-    Workdir(tmp_path, CONFIG).note("a", hashes, steps=10)
-    Workdir(tmp_path, {**CONFIG, "log_every": 7}).note("a", hashes, steps=10)
-    Workdir(tmp_path, {**CONFIG, "steps": 20}).note("a", hashes, steps=20)
-    for field, value in (("seed", 1), ("scale", "3"), ("steps", 19), ("new", 1)):
-        with pytest.raises(RefusedError, match=f"{field} .*--overwrite"):
-            Workdir(tmp_path, {**CONFIG, "steps": 20, field: value})
-    workdir = Workdir(tmp_path, {**CONFIG, "steps": 20})
-    workdir.check("a", hashes)
-    workdir.check("b", {"input": "3"})
-    for other, words in (
-        ({"input": "0", "kernel": "2"}, r"a .*\(input\)"),
-        ({"input": "1"}, r"a .*\(kernel\)"),
+    files = {"input": "1", "kernel": "2"}
+    at(tmp_path).note("a", Noted(files, steps=10))
+    at(tmp_path, log_every=7, parallel={"devices": 1}).note("a", Noted(files, steps=10))
+    at(tmp_path, steps=20, train_steps=9).note("a", Noted(files, steps=20))
+    for field, value, there in (
+        ("seed", 1, 0),
+        ("rate", 0.3, 0.2),
+        ("steps", 19, 20),
+        ("input", "x", "''"),
     ):
-        with pytest.raises(RefusedError, match=words):
-            workdir.note("a", other, steps=20)
+        with pytest.raises(RefusedError, match=f"config: {field} .{there} there, .*--overwrite"):
+            at(tmp_path, **{"steps": 20, field: value})
+    with pytest.raises(RefusedError, match=r": seed \(.*, rate \("):
+        at(tmp_path, seed=1, rate=0.3)
+    workdir = at(tmp_path, steps=20)
     with pytest.raises(RefusedError, match=r"steps .20 there, 10 now"):
-        workdir.note("a", hashes, steps=10)
+        workdir.note("a", Noted(files, steps=10))
+
+
+def test_other_bytes_are_refused(files, monkeypatch):
+    """Files are only read where their sizes or times are not those noted."""
+    folder = files("x.png", "k.npy")
+    paths = {"input": [folder / "x.png"], "kernel": [folder / "k.npy", folder / "x.png"]}
+    workdir = at(folder / "out")
+    new = workdir.look_at("a", paths)
+    assert new.files["input"] == sha256_file(folder / "x.png")
+    workdir.note("a", dataclasses.replace(new, steps=10))
+    monkeypatch.setattr(workdir_module, "sha256_files", lambda _: pytest.fail("read again"))
+    assert at(folder / "out").look_at("a", paths) == new
+    monkeypatch.undo()
+    (folder / "k.npy").write_bytes(b"other")
+    with pytest.raises(RefusedError, match=r"a was made from other bytes .kernel.; .*--overwrite"):
+        at(folder / "out").look_at("a", paths)
+    with pytest.raises(RefusedError, match=r"\(kernel\)"):
+        at(folder / "out").look_at("a", {"input": paths["input"]})
+    assert at(folder / "out").look_at("b", paths).files["input"] == new.files["input"]
+    with pytest.raises(InputError, match="no such file"):
+        at(folder / "out").look_at("c", {"input": [folder / "none.png"]})
+
+
+def test_what_is_noted_is_read_again(tmp_path):
+    new = Noted({"input": "1"}, {"input": [[5, 2**62]]}, 7, {"steps": 10, "train_steps": 60})
+    at(tmp_path).note("a", new)
+    assert at(tmp_path).noted("a") == new
+    assert at(tmp_path).noted("b") is None
+    for text in ("", "[]", "{}", '{"files": 1, "steps": 2}'):
+        (tmp_path / "a/input.json").write_text(text)
+        assert at(tmp_path).noted("a") is None
+    (tmp_path / "a/input.json").write_text('{"files": {"input": "1"}, "steps": 3}')
+    assert at(tmp_path).noted("a") == Noted({"input": "1"}, steps=3), "as older versions note it"
+
+
+def write_config(folder, **fields):
+    (folder / "config.json").write_text(json.dumps({"config": fields}))
+
+
+def test_a_folder_of_an_older_version_goes_on(tmp_path, monkeypatch):
+    """Missing fields take their defaults, and the table knows those with other names."""
+    table = {"tiny_sets": {"speed": ("rate", lambda percent: percent / 100)}}
+    monkeypatch.setattr(renamed, "RENAMED", table)
+    old = {"method": "tiny_sets", "input": "", "seed": 0, "steps": 7, "required": "", "speed": 20}
+    write_config(tmp_path, **old, parallel={"devices": 3})
+    at(tmp_path)
+    with pytest.raises(RefusedError, match=r"rate \(0.2 there, 0.3 now\)"):
+        at(tmp_path, rate=0.3)
+    write_config(tmp_path, **old, gone=1)
+    with pytest.raises(RefusedError, match=r"another version: .*config.gone: .*--overwrite"):
+        at(tmp_path)
+    write_config(tmp_path, method="other", seed=0)
+    with pytest.raises(RefusedError, match=r"config: method \('other' there, 'tiny_sets' now\);"):
+        at(tmp_path)
+
+
+def test_only_folders_without_a_version_are_renamed(tmp_path, monkeypatch):
+    def once(value):
+        assert value == 9, "converted again"
+        return 0.2
+
+    monkeypatch.setattr(renamed, "RENAMED", {"tiny_sets": {"rate": ("rate", once)}})
+    write_config(tmp_path, method="tiny_sets", input="", seed=0, rate=9)
+    at(tmp_path).note("a", Noted({}, steps=10))
+    at(tmp_path)
+
+
+def test_fields_of_older_versions():
+    """What the first released form of each method called its fields, and what they are today."""
+    new = renamed.renamed("dip", {"sigma": 25.5, "runs": 2, "task_steps": 30, "required": ""})
+    assert new == {"noise_std": 0.1, "replicas": 2, "train_steps": 30}
+    new = renamed.renamed("zssr", {"noise_std": -1.0, "required": "kernel", "estimation.seeds": 2})
+    assert new == {"noise_std": "auto", "kernel_use": "given", "estimation.replicas": 2}
+    assert renamed.renamed("kernelgan", {"noise_std": 0.1}) == {"noise_std": 0.1}
+    assert renamed.renamed("unknown", {"a.b": 1}) == {"a.b": 1}
+
+
+def test_a_config_says_which_version_wrote_it(tmp_path):
+    at(tmp_path, seed=3).note("a", Noted({}, steps=10))
+    saved = json.loads((tmp_path / "config.json").read_text())
+    assert saved["version"] == deepinternal.__version__
+    assert saved["config"]["seed"] == 3
+    assert saved["config"]["parallel"]["devices"] == 0
+    assert saved["config"]["method"] == "tiny_sets"
 
 
 def test_opening_binds_nothing(tmp_path):
-    Workdir(tmp_path / "x", CONFIG)
-    Workdir(tmp_path / "x", {**CONFIG, "seed": 1})
+    at(tmp_path / "x")
+    at(tmp_path / "x", seed=1)
     assert not list((tmp_path / "x").iterdir())
 
 
@@ -137,24 +234,26 @@ def test_a_foreign_config_is_left_alone(tmp_path, text):
     (tmp_path / "config.json").write_text(text, encoding="latin-1")
     for overwrite in (False, True):
         with pytest.raises(RefusedError, match="config"):
-            Workdir(tmp_path, CONFIG, overwrite=overwrite)
+            at(tmp_path, overwrite=overwrite)
     assert (tmp_path / "config.json").read_text(encoding="latin-1") == text
 
 
 def test_overwrite_removes_what_runs_made(tmp_path):
-    workdir = Workdir(tmp_path, CONFIG)
+    workdir = at(tmp_path)
     made = ["result.png", "mask.png", "train.jsonl", "checkpoints/12/state", "report.html"]
+    made += ["samples/2x1.png", "clean/00000.png"]
     for stem in ("a", "b"):
-        workdir.note(stem, {"input": "1"}, steps=10)
+        workdir.note(stem, Noted({"input": "1"}, steps=10))
         for name in made:
             (tmp_path / stem / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / stem / name).write_bytes(b"x")
-        done = {"image": stem, "status": "done", "outputs": ["result.png", "mask.png"]}
+        outputs = ["result.png", "mask.png", "samples/2x1.png", "clean/"]
+        done = {"image": stem, "status": "done", "outputs": outputs}
         workdir.write_metrics(stem, done)
     workdir.write_summary([])
     (tmp_path / "a/mine.png").write_bytes(b"x")
     (tmp_path / "mine").mkdir()
-    Workdir(tmp_path, {**CONFIG, "seed": 1}, overwrite=True)
+    at(tmp_path, seed=1, overwrite=True)
     assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == [
         "a",
         "a/mine.png",
@@ -163,7 +262,7 @@ def test_overwrite_removes_what_runs_made(tmp_path):
 
 
 def test_summary(tmp_path):
-    workdir = Workdir(tmp_path, CONFIG)
+    workdir = at(tmp_path)
     images = [
         {"image": "a", "status": "done", "seconds": 30.0, "seed": 3, "psnr_y": 30.0, "ok": True},
         {"image": 'b,"\né', "status": "done", "seconds": 60.0, "seed": 3, "psnr_y": math.inf},

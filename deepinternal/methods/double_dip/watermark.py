@@ -9,10 +9,9 @@ no mark (public code) -> `_finish`.
 
 Deliberate deviations from the authors' code: images of different sizes are cut to the common centre for
 the fit only; `margin` fits no more than the region's surroundings, for the rest stays as it is. Beyond
-the paper, by fields (preset `fast`): the mark's colour is searched for (`colour=searched`, `marks`),
-`sparsity` and `edges`; without them the mark's nets may make the whole region, or nothing.
-
-Presets: configs/watermark.py.
+the paper, by fields (preset `fast`): the mark's colour is searched for (`colour=searched`, see
+`estimators.marks`), `sparsity` and `edges`; without them the mark's nets may make the whole region, or
+nothing.
 """
 
 import functools
@@ -20,180 +19,18 @@ import math
 
 import jax
 import jax.numpy as jnp
-import ml_collections
-import numpy as np
 
-from deepinternal.estimators import marks
 from deepinternal.losses.compose import weighted_sum
 from deepinternal.losses.pixel import hinted_l1, l1
 from deepinternal.losses.smoothness import gradient_l1
-from deepinternal.methods import checks, fit
+from deepinternal.methods import fit
 from deepinternal.methods.double_dip import common
-from deepinternal.types import Example, InputError, Inputs, Method, Output
+from deepinternal.methods.double_dip.watermark_inputs import PRESETS, Config, example, prepare
+from deepinternal.methods.generator import growing
+from deepinternal.recipe import Grouping, Recipe
+from deepinternal.types import Inputs, Method, Output
 
-SIDE_INPUTS = {"mask": "mask"}
 THRESHOLD = 0.1  # less opacity than this is no mark
-SURE = 15.0  # the score from which a colour that was found is taken
-
-
-def defaults() -> ml_collections.ConfigDict:
-    """The published settings for one image."""
-    return ml_collections.ConfigDict(
-        {
-            "seed": 0,
-            "steps": 0,  # at most so many in each phase; 0: as below
-            "task": "single",  # or many
-            "clean_steps": 4000,  # of single: fitting what is outside of the region
-            "fit_steps": 7000,
-            "mask": "",  # of single: file or folder; white = there is the mark, roughly
-            "box": "",  # or y0,x0,y1,x1 in pixels, the end excluded
-            "margin": 0,  # pixels around the region that are fitted; 0: the whole image
-            "colour": "learned",  # or searched: one colour, and how opaque it is at most
-            "sparsity": 0.0,  # weight of the mark's mean opacity, of single within the region
-            "edges": 0.0,  # weight of the mean gradient of the clean image, of single within the region
-            "runs": 3,  # fits of different seeds, of which the median is taken
-            "flips": 4,  # of single: every so many steps a mirrored variant; 0: never
-            "jitter_every": "300,700",  # steps in which the inputs' noise grows by 1e-3, in each phase
-            "channels": "8,16,32,64,128",
-            "skip": "0,0,0,4,4",
-            "filters": 5,  # sides of the layers' filters
-            "learning_rate": 1e-3,
-            "schedule": "constant",  # or cosine
-        }
-    )
-
-
-PRESETS = {
-    "single": {},
-    "many": {
-        **{"task": "many", "fit_steps": 4000, "filters": 3, "flips": 0, "jitter_every": "400,400"},
-    },
-    "fast": {
-        **{"margin": 48, "runs": 1, "clean_steps": 300, "fit_steps": 700, "flips": 0},
-        **{"learning_rate": 4e-3, "schedule": "cosine"},
-        **{"sparsity": 0.01, "edges": 0.03, "colour": "searched"},
-    },
-    "smoke": {"steps": 8, "runs": 1, "channels": "8,16", "skip": "0,4", "filters": 3},
-}
-
-
-def grouping(config: ml_collections.ConfigDict) -> str:
-    """All files are one job of `many`."""
-    return "together" if config.task == "many" else "single"
-
-
-def counts(config: ml_collections.ConfigDict) -> tuple[int, int | None]:
-    """How many files make a job of `many`."""
-    del config
-    return 2, None
-
-
-def any_size(config: ml_collections.ConfigDict) -> bool:
-    """The images of `many` may differ in size: they share their centre."""
-    return config.task == "many"
-
-
-def example(config: ml_collections.ConfigDict, photo: np.ndarray, **sides) -> Example:
-    """Parts of the sample photograph with a ring drawn over them, and the ring's surroundings."""
-    y, x = np.mgrid[:160, :160]
-    mark = 0.6 * (np.abs(np.hypot(y - 80, x - 80) - 24) < 4)[..., None].astype(np.float32)
-    if config.task == "many":
-        parts = [photo[:160, 160:320], photo[320:480, 40:200]]
-        return Example([mark + (1 - mark) * part for part in parts], parts[0], sides)
-    part = photo[:160, 160:320]
-    if not config.box:
-        rough = np.zeros((160, 160), np.float32)
-        rough[48:112, 48:112] = 1
-        sides = {"mask": rough, **sides}
-    return Example(mark + (1 - mark) * part, part, sides)
-
-
-def prepare(config: ml_collections.ConfigDict, image, mask=None) -> Inputs:
-    """The inputs of the method from what the user gave; on the host.
-
-    Args:
-        config: as `defaults()`.
-        image: (H, W, C) in [0, 1]; for `many` a list of such.
-        mask: (H, W), above 0.5 where the mark is, roughly; for `single` only.
-
-    Returns:
-        Of `single` `full` (H, W, C), `image` (h, w, C) to be fitted, `hint` (h, w, 1) of zeros and
-        ones, `corner` (2,) int32, where the latter lies in the former, and, where they are searched
-        for, the mark's `colour` (1, 1, C) and greatest `opacity`, and whether they were `found`; of
-        `many` likewise `full1`, ..., `image1`, ... of one size, `corner1`, ..., and `corner` in the
-        common centre; `hint` only where it is searched for.
-
-    Raises:
-        InputError: no region, an empty one, all of the image, one outside of it, or both forms of it;
-            an image that is too small.
-    """
-    if config.task == "many":
-        return _prepare_many(image, mask, config)
-    checks.smallest(image, 32)
-    if mask is not None and config.box:
-        raise InputError("config.mask and config.box exclude each other: give one of them")
-    if config.box:
-        y0, x0, y1, x1 = common.pixel_box(config.box, image.shape[:2])
-        hint = np.zeros(image.shape[:2], bool)
-        hint[y0:y1, x0:x1] = True
-    elif mask is not None:
-        checks.same_size("mask", mask, image)
-        hint = mask > 0.5
-    else:
-        raise InputError(
-            "config.mask or config.box: say where the mark is: an image, white there, or y0,x0,y1,x1"
-        )
-    if not hint.any() or hint.all():
-        what = "nothing is white" if not hint.any() else "all of the image"
-        field = "box" if config.box else "mask"
-        raise InputError(
-            f"config.{field}: {what}: give the region of the mark, with clean pixels around"
-        )
-    window = common.surroundings(hint, config.margin)
-    return {
-        "full": np.asarray(image, np.float32),
-        "image": np.asarray(image[window], np.float32),
-        "corner": np.array([s.start for s in window], np.int32),
-        "hint": hint[window][..., None].astype(np.float32),
-        **(_found(marks.search(image, hint)) if config.colour == "searched" else {}),
-    }
-
-
-def _found(mark: marks.Mark) -> Inputs:
-    """What the fit is told of a mark that was searched for."""
-    sure = mark.score >= SURE
-    # Soft edges make the estimate a little low.
-    opacity = min(1.2 * mark.opacity, 1.0) if sure else 1.0
-    told = {"colour": mark.colour.reshape(1, 1, -1), "opacity": opacity, "found": sure}
-    return {name: np.asarray(value, np.float32) for name, value in told.items()}
-
-
-def _prepare_many(images, mask, config) -> Inputs:
-    """The images, and their common centre."""
-    if mask is not None or config.box:
-        raise InputError("config.mask, config.box: several images need none; leave them empty")
-    for image in images:
-        checks.smallest(image, 32)
-    size = tuple(min(image.shape[axis] for image in images) for axis in (0, 1))
-    corners = [[(n - m) // 2 for n, m in zip(image.shape[:2], size)] for image in images]
-    cut = lambda x, y0, x0, h, w: np.asarray(x[y0 : y0 + h, x0 : x0 + w], np.float32)
-    parts = [cut(image, *corner, *size) for image, corner in zip(images, corners)]
-    hint, found = np.ones(size, bool), {}
-    if config.colour == "searched":
-        mark, region = marks.search_common(parts)
-        found = _found(mark)
-        if found["found"] and region.any():
-            hint = region
-    window = common.surroundings(hint, config.margin)
-    start = np.array([s.start for s in window], np.int32)
-    if found:
-        found["hint"] = hint[window][..., None].astype(np.float32)
-    inputs: dict = {"corner": start, **found}
-    for number, (image, part, corner) in enumerate(zip(images, parts, corners), 1):
-        inputs[f"full{number}"] = np.asarray(image, np.float32)
-        inputs[f"image{number}"] = part[window]
-        inputs[f"corner{number}"] = start + np.array(corner, np.int32)
-    return inputs
 
 
 def _clean_loss(layers, inputs, step):
@@ -226,9 +63,9 @@ def _mark_terms(config, layers, inputs, opacity, cleans):
     share = jnp.mean(hint)
     terms = {
         "sparsity": jnp.mean(hint * opacity) / share,
-        "edges": sum(gradient_l1(layers[name], hint) for name in cleans) / share,
+        "edges": sum(gradient_l1(layers[name], weight=hint) for name in cleans) / share,
     }
-    used = [name for name in terms if config[name]]
+    used = [name for name in terms if getattr(config, name)]
     return {n: terms[n] for n in used}, {n: weights[n] for n in used}
 
 
@@ -325,73 +162,72 @@ def _finish_many(count: int, outputs: dict[str, Output]) -> dict[str, Output]:
     }
 
 
-def make(config: ml_collections.ConfigDict, input_spec: Inputs) -> Method:
+def make(config: Config, spec: Inputs) -> Method:
     """Watermark removal for images of given shapes.
 
     Args:
-        config: as `defaults()`.
-        input_spec: shapes of `prepare`'s inputs.
+        config: the settings.
+        spec: shapes of `prepare`'s inputs.
 
     Returns:
         The method. Outputs: `result` (H, W, C), the clean image, of `many` also `clean1`, ...;
         `watermark` (H, W, C) and its opacity `mask` (H, W), of `many` at the common size.
-
-    Raises:
-        InputError: a field out of range.
     """
-    check(config)
     many = config.task == "many"
-    count = sum(name.startswith("image") for name in input_spec) if many else 1
-    first = input_spec["image1" if many else "image"].shape
+    count = sum(name.startswith("image") for name in spec) if many else 1
+    first = spec["image1" if many else "image"].shape
     cleans = [f"clean{n}" for n in range(1, count + 1)] if many else ["clean"]
     layer = common.net(config, first[2], filters=config.filters)
     opacity = common.net(config, 1, scales=0 if many else 4)
     generators = {name: fit.Generator(layer) for name in [*cleans, "watermark"]}
+    phases = _phases(config, count, list(generators))
     generators["mask"] = fit.Generator(opacity)
-    noisy = [*cleans, "watermark"]
-    phases = _phases(config, count, noisy)
     outputs, finish = _single_outputs, _finish_single
     if many:
         outputs, finish = (functools.partial(f, count) for f in (_many_outputs, _finish_many))
-    runs: dict = {}
-    if config.runs > 1:
-        runs = {"replicas": config.runs, "reduce": lambda made: finish(common.median(made))}
-        last = outputs
-    else:
-        last = lambda layers, inputs: finish(outputs(layers, inputs))
+    replicas = {}
+    last = lambda layers, inputs: finish(outputs(layers, inputs))
+    if config.replicas > 1:
+        reduce = lambda made: finish(common.median(made))
+        last, replicas = outputs, {"replicas": config.replicas, "reduce": reduce}
     baseline = lambda inputs: inputs["full1" if many else "full"]
     return fit.build(
-        "watermark", generators, phases, last, shape=first[:2], baseline=baseline, **runs
+        "watermark", generators, phases, last, shape=first[:2], baseline=baseline, **replicas
     )
 
 
-def _phases(config: ml_collections.ConfigDict, count: int, noisy: list[str]) -> list[fit.Phase]:
-    """The phases; never is the mask's input perturbed."""
-    every = checks.whole_numbers(config, "jitter_every", at_least=1, length=2)
-    jitters = [dict.fromkeys(noisy, fit.growing(1e-3, n, math.inf)) for n in every]
-    steps = common.limited(config, config.fit_steps)
+def _phases(config: Config, count: int, noisy: list[str]) -> list[fit.Phase]:
+    """The phases; only the inputs of the nets called `noisy` are perturbed."""
+    every = config.jitter_every * 2
+    jitters = [dict.fromkeys(noisy, growing(1e-3, n, math.inf)) for n in every]
+
+    def phase(name, steps, loss, jitter, **more):
+        steps = common.limited(config, steps)
+        more |= {"learning_rate": config.rate(steps), "jitter": jitter}
+        return fit.Phase(name, steps, loss, **more)
+
     if config.task == "many":
         loss = functools.partial(_many_loss, config, count)
-        rate = common.rate(config, steps)
-        return [fit.Phase("fit", steps, loss, learning_rate=rate, jitter=jitters[0])]
-    loss = functools.partial(_single_loss, config)
-
-    def phase(name, count, loss, jitter, **more):
-        count = common.limited(config, count)
-        rate = common.rate(config, count)
-        more |= {"learning_rate": rate, "flips": config.flips, "jitter": jitter}
-        return fit.Phase(name, count, loss, **more)
-
+        return [phase("fit", config.fit_steps, loss, jitters[0])]
+    loss, how = functools.partial(_single_loss, config), {"flips": config.flips}
     return [
-        phase("outside", config.clean_steps, _clean_loss, jitters[0], nets=("clean",)),
-        phase("fit", config.fit_steps, loss, jitters[1]),
+        phase("clean", config.clean_steps, _clean_loss, jitters[0], nets=("clean",), **how),
+        phase("fit", config.fit_steps, loss, jitters[1], **how),
     ]
 
 
-def check(config: ml_collections.ConfigDict) -> None:
-    """Refuses settings that work with no image, in one line each."""
-    common.check(config, ("clean_steps", "fit_steps"))
-    checks.choices(config, {"task": ("single", "many"), "colour": ("learned", "searched")})
-    checks.least(config, {"runs": 1, "flips": 0, "margin": 0, "filters": 1, "sparsity": 0})
-    checks.least(config, {"edges": 0})
-    checks.whole_numbers(config, "jitter_every", at_least=1, length=2)
+def _grouping(config: Config) -> Grouping:
+    """All files are one job of `many`; they may differ in size, for they share their centre."""
+    return Grouping("together", least=2, any_size=True) if config.task == "many" else Grouping()
+
+
+RECIPE = Recipe(
+    name="watermark",
+    config=Config,
+    presets=PRESETS,
+    prepare=prepare,
+    make=make,
+    example=example,
+    side_inputs={"mask": "mask"},
+    grouping=_grouping,
+)

@@ -11,40 +11,50 @@ References:
     Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, Section 4.1.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
-from deepinternal.ops.conv.batching import dot, shift
+from deepinternal.ops.conv.forms import Form, Spec, dot, plain, shift, transposed
 from deepinternal.types import Array
+
+
+def form(spec: Spec) -> Form:
+    """The form of a convolution with padding and one 3x3 kernel."""
+
+    def evaluate(x: Array, w: Array) -> Array:
+        # Without gradients images are whole and large: the tiles' memory is not worth the time.
+        return plain(spec).evaluate(_pad_to_even(x), w)[:, : x.shape[1], : x.shape[2]]
+
+    functions = (correlate, input_grad, kernel_grad)
+    return Form(evaluate, *(functools.partial(f, precision=spec.precision) for f in functions))
 
 
 def correlate(x: Array, w: Array, precision: lax.PrecisionLike) -> Array:
     """The convolution itself: y."""
-    tiles = _to_tiles_2d(_input_to_tiles, pad_to_even(x))
+    tiles = _to_tiles_2d(_input_to_tiles, _pad_to_even(x))
     products = _tiles_dot(tiles, _kernel_to_tiles(w), (1, 0), precision)
     return _from_tiles_2d(_tiles_to_output, products)[:, : x.shape[1], : x.shape[2]]
 
 
 def input_grad(g: Array, w: Array, precision: lax.PrecisionLike) -> Array:
     """The gradient with respect to x."""
-    tiles = _to_tiles_2d(_output_to_tiles, pad_to_even(g))
+    tiles = _to_tiles_2d(_output_to_tiles, _pad_to_even(g))
     products = _tiles_dot(tiles, _kernel_to_tiles(w), (1, 1), precision)
     return _from_tiles_2d(_tiles_to_input, products)[:, : g.shape[1], : g.shape[2]]
 
 
 def kernel_grad(x: Array, g: Array, precision: lax.PrecisionLike) -> Array:
     """The gradient with respect to w."""
-    x_tiles = _to_tiles_2d(_input_to_tiles, pad_to_even(x))
-    g_tiles = _to_tiles_2d(_output_to_tiles, pad_to_even(g))
-    dk = [dot(a, b, (0, 0), precision) for a, b in zip(x_tiles, g_tiles, strict=True)]
-    w = jax.ShapeDtypeStruct((3, 3, x.shape[-1], g.shape[-1]), x.dtype)
-    return jax.linear_transpose(_kernel_to_tiles, w)(jnp.stack(dk))[0]
+    x_tiles = _to_tiles_2d(_input_to_tiles, _pad_to_even(x))
+    g_tiles = _to_tiles_2d(_output_to_tiles, _pad_to_even(g))
+    products = jnp.stack(_tiles_dot(x_tiles, g_tiles, (0, 0), precision))
+    return transposed(_kernel_to_tiles, (3, 3, x.shape[-1], g.shape[-1]), products)
 
 
-def pad_to_even(x: Array) -> Array:
+def _pad_to_even(x: Array) -> Array:
     """Adds a row and a column of zeros where their number is odd."""
     return jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
 
@@ -100,8 +110,5 @@ def _from_tiles_2d(transform: Callable, tiles: Sequence[Array]) -> Array:
 
 
 def _tiles_dot(tiles, kernels, axes, precision):
-    """(N, h, w, C) arrays times one (C, C') or (C', C) matrix each."""
-    return [
-        dot(tile, kernel, axes, precision).reshape(*tile.shape[:-1], -1)
-        for tile, kernel in zip(tiles, kernels, strict=True)
-    ]
+    """The product of each pair, contracting their `axes`."""
+    return [dot(*pair, axes, precision) for pair in zip(tiles, kernels, strict=True)]

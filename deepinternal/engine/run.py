@@ -1,0 +1,343 @@
+"""The training of a method on one input: its state, its account, its log and its checkpoints.
+
+A run knows nothing of devices or of the other runs that train beside it: `engine.loop` drives it.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from deepinternal.engine.checkpoint import Checkpoints
+from deepinternal.engine.parallel import Programs
+from deepinternal.engine.progress import Progress
+from deepinternal.engine.telemetry import memory_mb
+from deepinternal.engine.tensorboard import TensorBoard
+from deepinternal.types import Inputs, PyTree, Stage, TrainState
+from deepinternal.writers import JsonlLog, read_jsonl
+
+_REMEDY = "a smaller learning rate may help"
+
+
+class RunError(RuntimeError):
+    """Something that ends one run, not those beside it."""
+
+
+class NonFiniteError(RunError):
+    """The loss, or a parameter, became NaN or infinite."""
+
+
+class LostError(RunError):
+    """Another process works on this image now."""
+
+
+@dataclasses.dataclass
+class Spent:
+    """What a run has taken, with all its resumed parts.
+
+    Attributes:
+        steps: steps over all stages.
+        seconds: wall time since the first start.
+        train_seconds: the part of it spent stepping, without compiling.
+        compile_seconds: the part of it spent compiling.
+        programs: programs compiled.
+        resumed_steps: at which step each resumption began.
+        spans: [begin, end] of each part in seconds since 1970.
+    """
+
+    steps: int = 0
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+    compile_seconds: float = 0.0
+    programs: int = 0
+    resumed_steps: list[int] = dataclasses.field(default_factory=list)
+    spans: list[list[float]] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class Run:
+    """One run of a method on one input.
+
+    What it is made from:
+        inputs: the method's inputs; put on the device when the run begins. Later those of the stage
+            that it is in.
+        seed: of the random key.
+        name: whatever tells it from others.
+        log_every: steps between lines of the log.
+        checkpoint_every: seconds between checkpoints. The first comes with the first line of the
+            log, so that whatever is in the log can be resumed.
+        snapshot_every: steps between permanent checkpoints; 0 for none.
+        checkpoints: where to save and to resume from, closed in the end; None for neither.
+        log_path: JSON-lines file; None for none.
+        progress: told of every step.
+        open_telemetry: makes what gets the lines of the log as well; called with `before`, those that
+            are there.
+        pictures: gets the step and the pictures of an evaluation.
+        held: whether this process is still the one to write about this input.
+        started: `time.monotonic()` at which the work on this input began; default now.
+
+    Attributes:
+        status: 'running', then 'done', 'failed' or 'stopped'.
+        error: why it failed.
+        spent: what it has taken.
+        programs: that it runs.
+        stage: index of the stage it is in.
+        step: steps dispatched in that stage.
+        offset: steps taken in the stages before.
+        state: the training state between stages and after the end; while it trains, a lane has it.
+        initial: the inputs of the first stage.
+        ended: whether the stage came to its own end.
+        telemetry: as `open_telemetry` made it; whoever asked for it closes it.
+    """
+
+    inputs: Inputs = dataclasses.field(kw_only=False)
+    seed: int
+    name: str = ""
+    log_every: int = 10
+    checkpoint_every: float = 30.0
+    snapshot_every: int = 0
+    checkpoints: Checkpoints | None = None
+    log_path: str | None = None
+    progress: Progress | None = None
+    open_telemetry: Callable[..., TensorBoard] | None = None
+    pictures: Callable[[int, dict[str, np.ndarray]], None] | None = None
+    held: Callable[[], bool] = lambda: True
+    started: float = dataclasses.field(default_factory=time.monotonic)
+
+    def __post_init__(self):
+        self.status, self.error = "running", None
+        self.spent = Spent()
+        self.programs: Programs | None = None
+        self.stage = self.step = self.offset = 0
+        self.state: TrainState | None = None
+        self.initial, self.ended = self.inputs, False
+        self.telemetry: TensorBoard | None = None
+        self._began = round(time.time() - (time.monotonic() - self.started), 3)
+        self._log: JsonlLog | None = None
+        self._tail: list[dict] = []  # log lines not yet written
+        self._figure = ""
+        self._saved: tuple[float, int] | None = None  # time and step of the last checkpoint
+        self._base = Spent()  # by earlier parts of this run
+        self._training_since: float | None = None
+
+    @property
+    def steps(self) -> int:
+        """Steps taken over all stages."""
+        return self.spent.steps
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since the first start, of all resumed parts."""
+        return self.spent.seconds
+
+    def begin(self, programs: Programs) -> None:
+        """Makes or restores the state."""
+        self.programs = programs
+        self._compiled_before = (programs.seconds, programs.count)
+        self._training_since = time.monotonic()
+        self.inputs = self.initial = jax.device_put(self.inputs)
+        found = None
+        if self.checkpoints:
+            found = self.checkpoints.restore(programs.method, self.inputs)
+            self.checkpoints.discard_above(found[2]["steps"] if found else -1)
+        if found is None:
+            self.state = programs.init(jax.random.key(self.seed), self.inputs)
+        else:
+            self.state, self.inputs, meta = found
+            names = [field.name for field in dataclasses.fields(Spent)]
+            self._base = Spent(**{name: meta["spent"][name] for name in names})
+            self._tail = meta["tail"]
+            self.stage, self.offset = meta["stage"], meta["offset"]
+            self.spent.steps = meta["steps"]
+            self.spent.resumed_steps = self.checkpoints.note_resumption(meta["steps"])
+            self._saved = (time.monotonic(), meta["steps"])
+        if self.log_path:
+            self._log = JsonlLog(self.log_path, upto=self.spent.steps, tail=self._tail)
+        if self.open_telemetry:
+            self.telemetry = self.open_telemetry(before=read_jsonl(self.log_path))
+        self._tail = []
+        self._enter()
+
+    def _enter(self) -> None:
+        """Into the stage that `state` is of."""
+        self.step = _step_of(self.state)
+        self.ended = self.programs.done(self.stage, self.state)
+
+    @property
+    def _current(self) -> Stage:
+        return self.programs.method.stages[self.stage]
+
+    @property
+    def steps_left(self) -> int:
+        """Steps of the stage that have not been dispatched."""
+        return 0 if self.ended else self._current.steps - self.step
+
+    @property
+    def until_snapshot(self) -> float:
+        """Steps to the next permanent checkpoint; infinite where there is none."""
+        every = self.snapshot_every
+        return every - (self.offset + self.step) % every if every else math.inf
+
+    def see(self, first: int, count: int, metrics: PyTree, done: np.ndarray, tests: PyTree) -> None:
+        """Takes note of what steps `first` + 1 to `first` + `count` of the stage have given.
+
+        Args:
+            first: steps of the stage before them.
+            count: how many.
+            metrics: arrays with an axis of at least `count`.
+            done: whether the stage has come to its own end, likewise.
+            tests: metrics and pictures of the evaluation after them.
+
+        Raises:
+            NonFiniteError: the loss is no longer a number.
+        """
+        last = self.offset + self._current.steps
+        shown = {name: value for name, value in tests.items() if np.ndim(value) == 3}
+        tests = {name: float(value) for name, value in tests.items() if name not in shown}
+        for i in range(count):
+            step = self.offset + first + i + 1
+            self.ended = bool(done[i])
+            values = {name: float(v[i]) for name, v in metrics.items()}
+            if not math.isfinite(values.get("loss", 0.0)):
+                raise NonFiniteError(f"the loss became {values['loss']} at step {step}; {_REMEDY}")
+            tested = tests if i == count - 1 else {}
+            if step % self.log_every == 0 or tested or self.ended or step == last:
+                self._note(step, values, tested)
+            if (shown_name := self.programs.method.progress) in tested:
+                self._figure = f"{shown_name} {tested[shown_name]:.2f}"
+            if self.progress:
+                self.progress.update(step, self._figure)
+            self.spent.steps = step
+            if self.ended:
+                break
+        if shown and self.pictures and self.held():
+            self.pictures(self.spent.steps, shown)
+        # Nothing is shown in the log before a checkpoint covers a part of it.
+        if self.checkpoints is None or self._saved:
+            self._write_log()
+
+    def _note(self, step: int, values: dict[str, float], tested: dict[str, float]) -> None:
+        """One line for the log."""
+        stage = {"stage": self._current.name} if len(self.programs.method.stages) > 1 else {}
+        self.account()
+        line = {"step": step, "seconds": self.seconds, **stage, **values, **tested}
+        line |= {"compile_seconds": self.spent.compile_seconds, "programs": self.spent.programs}
+        self._tail.append(line | {"memory_mb": memory_mb(self.programs.devices)})
+
+    def _write_log(self) -> None:
+        if self._log:
+            self._log.write(self._tail)
+        if self.telemetry and self._tail:
+            self.telemetry.scalars(self._tail)
+        self._tail = []
+
+    def must_save(self, *, least: float = 0.0) -> bool:
+        """Whether a checkpoint is due.
+
+        Args:
+            least: seconds between checkpoints whatever the schedule says.
+        """
+        if self.checkpoints is None:
+            return False
+        step = self.offset + self.step
+        if step <= (self._saved[1] if self._saved else 0):
+            return False  # a lane that waits for the others
+        if self.until_snapshot == self.snapshot_every:
+            return True
+        if self._saved is None:
+            return step >= self.log_every
+        waited = time.monotonic() - self._saved[0]
+        return waited >= max(self.checkpoint_every, least)
+
+    def save(self, state: TrainState) -> None:
+        """Saves a checkpoint, then the log lines it knows of.
+
+        Args:
+            state: all steps of which have been seen.
+
+        Raises:
+            NonFiniteError: the state is no longer good; the last checkpoint stays.
+            LostError: another process has taken over.
+        """
+        if not self.held():
+            raise LostError("another process has taken this image over")
+        steps = self.offset + _step_of(state)
+        if self.checkpoints and (self._saved is None or self._saved[1] < steps):
+            state = jax.block_until_ready(state)
+            if not all(np.isfinite(x).all() for x in jax.tree.leaves(jax.device_get(state.params))):
+                raise NonFiniteError(f"the parameters are no numbers after step {steps}; {_REMEDY}")
+            self.account()
+            meta = {
+                "stage": self.stage,
+                "offset": self.offset,
+                "steps": steps,
+                "tail": self._tail,
+                "spent": dataclasses.asdict(self.spent),
+            }
+            self.checkpoints.save(steps, state, self.inputs if self.stage else None, meta)
+            self._saved = (time.monotonic(), steps)
+        self._write_log()
+
+    def finish_stage(self, state: TrainState) -> None:
+        """Goes on to the next stage, or comes to the end.
+
+        Args:
+            state: at the end of the stage, all steps of which have been seen.
+        """
+        self.spent.steps = self.offset + _step_of(state)
+        if self.stage + 1 < len(self.programs.method.stages):
+            self.offset = self.spent.steps
+            self.state, self.inputs = self.programs.advance(self.stage, state, self.inputs)
+            self.stage += 1
+            self._enter()
+            return
+        self.save(state)
+        self.state = state
+        self.close("done")
+
+    def stop(self, state: TrainState) -> None:
+        """Ends before the end, after a checkpoint."""
+        self.save(state)
+        self.state, self.spent.steps = state, self.offset + _step_of(state)
+        self.close("stopped")
+
+    def fail(self, error: Exception) -> None:
+        """Ends with an error; checkpoints stay."""
+        self.error = error
+        self.close("failed")
+
+    def close(self, status: str) -> None:
+        """Ends the run and closes its files; `account` may be called still."""
+        self.status = status
+        self.account()
+        self._training_since = None
+        if self.held():
+            self._write_log()
+        if self._log:
+            self._log.close()
+        if self.checkpoints:
+            self.checkpoints.close()
+
+    def account(self) -> None:
+        """Adds up what this part of the run and the earlier ones have spent so far.
+
+        Called again after the outputs are made and written, it counts those in, too.
+        """
+        base, now, (seconds, count) = self._base, self.spent, self._compiled_before
+        compiling = self.programs.seconds - seconds
+        spent = round(time.monotonic() - self.started, 3)
+        now.seconds = round(base.seconds + spent, 3)
+        now.spans = [*base.spans, [self._began, round(self._began + spent, 3)]]
+        now.compile_seconds = round(base.compile_seconds + compiling, 3)
+        now.programs = base.programs + self.programs.count - count
+        if self._training_since is not None:
+            training = time.monotonic() - self._training_since - compiling
+            now.train_seconds = round(base.train_seconds + training, 3)
+
+
+def _step_of(state: TrainState) -> int:
+    """Steps taken in the current stage, of the replica that has taken the most."""
+    return int(np.max(jax.device_get(state.step)))

@@ -1,0 +1,247 @@
+"""Watermarks: the settings of their removal, and what the fit is given of images and regions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from deepinternal.config import Preset, Text, field, parsed, spelled, whole_numbers
+from deepinternal.estimators import marks
+from deepinternal.methods.fit_config import FitConfig, Odd
+from deepinternal.recipe import check_size, check_smallest
+from deepinternal.types import Example, InputError, Inputs
+
+SURE = 15.0  # the score from which a colour that was found is taken
+_BOX = "y0,x0,y1,x1, four whole numbers of pixels, the end excluded; '': none"
+
+
+def _parse_box(text: str) -> tuple[int, ...]:
+    try:
+        box = tuple(int(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        box = (0,)
+    if len(box) not in (0, 4):
+        raise ValueError(f"must be {_BOX}")
+    return box
+
+
+class Config(FitConfig):
+    """Settings of watermark removal; the defaults are the published ones for one image."""
+
+    task: Literal["single", "many"] = field(
+        "single", "one image with a mark, or several with the same mark"
+    )
+    clean_steps: int = field(
+        4000, "of single: steps of fitting what is outside of the region", unit="steps", ge=1
+    )
+    fit_steps: int = field(7000, "steps of fitting everything", unit="steps", ge=1)
+    mask: Text = field("", "of single: file or folder, white where the mark is, roughly; or a box")
+    box: parsed(tuple[int, ...], _parse_box, spelled, _BOX) = field(
+        "", "of single: where the mark is, instead of a mask", unit="pixels"
+    )
+    margin: int = field(
+        0,
+        "width of the surroundings that are fitted with the region; 0: the whole image",
+        unit="pixels",
+        ge=0,
+    )
+    colour: Literal["learned", "searched"] = field(
+        "learned", "searched: the mark has one colour, which is searched for, and how opaque it is"
+    )
+    sparsity: float = field(
+        0.0, "weight of the mark's mean opacity, of single within the region", ge=0
+    )
+    edges: float = field(
+        0.0, "weight of the mean gradient of the clean image, of single within the region", ge=0
+    )
+    replicas: int = field(
+        3, "fits of different seeds, side by side, of which the median is taken", ge=1
+    )
+    flips: int = field(
+        4,
+        "of single: every so many steps a mirrored variant is fitted; 0: never",
+        unit="steps",
+        ge=0,
+    )
+    jitter_every: whole_numbers(at_least=1) = field(
+        "300,700",
+        "steps in which the noise added to the inputs grows by 0.001, one number or one for each stage",
+        unit="steps",
+    )
+    filters: Odd = field(5, "side of the kernels of the layers' nets", unit="pixels")
+
+    def resolved(self) -> "Config":
+        """The config, if its fields go together."""
+        if len(self.jitter_every) > 2:
+            raise InputError(
+                f"config.jitter_every={spelled(self.jitter_every)}: give one or two whole numbers"
+            )
+        return super().resolved()
+
+
+PRESETS: Mapping[str, Preset] = {
+    "single": Preset(
+        {"task": "single"}, "one image, the published settings", "takes hours on a CPU"
+    ),
+    "many": Preset(
+        {
+            **{"task": "many", "fit_steps": 4000, "filters": 3, "flips": 0},
+            **{"jitter_every": "400,400"},
+        },
+        "several images with the same mark, without hints",
+        "takes hours on a CPU",
+    ),
+    "fast": Preset(
+        {
+            **{"margin": 48, "replicas": 1, "clean_steps": 300, "fit_steps": 700, "flips": 0},
+            **{"learning_rate": 4e-3, "schedule": "cosine"},
+            **{"sparsity": 0.01, "edges": 0.03, "colour": "searched"},
+        },
+        "fewer steps around a mark of one colour, which is searched for",
+        "fotolia: the mark gone but for a bright line, in 162 s on two cores of an AMD EPYC; fotolia1 "
+        "and fotolia3 together: gone but for thin outlines, in 255 s",
+    ),
+    "smoke": Preset(
+        {"steps": 8, "replicas": 1, "channels": "8,16", "skip": "0,4", "filters": 3},
+        "a few steps of tiny nets, to see that everything runs",
+    ),
+}
+
+
+def example(config: Config, photo: np.ndarray, **sides: Any) -> Example:
+    """Parts of the photograph with a ring drawn over them, and the ring's surroundings."""
+    y, x = np.mgrid[:160, :160]
+    mark = 0.6 * (np.abs(np.hypot(y - 80, x - 80) - 24) < 4)[..., None].astype(np.float32)
+    parts = [photo[:160, 160:320], photo[320:480, 40:200]]
+    marked = [mark + (1 - mark) * part for part in parts]
+    if config.task == "many":
+        return Example("skimage.data.astronaut, two parts with a ring", marked, parts[0])
+    rough = np.zeros((160, 160), np.float32)
+    rough[48:112, 48:112] = 1
+    sides = {} if config.box or "mask" in sides else {"mask": rough}
+    return Example("skimage.data.astronaut, a part with a ring", marked[0], parts[0], sides)
+
+
+def prepare(
+    config: Config,
+    image: np.ndarray | Sequence[np.ndarray],
+    mask: np.ndarray | None = None,
+) -> Inputs:
+    """The inputs of the method from what the user gave; on the host.
+
+    Args:
+        config: the settings.
+        image: (H, W, C) in [0, 1]; for `many` a list of such.
+        mask: (H, W), above 0.5 where the mark is, roughly; for `single` only.
+
+    Returns:
+        Of `single` `full` (H, W, C), `image` (h, w, C) to be fitted, `hint` (h, w, 1) of zeros and
+        ones, `corner` (2,) int32, where the latter lies in the former, and, where they are searched
+        for, the mark's `colour` (1, 1, C) and greatest `opacity`, and whether they were `found`; of
+        `many` likewise `full1`, ..., `image1`, ... of one size, `corner1`, ..., and `corner` in the
+        common centre; `hint` only where it is searched for.
+
+    Raises:
+        InputError: no region, an empty one, all of the image, one outside of it, or both forms of it;
+            an image that is too small.
+    """
+    if config.task == "many":
+        return _prepare_many(image, mask, config)
+    check_smallest(image, 32)
+    hint = _region(config, image, mask)
+    window = _surroundings(hint, config.margin)
+    return {
+        "full": np.asarray(image, np.float32),
+        "image": np.asarray(image[window], np.float32),
+        "corner": np.array([s.start for s in window], np.int32),
+        "hint": hint[window][..., None].astype(np.float32),
+        **(_found(marks.search(image, hint)) if config.colour == "searched" else {}),
+    }
+
+
+def _region(config: Config, image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """Where the mark is, roughly, as the user says: (H, W) booleans; errors as of `prepare`."""
+    if mask is not None and config.box:
+        raise InputError("config.mask and config.box exclude each other: give one of them")
+    if config.box:
+        (y0, x0, y1, x1), (h, w) = config.box, image.shape[:2]
+        if not (0 <= y0 < y1 <= h and 0 <= x0 < x1 <= w):
+            raise InputError(
+                f"config.box={spelled(config.box)}: not inside the image of {h}x{w}; "
+                "0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width"
+            )
+        hint = np.zeros((h, w), bool)
+        hint[y0:y1, x0:x1] = True
+    elif mask is not None:
+        check_size("mask", mask, image)
+        hint = mask > 0.5
+    else:
+        raise InputError(
+            "config.mask or config.box: say where the mark is: an image, white there, or y0,x0,y1,x1"
+        )
+    if not hint.any() or hint.all():
+        what = "nothing is white" if not hint.any() else "all of the image"
+        raise InputError(
+            f"config.{'box' if config.box else 'mask'}: {what}: give the region of the mark, with "
+            "clean pixels around"
+        )
+    return hint
+
+
+def _found(mark: marks.Mark) -> Inputs:
+    """What the fit is told of a mark that was searched for."""
+    sure = mark.score >= SURE
+    # Soft edges make the estimate a little low.
+    opacity = min(1.2 * mark.opacity, 1.0) if sure else 1.0
+    told = {"colour": mark.colour.reshape(1, 1, -1), "opacity": opacity, "found": sure}
+    return {name: np.asarray(value, np.float32) for name, value in told.items()}
+
+
+def _prepare_many(images, mask, config: Config) -> Inputs:
+    """The images, and their common centre."""
+    if mask is not None or config.box:
+        raise InputError("config.mask, config.box: several images need none; leave them empty")
+    for image in images:
+        check_smallest(image, 32)
+    size = tuple(min(image.shape[axis] for image in images) for axis in (0, 1))
+    corners = [[(n - m) // 2 for n, m in zip(image.shape[:2], size)] for image in images]
+    cut = lambda x, y0, x0, h, w: np.asarray(x[y0 : y0 + h, x0 : x0 + w], np.float32)
+    parts = [cut(image, *corner, *size) for image, corner in zip(images, corners)]
+    hint, found = np.ones(size, bool), {}
+    if config.colour == "searched":
+        mark, region = marks.search_common(parts)
+        found = _found(mark)
+        if found["found"] and region.any():
+            hint = region
+    window = _surroundings(hint, config.margin)
+    start = np.array([s.start for s in window], np.int32)
+    if found:
+        found["hint"] = hint[window][..., None].astype(np.float32)
+    inputs: dict = {"corner": start, **found}
+    for number, (image, part, corner) in enumerate(zip(images, parts, corners), 1):
+        inputs[f"full{number}"] = np.asarray(image, np.float32)
+        inputs[f"image{number}"] = part[window]
+        inputs[f"corner{number}"] = start + np.array(corner, np.int32)
+    return inputs
+
+
+def _surroundings(hint: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """The rows and columns within a margin of what is hinted, at least 32 where there are so many.
+
+    Args:
+        hint: (H, W) booleans, somewhere true.
+        margin: in pixels; 0: all rows and columns.
+
+    Returns:
+        Two slices.
+    """
+    if not margin:
+        return tuple(slice(0, n) for n in hint.shape)
+    found = []
+    for axis, length in enumerate(hint.shape):
+        places = np.flatnonzero(hint.any(axis=1 - axis))
+        first, last = places[0] - margin, places[-1] + 1 + margin
+        missing = max(32 - (last - first), 0)
+        first = min(max(first - missing, 0), max(length - 32, 0))
+        found.append(slice(int(first), int(min(max(last, first + 32), length))))
+    return tuple(found)

@@ -1,0 +1,69 @@
+"""Settings that all fits of encoder-decoders share: the nets' channels and the learning rate."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Self
+
+from annotated_types import Ge, Predicate
+
+from deepinternal.config import Form, MethodConfig, field, whole_numbers
+from deepinternal.methods import optimizers
+from deepinternal.nets.skip import SkipNet
+from deepinternal.types import Array, InputError
+
+Channels, Skip = whole_numbers(at_least=1), whole_numbers(at_least=0)
+Odd = Annotated[
+    int, Ge(1), Predicate(lambda side: side % 2 == 1), Form("an odd whole number of at least 1")
+]
+
+
+class FitConfig(MethodConfig):
+    """The fields of DIP and of all decompositions; see `methods.fit`."""
+
+    channels: Channels = field(
+        "8,16,32,64,128", "channels of each scale of the nets, the finest first"
+    )
+    skip: Skip = field(
+        "0,0,0,4,4", "channels of the skip branches, one number or one for each scale; 0: none"
+    )
+    learning_rate: float = field(1e-3, "learning rate of Adam", ge=0)
+    schedule: Literal["constant", "cosine"] = field(
+        "constant", "learning rate over the steps; cosine: to zero at the end"
+    )
+
+    def standard(self) -> Mapping[str, Any]:
+        """What the fields that are 'auto' stand for, by name."""
+        return {}
+
+    def resolved(self) -> Self:
+        """The config with every 'auto' replaced.
+
+        Raises:
+            InputError: the numbers of `channels` and `skip` do not go together.
+        """
+        auto = {n: value for n, value in self.standard().items() if getattr(self, n) == "auto"}
+        config = self.model_copy(update=auto)
+        if len(config.skip) not in (1, len(config.channels)):
+            raise InputError(
+                f"config.skip={','.join(map(str, config.skip))}: give one number or "
+                f"{len(config.channels)}, as many as config.channels has"
+            )
+        return config
+
+    def net(self, outputs: int, *, scales: int = 0, **options: Any) -> SkipNet:
+        """A net of these channels.
+
+        Args:
+            outputs: channels of what it makes.
+            scales: how many of the scales it has, from the finest on; 0: all.
+            **options: further attributes of `SkipNet`.
+        """
+        count = len(self.channels)
+        skip = self.skip * count if len(self.skip) == 1 else self.skip
+        scales = scales or count
+        return SkipNet(outputs=outputs, down=self.channels[:scales], skip=skip[:scales], **options)
+
+    def rate(self, steps: int) -> float | Callable[[Array], Array]:
+        """The learning rate of a stage of so many steps, a number or a function of the step."""
+        if self.schedule == "constant":
+            return self.learning_rate
+        return optimizers.short_run(steps, self.learning_rate)

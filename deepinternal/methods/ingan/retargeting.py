@@ -1,0 +1,255 @@
+"""What a trained InGAN generator is used for: images of other sizes and shapes.
+
+Images are (H, W, C) in [0, 1]. A net may have learned from a reduced image (`fit_side`); sizes that
+users name are those of the full image, and what is made is enlarged to them.
+
+References:
+    Shocher, Bagon, Isola, Irani: InGAN. ICCV 2019, section 5.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepinternal.methods import gan
+from deepinternal.methods.ingan.config import Config, Scale
+from deepinternal.nets.ingan import LEAST, Generator
+from deepinternal.ops import fitting, shear
+from deepinternal.ops.patches import measures, voting
+from deepinternal.ops.resize import resize
+from deepinternal.ops.warp import warp
+from deepinternal.types import Array, InputError, Inputs, Metrics, Output, PyTree, TrainState
+
+LARGEST = 4096  # greatest side of what is made, in pixels of the net
+_MEASURED = 256  # greatest side of the image beside which results are measured
+
+
+def network(config: Config) -> Generator:
+    """The generator of a config."""
+    return Generator(config.channels, config.blocks)
+
+
+def trained(state: TrainState) -> PyTree:
+    """The generator's normalised weights: averaged ones if there are."""
+    net = gan.nets(state)["generator"]
+    weights, _ = gan.normalized(net.replace(params=state.model_state.get("average", net.params)))
+    return weights
+
+
+def images(inputs: Inputs, *, name: str = "image") -> list:
+    """The inputs `image1`, `image2`, ..., or others so numbered."""
+    found = []
+    while (key := f"{name}{len(found) + 1}") in inputs:
+        found.append(inputs[key])
+    return found
+
+
+def target(image: tuple[int, int], scale: Scale) -> tuple[int, int]:
+    """The size (H, W) that factors of an image's sides lead to."""
+    return tuple(max(round(n * f), 1) for n, f in zip(image, scale))
+
+
+def resizing(size: tuple[int, int]) -> Callable[[Array], Array]:
+    """The transformation to a size (H, W): bilinear, without antialiasing."""
+    return lambda x: resize(x, output_shape=size, method="linear", antialias=False)
+
+
+def warping(matrix: Array, size: tuple[int, int]) -> Callable[[Array], Array]:
+    """The transformation to a size under a homography of coordinates, mirrored at the borders.
+
+    Args:
+        matrix: 3x3, from output to input coordinates, see `ops.shear`.
+        size: (H, W).
+    """
+
+    def transform(x: Array) -> Array:
+        pixels = shear.in_pixels(matrix, size, x.shape[1:3])
+        return jax.vmap(lambda one: warp(one, pixels, size, method="linear"))(x)
+
+    return transform
+
+
+def generate(
+    config: Config,
+    weights: PyTree,
+    image: Array,
+    size: tuple[int, int],
+    *,
+    shifts: Array | None = None,
+) -> Array:
+    """Makes an image of a size, or with shifts of a shape, the outside of which is white.
+
+    Args:
+        config: of the method.
+        weights: of the generator, as `trained` returns them.
+        image: (h, w, C) in [0, 1], both sides at least 8.
+        size: (H, W), static, both at least 16.
+        shifts: (2,) of two corners, see `ops.shear`; None for none.
+
+    Returns:
+        (H, W, C) in [0, 1].
+    """
+    transform = resizing(size)
+    if shifts is not None:
+        matrix = shear.homography(shifts)
+        transform = warping(matrix, size)
+    made = network(config).apply({"params": weights}, 2 * image[None] - 1, transform)[0]
+    made = jnp.clip((made + 1) / 2, 0, 1)
+    if shifts is not None:
+        made = jnp.where(shear.inside(matrix, size)[..., None], made, 1.0)
+    return made
+
+
+def fitted(full: tuple[int, int], small: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """The size for the net, at least 16, of what shall have `size` beside a full image.
+
+    Args:
+        full: (H, W) of the image.
+        small: (h, w) of the one that was learned from.
+        size: (H', W') wanted.
+
+    Raises:
+        InputError: larger than the net can make.
+    """
+    found = tuple(max(round(n * b / a), LEAST) for n, a, b in zip(size, full, small))
+    if max(found) > LARGEST or found[0] * found[1] > LARGEST**2 / 4:
+        raise InputError(
+            f"size {size[0]}x{size[1]}: too large, {found[0]}x{found[1]} pixels of the net; no side "
+            f"may be over {LARGEST}, nor the pixels over {LARGEST // 2} x {LARGEST // 2}"
+        )
+    return found
+
+
+def brought_to(made: Array, size: tuple[int, int], image: Array, full: Array, detail: int) -> Array:
+    """What the net has made at a wanted size, (*size, C) in [0, 1].
+
+    Args:
+        made: (h', w', C) in [0, 1].
+        size: (H', W').
+        image: (h, w, C), which the net has seen.
+        full: (H, W, C).
+        detail: how often patches of the full image take the place of those that were made, where the
+            image is a reduced one; 0 for cubic enlarging.
+    """
+    if made.shape[:2] == tuple(size):
+        return made
+    if detail and image.shape != full.shape:
+        made = voting.detailed(made, image, full, passes=detail)
+    return jnp.clip(resize(made, output_shape=tuple(size)), 0, 1)
+
+
+def outputs(config: Config, state: TrainState, inputs: Inputs) -> dict[str, Output]:
+    """What a trained net makes of the (first) image, and figures about it.
+
+    Args:
+        config: of the method.
+        state: the training state.
+        inputs: of the method.
+
+    Returns:
+        `result`, `cycle`, `input`, ..., `samples` by their factors ('2x1'), and scalars:
+        `cycle_error`, the mean absolute error of the way back; `coherence`, `completeness` and
+        `sifid` of the result beside the image, see `ops.patches.measures`, at sides of at most 256
+        pixels of the image; `diversity` of what is made, at the image's size, of its four corners,
+        each 3/4 of the sides.
+    """
+    full, image = inputs["full1"], inputs["image1"]
+    shape = full.shape[:2]
+
+    def finished(made, scale):
+        return brought_to(made, target(shape, scale), image, full, config.detail)
+
+    there, back = _there_and_back(config, state, inputs, config.result_scale)
+    result = finished(there, config.result_scale)
+    factor = max(1, -(-max(shape) // _MEASURED))
+    pair = [_smaller(x, factor) for x in (full, result)]
+    scales = _measured_at(min(n for x in pair for n in x.shape[:2]))
+    similar = measures.bidirectional_similarity(*pair, scales=scales)
+    figures = {
+        "cycle_error": jnp.mean(jnp.abs(back - image)),
+        "coherence": similar.coherence,
+        "completeness": similar.completeness,
+        "sifid": measures.sifid(*pair, scales=scales),
+        "diversity": _diversity(config, state, image),
+    }
+    found = {"result": Output(result), "cycle": Output(fitting.enlarged(back, shape))}
+    found |= {name: Output(value, "scalar") for name, value in figures.items()}
+    for number, x in enumerate(images(inputs, name="full")):
+        found[f"input{number + 1}" if number else "input"] = Output(x, source=number)
+    samples = {
+        "{:g}x{:g}".format(*scale): finished(_made(config, state, inputs, scale), scale)
+        for scale in config.samples
+    }
+    return found | ({"samples": Output(samples, "images")} if samples else {})
+
+
+def evaluate(config: Config, state: TrainState, inputs: Inputs) -> tuple[TrainState, Metrics]:
+    """The state, and what the net makes of the (first) image so far: as `outputs`, but not enlarged.
+
+    Args:
+        config: of the method.
+        state: the training state.
+        inputs: of the method.
+
+    Returns:
+        `(state, metrics)`: `result` and `cycle`, pictures; `cycle_error`.
+    """
+    there, back = _there_and_back(config, state, inputs, config.result_scale)
+    error = jnp.mean(jnp.abs(back - inputs["image1"]))
+    return state, {"result": there, "cycle": back, "cycle_error": error}
+
+
+def stretched(config: Config, inputs: Inputs) -> Array:
+    """The (first) image at the result's size by cubic interpolation."""
+    full = inputs["full1"]
+    size = target(full.shape[:2], config.result_scale)
+    return jnp.clip(resize(full, output_shape=size), 0, 1)
+
+
+def _made(config: Config, state: TrainState, inputs: Inputs, scale: Scale) -> Array:
+    """What the net makes of the (first) image at factors of its size."""
+    full, image = inputs["full1"].shape[:2], inputs["image1"]
+    size = fitted(full, image.shape[:2], target(full, scale))
+    return generate(config, trained(state), image, size)
+
+
+def _there_and_back(config: Config, state, inputs: Inputs, scale: Scale) -> tuple[Array, Array]:
+    """What the net makes of the (first) image at factors of its size, and of that at its own."""
+    there = _made(config, state, inputs, scale)
+    return there, generate(config, trained(state), there, inputs["image1"].shape[:2])
+
+
+def _diversity(config: Config, state: TrainState, image: Array) -> Array:
+    (h, w), part = image.shape[:2], [max(3 * n // 4, 8) for n in image.shape[:2]]
+    corners = [(y, x) for y in (0, h - part[0]) for x in (0, w - part[1])]
+    parts = jnp.stack([image[y : y + part[0], x : x + part[1]] for y, x in corners])
+    weights = trained(state)
+    made = jax.lax.map(lambda part: generate(config, weights, part, (h, w)), parts)
+    return measures.diversity(made, image)
+
+
+def _measured_at(side: int) -> tuple[float, ...]:
+    """The scales at which an image of so many pixels a side has patches of 7x7."""
+    return tuple(scale for scale in (1.0, 0.5, 0.25) if scale * side >= 7) or (7 / side,)
+
+
+def _smaller(x: Array, factor: int) -> Array:
+    size = tuple(-(-n // factor) for n in x.shape[:2])
+    return x if factor == 1 else fitting.shrunk(x, size)
+
+
+def framed(image: np.ndarray) -> np.ndarray:
+    """An image (H, W, C) with a red frame, in grey ones a white one."""
+    width = max(min(image.shape[:2]) // 40, 1)
+    made = np.broadcast_to(np.float32([1, 0, 0])[: image.shape[-1]], image.shape).copy()
+    made[width:-width, width:-width] = image[width:-width, width:-width]
+    return made
+
+
+def grid(rows: Sequence[Sequence[np.ndarray]], *, gap: int = 4) -> np.ndarray:
+    """Images (H, W, C), of one height in a row and of one width in a column, with white between."""
+    edge = ((0, gap), (0, gap), (0, 0))
+    padded = [[np.pad(x, edge, constant_values=1) for x in row] for row in rows]
+    return np.concatenate([np.concatenate(row, axis=1) for row in padded])[:-gap, :-gap]

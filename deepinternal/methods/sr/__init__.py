@@ -1,1 +1,0 @@
-"""What super-resolution methods are made of."""

@@ -1,0 +1,94 @@
+"""Images of different sizes in arrays of one size, so that they share programs and can be batched.
+
+An image lies in the upper left of its canvas. All shapes come from the canvas; what depends on the
+image's size is computed from the input `sizes`, so that results are those of the image alone, up to
+float rounding, whatever the rest of the canvas holds.
+"""
+
+from collections.abc import Hashable, Iterator, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepinternal.methods.kernelgan.inputs import sides
+from deepinternal.methods.zssr import blind
+from deepinternal.methods.zssr.config import Config
+from deepinternal.methods.zssr.enlarge import tile_of
+from deepinternal.methods.zssr.jumps import plan
+from deepinternal.methods.zssr.task import TEST_SIDE, Task, build
+from deepinternal.ops.kernels import sample_positions, whole_positions
+from deepinternal.ops.resize import output_size
+from deepinternal.types import InputError, Inputs
+
+
+def group(
+    config: Config, shape: tuple[int, ...], given: Mapping[str, tuple[int, ...]]
+) -> Hashable | None:
+    """What images must have in common in order to share a canvas; see `recipe.Canvas`.
+
+    Args:
+        config: the settings.
+        shape: (H, W, C) of an image.
+        given: shapes of its kernels, by field.
+
+    Returns:
+        A value that is equal for images which may share one; None for an image that can share none:
+        where `output_shape` makes the factor depend on the size, where it would be enlarged in tiles,
+        and where `zssr.make` refuses it.
+    """
+    if config.output_shape:
+        return None
+    spec = {"image": jax.ShapeDtypeStruct(shape, jnp.float32)}
+    if config.blind or "kernel" in given:
+        spec["kernel"] = given.get("kernel")
+    try:
+        tasks = build(config, spec)
+        if any(tile_of(task) or not _regular(task) for task in tasks):
+            return None
+    except InputError:
+        return None
+    path = tuple((t.jump.scale, t.crop, t.jump.back_projection) for t in tasks)
+    own = None
+    if blind.estimates_kernel(config, shape[:2], "kernel" in given):
+        own = sides(config.estimation, shape[:2])
+    return shape[-1], path, own, tuple(sorted(given.items()))
+
+
+def _regular(task: Task) -> bool:
+    """Whether downscaling with a kernel samples at the same places on a canvas."""
+    return not task.has_kernel or all(
+        np.array_equal(whole_positions(n, s, m, m), sample_positions(n, s, m))
+        for n, s, m in _downscalings(task)
+    )
+
+
+def _downscalings(task: Task) -> Iterator[tuple[int, float, int]]:
+    """(length, factor, length of the result) of each axis in back-projection and self-test."""
+    for base, large, scale in zip(task.jump.base, task.jump.shape, task.jump.scale):
+        tested = min(base, TEST_SIDE)
+        yield large, scale, base
+        yield tested, scale, output_size((tested, tested), (1 / scale, 1 / scale))[0]
+
+
+def pad(config: Config, inputs: Inputs, canvas: tuple[int, int]) -> Inputs:
+    """Puts an image on a canvas; on the host.
+
+    Args:
+        config: the settings.
+        inputs: what `zssr.prepare` returned.
+        canvas: (H, W), at least the image's in both axes.
+
+    Returns:
+        The inputs with a larger `image`, zero beyond the given one, and `sizes`, int32 (jumps, 2, 2):
+        for each jump (H, W) of its base image and of its result.
+    """
+    image = inputs["image"]
+    size = image.shape[:2]
+    path = plan(config, size, back_projection=0)
+    room = [(0, c - n) for c, n in zip(canvas, size)]
+    return {
+        **inputs,
+        "image": np.pad(image, [*room, (0, 0)]),
+        "sizes": np.asarray([(jump.base, jump.shape) for jump in path], np.int32),
+    }

@@ -1,0 +1,81 @@
+"""The inputs of ZSSR, from what the user gave."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from deepinternal.methods.kernelgan.inputs import blurred
+from deepinternal.methods.zssr import blind
+from deepinternal.methods.zssr.config import Config
+from deepinternal.methods.zssr.jumps import target_size
+from deepinternal.ops import kernels, resize
+from deepinternal.types import Example, Inputs
+
+_ROOM = 2  # zeros around a kernel in the array that it is centred in
+
+
+def prepare(
+    config: Config,
+    image: np.ndarray,
+    kernel: np.ndarray | None = None,
+    reference_kernel: np.ndarray | None = None,
+) -> Inputs:
+    """The inputs of the method from what the user gave; on the host.
+
+    Args:
+        config: the settings.
+        image: (H, W, C) in [0, 1], C = 1 or 3.
+        kernel: (K, K) blur kernel, summing to 1, or None.
+        reference_kernel: (K, K), what an estimate is compared with, or None.
+
+    Returns:
+        `image`, and `kernel` centred for the scale factor where one is given; with `blind` what
+        `zssr.blind.prepare` adds.
+    """
+    inputs = {"image": np.asarray(image, np.float32)}
+    if kernel is not None:
+        inputs["kernel"] = _centred(kernel, target_size(config, image.shape[:2])[0])
+    if config.blind:
+        inputs |= blind.prepare(config, image, inputs.get("kernel"), reference_kernel)
+    return inputs
+
+
+def _centred(kernel: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
+    """A centred kernel (K, K) in an array whose side depends on K alone, unless it does not fit."""
+    made = np.asarray(kernels.centre_kernel(np.asarray(kernel, np.float32), scale))
+    extra = (made.shape[0] - kernel.shape[0]) // 2 - _ROOM
+    if extra <= 0:
+        return np.pad(made, -extra)
+    inner = made[extra:-extra, extra:-extra]
+    return inner / inner.sum() if np.abs(made).sum() - np.abs(inner).sum() < 1e-3 else made
+
+
+def example(
+    config: Config,
+    photo: np.ndarray,
+    kernel: np.ndarray | None = None,
+    reference_kernel: np.ndarray | None = None,
+) -> Example:
+    """A low-resolution image made from a photograph, as the method supposes images to be made.
+
+    Args:
+        config: the settings; with an `output_shape` the factor is 2.
+        photo: (H, W, C) in [0, 1]: the ground truth, where its sides are multiples of the factor.
+        kernel: blur kernel, or None for cubic downscaling.
+        reference_kernel: with `blind` the kernel it is made with; None: a slanted Gaussian.
+
+    Returns:
+        (ceil(H / scale), ceil(W / scale), C) in [0, 1], rounded to 8 bits; with `blind` and no kernel
+        also the reference kernel.
+    """
+    if config.blind and kernel is None:
+        made = blurred(config.factor, photo, reference_kernel)
+        return Example(made.name, made.image, photo, made.sides)
+    scale = (2.0, 2.0) if config.output_shape else config.scale[-1]
+    by = "the cubic kernel" if kernel is None else "a kernel of one's own"
+    name = f"skimage.data.astronaut, downscaled by {scale[0]:g}x{scale[1]:g} with {by}"
+    photo = jnp.asarray(photo)
+    if kernel is None:
+        small = resize.resize(photo, scale=tuple(1 / s for s in scale))
+    else:
+        small = kernels.downscale(photo, kernels.centre_kernel(kernel, scale), scale)
+    return Example(name, np.asarray(jnp.round(jnp.clip(small, 0, 1) * 255) / 255), photo)

@@ -1,0 +1,172 @@
+"""The factors of super-resolution: one jump, or several from one result to the next (gradual)."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from deepinternal.config import numbers, parsed
+from deepinternal.ops.resize import output_size
+from deepinternal.types import InputError
+
+MAX_SCALE = 16.0
+Factor = tuple[float, float]
+
+
+def _pairs(text: str) -> tuple[Factor, ...]:
+    """Reads '2', '1.5,2' and '1,1.5;1.5,1;2'."""
+    pairs = tuple(numbers(part.replace("x", ",")) for part in text.split(";"))
+    if {len(pair) for pair in pairs} - {1, 2}:
+        raise ValueError
+    return tuple(pair if len(pair) == 2 else pair * 2 for pair in pairs)
+
+
+def _factors(text: str) -> tuple[Factor, ...]:
+    pairs = _pairs(text)
+    if not all(map(_usable, pairs)):
+        raise ValueError
+    return pairs
+
+
+def _usable(factor: Factor) -> bool:
+    return all(1 <= f <= MAX_SCALE for f in factor) and max(factor) > 1
+
+
+def _size(text: str) -> tuple[int, ...]:
+    height, width = map(int, text.replace("x", ",").split(","))
+    if min(height, width) < 1:
+        raise ValueError
+    return height, width
+
+
+def _spelled(pairs: tuple[Factor, ...]) -> str:
+    """'2', '1.5;3', or in full where an axis differs anywhere: '1,1.5;2,2'."""
+    pairs = [[repr(float(f)).removesuffix(".0") for f in pair] for pair in pairs]
+    even = all(vertical == horizontal for vertical, horizontal in pairs)
+    return ";".join(pair[0] if even else ",".join(pair) for pair in pairs)
+
+
+def _joined(values: tuple[int, ...]) -> str:
+    return ",".join(map(str, values))
+
+
+def _field(parse: Callable, text: Callable, form: str, *, optional: bool = True) -> Any:
+    """The type of a field that is a tuple, () where its text is empty."""
+
+    def read(given: str) -> tuple:
+        if optional and not given.strip():
+            return ()
+        try:
+            return parse(given)
+        except ValueError:
+            raise ValueError(f"must be {form}") from None
+
+    return parsed(tuple, read, text, form)
+
+
+_FORM = "a factor, or 'vertical,horizontal', or several of these with ';' between them"
+_RANGE = f"{_FORM}, greater than 1 and at most {MAX_SCALE:g}"
+Factors = _field(_factors, _spelled, _RANGE, optional=False)
+Bases = _field(_pairs, _spelled, f"empty, {_FORM}")
+Shape = _field(_size, _joined, "empty, or 'height,width' in pixels, whole numbers")
+
+
+@dataclasses.dataclass(frozen=True)
+class Jump:
+    """One factor of the list.
+
+    Attributes:
+        number: its place in the list, from 0.
+        scale: (vertical, horizontal) factor from the base image to this jump's result.
+        base: (H, W) of the base image: the input, or the result that took its place.
+        shape: (H', W') of the result.
+        pool: sizes of the images that fathers are cut from, in units of the base, which comes first.
+        pool_shapes: their (H, W).
+        back_projection: iterations.
+        rebase: whether the result is the base of the jumps that follow.
+    """
+
+    number: int
+    scale: Factor
+    base: tuple[int, int]
+    shape: tuple[int, int]
+    pool: tuple[Factor, ...]
+    pool_shapes: tuple[tuple[int, int], ...]
+    back_projection: int
+    rebase: bool
+
+
+def taken(factors: tuple[Factor, ...], most: int) -> tuple[Factor, ...]:
+    """At most so many of the factors, evenly spread, the first and the last among them; 0: all."""
+    last = len(factors) - 1
+    if not 0 < most <= last:
+        return factors
+    return tuple(factors[round(last - i * last / max(most - 1, 1))] for i in reversed(range(most)))
+
+
+def plan(config: Any, size: tuple[int, int], *, back_projection: int) -> tuple[Jump, ...]:
+    """The jumps for an input of `size`.
+
+    Args:
+        config: `scale`, `output_shape`, `rounds`, `base_change`, `back_projection`.
+        size: (H, W) of the input.
+        back_projection: iterations where the config leaves them open.
+
+    Raises:
+        InputError: fields that do not go together, or a size that they do not suit.
+    """
+    factors = _factors_for(config, size)
+    factors += factors[-1:] * (config.rounds - 1)
+    for change in config.base_change:
+        if change not in factors or change == factors[-1]:
+            raise InputError(
+                f"config.base_change={_spelled(config.base_change)}: {_spelled((change,))} is not one "
+                "of config.scale's factors before the last"
+            )
+    counts = config.back_projection
+    counts = (back_projection,) if counts == "auto" else counts
+    if len(counts) not in (1, len(factors)):
+        raise InputError(
+            f"config.back_projection={_joined(counts)}: give one number"
+            + (f", or {len(factors)} joined by commas" if len(factors) > 1 else "")
+        )
+    counts = counts if len(counts) == len(factors) else counts * len(factors)
+    jumps, base, base_factor, pool, pool_shapes = [], size, (1.0, 1.0), ((1.0, 1.0),), (size,)
+    for number, (factor, count) in enumerate(zip(factors, counts)):
+        scale = tuple(f / b for f, b in zip(factor, base_factor))
+        if min(scale) < 1 or max(scale) == 1:
+            raise InputError(
+                f"config.scale={_spelled(config.scale)}: after the change of base, factors must be "
+                "greater than the new base's"
+            )
+        # Rounded up once, not at every change of base.
+        last = factor == factors[-1]
+        shape = target_size(config, size)[1] if last else output_size(base, scale)
+        rebase = factor in config.base_change
+        jumps.append(Jump(number, scale, base, shape, pool, pool_shapes, count, rebase))
+        pool, pool_shapes = (*pool, scale), (*pool_shapes, shape)
+        if rebase:
+            base, base_factor, pool, pool_shapes = shape, factor, ((1.0, 1.0),), (shape,)
+    return tuple(jumps)
+
+
+def target_size(config: Any, size: tuple[int, int]) -> tuple[Factor, tuple[int, int]]:
+    """((vertical, horizontal) factors, (H, W)) of the final result for an input of `size`.
+
+    Raises:
+        InputError: an output shape that does not suit the size.
+    """
+    factor = _factors_for(config, size)[-1]
+    return factor, config.output_shape or output_size(size, factor)
+
+
+def _factors_for(config: Any, size: tuple[int, int]) -> tuple[Factor, ...]:
+    """config.scale, or the one factor that config.output_shape stands for."""
+    if not config.output_shape:
+        return config.scale
+    factor = tuple(o / n for o, n in zip(config.output_shape, size))
+    if not _usable(factor):
+        raise InputError(
+            f"config.output_shape={_joined(config.output_shape)} on a {size[0]}x{size[1]} image: scale "
+            f"factors must be greater than 1 and at most {MAX_SCALE:g}"
+        )
+    return (factor,)

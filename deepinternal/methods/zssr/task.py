@@ -1,0 +1,256 @@
+"""One jump of super-resolution: what is static in it, the pairs it learns from, and its self-test.
+
+Images may lie in the upper left of larger ones, canvases (see `zssr.canvas`): then the inputs hold
+their `sizes`, as arrays, and the shapes that a `Jump` knows are the canvases'.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepinternal.methods.zssr.config import Config
+from deepinternal.methods.zssr.jumps import Jump, plan
+from deepinternal.nets.zssr import ZSSRNet
+from deepinternal.ops import augment, kernels, metrics, resize, warp
+from deepinternal.types import Array, InputError, Inputs, PyTree
+
+TEST_SIDE = 512  # the self-test's image is at most so large
+Size = Array | None  # (H, W) of an image on a canvas; None: it fills its array
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is static in one jump.
+
+    Attributes:
+        config: the settings.
+        jump: factor, shapes and pool.
+        net: the network, a `ZSSRNet` or a linen module of the user's own.
+        degradation: (h, w, C) -> (ceil(h / scale), ceil(w / scale), C), given by the user, or None.
+        has_kernel: whether the inputs hold a blur kernel.
+    """
+
+    config: Config
+    jump: Jump
+    net: Any
+    degradation: Callable[[Array], Array] | None
+    has_kernel: bool
+
+    @property
+    def crop(self) -> tuple[int, int]:
+        """(h, w) of the fathers."""
+        return tuple(min(self.config.crop, n) for n in self.jump.base)
+
+    @property
+    def own_net(self) -> bool:
+        """Whether the network is the user's own, of which nothing is known but what it makes."""
+        return not isinstance(self.net, ZSSRNet)
+
+    @property
+    def factor(self) -> tuple[int, int]:
+        """(vertical, horizontal) factor by which the network itself enlarges."""
+        return tuple(getattr(self.net, "factor", (1, 1)))
+
+    @property
+    def flips(self) -> bool:
+        """Whether fathers are rotated and mirrored."""
+        known = self.has_kernel or self.degradation is not None
+        return {"on": True, "off": False, "auto": not known}[self.config.flips]
+
+    @property
+    def ensemble(self) -> bool:
+        """Whether the net is applied to all flips of the image."""
+        return {"on": True, "off": False, "auto": self.flips}[self.config.ensemble]
+
+    def decided(self, inputs: Inputs, name: str, otherwise):
+        """A decision about the image, see `zssr.blind`; what holds where none was made."""
+        return inputs["decisions"][name] if "decisions" in inputs else otherwise
+
+    def sizes(self, inputs: Inputs) -> tuple[Size, Size]:
+        """(H, W) of the base image and of the result."""
+        return tuple(inputs["sizes"][self.jump.number]) if "sizes" in inputs else (None, None)
+
+    def down(
+        self,
+        x: Array,
+        inputs: Inputs,
+        shape: tuple[int, int] | None = None,
+        *,
+        size: Size = None,
+        small: Size = None,
+    ) -> Array:
+        """The degradation assumed: (H, W, C) -> (ceil(H / scale), ceil(W / scale), C) or `shape`.
+
+        On a canvas `size` is that of the image, `small` that of what is made of it; None: exactly
+        the former divided by the factor.
+        """
+        scale = self.jump.scale
+        inverse = tuple(1 / s for s in scale)
+        shape = shape or resize.output_size(x.shape[:2], inverse)
+        if self.degradation is not None:
+            return self.degradation(x)
+        if self.has_kernel:
+            kernel = inputs["kernel"]
+            return kernels.downscale(x, kernel, scale, output_shape=shape, size=size, small=small)
+        return resize.resize(x, scale=inverse, output_shape=shape, size=size)
+
+    def up(self, x: Array, shape: tuple[int, int], *, small: Size = None) -> Array:
+        """Cubic enlargement of (H, W, C), on a canvas of `small`, by the factor."""
+        return resize.resize(x, scale=self.jump.scale, output_shape=shape, size=small)
+
+    def refine(
+        self,
+        params: PyTree,
+        x: Array,
+        shape: tuple[int, int],
+        *,
+        size: Size = None,
+        small: Size = None,
+    ) -> Array:
+        """The net's enlargement: (h, w, C) -> (*shape, C), not clipped.
+
+        On a canvas `small` is the size of the image, `size` that of what is made of it.
+        """
+
+        def apply(x: Array, size: Size) -> Array:
+            extra = () if self.own_net else (size,)
+            return self.net.apply({"params": params}, x[None], *extra)[0]
+
+        factor = self.factor
+        if factor == (1, 1):
+            return apply(self.up(x, shape, small=small), size)
+        large = apply(x, small)
+        rest = tuple(s / f for s, f in zip(self.jump.scale, factor))
+        size = None if small is None else small * jnp.asarray(factor)
+        return resize.resize(large, scale=rest, output_shape=shape, size=size)
+
+
+def draw_pair(task: Task, key: Array, inputs: Inputs) -> tuple[Array, Array]:
+    """A father (h, w, C), from the image or an earlier result, and its son."""
+    config, jump = task.config, task.jump
+    size, sizes = task.sizes(inputs)[0], jump.pool_shapes
+    if size is not None:
+        results = inputs["sizes"][jump.number + 1 - len(jump.pool) : jump.number, 1]
+        sizes = jnp.concatenate([size[None], results])
+    source, matrix = augment.draw_father(
+        key,
+        jump.base if size is None else size,
+        task.crop,
+        factors=jump.pool,
+        sizes=sizes,
+        p_as_is=config.p_as_is,
+        p_dihedral=config.p_dihedral,
+        turn=task.decided(inputs, "flips", task.flips),
+        scale=(config.affine_scale_min, config.affine_scale_max),
+        scale_difference=config.affine_scale_difference,
+        shear=config.affine_shear,
+    )
+    image = jnp.asarray(inputs["image"])
+    if len(jump.pool) > 1:
+        image, size = inputs["pool"][source], jnp.asarray(sizes)[source]
+    father = warp.warp(image, matrix, task.crop, method=config.affine_sampling, size=size)
+    father = jnp.clip(father, 0, 1)
+    son = task.down(father, inputs)
+    std = task.decided(inputs, "noise_std", config.noise_std)
+    if "decisions" in inputs or std:
+        key_noise = jax.random.fold_in(key, 2)  # `draw_father` uses the two children before it
+        noise = jax.random.normal(key_noise, (son.size,)).reshape(son.shape)
+        son = son + std * noise
+    return father, jnp.clip(son, 0, 1)
+
+
+def self_test(task: Task, params: PyTree, inputs: Inputs) -> Array:
+    """Mean squared error of the image, or its centre, made again from its own downscaled version."""
+    window = tuple(min(n, TEST_SIDE) for n in task.jump.base)
+    base, _ = task.sizes(inputs)
+    if base is None:
+        y, x = ((n - m) // 2 for n, m in zip(task.jump.base, window))
+        image = inputs["image"][y : y + window[0], x : x + window[1]]
+        son = jnp.clip(task.down(image, inputs), 0, 1)
+        return metrics.mse(jnp.clip(task.refine(params, son, window), 0, 1), image)
+    size = jnp.minimum(base, TEST_SIDE)
+    start, channels = (base - size) // 2, inputs["image"].shape[-1]
+    image = jax.lax.dynamic_slice(inputs["image"], (*start, 0), (*window, channels))
+    inverse = tuple(1 / s for s in task.jump.scale)
+    # Rounded up on the host, for every size that there can be: floats on the device are too short.
+    rounded = np.array([resize.output_size((n, n), inverse) for n in range(max(window) + 1)])
+    small = jnp.asarray(rounded)[size, jnp.arange(2)]
+    son = jnp.clip(task.down(image, inputs, size=size, small=small), 0, 1)
+    made = jnp.clip(task.refine(params, son, window, size=size, small=small), 0, 1)
+    inside = [jnp.arange(n) < m for n, m in zip(window, size)]
+    errors = jnp.where(inside[0][:, None, None] & inside[1][:, None], jnp.square(made - image), 0)
+    return jnp.sum(errors) / (jnp.prod(size) * channels)
+
+
+def build(
+    config: Config,
+    spec: Inputs,
+    down: Callable[[Array], Array] | None = None,
+    net: Any = None,
+) -> list[Task]:
+    """The jumps for inputs of given shapes; arguments and errors as of `zssr.make`."""
+    size, has_kernel = spec["image"].shape[:2], "kernel" in spec
+    path = plan(config, size, back_projection=2 if has_kernel else 10)
+    largest = max(max(jump.scale) for jump in path)
+    smallest = max(16, math.ceil(4 * largest))
+    if min(*size, config.crop) < smallest:
+        raise InputError(
+            f"the image is {size[0]}x{size[1]} and config.crop={config.crop}: at scale {largest:g} "
+            f"sides must be at least {smallest} pixels, for there must be patches to learn from"
+        )
+    if len({jump.scale for jump in path}) > 1 and (has_kernel or down is not None):
+        raise InputError(
+            f"config.scale={config.plain()['scale']}: with a kernel or a degradation give one factor, "
+            "the one that it belongs to, and perhaps config.rounds"
+        )
+    factor = (1, 1)
+    if config.net == "subpixel":
+        factor = tuple(math.ceil(max(jump.scale[axis] for jump in path)) for axis in (0, 1))
+    net = net or ZSSRNet(
+        layers=config.layers,
+        features=config.features,
+        factor=factor,
+        init_variance=config.init_variance,
+        precision=None if config.precision == "default" else config.precision,
+    )
+    return [Task(config, jump, net, down, has_kernel) for jump in path]
+
+
+def check_degradation(task: Task, channels: int) -> None:
+    """Refuses a degradation that does not make images of the son's size."""
+    for size in (task.crop, task.jump.shape):
+        small = resize.output_size(size, tuple(1 / s for s in task.jump.scale))
+        spec = jax.ShapeDtypeStruct((*size, channels), jnp.float32)
+        made = jax.eval_shape(task.degradation, spec)
+        _check("down", made, spec.shape, (*small, channels))
+
+
+def check_net(task: Task, channels: int) -> None:
+    """Refuses a net of the user's own that is no linen module for images, or has more than weights."""
+    net, optimizer = task.net, task.config.optimizer
+    if isinstance(net, type) or not all(hasattr(net, name) for name in ("init", "apply")):
+        what = net if isinstance(net, type) else type(net)
+        raise InputError(f"net: is of {what.__name__}; give an instance of a linen module")
+    if optimizer != "adam":
+        raise InputError(
+            f"config.optimizer={optimizer}: is for the built-in net; with one of your own give adam"
+        )
+    shape = (1, *task.crop, channels)
+    spec = jax.ShapeDtypeStruct(shape, jnp.float32)
+    made, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), spec)
+    if set(variables) != {"params"}:
+        raise InputError(f"net: has {', '.join(sorted(variables))}; it must have params alone")
+    _check("net", made, shape, (1, *(n * f for n, f in zip(task.crop, task.factor)), channels))
+
+
+def _check(name: str, made: Any, shape: tuple[int, ...], right: tuple[int, ...]) -> None:
+    shape_made = getattr(made, "shape", made)
+    if shape_made != right:
+        raise InputError(
+            f"{name}: makes {shape_made} of {shape}; at this scale it must make {right}"
+        )

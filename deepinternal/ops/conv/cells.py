@@ -1,0 +1,41 @@
+"""Strided convolutions in cells: the pixels of a small square become channels of one pixel.
+
+A convolution with a stride is one with stride 1 of cells that have the stride's side, with more
+channels and a smaller kernel, which CPUs are several times faster with.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import jax.numpy as jnp
+from jax import lax
+
+from deepinternal.ops.conv.forms import Form, Spec, by_way_of
+from deepinternal.types import Array
+
+
+def in_cells(spec: Spec, make: Callable[[Spec], Form]) -> Form:
+    """The form without padding by way of `make`'s form of the convolution of cells."""
+    side, (*sizes, c_in, c_out) = spec.stride, spec.kernel
+    kernel = tuple(-(-k // side) for k in sizes)
+    image = tuple(k + n - 1 for k, n in zip(kernel, spec.result, strict=False))
+    channels = side * side * c_in
+    inner = dataclasses.replace(spec, size=image, kernel=(*kernel, channels, c_out), stride=1)
+    of_x = functools.partial(_gather, end=3, count=image, side=side)
+    of_w = functools.partial(_gather, end=4, count=kernel, side=side)
+    return by_way_of(make(inner), spec, of_x=of_x, of_w=of_w)
+
+
+def _gather(x: Array, *, end: int, count: Sequence[int], side: int) -> Array:
+    """(..., h, w, C, ...), h the axis `end` from the end, to (..., *count, side * side * C, ...).
+
+    Zeros are added, or pixels dropped, at the end.
+    """
+    lead, (h, w, c), rest = x.shape[:-end], x.shape[-end:][:3], x.shape[-end:][3:]
+    edges = [(0, n * side - size, 0) for n, size in zip(count, (h, w), strict=True)]
+    none = [(0, 0, 0)]
+    edges = [*none * len(lead), *edges, *none * (1 + len(rest))]
+    x = lax.pad(x, jnp.zeros((), x.dtype), edges)
+    x = x.reshape(*lead, count[0], side, count[1], side, c, *rest)
+    return x.swapaxes(-end - 1, -end).reshape(*lead, *count, side * side * c, *rest)

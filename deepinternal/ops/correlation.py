@@ -1,0 +1,63 @@
+"""Correlation with small kernels, as products of matrices: patches, strides, kernels in a row."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from deepinternal.types import Array
+
+
+def patches(x: Array, size: int, *, stride: int = 1) -> tuple[Array, tuple[int, int]]:
+    """All patches of an image that fit.
+
+    Args:
+        x: (H, W, C).
+        size: side K of a patch, in pixels.
+        stride: pixels from one patch to the next.
+
+    Returns:
+        (N, K * K, C), row by row, and the grid (rows, columns) that the N patches make.
+    """
+    h, w = x.shape[:2]
+    starts = [np.arange(0, n - size + 1, stride) for n in (h, w)]
+    rows, columns = (s[:, None] + np.arange(size) for s in starts)
+    index = rows[:, None, :, None] * w + columns[None, :, None, :]
+    index = index.reshape(-1, size * size)
+    return x.reshape(h * w, -1)[index], (len(rows), len(columns))
+
+
+def correlate(x: Array, kernel: Array, stride: int) -> Array:
+    """Correlates an image with a kernel where the kernel fits.
+
+    Args:
+        x: (H, W, C).
+        kernel: (K, K), the same for all channels.
+        stride: pixels from one place to the next.
+
+    Returns:
+        ((H - K) // stride + 1, (W - K) // stride + 1, C).
+    """
+    cut, shape = patches(x, kernel.shape[0], stride=stride)
+    made = jnp.einsum("nkc,k->nc", cut, kernel.reshape(-1), precision="highest")
+    return made.reshape(*shape, -1)
+
+
+def composed(weights: Array, after: Array) -> Array:
+    """The kernel of a layer that is followed by a kernel.
+
+    Args:
+        weights: (k, k, A, B), of the layer.
+        after: (m, m, B), from the layer's outputs to one value.
+
+    Returns:
+        (k + m - 1, k + m - 1, A).
+    """
+    k, m = weights.shape[0], after.shape[0]
+    products = jnp.einsum("abij,cdj->acbdi", weights, after, precision="highest")
+    if m == 1 or k == 1:
+        return products.reshape(k + m - 1, k + m - 1, -1)
+    # What falls on one place is added up by a product with a constant.
+    fold = np.zeros((k + m - 1, k, m), np.float32)
+    fold[np.add.outer(np.arange(k), np.arange(m)), np.arange(k)[:, None], np.arange(m)] = 1
+    fold = np.einsum("yac,xbd->yxacbd", fold, fold).reshape((k + m - 1) ** 2, -1)
+    summed = jnp.matmul(fold, products.reshape(fold.shape[1], -1), precision="highest")
+    return summed.reshape(k + m - 1, k + m - 1, -1)

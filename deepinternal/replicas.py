@@ -1,0 +1,54 @@
+"""From a method that trains one seed to one that trains several side by side."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from deepinternal.types import Method, Stage
+
+
+def over_replicas(method: Method) -> Method:
+    """A method that trains `method.replicas` seeds side by side, as one with a single state.
+
+    States gain a leading replica axis; inputs are shared; a run is done when all replicas are;
+    `outputs` are reduced. A method without replicas is returned as it is.
+    """
+    if method.replicas == 1:
+        return method
+
+    def init(key, inputs):
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(method.replicas))
+        return jax.vmap(method.init, (0, None))(keys, inputs)
+
+    def outputs(state, inputs):
+        axes = (0, None if len(method.stages) == 1 else 0)
+        return method.reduce(jax.vmap(method.outputs, axes)(state, inputs))
+
+    # `advance` makes inputs of each replica's own; before the first they are shared.
+    stages = [_replicated(s, (0, 0 if i else None)) for i, s in enumerate(method.stages)]
+    return dataclasses.replace(
+        method, init=init, stages=tuple(stages), outputs=outputs, replicas=1, reduce=None
+    )
+
+
+def _replicated(stage: Stage, axes: tuple[int | None, ...]) -> Stage:
+    """A stage of all replicas; `axes` are those of state and inputs."""
+
+    def step(state, inputs, variant):
+        one = lambda s, i: stage.step(s, i, variant)
+        state, metrics = jax.vmap(one, axes)(state, inputs)
+        return state, jax.tree.map(lambda m: m.mean(0), metrics)
+
+    def evaluate(state, inputs):
+        state, metrics = jax.vmap(stage.evaluate, axes)(state, inputs)
+        return state, jax.tree.map(lambda m: m.mean(0), metrics)
+
+    step.frozen = evaluate.frozen = True  # each replica by itself
+    return dataclasses.replace(
+        stage,
+        step=step,
+        evaluate=stage.evaluate and evaluate,
+        advance=stage.advance and jax.vmap(stage.advance, axes),
+        done=lambda state: jnp.all(jax.vmap(stage.done)(state)),
+    )

@@ -1,0 +1,1 @@
+"""From a list of inputs to results in a work folder."""

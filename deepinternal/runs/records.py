@@ -1,0 +1,149 @@
+"""What is written of an image when its run has ended: results, figures, metrics.json, report."""
+
+import contextlib
+import dataclasses
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from deepinternal.codecs.decoding import decode
+from deepinternal.engine.parallel import Programs
+from deepinternal.engine.run import Run, Spent
+from deepinternal.files import atomic_write_text, printable, show_path
+from deepinternal.report import report
+from deepinternal.report.pictures import thumbnail
+from deepinternal.runs.inputs import Job
+from deepinternal.runs.opening import Opened, Opener
+from deepinternal.runs.results import cut, score_result, views, write_outputs
+from deepinternal.types import InputError, Inputs
+
+
+@dataclasses.dataclass
+class Records:
+    """Writes what runs have come to into a work folder.
+
+    Attributes:
+        opener: who opened the jobs.
+        thumbnails: small pictures of the results that were written, by stem.
+    """
+
+    opener: Opener
+    thumbnails: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        self.workdir = self.opener.workdir
+
+    def finish(self, opened: Opened, run: Run) -> dict[str, Any]:
+        """Writes the results of a run that has come to its end; returns its metrics."""
+        outputs = run.programs.outputs(run.state, run.inputs)
+        outputs = {name: cut(output) for name, output in outputs.items()}
+        folder = self.workdir.folder(opened.job.stem)
+        figures, samples = write_outputs(outputs, folder, opened.source)
+        run.account()
+        metrics = self._metrics(opened.job, "done", opened, run)
+        metrics |= {"steps_limit": opened.limit, **figures}
+        scalars = {name: figures[name] for name, o in outputs.items() if o.kind == "scalar"}
+        if remarks := self.opener.remarks(opened.inputs, scalars):
+            metrics["remarks"] = list(remarks)
+        before = _before(opened, run.programs, run.initial)
+        if run.telemetry:
+            run.telemetry.images({"before": before, **views(outputs)})
+        self._publish(opened, metrics, before, samples)
+        return metrics
+
+    def score_again(self, opened: Opened) -> None:
+        """Brings the figures of a finished image up to date with its ground truth."""
+        metrics, truth = self.workdir.metrics(opened.job.stem), opened.truth
+        if truth is None or metrics.get("ground_truth_sha256") == truth.sha256:
+            return
+        before = _before(opened, Programs(self.opener.method(opened.inputs)), opened.inputs)
+        path = self.workdir.folder(opened.job.stem) / "result.png"
+        self._publish(opened, metrics, before, {path.name: decode(path, truth.pixels.size)})
+
+    def _publish(
+        self, opened: Opened, metrics: dict, before: np.ndarray, samples: Mapping[str, np.ndarray]
+    ) -> None:
+        """Writes the report and, last of all, the metrics: they say that the image is done."""
+        source, stem = opened.source, opened.job.stem
+        if opened.truth is not None:
+            metrics |= score_result(samples["result.png"], opened.truth, before, source.size)
+        report.write_report(
+            self.workdir.folder(stem),
+            metrics,
+            self.workdir.fields,
+            before=None if source.is_video else before,
+            inputs=() if source.is_video else source.images,
+            samples=samples,
+        )
+        if "result.png" in samples:
+            self.thumbnails[stem] = thumbnail(samples["result.png"])
+        self.workdir.write_metrics(stem, metrics)
+
+    def stopped(self, opened: Opened, run: Run) -> None:
+        """Notes that a signal ended a run."""
+        metrics = self._metrics(opened.job, "stopped", opened, run)
+        self.workdir.write_metrics(opened.job.stem, metrics)
+
+    def fail(
+        self, job: Job, error: Exception, opened: Opened | None = None, run: Run | None = None
+    ) -> dict[str, Any]:
+        """Notes that an image failed, and why; a traceback of ours goes to a file beside.
+
+        Args:
+            job: the image.
+            error: what happened.
+            opened: the same, if it was opened.
+            run: if it had begun.
+
+        Returns:
+            Its metrics.
+        """
+        text, trace = " ".join(str(error).split()) or type(error).__name__, ""
+        if not isinstance(error, InputError):
+            text = f"{type(error).__name__}: {text[:300]}"
+            trace = printable("".join(traceback.format_exception(error)))
+        print(f"{show_path(job.stem)}: failed: {text}", file=sys.stderr)
+        metrics = self._metrics(job, "failed", opened, run) | {"error": printable(text)}
+        with contextlib.suppress(OSError, InputError):  # the folder itself may be what is wrong
+            folder = self.workdir.folder(job.stem)
+            if trace:
+                atomic_write_text(folder / "traceback.txt", trace)
+            if (self.workdir.metrics(job.stem) or {}).get("status") != "done":
+                report.write_report(folder, metrics, self.workdir.fields, before=None)
+                self.workdir.write_metrics(job.stem, metrics)
+        return metrics
+
+    def _metrics(
+        self, job: Job, status: str, opened: Opened | None, run: Run | None
+    ) -> dict[str, Any]:
+        """What metrics.json says of every image, also of one that failed."""
+        spent = dataclasses.asdict(run.spent if run else Spent())
+        rate = spent["steps"] / max(spent.pop("train_seconds"), 1e-9)
+        devices, lanes = (len(run.programs.devices), run.programs.lanes) if run else (1, 1)
+        return {
+            "image": job.stem,
+            "method": self.opener.recipe.name,
+            "input": opened.source.name if opened and not job.files else job.name,
+            "status": status,
+            "error": "",
+            "seed": self.workdir.fields["seed"],
+            **spent,
+            "steps_per_second": round(rate, 4),
+            "device": jax.local_devices()[0].device_kind,
+            "device_count": devices,
+            "images_per_device": lanes // devices,
+            "jax_version": jax.__version__,
+            "image_shape": list(opened.source.shape) if opened else None,
+            "output_shape": list(opened.shape) if opened else None,
+        }
+
+
+def _before(opened: Opened, programs: Programs, inputs: Inputs) -> np.ndarray:
+    """What to compare the result with: the method's baseline, or the input."""
+    if not programs.method.baseline or opened.source.is_video:
+        return opened.source.images[0].pixels
+    return np.asarray(programs.baseline(inputs))[: opened.shape[0], : opened.shape[1]]

@@ -1,0 +1,109 @@
+"""conv2d and its gradients against scipy in float64, and against lax.conv under transformations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from scipy import signal
+
+from deepinternal.ops.conv.convolution import conv2d
+
+# The last column is what the kernel's gradient is made of on CPU. Odd and tiny sizes, even kernels,
+# N > 1.
+SHAPES = [
+    ((1, 33, 40, 66), (3, 3, 66, 65), "tiles"),
+    ((1100, 1, 1, 64), (3, 3, 64, 64), "tiles"),
+    ((1, 37, 35, 3), (3, 3, 3, 16), "unpadded"),
+    ((3, 20, 23, 12), (3, 3, 12, 2), "unpadded"),
+    ((1, 2, 600, 7), (5, 4, 7, 6), "unpadded"),
+    ((1, 40, 36, 7), (1, 1, 7, 5), "product"),
+    ((1, 5, 4, 3), (3, 3, 3, 16), "padded"),
+]
+
+
+def _lax_conv(x, w):
+    return lax.conv_general_dilated(
+        x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def _arrays(x_shape, w_shape, seed=0):
+    rng = np.random.default_rng(seed)
+    g_shape = (*x_shape[:-1], w_shape[-1])
+    return tuple(rng.standard_normal(s).astype(np.float32) for s in (x_shape, w_shape, g_shape))
+
+
+def _reference(x, w, g):
+    """Output and both gradients in float64, channel by channel, with scipy's correlations."""
+    x, w, g = (a.astype(np.float64) for a in (x, w, g))
+    low = [(k - 1) // 2 for k in w.shape[:2]]
+    pad = [(0, 0), *((b, k - 1 - b) for b, k in zip(low, w.shape[:2], strict=True)), (0, 0)]
+    xp = np.pad(x, pad)
+    patches = np.lib.stride_tricks.sliding_window_view(xp, w.shape[:2], axis=(1, 2))
+    y = np.einsum("nhwcij,ijcd->nhwd", patches, w, optimize=True)
+    dw = np.einsum("nhwcij,nhwd->ijcd", patches, g, optimize=True)
+    full = np.zeros_like(xp)
+    for i in range(w.shape[0]):
+        for j in range(w.shape[1]):
+            full[:, i : i + x.shape[1], j : j + x.shape[2]] += g @ w[i, j].T
+    dx = full[:, low[0] : low[0] + x.shape[1], low[1] : low[1] + x.shape[2]]
+    one = signal.correlate(xp[0], w[..., 0], mode="valid", method="direct")[..., 0]
+    np.testing.assert_allclose(y[0, ..., 0], one, atol=1e-9)
+    return y, dx, dw
+
+
+def _assert_close(actual, desired, tol=2e-6):
+    desired = np.asarray(desired)
+    scale = np.sqrt(np.mean(desired**2))
+    np.testing.assert_allclose(np.asarray(actual), desired, rtol=0, atol=10 * tol * scale)
+
+
+def _kernel_gradient(x, w, g):
+    """What the program of the kernel's gradient consists of."""
+    gradient = lambda x, w, g: jax.vjp(lambda w: conv2d(x, w), w)[1](g)[0]
+    text = jax.jit(gradient).lower(x, w, g).as_text()
+    if "stablehlo.convolution" in text:
+        return "unpadded" if "pad = [[0, 0], [0, 0]]" in text else "padded"
+    return "tiles" if text.count("stablehlo.dot_general") >= 16 else "product"
+
+
+@pytest.mark.parametrize(("x_shape", "w_shape", "form"), SHAPES)
+def test_value_and_gradients_match_float64(x_shape, w_shape, form):
+    x, w, g = _arrays(x_shape, w_shape)
+    if jax.default_backend() == "cpu":
+        assert _kernel_gradient(x, w, g) == form
+    y, dx, dw = _reference(x, w, g)
+
+    @jax.jit
+    def value_and_gradients(x, w, g):
+        out, pull = jax.vjp(conv2d, x, w)
+        return (out, *pull(g))
+
+    for actual, desired in zip(value_and_gradients(x, w, g), (y, dx, dw), strict=True):
+        _assert_close(actual, desired)
+    _assert_close(jax.jit(conv2d)(x, w), y)
+
+
+@pytest.mark.parametrize("shapes", [SHAPES[0][:2], SHAPES[3][:2], SHAPES[4][:2]])
+@pytest.mark.parametrize("w_axis", [None, 0])
+def test_vmapped_gradients_match_lax_conv(shapes, w_axis):
+    x, w, g = (np.stack(a) for a in zip(*(_arrays(*shapes, seed=s) for s in (1, 2)), strict=True))
+    w = w if w_axis == 0 else w[0]
+
+    def grads(conv, x, w, g):
+        return jax.grad(lambda x, w: jnp.vdot(jnp.tanh(conv(x, w) / 10), g), (0, 1))(x, w)
+
+    actual = jax.jit(jax.vmap(lambda *a: grads(conv2d, *a), (0, w_axis, 0)))(x, w, g)
+    plain = jax.jit(lambda *a: grads(_lax_conv, *a))
+    desired = [plain(x[i], w[i] if w_axis == 0 else w, g[i]) for i in (0, 1)]
+    for a, *d in zip(actual, *desired, strict=True):
+        _assert_close(a, np.stack(d))
+
+
+def test_eval_shape_and_other_dtypes():
+    x, w = jnp.ones((1, 40, 40, 32), jnp.bfloat16), jnp.ones((3, 3, 32, 32), jnp.bfloat16)
+    assert jax.eval_shape(conv2d, x, w).shape == (1, 40, 40, 32)
+    assert jax.eval_shape(jax.grad(lambda w: conv2d(x, w).sum()), w).dtype == jnp.bfloat16
+    f32 = jax.eval_shape(conv2d, x.astype(jnp.float32), w.astype(jnp.float32))
+    assert (f32.shape, f32.dtype) == ((1, 40, 40, 32), jnp.float32)

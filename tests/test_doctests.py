@@ -1,0 +1,24 @@
+"""The examples in docstrings, run as they are written."""
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted(p for p in (ROOT / "deepinternal").rglob("*.py") if ">>> " in p.read_text())
+MUST = ("ops/resize", "ops/kernels", "ops/warp", "losses/pixel", "losses/exclusion")
+
+
+def test_where_examples_must_be():
+    have = {str(p.relative_to(ROOT / "deepinternal").with_suffix("")) for p in FILES}
+    assert have >= set(MUST)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT / "deepinternal")))
+def test_examples(path):
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    failed, tried = doctest.testmod(importlib.import_module(name), verbose=False)
+    assert tried > 0
+    assert failed == 0
