@@ -48,9 +48,9 @@ def run(
 
     Example:
         >>> import numpy as np, deepinternal as di
-        >>> out = di.run("dip", np.full((16, 16, 3), 128, np.uint8), preset="smoke")
+        >>> out = di.run("zssr", np.full((16, 16, 3), 128, np.uint8), preset="fast", steps=1, crop=16)
         >>> out["result"].shape, out["result"].dtype
-        ((16, 16, 3), dtype('uint8'))
+        ((32, 32, 3), dtype('uint8'))
     """
     if image is None:
         raise InputError("image: is None; give an array (H, W) or (H, W, C)")

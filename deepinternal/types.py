@@ -207,10 +207,12 @@ class Method:
         self, state: TrainState, inputs: Inputs, variant: Hashable = None
     ) -> tuple[TrainState, Metrics]:
         """One step of a method that has a single stage."""
+        self._check(inputs)
         return self._stage().step(state, inputs, variant)
 
     def evaluate(self, state: TrainState, inputs: Inputs) -> tuple[TrainState, Metrics]:
         """The evaluation of a method with a single stage; the identity where it has none."""
+        self._check(inputs)
         evaluate = self._stage().evaluate
         return evaluate(state, inputs) if evaluate else (state, {})
 
@@ -221,6 +223,19 @@ class Method:
     def done(self, state: TrainState) -> Array:
         """Whether a method with a single stage has reached its own end."""
         return self._stage().done(state)
+
+    def _check(self, inputs: Inputs) -> None:
+        """Refuses inputs of other shapes than those the method was made for."""
+        given = input_spec(inputs)
+        for name in {**(self.spec or given), **given}:
+            made, got = (
+                _shapes(x[name]) if name in x else "nothing" for x in (self.spec or given, given)
+            )
+            if made != got:
+                raise InputError(
+                    f"{self.name}: this method was made for {name} {made}, not {got}; make one for "
+                    "inputs of these shapes"
+                )
 
     def _stage(self) -> Stage:
         if len(self.stages) > 1:
@@ -246,17 +261,11 @@ def for_spec(method: Method, spec: PyTree) -> Method:
         return method
 
     def init(key: Array, inputs: Inputs) -> TrainState:
-        given = input_spec(inputs)
-        for name in {**spec, **given}:
-            made, got = (_shapes(x[name]) if name in x else "nothing" for x in (spec, given))
-            if made != got:
-                raise InputError(
-                    f"{method.name}: this method was made for {name} {made}, not {got}; make one for "
-                    "inputs of these shapes"
-                )
+        checked._check(inputs)
         return method.init(key, inputs)
 
-    return dataclasses.replace(method, init=init, spec=spec)
+    checked = dataclasses.replace(method, init=init, spec=spec)
+    return checked
 
 
 def _shapes(tree: PyTree) -> str:

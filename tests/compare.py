@@ -48,8 +48,6 @@ RUNS = {
     "watermark": ("watermark.py:smoke", {}),
     "ingan": ("ingan.py:smoke", {}),
 }
-logging.getLogger("absl").setLevel(logging.ERROR)
-warnings.simplefilter("ignore")
 _LOGS = ("train.jsonl", "metrics.json", "report.html", "input.json", "resumed.json")
 
 
@@ -169,6 +167,8 @@ def make_inputs(folder: Path) -> Path:
 def main(argv) -> None:
     """Compares all runs asked for."""
     del argv
+    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells every read
+    warnings.simplefilter("ignore")
     keep = Path(_KEEP.value)
     commit = subprocess.check_output(
         ["git", "rev-parse", "--short", _BASE.value], cwd=ROOT, text=True

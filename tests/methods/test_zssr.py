@@ -359,6 +359,9 @@ def test_a_step_refuses_inputs_of_another_shape():
     method, inputs, _ = build()
     with pytest.raises(InputError, match=r"made for image \(32, 32, 3\), not \(16, 32, 3\)"):
         method.init(jax.random.key(0), {"image": inputs["image"][:16]})
+    state = method.init(jax.random.key(0), inputs)
+    with pytest.raises(InputError, match=r"made for image \(32, 32, 3\), not \(16, 32, 3\)"):
+        method.step(state, {"image": inputs["image"][:16]})
 
 
 @pytest.mark.parametrize("off", [0.0, 0.7, 1.6])
