@@ -136,7 +136,15 @@ class Recipe(Generic[C]):
             if name not in (known := self.injectable):
                 hint = did_you_mean(name, known) or f"; there are: {', '.join(known) or 'none'}"
                 raise InputError(f"{self.name}: takes no {name}{hint}")
-        return for_spec(self.make(config.resolved(), spec, **injected), spec)
+        try:
+            made = self.make(config.resolved(), spec, **injected)
+        except KeyError as error:
+            if not error.args or error.args[0] in spec:
+                raise
+            raise InputError(
+                f"{self.name}: the inputs lack {error.args[0]!r}; take their shapes from `prepare`"
+            ) from None
+        return for_spec(made, spec)
 
     @property
     def injectable(self) -> tuple[str, ...]:

@@ -227,6 +227,12 @@ class Method:
     def _check(self, inputs: Inputs) -> None:
         """Refuses inputs of other shapes than those the method was made for."""
         given = input_spec(inputs)
+        for name in given.keys() & (self.spec or {}).keys():
+            if _are_whole(given[name]) != _are_whole(self.spec[name]):
+                raise InputError(
+                    f"{self.name}: {name} holds another kind of numbers than this method was made for; "
+                    "give images as float32 in [0, 1]"
+                )
         for name in {**(self.spec or given), **given}:
             made, got = (
                 _shapes(x[name]) if name in x else "nothing" for x in (self.spec or given, given)
@@ -266,6 +272,10 @@ def for_spec(method: Method, spec: PyTree) -> Method:
 
     checked = dataclasses.replace(method, init=init, spec=spec)
     return checked
+
+
+def _are_whole(tree: PyTree) -> list[bool]:
+    return [jnp.issubdtype(x.dtype, jnp.integer) for x in jax.tree.leaves(tree)]
 
 
 def _shapes(tree: PyTree) -> str:

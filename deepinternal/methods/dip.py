@@ -62,7 +62,10 @@ def prepare(
             way = "the mask is white where the image is known, black where it is to be filled in"
             if mask is None:
                 way = "give config.mask: white where the image is known, black where it is missing"
-            raise InputError(f"config.task={config.task}: {what}; {way}")
+            elif 0 < mask.max() <= 0.5:
+                what += f": its greatest value is {mask.max():.3g} of 1"
+            field = f"task={config.task}" if mask is None else "mask"
+            raise InputError(f"config.{field}: {what}; {way}")
         inputs["mask"] = known[..., None].astype(np.float32)
     if "flash" in task.needs:
         if flash is None:

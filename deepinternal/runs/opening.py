@@ -116,8 +116,8 @@ class Opener:
             limit: steps that training may take; None: those that followed from the same fields when
                 the image was last worked on, where they are the same.
         """
-        old = self.workdir.metrics(job.stem)
-        if not old or old["status"] != "done":
+        old, noted = self.workdir.metrics(job.stem), self.workdir.noted(job.stem)
+        if not old or not noted or old["status"] != "done":
             return False
         folder = self.workdir.path / job.stem
         if not any((folder / name).exists() for name in ("result.png", "result")):
@@ -125,8 +125,7 @@ class Opener:
         if old["steps"] < old["steps_limit"]:  # it came to its own end
             return True
         if limit is None:
-            noted = self.workdir.noted(job.stem)
-            return bool(noted) and noted.asked == self.workdir.asked
+            return noted.asked == self.workdir.asked
         return limit <= old["steps_limit"]
 
     def is_finished(self, job: Job) -> bool:
@@ -177,8 +176,8 @@ class Opener:
         started, config = time.monotonic(), self.config
         files = self.look_at(job)
         source, sides, truth = self._read(job)
-        inputs = self.recipe.prepare(config, source.given, **sides)
         try:
+            inputs = self.recipe.prepare(config, source.given, **sides)
             method = self.method(inputs)
         except InputError as error:
             raise InputError(f"{source.name}: {error}" if job.files else str(error)) from None

@@ -106,10 +106,12 @@ class Workdir:
                 "give a folder that can"
             ) from None
         saved = self._saved()
-        if overwrite and saved:
+        if overwrite:
             self._discard()
         elif saved:
             self._compare(saved, recipe)
+        elif any(self.path.glob(f"*/{NOTED}")):
+            raise self._refusal("a config that is not known, for config.json is missing")
 
     def _saved(self) -> dict[str, Any] | None:
         """What config.json says of how the folder's results were made; None where there is none."""
@@ -223,18 +225,21 @@ class Workdir:
             new: what goes into it.
 
         Raises:
-            RefusedError: fewer steps than before.
+            RefusedError: fewer steps than before; checkpoints of files that are not known.
             InputError: the image's folder cannot be made.
         """
         before = self.noted(stem)
+        if before is None and (self.path / stem / "checkpoints").is_dir():
+            raise self._refusal(f"unknown files: {stem}/{NOTED} is missing or damaged")
         if before and new.steps < before.steps:
             raise self._refusal(f"another config: steps ({before.steps} there, {new.steps} now)")
-        text = to_json(dataclasses.asdict(new), indent=2) + "\n"
-        atomic_write_text(self.folder(stem) / NOTED, text)
+        folder = self.folder(stem)
         content = {"version": deepinternal.__version__, "config": self.fields}
         config, path = to_json(content, indent=2) + "\n", self.path / "config.json"
         if not path.exists() or path.read_text(encoding="utf-8") != config:
             atomic_write_text(path, config)
+        text = to_json(dataclasses.asdict(new), indent=2) + "\n"
+        atomic_write_text(folder / NOTED, text)
 
     def metrics(self, stem: str) -> dict[str, Any] | None:
         """The metrics.json of an image, None where there is none."""

@@ -346,6 +346,7 @@ def test_training_beats_cubic_interpolation():
         ({"noise_std": 25}, "0.098"),
         ({"kernel_use": "given"}, "config.kernel: give the blur kernel"),
         ({"affine_scale_max": 0.2}, "at least affine_scale_min=0.5"),
+        ({"kernel_use": "cubic"}, "kernel_use=cubic: goes with config.blind=True only"),
         ({"featurs": 8}, "config.featurs: there is no such field, did you mean features"),
     ],
 )
@@ -362,6 +363,14 @@ def test_a_step_refuses_inputs_of_another_shape():
     state = method.init(jax.random.key(0), inputs)
     with pytest.raises(InputError, match=r"made for image \(32, 32, 3\), not \(16, 32, 3\)"):
         method.step(state, {"image": inputs["image"][:16]})
+    with pytest.raises(InputError, match="give images as float32"):
+        method.init(jax.random.key(0), {"image": jnp.zeros((32, 32, 3), jnp.uint8)})
+
+
+def test_what_the_inputs_lack_is_one_line():
+    for name in ("zssr", "dip", "ingan"):
+        with pytest.raises(InputError, match=r"the inputs lack 'image1?'; take"):
+            registry.make(name, {}, {"img": (64, 64, 3)})
 
 
 @pytest.mark.parametrize("off", [0.0, 0.7, 1.6])

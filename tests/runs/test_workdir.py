@@ -238,6 +238,22 @@ def test_a_foreign_config_is_left_alone(tmp_path, text):
     assert (tmp_path / "config.json").read_text(encoding="latin-1") == text
 
 
+def test_results_of_an_unknown_config_or_unknown_files_are_refused(tmp_path):
+    at(tmp_path).note("a", Noted({"input": "1"}, steps=10))
+    (tmp_path / "a/checkpoints").mkdir()
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(RefusedError, match=r"config\.json is missing"):
+        at(tmp_path)
+    at(tmp_path, overwrite=True)
+    assert not (tmp_path / "a").exists()
+    folder = at(tmp_path)
+    folder.note("a", Noted({"input": "1"}, steps=10))
+    (tmp_path / "a/checkpoints").mkdir()
+    (tmp_path / "a/input.json").write_text("{")
+    with pytest.raises(RefusedError, match=r"unknown files: a/input\.json is missing"):
+        folder.note("a", Noted({"input": "2"}, steps=10))
+
+
 def test_overwrite_removes_what_runs_made(tmp_path):
     workdir = at(tmp_path)
     made = ["result.png", "mask.png", "train.jsonl", "checkpoints/12/state", "report.html"]

@@ -98,6 +98,8 @@ def make(config: Config, spec: Inputs) -> Method:
         images themselves (`input`, ...), what is made at the other `samples`; figures, see
         `retargeting.outputs`.
     """
+    if "image1" not in spec:
+        raise InputError("ingan: the inputs lack 'image1'; take their shapes from `prepare`")
     task = training.training(config, [x.shape[:2] for x in retargeting.images(spec)])
     stage = Stage(
         "ingan",

@@ -94,6 +94,9 @@ class Config(MethodConfig):
             yield bool(self.output_shape), "output_shape: with blind give config.scale, 2 or 4"
             known = self.scale in (((2, 2),), ((4, 4),))
             yield not known, f"scale={self.plain()['scale']}: kernels are estimated for 2 and for 4"
+        else:
+            estimates = self.kernel_use in ("estimated", "cubic")
+            yield estimates, f"kernel_use={self.kernel_use}: goes with config.blind=True only"
         lacks = self.kernel_use == "given" and not self.kernel
         yield lacks, "kernel: give the blur kernel of the image, a file or a folder of them"
         least, most = self.affine_scale_min, self.affine_scale_max
