@@ -244,13 +244,7 @@ def inpaint(
         InputError: an image, mask or option that cannot be used.
     """
     return run(
-        "dip",
-        image,
-        preset=f"inpaint,{preset}",
-        seed=seed,
-        progress=progress,
-        mask=mask,
-        **options,
+        "dip", image, preset=f"inpaint,{preset}", seed=seed, progress=progress, mask=mask, **options
     )
 
 
@@ -327,13 +321,7 @@ def dehaze(
         InputError: an image, airlight or option that cannot be used.
     """
     return run(
-        "dehazing",
-        image,
-        preset=preset,
-        seed=seed,
-        progress=progress,
-        airlight=airlight,
-        **options,
+        "dehazing", image, preset=preset, seed=seed, progress=progress, airlight=airlight, **options
     )
 
 
@@ -363,12 +351,7 @@ def separate(
     """
     kind = "single" if isinstance(image, np.ndarray) and image.ndim < 4 else "pair"
     return run(
-        "transparency",
-        image,
-        preset=f"{kind},{preset}",
-        seed=seed,
-        progress=progress,
-        **options,
+        "transparency", image, preset=f"{kind},{preset}", seed=seed, progress=progress, **options
     )
 
 

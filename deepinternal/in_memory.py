@@ -79,7 +79,7 @@ def fit(
     seed: int = 0,
     progress: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Runs any method, such as a decomposition of one's own, on its inputs.
+    """Runs any method, such as your own decomposition, on its inputs.
 
     Args:
         method: as `deepinternal.methods.fit.build` makes it.

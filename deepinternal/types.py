@@ -225,22 +225,21 @@ class Method:
         return self._stage().done(state)
 
     def _check(self, inputs: Inputs) -> None:
-        """Refuses inputs of other shapes than those the method was made for."""
+        """Refuses inputs of other shapes, or of another kind of numbers, than those of `spec`."""
+        if self.spec is None:
+            return
         given = input_spec(inputs)
-        for name in given.keys() & (self.spec or {}).keys():
-            if _are_whole(given[name]) != _are_whole(self.spec[name]):
-                raise InputError(
-                    f"{self.name}: {name} holds another kind of numbers than this method was made for; "
-                    "give images as float32 in [0, 1]"
-                )
-        for name in {**(self.spec or given), **given}:
-            made, got = (
-                _shapes(x[name]) if name in x else "nothing" for x in (self.spec or given, given)
-            )
+        for name in {**self.spec, **given}:
+            made, got = (_shapes(x[name]) if name in x else "nothing" for x in (self.spec, given))
             if made != got:
                 raise InputError(
                     f"{self.name}: this method was made for {name} {made}, not {got}; make one for "
                     "inputs of these shapes"
+                )
+            if _are_whole(given[name]) != _are_whole(self.spec[name]):
+                raise InputError(
+                    f"{self.name}: {name} holds another kind of numbers than this method was made for; "
+                    "give images as float32 in [0, 1]"
                 )
 
     def _stage(self) -> Stage:
@@ -254,7 +253,7 @@ class Method:
 
 
 def for_spec(method: Method, spec: PyTree) -> Method:
-    """The method with `spec` noted, whose `init` refuses inputs of other shapes.
+    """A copy of a method that knows its `spec`, and whose `init` refuses inputs of other shapes.
 
     Args:
         method: a method made for these shapes.

@@ -68,7 +68,7 @@ class Board:
         self._start: float | None = None
 
     def share(self, label: str) -> Any:
-        """What has the methods of `Progress` that tell of a run, for one of the runs."""
+        """An object with the methods of `Progress` that report one of the runs."""
         return types.SimpleNamespace(
             update=lambda step, figure="": self._update(label, step),
             remark=lambda texts: self._line.remark(texts, label),

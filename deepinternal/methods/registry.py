@@ -108,7 +108,7 @@ def make(
         spec: the inputs' shapes, as `input_spec(inputs)` returns them; the inputs themselves, or the
             shape of the image alone, will do, too.
         preset: names of presets, joined by commas.
-        **injected: functions or modules of one's own that the method takes, such as `net` of 'zssr'.
+        **injected: the user's functions or modules that the method takes, such as `net` of 'zssr'.
 
     Returns:
         Pure functions: see `deepinternal.types.Method`.

@@ -75,7 +75,7 @@ def _fields(config: Config) -> dict[str, Any]:
         annotation = type(config).model_fields[name].annotation
         if isinstance(value, dict):
             found[name] = ml_collections.ConfigDict(_fields(getattr(config, name)))
-        elif "auto" in _literals(annotation) and not isinstance(annotation, str):
+        elif "auto" in _literals(annotation):
             found[name] = config_dict.FieldReference(value, field_type=object)
         else:
             found[name] = value

@@ -105,7 +105,7 @@ def example(
 
 def blurred(scale: int, photo: np.ndarray, kernel: np.ndarray | None = None) -> Example:
     """A photograph (H, W, C), downscaled by 2 or 4 and rounded to 8 bits, and the kernel."""
-    name = "a kernel of one's own"
+    name = "the user's kernel"
     if kernel is None:
         name = "a slanted Gaussian kernel"
         gaussian = kernels.gaussian_kernel(11 * scale // 2, (scale, 0.4 * scale), theta=np.pi / 6)

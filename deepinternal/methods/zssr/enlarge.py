@@ -123,8 +123,8 @@ def tile_of(task: Task) -> int:
     if task.config.tile and not regular:
         raise InputError(
             f"config.tile={task.config.tile}: tiles need a scale that is a fraction of small numbers "
-            "(such as 1.25), with a kernel a result of exactly the image's size times the scale, and "
-            "cannot be had with a degradation or a net of one's own; leave config.tile at 0"
+            "(such as 1.25) and, with a kernel, a result of exactly the image's size times the scale; "
+            "they are not possible with your own degradation or net; leave config.tile at 0"
         )
     return tile if regular else 0
 

@@ -71,7 +71,7 @@ def example(
         made = blurred(config.factor, photo, reference_kernel)
         return Example(made.name, made.image, photo, made.sides)
     scale = (2.0, 2.0) if config.output_shape else config.scale[-1]
-    by = "the cubic kernel" if kernel is None else "a kernel of one's own"
+    by = "the cubic kernel" if kernel is None else "the user's kernel"
     name = f"skimage.data.astronaut, downscaled by {scale[0]:g}x{scale[1]:g} with {by}"
     photo = jnp.asarray(photo)
     if kernel is None:
