@@ -72,7 +72,7 @@ PRESETS: Mapping[str, Preset] = {
     "x2": Preset(
         {},
         "the kernel of a downscaling by 2 (default)",
-        "correlation .992 with a slanted Gaussian after 400 steps, 37 seconds on two CPU cores",
+        "the sample's slanted Gaussian: correlation .994 after 400 steps, 17 seconds on two CPU cores",
     ),
     "x4": Preset({"scale": "4"}, "the kernel of a downscaling by 4"),
     "published": Preset(
@@ -81,13 +81,12 @@ PRESETS: Mapping[str, Preset] = {
             **{"replicas": 1, "settled": 0.0, "sparse": 5.0, "negative": 0.0, "faint": "rank"},
         },
         "the paper's losses alone",
-        "correlation .882 with a slanted Gaussian (x2: .980), 56 seconds on two CPU cores",
+        "the sample's slanted Gaussian: correlation .949 after 2850 steps, 29 s on two CPU cores",
     ),
     "fast": Preset(
         {"train_steps": 600, "decay_every": 250, "replicas": 1},
         "one seed and fewer steps",
-        "correlation .985 with a slanted Gaussian after 450 steps, 40 seconds on two CPU cores, "
-        "most of them compiling, beside other work",
+        "the sample's slanted Gaussian: correlation .995 after 400 steps, 13 seconds on two CPU cores",
     ),
     "smoke": Preset(
         {"train_steps": 60, "replicas": 1, "features": 8, "bicubic_every": 5},
