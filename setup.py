@@ -18,6 +18,7 @@ setup(
     packages=find_packages(include=["deepinternal", "deepinternal.*"]),
     package_data={"deepinternal.report": ["templates/*"]},
     python_requires=">=3.11",
+    entry_points={"console_scripts": ["deepinternal = deepinternal.cli.console:main"]},
     install_requires=[
         "absl-py>=2.1",
         "filelock>=3.13",  # by which JAX bounds what it keeps of compiled programs

@@ -22,6 +22,7 @@ import numpy as np
 from absl import flags
 
 from deepinternal import by_name, methods
+from deepinternal.cli import huge_pages, program
 from deepinternal.config import MethodConfig, merge
 from deepinternal.engine.compiling import compiler_options
 from deepinternal.engine.loop import Loop
@@ -34,7 +35,6 @@ from deepinternal.replicas import over_replicas
 from deepinternal.runs import settings
 from deepinternal.types import InputError, Inputs, Method, TrainState
 from deepinternal.writers import to_json
-from launch import cli, huge_pages
 
 # Command lines
 
@@ -60,7 +60,7 @@ def start(main: Callable[[], int], define: Callable[[], None], *, fields: bool =
             raise InputError(f"--json={path}: cannot be written; give a file in an existing folder")
         return main()
 
-    cli.run(checked)
+    program.run(checked)
 
 
 def as_fields(argv: Sequence[str]) -> list[str]:

@@ -1,72 +1,15 @@
-"""Makes images of lower quality whose truth is known: a benchmark for super-resolution.
+"""Degrades images by a known blur kernel, noise and compression: a benchmark with its truth.
 
     python -m launch.degrade --input=photos/ --out=bench --kernel=div2krk
-    python -m launch.main --config=configs/zssr.py:kernel --config.input=bench --config.kernel=bench ...
+    python -m launch.main --config=zssr:fast,kernel --config.input=bench --config.kernel=bench ...
 
---out is a new folder: for each image the degraded STEM.png (with --jpeg STEM.jpg), the original
-STEM_gt.png and the blur kernel STEM_kernel.mat; degradation.json says what was done. More:
-launch/README.md.
+--out is a new folder. It gets for each image the degraded STEM.png (with --jpeg STEM.jpg), the original
+STEM_gt.png and the blur kernel STEM_kernel.mat; degradation.json says what was done.
 """
 
-if __name__ == "__main__":
-    from launch import huge_pages
-
-    huge_pages.restart()
-
-import contextlib
-import json
 import sys
-from collections.abc import Iterator
 
-from absl import flags
-
-from deepinternal import files
-from deepinternal.config import build, describe
-from deepinternal.runs.inputs import Job, list_jobs
-from deepinternal.types import InputError
-from launch import cli, degradation
-
-INPUT = flags.DEFINE_string(
-    "input", "", "Image, folder or glob, or several with commas; empty: skimage's astronaut."
-)
-OUT = flags.DEFINE_string("out", None, "Folder to make.", required=True)
-OPTIONS = {
-    name: flags.DEFINE_string(name, None, f"{info.doc}{f' [{info.unit}]' if info.unit else ''}.")
-    for name, info in describe(degradation.Degradation()).items()
-}
-
-
-def main() -> int:
-    """Degrades what the flags name; returns the exit status."""
-    with _named_as_flags():
-        asked = build(degradation.Degradation, {}, **{n: o.value for n, o in OPTIONS.items()})
-        jobs = _jobs()
-    with files.new_folder(OUT.value) as folder:
-        done = [degradation.write(folder, job, asked) for job in jobs]
-        text = json.dumps({"images": done}, indent=2)
-        files.atomic_write_text(folder / "degradation.json", text + "\n")
-    print(f"{files.show_path(OUT.value)}: {len(done)} images", file=sys.stderr)
-    return 0
-
-
-@contextlib.contextmanager
-def _named_as_flags() -> Iterator[None]:
-    try:
-        yield
-    except InputError as error:
-        raise InputError(str(error).replace("config.", "--")) from None
-
-
-def _jobs() -> list[Job]:
-    """The images to degrade."""
-    endings = tuple(f"_{tag}" for tag in degradation.TAGS)
-    jobs = list_jobs(INPUT.value, tags=degradation.TAGS)
-    for job in jobs:
-        if job.stem.endswith(endings):
-            path = files.show_path(job.path)
-            raise InputError(f"--input: {path}: names in _gt or _kernel are no inputs; rename it")
-    return jobs
-
+from deepinternal.cli import console
 
 if __name__ == "__main__":
-    cli.run(main, keep_programs=True)
+    console.main(["degrade", *sys.argv[1:]])

@@ -8,71 +8,9 @@
 Several sizes are written to OUT-HxW. --nonrect makes a picture of non-rectangular shapes.
 """
 
-if __name__ == "__main__":
-    from launch import huge_pages
-
-    huge_pages.restart()
-
 import sys
-from pathlib import Path
 
-from absl import flags
-
-from deepinternal import retargeter
-from deepinternal.codecs import image_io, video_io
-from deepinternal.methods.ingan import paths
-from deepinternal.types import InputError
-from launch import cli
-
-WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of a run of configs/ingan.py.", required=True
-)
-STEM = flags.DEFINE_string("stem", "", "Which of its images, where there are several.")
-STEP = flags.DEFINE_integer(
-    "step", None, "Checkpoint kept by config.snapshot_every; the newest by default.", lower_bound=1
-)
-INPUT = flags.DEFINE_string("input", "", "Another image to apply the net to.")
-SIZE = flags.DEFINE_multi_string("size", [], "H,W in pixels; may be given several times.")
-SCALE = flags.DEFINE_multi_string("scale", [], "V,H factors; may be given several times.")
-COLLAGE = flags.DEFINE_bool("collage", False, "Five factors by five in one picture.")
-VIDEO = flags.DEFINE_string("video", "", f"Path: {', '.join(paths.NAMES)}.")
-FRAMES = flags.DEFINE_integer("frames", 60, "Frames of the video.", lower_bound=2)
-RATE = flags.DEFINE_float("frame_rate", 25.0, "Of the video, per second.", lower_bound=1)
-NONRECT = flags.DEFINE_bool("nonrect", False, "Non-rectangular shapes in one picture.")
-SEED = flags.DEFINE_integer("seed", 0, "Of the path 'random'.")
-OUT = flags.DEFINE_string("out", None, "File to write: .png, for a video .mp4.", required=True)
-
-
-def main() -> int:
-    """Makes what the flags ask for; returns the exit status."""
-    out = _checked(Path(OUT.value))
-    trained = retargeter.load(WORKDIR.value, STEM.value, step=STEP.value)
-    if INPUT.value:
-        trained = trained.applied_to(image_io.read_image(INPUT.value))
-    if VIDEO.value:
-        frames = trained.video(VIDEO.value, frames=FRAMES.value, seed=SEED.value)
-        video_io.write_frames(out.parent, out.stem, frames, RATE.value)
-    elif COLLAGE.value or NONRECT.value:
-        image_io.write_image(out, trained.collage() if COLLAGE.value else trained.shapes())
-    else:
-        sizes = [*map(retargeter.parse_size, SIZE.value), *map(trained.size, SCALE.value)]
-        for path in trained.write(out, sizes):
-            print(path, file=sys.stderr)
-    return 0
-
-
-def _checked(out: Path) -> Path:
-    """The output's path, if the flags agree on what it is."""
-    asked = [bool(SIZE.value or SCALE.value), COLLAGE.value, bool(VIDEO.value), NONRECT.value]
-    if sum(asked) != 1:
-        raise InputError("give --size or --scale, or one of --collage, --video, --nonrect")
-    suffix = ".mp4" if VIDEO.value else ".png"
-    if out.suffix != suffix:
-        raise InputError(f"--out={out}: give a name that ends in {suffix}")
-    if not out.parent.is_dir():
-        raise InputError(f"--out={out}: there is no folder {out.parent}")
-    return out
-
+from deepinternal.cli import console
 
 if __name__ == "__main__":
-    cli.run(main, keep_programs=True)
+    console.main(["retarget", *sys.argv[1:]])

@@ -31,6 +31,8 @@ ALLOWED = {
     "in_memory": {"methods", "runs"} | METHODS | RUNS,
     "api": {"methods", "in_memory", "types", "config"},
     "retargeter": {"methods", "runs"} | METHODS | RUNS,
+    "cli": {"methods", "runs", "by_name", "retargeter"} | METHODS | RUNS,
+    "__main__": {"cli"},
 }
 FILES = sorted((ROOT / "deepinternal").rglob("*.py"))
 
@@ -69,12 +71,21 @@ def test_importing_the_package_imports_nothing_heavy():
     assert printed.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", ["degrade", "main", "retarget", "sweep"])
-def test_programs_start_themselves_anew_before_anything_heavy_is_imported(name):
-    _, first, *rest = ast.parse((ROOT / f"launch/{name}.py").read_text()).body
-    assert ast.unparse(first.test) == "__name__ == '__main__'"
-    assert ast.unparse(first.body[-1]) == "huge_pages.restart()"
-    assert not [node for node in rest[:-1] if "restart" in ast.unparse(node)]
+def test_the_console_command_starts_itself_anew_before_anything_heavy_is_imported():
+    code = (
+        "from deepinternal.cli import console; import sys; print({'jax', 'numpy'} & {*sys.modules})"
+    )
+    printed = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT)
+    assert printed.strip() == "set()"
+    tree = ast.parse((ROOT / "deepinternal/cli/console.py").read_text())
+    main = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "main")
+    assert ast.unparse(main.body[1]) == "huge_pages.restart()"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "launch").glob("[a-z]*.py")), ids=lambda p: p.name)
+def test_programs_in_the_checkout_only_call_the_console_command(path):
+    names = set(imported(path))
+    assert names == {"sys", "deepinternal.cli", "deepinternal.cli.console"}
 
 
 def test_every_public_name_is_there():

@@ -17,7 +17,13 @@ OURS = ("deepinternal.methods.zssr", "deepinternal.runs.jobs")
 
 def serve() -> None:
     """Answers commands until stdin ends."""
-    for module in ("orbax.checkpoint", "scipy.io", "skimage.data", "launch.cli", *OURS):
+    for module in (
+        "orbax.checkpoint",
+        "scipy.io",
+        "skimage.data",
+        "deepinternal.cli.program",
+        *OURS,
+    ):
         importlib.import_module(module)
     for line in sys.stdin:
         command = json.loads(line)

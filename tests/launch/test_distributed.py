@@ -18,7 +18,7 @@ CONFIG = "--config=configs/zssr.py:smoke"
 MEMBER = """
 import json, os, sys, time
 from absl import flags
-from launch import distributed
+from deepinternal.cli import distributed
 flags.FLAGS(["x", "--distributed", *sys.argv[2:]])
 found = distributed.start(60)
 import jax, numpy as np
@@ -37,8 +37,8 @@ print(json.dumps([*found, *seen]))
 LONELY = """
 import sys
 from absl import flags
-from launch import cli, distributed
-cli.run(lambda: distributed.start(2.0)[0])
+from deepinternal.cli import distributed, program
+program.run(lambda: distributed.start(2.0)[0])
 """
 
 

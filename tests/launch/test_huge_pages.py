@@ -8,13 +8,13 @@ import pytest
 
 PROGRAM = """
 if __name__ == "__main__":
-    from launch import huge_pages
+    from deepinternal.cli import huge_pages
 
     huge_pages.restart()
 import os
 print(os.getpid(), os.environ.get("GLIBC_TUNABLES"))
 """
-IMPORTER = "import launch, benchmarks, tool.program"
+IMPORTER = "import deepinternal.cli.console, launch, benchmarks, tool.program"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from launch import program_cache
+from deepinternal.cli import program_cache
 
 _COUNT = """
 import jax, jax.numpy as jnp
-from launch import program_cache
+from deepinternal.cli import program_cache
 program_cache.use()
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.jit(lambda x: jnp.sin(x) @ x)(jnp.ones((9, 9))).block_until_ready()

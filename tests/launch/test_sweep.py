@@ -10,12 +10,12 @@ import sys
 import numpy as np
 import pytest
 
+from deepinternal.cli import sweep, sweep_table
+from deepinternal.cli.sweep_fields import combinations
 from deepinternal.methods.zssr import RECIPE
 from deepinternal.runs import jobs
 from deepinternal.runs.settings import to_config_dict
 from deepinternal.types import InputError
-from launch import sweep, sweep_table
-from launch.sweep_fields import combinations
 from tests.launch.conftest import SMALL, picture, save
 
 

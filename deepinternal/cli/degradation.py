@@ -1,4 +1,4 @@
-"""What `launch.degrade` does to one image."""
+"""What the program `degrade` does to one image."""
 
 import math
 import os

@@ -9,10 +9,10 @@ import ml_collections
 from absl import app, flags
 
 from deepinternal import by_name, methods
+from deepinternal.cli import program_cache
 from deepinternal.config import merge
 from deepinternal.runs import settings
 from deepinternal.types import InputError
-from launch import program_cache
 
 USAGE_STATUS = 2
 INTERRUPTED_STATUS = 130

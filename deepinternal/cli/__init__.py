@@ -1,0 +1,1 @@
+"""The console command `deepinternal`; the programs of `launch` are parts of it."""

@@ -1,0 +1,76 @@
+"""The console command `deepinternal`: runs the program or the verb that its first word names."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import deepinternal
+from deepinternal.cli import huge_pages
+
+# Verbs: one task on one's own images, arrays of settings chosen already.
+VERBS = {
+    "sr": "enlarge images: --scale=2",
+    "denoise": "remove noise",
+    "inpaint": "fill in what is missing: --mask=FILE, white where the image is known",
+    "segment": "separate foreground and background of an image or a video",
+    "dehaze": "remove haze",
+    "separate": "separate two transparent layers, of one image or of two mixtures",
+    "unwatermark": "remove a watermark: --mask=FILE or --box=y0,x0,y1,x1",
+    "retarget": "change the size, repeating objects instead of stretching: --scale=1,2",
+    "kernel": "estimate the blur kernel of images",
+}
+PROGRAMS = {
+    "train": "run any method with all of its fields: --config=zssr:fast --workdir=DIR",
+    "show": "print the fields and presets of a method: show dip:fast",
+    "sweep": "run all combinations of field values and compare them",
+    "degrade": "make benchmark images with a known blur kernel and noise",
+}
+_HELP = """deepinternal VERB INPUT --out=OUT [--preset=NAME] [--FIELD=VALUE ...]
+deepinternal PROGRAM [--FLAG=VALUE ...]
+
+Verbs; INPUT and OUT are a file or a folder:
+{verbs}
+
+Programs:
+{programs}
+
+deepinternal VERB --help, deepinternal PROGRAM --help: more about one of them.
+deepinternal --version: the version."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs a program and exits with its status.
+
+    Only an entry point may call it: on Linux the process starts itself anew, once.
+
+    Args:
+        argv: the name of a verb or program and its arguments; None: what the command line says.
+    """
+    huge_pages.restart()
+    name, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name in ("--help", "-h", "help"):
+        print(_HELP.format(verbs=_listed(VERBS), programs=_listed(PROGRAMS)))
+    elif name == "--version":
+        print(f"deepinternal {deepinternal.__version__}")
+    elif name in VERBS and not (name == "retarget" and _is_program(rest)):
+        from deepinternal.cli import verbs
+
+        verbs.run_program(name, rest)
+    elif name in PROGRAMS or name == "retarget":
+        sys.argv = [f"deepinternal {name}", *rest]
+        importlib.import_module(f"deepinternal.cli.{name}").run_program()
+    else:
+        from deepinternal.config import did_you_mean
+
+        hint = did_you_mean(name, [*VERBS, *PROGRAMS]) or "; see deepinternal --help"
+        print(f"error: there is no verb or program {name!r}{hint}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _is_program(words: Sequence[str]) -> bool:
+    """Whether `retarget` is to apply the net of a work folder, rather than to train on an image."""
+    return bool(words) and all(word.startswith("-") for word in words)
+
+
+def _listed(names: dict[str, str]) -> str:
+    return "\n".join(f"  {name:12} {text}" for name, text in names.items())

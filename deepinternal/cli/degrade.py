@@ -1,0 +1,67 @@
+"""Degrades images by a known blur kernel, noise and compression: a benchmark with its truth.
+
+    deepinternal degrade --input=photos/ --out=bench --kernel=div2krk
+    deepinternal train --config=zssr:fast,kernel --config.input=bench --config.kernel=bench ...
+
+--out is a new folder. It gets for each image the degraded STEM.png (with --jpeg STEM.jpg), the original
+STEM_gt.png and the blur kernel STEM_kernel.mat; degradation.json says what was done.
+"""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+
+from absl import flags
+
+from deepinternal import files
+from deepinternal.cli import degradation, program
+from deepinternal.config import build, describe
+from deepinternal.runs.inputs import Job, list_jobs
+from deepinternal.types import InputError
+
+INPUT = flags.DEFINE_string(
+    "input", "", "Image, folder or glob, or several with commas; empty: skimage's astronaut."
+)
+OUT = flags.DEFINE_string("out", None, "Folder to make.", required=True)
+OPTIONS = {
+    name: flags.DEFINE_string(name, None, f"{info.doc}{f' [{info.unit}]' if info.unit else ''}.")
+    for name, info in describe(degradation.Degradation()).items()
+}
+
+
+def main() -> int:
+    """Degrades what the flags name; returns the exit status."""
+    with _named_as_flags():
+        asked = build(degradation.Degradation, {}, **{n: o.value for n, o in OPTIONS.items()})
+        jobs = _jobs()
+    with files.new_folder(OUT.value) as folder:
+        done = [degradation.write(folder, job, asked) for job in jobs]
+        text = json.dumps({"images": done}, indent=2)
+        files.atomic_write_text(folder / "degradation.json", text + "\n")
+    print(f"{files.show_path(OUT.value)}: {len(done)} images", file=sys.stderr)
+    return 0
+
+
+@contextlib.contextmanager
+def _named_as_flags() -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).replace("config.", "--")) from None
+
+
+def _jobs() -> list[Job]:
+    """The images to degrade."""
+    endings = tuple(f"_{tag}" for tag in degradation.TAGS)
+    jobs = list_jobs(INPUT.value, tags=degradation.TAGS)
+    for job in jobs:
+        if job.stem.endswith(endings):
+            path = files.show_path(job.path)
+            raise InputError(f"--input: {path}: names in _gt or _kernel are no inputs; rename it")
+    return jobs
+
+
+def run_program() -> None:
+    """Parses the flags and runs the program."""
+    program.run(main, keep_programs=True)

@@ -1,0 +1,114 @@
+"""Runs every combination of seeds and field values, and compares them in a table.
+
+    deepinternal sweep --config=NAME[:PRESET,...] --workdir=DIR --seeds=0,1,2
+        --sweep='FIELD=VALUE|VALUE|...' [--sweep=...] [--config.FIELD=VALUE] [--list]
+
+Values are separated by |, because they may hold commas and semicolons: --sweep='scale=2|1.5;2'.
+Each combination is a run in DIR/FIELD=VALUE,.../. The same command again continues with what is not
+done. The table that is printed at the end is also in DIR/sweep.json and DIR/sweep.csv. The exit
+status is the worst one of all runs.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from deepinternal.cli import distributed, program, run_flags, sweep_table
+from deepinternal.cli.sweep_fields import Run, combinations
+from deepinternal.engine import parallel
+from deepinternal.engine.signals import StopSignal
+from deepinternal.files import atomic_write_text
+from deepinternal.recipe import Recipe
+from deepinternal.runs import jobs
+from deepinternal.types import InputError
+from deepinternal.writers import to_json
+
+flags.adopt_module_key_flags(run_flags)
+flags.adopt_module_key_flags(distributed)
+_SEEDS = flags.DEFINE_string("seeds", "", "Seeds, with commas: the same as --sweep='seed=0|1|2'.")
+_SWEEP = flags.DEFINE_multi_string(
+    "sweep", [], "FIELD=VALUE|VALUE|...; may be given several times."
+)
+_LIST = flags.DEFINE_bool("list", False, "Print the runs, one per line, and do nothing.")
+
+
+def run(
+    recipe: Recipe,
+    runs: Mapping[str, Run],
+    workdir: str,
+    *,
+    overwrite: bool = False,
+    process: tuple[int, int] = (0, 1),
+) -> int:
+    """Works through all runs and writes the table.
+
+    Args:
+        recipe: the method's.
+        runs: by name, as `combinations` returns them.
+        workdir: each run gets the folder of its name in it.
+        overwrite: discard results of another config instead of refusing.
+        process: which one of how many this is, all of which work through the same runs.
+
+    Returns:
+        Exit status, the worst of all; 128 + signal after a signal, which ends the sweep.
+
+    Raises:
+        InputError: the first run cannot be made. What is wrong with a later one is printed.
+    """
+    folder, rows, worst = Path(workdir), [], 0
+    with StopSignal() as stop:  # for a signal between two runs
+        for name, (fields, config, settings) in runs.items():
+            if settings.progress:
+                print(f"run {len(rows) + 1} of {len(runs)}: {name}", file=sys.stderr)
+            path = folder / name
+            try:
+                status = jobs.run_all(
+                    recipe, config, settings, str(path), overwrite=overwrite, process=process
+                )
+            except InputError as error:
+                if not rows:
+                    raise
+                print(f"{name}: {error}", file=sys.stderr)
+                status = program.USAGE_STATUS
+            worst = max(worst, status, 128 + stop.signum if stop.signum else 0)
+            rows.append({"run": name, "fields": fields, "status": status, **_figures(path)})
+            if worst >= 128:
+                break
+    atomic_write_text(folder / "sweep.json", to_json(rows, indent=2) + "\n")
+    atomic_write_text(folder / "sweep.csv", sweep_table.as_csv(rows))
+    print(sweep_table.as_markdown(rows))
+    return worst
+
+
+def _figures(folder: Path) -> dict[str, Any]:
+    """How many images of a run are done, and the means of their figures."""
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {"images": 0, "done": 0, "mean": {}}
+    done = sum(image["status"] == "done" for image in summary["images"])
+    return {"images": len(summary["images"]), "done": done, "mean": summary["mean"]}
+
+
+def main() -> int:
+    """Runs what the flags say; returns the exit status."""
+    recipe = run_flags.recipe()
+    runs = combinations(recipe, run_flags.CONFIG.value, _SEEDS.value, _SWEEP.value)
+    if _LIST.value:
+        print("\n".join(runs))
+        return 0
+    workdir = run_flags.WORKDIR.value
+    if not workdir.strip():
+        raise InputError("--workdir: is empty; give a folder for the results")
+    parallel.force_cpu_devices(max(one.settings.parallel.devices for one in runs.values()))
+    overwrite = run_flags.OVERWRITE.value
+    return run(recipe, runs, workdir, overwrite=overwrite, process=distributed.start())
+
+
+def run_program() -> None:
+    """Parses the flags and runs the program."""
+    program.run(main, keep_programs=True)
