@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 here = Path(__file__).parent
 version = re.search(r'__version__ = "(.+)"', (here / "deepinternal/__init__.py").read_text())[1]
+jax = "0.10.2"  # the oldest
 
 setup(
     name="deepinternal",
@@ -14,9 +15,26 @@ setup(
     description="Deep internal learning in JAX: networks trained at test time, on one image alone",
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Environment :: GPU :: NVIDIA CUDA",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Image Processing",
+        "Typing :: Typed",
+    ],
     packages=find_packages(include=["deepinternal", "deepinternal.*"]),
-    package_data={"deepinternal.report": ["templates/*"]},
+    package_data={
+        "": ["*.pyi", "py.typed"],  # packages read their stubs when they run
+        "deepinternal.report": ["templates/*"],
+    },
     python_requires=">=3.11",
     entry_points={"console_scripts": ["deepinternal = deepinternal.cli.console:main"]},
     install_requires=[
@@ -24,30 +42,37 @@ setup(
         "filelock>=3.13",  # by which JAX bounds what it keeps of compiled programs
         "flax>=0.12",
         "imageio>=2.36",
-        "jax>=0.10.2",
+        f"jax>={jax}",
         "jinja2>=3.1",
         "ml_collections>=1.0",
         "numpy>=2.0",
         "optax>=0.2.8",
-        "orbax-checkpoint>=0.11,<1",
-        "pillow>=11",
-        "pydantic>=2.9",
+        "orbax-checkpoint>=0.11.31,<1",
+        "pillow>=12.1",
+        "pydantic>=2.9.2",
+        "rich>=13.9",
         "scikit-image>=0.25",  # sample photographs; brings tifffile
         "scipy>=1.14",
     ],
     extras_require={
+        "cuda12": [f"jax[cuda12]>={jax}"],
+        "cuda13": [f"jax[cuda13]>={jax}"],
+        "cuda": [f"jax[cuda13]>={jax}"],
+        "tpu": [f"jax[tpu]>={jax}"],
+        "video": ["imageio-ffmpeg>=0.8"],
+        "tensorboard": ["tensorboardX>=2.6.2.2", "tensorboard>=2.18"],
+        "bench": ["matplotlib>=3.9", "torch>=2.4"],
+        "docs": ["ipykernel>=6.29", "nbconvert>=7.16"],  # run notebooks and make pages of them
         "test": [
-            "imageio-ffmpeg>=0.5",
+            "imageio-ffmpeg>=0.8",
             "matplotlib>=3.9",
+            "mypy>=2.4",
             "playwright>=1.50",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.12",
-            "tensorboardX>=2.6",
+            "setuptools>=77",  # with wheels built in
+            "tensorboardX>=2.6.2.2",
         ],
-        "video": ["imageio-ffmpeg>=0.5"],
-        "tensorboard": ["tensorboardX>=2.6", "tensorboard>=2.18"],
-        "bench": ["matplotlib>=3.9", "torch>=2.4"],
-        "cuda": ["jax[cuda13]>=0.10.2"],
     },
 )

@@ -1,1 +1,1 @@
-"""Measurements of speed and quality: see benchmarks/README.md."""
+"""Benchmarks of speed and quality; see benchmarks/README.md."""

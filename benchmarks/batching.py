@@ -1,10 +1,10 @@
-"""What training several images in one program costs per image, by the form of their convolutions.
+"""The cost per image of training several images in one program, by the form of the convolutions.
 
     python -m benchmarks.batching [--images=1,4] [--forms=loop,grouped,patches,taps]
                                   [--presets=ideal,fast] [--steps=N] [--rounds=N] [--json=FILE]
                                   [--config.FIELD=VALUE ...]
 
-What the columns mean: benchmarks/README.md.
+benchmarks/README.md explains the columns.
 """
 
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ ONE_BY_ONE = "one by one"
 
 
 def method(config: MethodConfig, inputs: Inputs, form: str) -> Method:
-    """ZSSR whose net has its batched convolutions in a form.
+    """Makes ZSSR with a net whose batched convolutions use a given form.
 
     Args:
-        config: its config.
-        inputs: of an image.
-        form: one of `FORMS`.
+        config: The config of ZSSR.
+        inputs: The inputs of an image.
+        form: One of `FORMS`.
     """
     factor = 1 if config.net == "interpolated" else 2
     net = ZSSRNet(
@@ -52,19 +52,19 @@ def measure(
     rounds: int = 5,
     photo: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
-    """Measures ZSSR's training.
+    """Measures the training of ZSSR.
 
     Args:
-        config: its config, of scale 2.
-        images: numbers of images.
-        forms: of their convolutions. A single image has one program in each form and is measured in
-            the first.
-        steps: steps in a row of each of the programs that take turns.
-        rounds: turns.
-        photo: as in `common.sample`.
+        config: The config of ZSSR, with scale 2.
+        images: Numbers of images.
+        forms: Forms of the convolutions. A single image has the same program in each form and is
+            measured only in the first.
+        steps: Number of successive steps of each program in a round.
+        rounds: Number of rounds.
+        photo: As in `common.sample`.
 
     Returns:
-        Plain numbers, for each number of images and each form; spreads as {'median', 'min', 'max'}.
+        Numbers for each number of images and each form; spreads as {'median', 'min', 'max'}.
     """
     inputs = common.sample(methods.find("zssr"), config, photo)
     trained = {}
@@ -88,7 +88,7 @@ def measure(
 
 
 def report(results: dict[str, list[dict[str, Any]]]) -> str:
-    """The table for people."""
+    """Formats the table."""
     rows = [
         [
             name,
@@ -106,11 +106,11 @@ def report(results: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def _define_flags() -> None:
-    flags.DEFINE_list("images", ["1", "4"], "How many images to train, several with commas.")
+    flags.DEFINE_list("images", ["1", "4"], "Numbers of images to train, joined by commas.")
     flags.DEFINE_list("forms", list(FORMS), "Forms of batched convolutions.")
     flags.DEFINE_list("presets", ["ideal", "fast"], "Presets of ZSSR.")
-    flags.DEFINE_integer("steps", 4, "Steps in a row of each program.", lower_bound=1)
-    flags.DEFINE_integer("rounds", 5, "Turns.", lower_bound=1)
+    flags.DEFINE_integer("steps", 4, "Successive steps of each program in a round.", lower_bound=1)
+    flags.DEFINE_integer("rounds", 5, "Rounds.", lower_bound=1)
 
 
 def main() -> int:
@@ -118,7 +118,7 @@ def main() -> int:
     args, fields = flags.FLAGS, common.given_fields(flags.FLAGS.field)
     images = common.whole_numbers("images", args.images)
     if not args.forms or not set(args.forms) <= set(FORMS):
-        raise InputError(f"--forms={','.join(args.forms)}: give some of {', '.join(FORMS)}")
+        raise InputError(f"--forms={','.join(args.forms)}: choose from {', '.join(FORMS)}")
     options = {"images": images, "forms": args.forms, "steps": args.steps, "rounds": args.rounds}
     recipe = methods.find("zssr")
     configs = {name: recipe.build(name, **fields) for name in args.presets}

@@ -1,4 +1,4 @@
-"""What the benchmarks share: command lines, samples, timing in turns, tables and JSON files."""
+"""Functions that the benchmarks share: command lines, samples, timing in turns, tables, JSON files."""
 
 import dataclasses
 import datetime
@@ -40,19 +40,19 @@ from deepinternal.writers import to_json
 
 
 def start(main: Callable[[], int], define: Callable[[], None], *, fields: bool = True) -> None:
-    """Runs a program: parses its flags, exits with the status that `main` returns.
+    """Runs a program: parses its flags and exits with the status that `main` returns.
 
     Args:
-        main: the program, which reads `flags.FLAGS`.
-        define: defines its flags; `--json` comes in addition.
-        fields: whether it takes `--config.FIELD=VALUE`, which `given_fields` returns.
+        main: The program, which reads `flags.FLAGS`.
+        define: Defines its flags; `--json` is added.
+        fields: Whether it takes `--config.FIELD=VALUE`, which `given_fields` returns.
     """
     huge_pages.restart()
     sys.argv = as_fields(sys.argv) if fields else sys.argv
     define()
-    flags.DEFINE_string("json", None, "File for the figures.")
+    flags.DEFINE_string("json", None, "JSON file for the results.")
     if fields:
-        flags.DEFINE_multi_string("field", [], "FIELD=VALUE; also spelled --config.FIELD=VALUE.")
+        flags.DEFINE_multi_string("field", [], "FIELD=VALUE; the same as --config.FIELD=VALUE.")
 
     def checked() -> int:
         path = flags.FLAGS.json
@@ -64,13 +64,13 @@ def start(main: Callable[[], int], define: Callable[[], None], *, fields: bool =
 
 
 def as_fields(argv: Sequence[str]) -> list[str]:
-    """Rewrites `--config.FIELD=VALUE`, as the launcher spells it, to `--field=FIELD=VALUE`."""
+    """Rewrites `--config.FIELD=VALUE`, the form of the launcher, to `--field=FIELD=VALUE`."""
     prefix = "--config."
     return [f"--field={a[len(prefix) :]}" if a.startswith(prefix) else a for a in argv]
 
 
 def given_fields(texts: Sequence[str]) -> dict[str, str]:
-    """Values by field, as text, from 'FIELD=VALUE'. Raises InputError where there is no '='."""
+    """Parses 'FIELD=VALUE' to values by field, as text. Raises InputError if there is no '='."""
     pairs = [text.partition("=") for text in texts]
     for name, equals, _ in pairs:
         if not equals:
@@ -81,15 +81,15 @@ def given_fields(texts: Sequence[str]) -> dict[str, str]:
 def load(
     text: str, fields: Mapping[str, Any], **more: Any
 ) -> tuple[Recipe, MethodConfig, settings.RunConfig]:
-    """What a `--config` stands for.
+    """Loads the config that a `--config` flag names.
 
     Args:
-        text: as of `launch.main`, such as 'configs/zssr.py:fast' or 'zssr:fast'.
-        fields: that decide over it, with dots below nested fields.
-        **more: fields that decide over all.
+        text: The flag as in `launch.main`, such as 'configs/zssr.py:fast' or 'zssr:fast'.
+        fields: Fields that override it; nested ones have names with dots.
+        **more: Fields that override all others.
 
     Raises:
-        InputError: no such file, method, preset or field, or a value that cannot be used.
+        InputError: The file, the method, a preset or a field does not exist, or a value is impossible.
     """
     path, _, presets = by_name.as_file(text).partition(":")
     config = _module(Path(path)).get_config(presets or None)
@@ -100,51 +100,51 @@ def load(
 
 def _module(path: Path) -> Any:
     if not path.is_file():
-        raise InputError(f"--config: cannot load {path}: no such file")
+        raise InputError(f"--config={path}: no such file; give a file or the name of a method")
     spec = importlib.util.spec_from_file_location(f"_config_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
-        raise InputError(f"--config: {path} has no function get_config; give one of configs/")
+        raise InputError(f"--config={path}: has no function get_config; give a file of configs/")
     return module
 
 
 def whole_numbers(flag: str, texts: Sequence[str]) -> list[int]:
-    """The values of a flag that lists positive whole numbers. Raises InputError."""
+    """Parses a flag that lists positive whole numbers. Raises InputError for other values."""
     found = [int(text) if text.strip().isdecimal() else 0 for text in texts]
     if min(found, default=0) < 1:
         raise InputError(f"--{flag}={','.join(texts)}: give numbers, such as 1,4,16")
     return found
 
 
-# What is timed
+# Timed objects
 
 
 def bundled_photo() -> np.ndarray:
-    """The photograph that examples are made from, (512, 512, 3) in [0, 1]."""
+    """Returns the photograph from which examples are made, (512, 512, 3) in [0, 1]."""
     import skimage.data
 
     return skimage.data.astronaut().astype(np.float32) / 255
 
 
 def sample(recipe: Recipe, config: MethodConfig, photo: np.ndarray | None = None) -> Inputs:
-    """A recipe's prepared example.
+    """Returns the prepared inputs of a recipe's example.
 
     Args:
-        recipe: the method's.
-        config: its config.
-        photo: (H, W, C) in [0, 1] that the example is made from; None for `bundled_photo()`.
+        recipe: The recipe of the method.
+        config: The config of the method.
+        photo: (H, W, C) in [0, 1], from which the example is made; None: `bundled_photo()`.
     """
     made = recipe.example(config, bundled_photo() if photo is None else photo)
     return recipe.prepare(config, made.image, **made.sides)
 
 
 class FullStep:
-    """Training of some images as users have it, log included, without evaluations and checkpoints.
+    """Training of images as in a user's run with its log, but without evaluations and checkpoints.
 
     Attributes:
-        programs: the compiled programs.
-        steps: of each image in a run.
+        programs: The compiled programs.
+        steps: Number of steps of each image in a run.
     """
 
     def __init__(
@@ -157,15 +157,15 @@ class FullStep:
         lanes: tuple[int, int] = (1, 1),
         steps_per_dispatch: int = 0,
     ):
-        """Sets it up; the first run compiles.
+        """Prepares the training; the first run compiles it.
 
         Args:
-            method: the method, of which the first stage is trained.
-            inputs: of an image.
-            steps: of each image, rounded up to whole dispatches.
-            images: how many copies of the image are trained.
-            lanes: devices, and images that train side by side on each.
-            steps_per_dispatch: 0 for the backend's default.
+            method: The method, of which the first stage is trained.
+            inputs: The inputs of an image.
+            steps: Number of steps of each image, rounded up to whole dispatches.
+            images: Number of copies of the image that are trained.
+            lanes: Number of devices, and number of images side by side on each.
+            steps_per_dispatch: Number of steps in a dispatch; 0: the backend's default.
         """
         self.programs = _TimedPrograms(
             method,
@@ -177,7 +177,7 @@ class FullStep:
         self.set_steps(steps)
 
     def set_steps(self, steps: int) -> None:
-        """Makes a run so long, rounded up to whole dispatches."""
+        """Sets the number of steps of a run, rounded up to whole dispatches."""
         chunk, method = self.programs.chunk, self.programs.method
         self.steps = -(-max(steps, 1) // chunk) * chunk
         stage = dataclasses.replace(
@@ -186,7 +186,7 @@ class FullStep:
         self.programs.method = dataclasses.replace(method, stages=(stage,))
 
     def train(self) -> tuple[float, TrainState]:
-        """Trains all images; returns seconds per step and image, and the last one's state."""
+        """Trains all images; returns the seconds per step and image, and the last image's state."""
         self.programs.first = None
         with tempfile.TemporaryDirectory() as folder:
             state = None
@@ -198,12 +198,12 @@ class FullStep:
         return seconds / (self.steps * self._images), state
 
     def run(self) -> float:
-        """Seconds per step and image."""
+        """Trains all images; returns the seconds per step and image."""
         return self.train()[0]
 
     def lengthen(self, seconds: float) -> None:
-        """Makes a run so long that it takes about so many seconds, in whole dispatches."""
-        self.run()  # compiles
+        """Sets the length of a run to about the given number of seconds, in whole dispatches."""
+        self.run()  # compiles the step
         self.set_steps(round(seconds / (self.run() * self._images)))
 
     def _runs(self, folder: Path) -> Iterator[Run]:
@@ -218,7 +218,7 @@ class FullStep:
 
 
 class _TimedPrograms(Programs):
-    """Programs that note when the first step of a run was dispatched."""
+    """Programs that record when the first step of a run was dispatched."""
 
     first: float | None = None
 
@@ -230,19 +230,19 @@ class _TimedPrograms(Programs):
 
 
 class MethodStep:
-    """The jitted step of a method's first stage, alone.
+    """The jitted step of a method's first stage.
 
     Attributes:
-        compile_seconds: of tracing and compiling it.
+        compile_seconds: Seconds for tracing and compiling it.
     """
 
     def __init__(self, method: Method, inputs: Inputs, variant: Hashable = None):
-        """Compiles it and makes the first state.
+        """Compiles the step and makes the first state.
 
         Args:
-            method: the method.
-            inputs: of an image.
-            variant: static variant of the step.
+            method: The method.
+            inputs: The inputs of an image.
+            variant: The static variant of the step.
         """
         method = over_replicas(method)
         self._inputs = jax.tree.map(jnp.asarray, inputs)
@@ -263,7 +263,7 @@ class MethodStep:
 
 
 def take_turns(turns: Mapping[Hashable, Callable[[], float]], rounds: int) -> dict[Any, list]:
-    """Calls all functions once a round, each round beginning with another one."""
+    """Calls all functions once in each round; each round begins with another function."""
     taken: dict[Hashable, list[float]] = {name: [] for name in turns}
     names = list(turns)
     for i in range(rounds):
@@ -273,20 +273,20 @@ def take_turns(turns: Mapping[Hashable, Callable[[], float]], rounds: int) -> di
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, least and greatest."""
+    """Returns the median, the minimum and the maximum of values."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def ratios(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
-    """The spread of a / b within each round."""
+    """Returns the spread of the ratios a / b within the rounds."""
     return spread([x / y for x, y in zip(a, b, strict=True)])
 
 
-# What is shown
+# Output
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on, and when."""
+    """Describes the machine and the time of a measurement."""
     device = jax.local_devices()[0]
     affinity = getattr(os, "sched_getaffinity", None)
     return {
@@ -313,7 +313,7 @@ def _processor() -> str:
 
 
 def describe(facts: Mapping[str, Any]) -> str:
-    """`machine()` as one line."""
+    """Formats `machine()` as one line."""
     device = "" if facts["backend"] == "cpu" else f"{facts['device_count']} x {facts['device']}, "
     return (
         f"{device}{facts['cores']} cores of {facts['processor']}, {facts['system']}, "
@@ -322,7 +322,7 @@ def describe(facts: Mapping[str, Any]) -> str:
 
 
 def peak_memory() -> dict[str, float]:
-    """Peak memory of this process so far, in MB (1e6 bytes): of the host, and of the device."""
+    """Returns the peak memory of this process in MB (1e6 bytes), on the host and on the device."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     figures = {"host": peak * (1 if sys.platform == "darwin" else 1024) / 1e6}
     stats = jax.local_devices()[0].memory_stats() or {}
@@ -332,7 +332,7 @@ def peak_memory() -> dict[str, float]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A markdown table: first column to the left, the others to the right, all padded."""
+    """Formats a padded markdown table, the first column left-aligned, the others right-aligned."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
 
     def line(cells):
@@ -344,12 +344,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def number(value: float | None, form: str) -> str:
-    """A cell; '-' for what is not known."""
+    """Formats a cell; '-' for an unknown value."""
     return "-" if value is None else format(value, form)
 
 
 def span(values: Mapping[str, float] | None, form: str, factor: float = 1.0) -> str:
-    """A cell: median (least-greatest)."""
+    """Formats a cell as median (minimum-maximum)."""
     if values is None:
         return "-"
     low, middle, high = (format(factor * values[k], form) for k in ("min", "median", "max"))
@@ -357,6 +357,6 @@ def span(values: Mapping[str, float] | None, form: str, factor: float = 1.0) -> 
 
 
 def write_json(content: Mapping[str, Any]) -> None:
-    """Writes the figures where `--json` says, if it does."""
+    """Writes the results to the file given by `--json`, if any."""
     if path := flags.FLAGS.json:
         atomic_write_text(Path(path), to_json(content, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""What a run has come to after how much wall time: training as users have it, looked at on the way."""
+"""Curves of quality over wall time: a user's training run that is measured on the way."""
 
 import contextlib
 import dataclasses
@@ -22,27 +22,27 @@ from deepinternal.replicas import over_replicas
 from deepinternal.runs import results
 from deepinternal.types import InputError, Inputs, Method, PyTree, TrainState
 
-SCORES = ("psnr_y", "ssim_y", "psnr_rgb")  # of the result against the ground truth
-GREATER = (*SCORES, "kernel_correlation", "kernel_psnr", "kernel_agreement")  # is better
-Pair = tuple[Path, Path]  # of an image and its ground truth
-FIRST_SHARE = 0.01  # of the last stage's steps, up to the first point
+SCORES = ("psnr_y", "ssim_y", "psnr_rgb")  # metrics of the result against the ground truth
+GREATER = (*SCORES, "kernel_correlation", "kernel_psnr", "kernel_agreement")  # greater is better
+Pair = tuple[Path, Path]  # an image and its ground truth
+FIRST_SHARE = 0.01  # fraction of the last stage's steps at which the first point lies
 
 
 class Clock:
-    """Seconds since it was made, without those in which it was paused."""
+    """A clock that shows the seconds since its creation without those in which it was paused."""
 
     def __init__(self, now: Callable[[], float] = time.perf_counter):
-        """Args: now: the time in seconds since any moment."""
+        """Args: now, a function that returns the time in seconds since any moment."""
         self.now = now
         self._start = now()
 
     def seconds(self) -> float:
-        """What it shows."""
+        """The seconds that the clock shows."""
         return self.now() - self._start
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """What happens inside takes no time."""
+        """Pauses the clock within a `with` block."""
         began = self.now()
         try:
             yield
@@ -52,7 +52,7 @@ class Clock:
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """What whoever stops there has: after how many steps and seconds, and how good it is."""
+    """A point of a curve: the quality of the result after a number of steps and seconds."""
 
     steps: int
     seconds: float
@@ -61,13 +61,12 @@ class Point:
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-    """A figure of a run.
+    """A metric of a run.
 
     Attributes:
-        make: `(programs, state, inputs) -> Any`, on the host: what takes time whenever a result is
-            asked for.
-        score: of what `make` returned; takes no time.
-        greater: whether a greater value is the better one.
+        make: `(programs, state, inputs) -> Any`, on the host; makes the result, and its time counts.
+        score: Computes the metric from the result of `make`; its time does not count.
+        greater: Whether greater values are better.
     """
 
     make: Callable[["Watched", TrainState, Inputs], Any]
@@ -77,10 +76,10 @@ class Measure:
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-    """What a run is made from.
+    """The data of a run.
 
     Attributes:
-        inputs: of the method, prepared.
+        inputs: The prepared inputs of the method.
         size: (H, W) of the image.
         truth: (H, W, C) in [0, 1], or None.
     """
@@ -91,17 +90,17 @@ class Given:
 
 
 def read(recipe: Recipe, config: MethodConfig, pair: Pair | None) -> Given:
-    """Reads and prepares an image and its ground truth; the method's example where `pair` is None.
+    """Reads and prepares an image and its ground truth, or the method's example if `pair` is None.
 
     Raises:
-        InputError: a file or a config that cannot be used.
+        InputError: A file or the config cannot be used.
     """
     if pair is None:
         made = recipe.example(config, common.bundled_photo())
         image, truth, sides = made.image, made.truth, made.sides
     else:
         if files := [f for f in recipe.side_inputs if getattr(config, f)]:
-            raise InputError(f"config.{files[0]}: with --data, images go without side inputs here")
+            raise InputError(f"config.{files[0]}: must be empty with --data")
         image, truth, sides = read_image(pair[0]).pixels, read_image(pair[1]).pixels, {}
     inputs = recipe.prepare(config, image, **sides)
     size = np.shape(image[0] if isinstance(image, list) else image)[-3:-1]
@@ -109,15 +108,15 @@ def read(recipe: Recipe, config: MethodConfig, pair: Pair | None) -> Given:
 
 
 def figure(metric: str, method: Method, given: Given) -> Measure:
-    """How a figure of a run is had.
+    """Returns the measure for a metric of a run.
 
     Args:
-        metric: one of `SCORES`, or a number that the method's steps or outputs give.
-        method: made for `given`.
-        given: what it works on.
+        metric: One of `SCORES`, or a number among the metrics of the method's steps or its outputs.
+        method: The method, made for `given`.
+        given: The data of the run.
 
     Raises:
-        InputError: there is no ground truth, or no such number.
+        InputError: There is no ground truth or no such number.
     """
     method = over_replicas(method)
     state, inputs = shapes_at(method, given.inputs)
@@ -152,27 +151,27 @@ def _check_truth(metric: str, truth: np.ndarray | None, shape: tuple[int, ...]) 
 
 
 def score(result: np.ndarray, given: Given) -> dict[str, float]:
-    """Figures of a result (H, W[, C]) in [0, 1], rounded to 8 bits, as those of result files."""
+    """Scores a result (H, W[, C]) in [0, 1] after rounding to 8 bits, as in result files."""
     result = result.reshape(*result.shape[:2], -1)
     pixels = np.float32(np.round(255 * np.clip(result, 0, 1)) / 255)
     return results.score(pixels, given.truth, results.border_of(given.size, pixels.shape[:2]))
 
 
 def spaced(steps: int, points: int) -> list[int]:
-    """At most so many step numbers, geometrically from a hundredth of `steps` to all of them."""
+    """Returns at most `points` step numbers, spaced geometrically from 1 % of `steps` to `steps`."""
     return sorted({round(x) for x in np.geomspace(max(1, FIRST_SHARE * steps), steps, points)})
 
 
 class Watched(Programs):
-    """Programs of a single lane that show states of the last stage, at the end of a dispatch.
+    """Programs of a single lane that pass states of the last stage to `look` after a dispatch.
 
     Attributes:
-        look: gets a state and its inputs, which it must not keep: the next dispatch takes them over.
-        numbers: what the newest dispatch has given, arrays (steps of the dispatch,).
+        look: Gets a state and its inputs, which it must not keep, since the next dispatch donates them.
+        numbers: The metrics of the last dispatch, arrays (steps of the dispatch,).
     """
 
     def __init__(self, method: Method, points: int, **options):
-        """Args: the method; how often to show a state; options as of `Programs`."""
+        """Args: the method; the number of steps between states; options of `Programs`."""
         super().__init__(method, **options)
         self.look: Callable[[TrainState, Inputs], None] = lambda *_: None
         self.numbers: dict[str, jax.Array] = {}
@@ -180,7 +179,7 @@ class Watched(Programs):
         self._stage = self._dispatched = self._offset = 0
 
     def taken(self, state: TrainState) -> int:
-        """Steps taken over all stages; waits for them."""
+        """The number of steps taken in all stages; waits for them."""
         return self._offset + int(np.max(jax.device_get(state.step)))
 
     def advance(self, stage: int, state: TrainState, inputs: Inputs) -> tuple[TrainState, Inputs]:
@@ -217,21 +216,21 @@ class Watched(Programs):
 def follow(
     programs: Watched, inputs: Inputs, measure: Measure, *, seed: int, clock: Clock
 ) -> tuple[list[Point], Run]:
-    """Trains to the end and measures what there is on the way; the clock stands meanwhile.
+    """Trains to the end and measures points on the way, during which the clock is paused.
 
     Args:
-        programs: unused so far.
-        inputs: the method's.
-        measure: what to measure.
-        seed: of the random key.
-        clock: begun when the first byte was read.
+        programs: New programs.
+        inputs: The method's inputs.
+        measure: The measure.
+        seed: Seed of the random key.
+        clock: A clock that was started when the first byte was read.
 
     Returns:
-        Points in order of their steps, the last one at the end; their seconds contain making the
-        result once, and compiling what makes it. How the run went.
+        Points in the order of their steps, the last one at the end, and the state of the run. The
+        seconds of a point include the time to make its result once and to compile that.
     """
     found: dict[int, Point] = {}
-    compiling = 0.0  # of what makes the result
+    compiling = 0.0  # seconds to compile the functions that make the result
 
     def look(state: TrainState, inputs: Inputs) -> None:
         nonlocal compiling
@@ -251,6 +250,6 @@ def follow(
 
 
 def first_at(points: Sequence[Point], target: float, *, greater: bool = True) -> Point | None:
-    """The first point that reaches a value; None where none does."""
+    """Returns the first point that reaches a value, or None."""
     reaches = (lambda v: v >= target) if greater else (lambda v: v <= target)
     return next((point for point in points if reaches(point.value)), None)

@@ -1,4 +1,4 @@
-"""A training step of InGAN, ours and as one writes it in PyTorch; see `benchmarks.peer_torch`."""
+"""A training step of InGAN in this library and in plain PyTorch; see `benchmarks.peer_torch`."""
 
 import dataclasses
 import functools
@@ -18,9 +18,9 @@ class Case:
     """A step at one size.
 
     Attributes:
-        preset: of the method.
+        preset: A preset of the method.
         image: (h, w) of the image.
-        size: (H, W) of what is made.
+        size: (H, W) of the generated image.
     """
 
     preset: str
@@ -34,12 +34,12 @@ class Case:
 
     @property
     def config(self) -> ingan.Config:
-        """Of the method."""
+        """The config of the method."""
         return ingan.RECIPE.build(self.preset, fit_side=0)
 
     @property
     def training(self) -> training.Training:
-        """What is static in a step."""
+        """The static part of a step."""
         return training.training(self.config, [self.image])
 
     @property
@@ -67,7 +67,7 @@ CASES = {
 
 
 class Theirs:
-    """The same step in PyTorch: modules with `spectral_norm`, autograd, two Adams."""
+    """The same step in PyTorch: modules with `spectral_norm`, autograd, and two Adam optimisers."""
 
     def __init__(self, case: Case, *, compiled: bool = False):
         """Args: case; compiled: whether the nets are given to `torch.compile`."""
@@ -140,7 +140,7 @@ def _image(case: Case) -> np.ndarray:
 
 
 def generator(torch, channels: int, blocks: int, depth: int):
-    """`nets.ingan.Generator` in PyTorch."""
+    """Returns `nets.ingan.Generator` in PyTorch."""
     layers, functional = torch.nn, torch.nn.functional
 
     def block(a, b, side, act=True):
@@ -185,7 +185,7 @@ def generator(torch, channels: int, blocks: int, depth: int):
 
 
 def judge(torch, channels: int, depth: int):
-    """`nets.ingan.PatchDiscriminator` in PyTorch."""
+    """Returns `nets.ingan.PatchDiscriminator` in PyTorch."""
     layers = torch.nn
     norm = layers.utils.spectral_norm
 

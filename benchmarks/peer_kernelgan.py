@@ -1,4 +1,4 @@
-"""A training step of KernelGAN, ours and as one writes it in PyTorch; see `benchmarks.peer_torch`."""
+"""A training step of KernelGAN in this library and in plain PyTorch; see `benchmarks.peer_torch`."""
 
 import dataclasses
 import functools
@@ -15,8 +15,8 @@ from deepinternal.methods.kernelgan.inputs import sides
 from deepinternal.nets import kernelgan as nets
 from deepinternal.types import input_spec
 
-_SIDE = 128  # of the image
-_GAIN = 0.1  # of the first weights
+_SIDE = 128  # side of the image
+_GAIN = 0.1  # gain of the initial weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Case:
     """A step of some replicas.
 
     Attributes:
-        preset: of the method, '' for the defaults.
-        replicas: kernels estimated: by us side by side, in PyTorch one after another.
-        as_one: whether the net in PyTorch, too, is applied as its one kernel.
+        preset: A preset of the method, '' for the defaults.
+        replicas: Number of estimated kernels, side by side in this library, successive in PyTorch.
+        as_one: Whether the net in PyTorch is also applied as a single kernel.
     """
 
     preset: str
@@ -40,7 +40,7 @@ class Case:
 
     @property
     def config(self) -> kernelgan.Config:
-        """Of the method."""
+        """The config of the method."""
         return kernelgan.RECIPE.build(self.preset, replicas=self.replicas)
 
     def ours(self) -> MethodStep:
@@ -65,7 +65,7 @@ CASES = {
 
 
 def _image(config: kernelgan.Config) -> np.ndarray:
-    """A photograph downscaled as the method supposes, (H, W, C)."""
+    """Returns a photograph (H, W, C) with the degradation that the method assumes."""
     import skimage.data
 
     photo = skimage.data.astronaut()[: 2 * _SIDE, 128 : 128 + 2 * _SIDE].astype(np.float32) / 255
@@ -73,14 +73,14 @@ def _image(config: kernelgan.Config) -> np.ndarray:
 
 
 class Theirs:
-    """The same step in PyTorch: modules with `spectral_norm`, autograd, two Adams for each replica."""
+    """The same step in PyTorch: modules with `spectral_norm`, autograd, two Adams per replica."""
 
     def __init__(self, config: kernelgan.Config, inputs, **options):
-        """Args: config, inputs: of the method; options: as of `TorchReplica`."""
+        """Args: config and inputs of the method; options of `TorchReplica`."""
         self._replicas = [TorchReplica(config, inputs, **options) for _ in range(config.replicas)]
 
     def run(self, steps: int) -> float:
-        """Seconds per step of all replicas."""
+        """Trains; returns the seconds per step of all replicas."""
         start = time.perf_counter()
         for _ in range(steps):
             for replica in self._replicas:
@@ -90,7 +90,7 @@ class Theirs:
 
 
 class TorchReplica:
-    """The nets of one kernel and their step. The noise is that of an image without noise of its own."""
+    """The nets of one kernel and their step, for an image without noise."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class TorchReplica:
         as_one: bool = False,
         compiled: bool = False,
     ):
-        """Args: config, inputs: of the method; as_one: as of `Case`; compiled: by `torch.compile`."""
+        """Args: config and inputs of the method; as_one, as in `Case`; compiled, by `torch.compile`."""
         import torch
 
         self._torch, self._config, self._as_one = torch, config, as_one
@@ -114,8 +114,8 @@ class TorchReplica:
         self.judge = judge(torch, config.features, image.shape[-1])
         adam = lambda net: torch.optim.Adam(net.parameters(), config.learning_rate, (0.5, 0.999))
         self._adams = adam(self.generator), adam(self.judge)
-        # Not the judge: what `torch.compile` makes of two calls in one graph cannot be differentiated,
-        # for spectral normalisation keeps its vectors in place.
+        # Not the judge: `torch.compile` cannot differentiate two calls of it in one graph, because
+        # spectral normalisation updates its vectors in place.
         given = torch.compile if compiled else lambda f: f
         self._downscaled = given(self._plainly_downscaled)
         self._terms = given(self._plain_terms)
@@ -137,7 +137,7 @@ class TorchReplica:
         return kernel, self._prior(kernel, made, large)
 
     def weights(self) -> dict[str, float]:
-        """As `kernelgan.training.weights`."""
+        """Returns the weights of `kernelgan.training.weights`."""
         c = self._config
         falls = (self._since + c.bicubic_every - 1) // c.bicubic_every
         bicubic = max(c.bicubic * c.bicubic_fall**-falls, 1e-6 * c.bicubic)
@@ -149,7 +149,7 @@ class TorchReplica:
         }
 
     def step(self):
-        """One step of both nets; returns the generator's loss."""
+        """Takes one step of both nets; returns the generator's loss."""
         torch, config, (adam, adam_judge) = self._torch, self._config, self._adams
         noise = lambda x: x + FLOOR * torch.randn_like(x)
         large, real = self._crop(0), self._crop(1)
@@ -181,7 +181,7 @@ class TorchReplica:
 
 
 def generator(torch, features: int):
-    """`nets.kernelgan.LinearGenerator` in PyTorch, layer by layer; colours are a batch."""
+    """Returns `nets.kernelgan.LinearGenerator` in PyTorch, layer by layer; colours form a batch."""
     ends = [1, *[features] * (len(nets.SIZES) - 1), 1]
     strides = [*[1] * (len(nets.SIZES) - 1), nets.STRIDE]
     layers = [
@@ -194,7 +194,7 @@ def generator(torch, features: int):
 
 
 def explicit_kernel(torch, net):
-    """The kernel of all layers of `generator`, (13, 13): what they make of a single point."""
+    """Returns the kernel (13, 13) of all layers of `generator`, their response to a single point."""
     made = torch.ones(1, 1, 1, 1)
     for i, layer in enumerate(net):
         made = torch.nn.functional.conv2d(
@@ -204,13 +204,13 @@ def explicit_kernel(torch, net):
 
 
 def downscaled(torch, kernel, x):
-    """(1, C, H, W) downscaled by one kernel."""
+    """Downscales (1, C, H, W) with one kernel."""
     made = torch.nn.functional.conv2d(x.transpose(0, 1), kernel[None, None], stride=nets.STRIDE)
     return made.transpose(0, 1)
 
 
 def judge(torch, features: int, depth: int, hidden: int = 5):
-    """`nets.kernelgan.Discriminator` in PyTorch."""
+    """Returns `nets.kernelgan.Discriminator` in PyTorch."""
     layers = torch.nn
 
     def conv(a, b, size=1):
@@ -231,10 +231,10 @@ def judge(torch, features: int, depth: int, hidden: int = 5):
 
 
 class Prior:
-    """The generator's terms but the adversarial one.
+    """The generator's loss terms except the adversarial one.
 
     Args:
-        statistics: as of `estimators.kernel_statistics`; None for no term of covariances.
+        statistics: As from `estimators.kernel_statistics`; None: no covariance term.
     """
 
     def __init__(self, torch, statistics=None):
@@ -247,7 +247,7 @@ class Prior:
             self._noise = FLOOR**2 + float(statistics["grey_noise_std"]) ** 2
 
     def __call__(self, kernel, made, crop):
-        """By name.
+        """Returns the terms by name.
 
         Args:
             kernel: (13, 13).
@@ -274,7 +274,7 @@ class Prior:
         return terms
 
     def _covariance(self, kernel):
-        """As `kernelgan.estimate.divergence`."""
+        """Computes `kernelgan.estimate.divergence`."""
         torch, side, size = self._torch, recurrence.SIDE, nets.KERNEL_SIZE
         reach = 2 * (side - 1) + size
         places = [(2 * i, 2 * j) for i in range(side) for j in range(side)]

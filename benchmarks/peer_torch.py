@@ -1,9 +1,9 @@
-"""How fast a training step of the nets is, compared with the same step written plainly in PyTorch.
+"""The speed of a training step of the nets, compared with the same step in plain PyTorch.
 
     python -m benchmarks.peer_torch [--method=zssr|dip|ingan|kernelgan|all] [--cases=NAME,...]
                                     [--peers=eager,compiled] [--rounds=N] [--steps=N] [--json=FILE]
 
-What the columns mean: benchmarks/README.md. PyTorch comes with `pip install .[bench]`.
+benchmarks/README.md explains the columns. `pip install .[bench]` installs PyTorch.
 """
 
 import dataclasses
@@ -35,11 +35,11 @@ _SMALL = functools.partial(SkipNet, down=(8, 16, 32), skip=0, upsample="corners"
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """Nets that are trained side by side, each on an input and a target of its own.
+    """Nets that are trained side by side, each on its own input and target.
 
     Attributes:
-        nets: of one kind.
-        depth: channels of the inputs.
+        nets: The nets, all of one kind.
+        depth: Channels of the inputs.
         size: (H, W) of the images.
     """
 
@@ -53,7 +53,7 @@ class Case:
         return f"{len(self.nets)} x {self.size[0]}x{self.size[1]}"
 
     def outputs(self, net: SkipNet | ZSSRNet) -> int:
-        """Channels of a net's result."""
+        """The channels of a net's result."""
         return net.outputs if isinstance(net, SkipNet) else self.depth
 
     def ours(self) -> "Ours":
@@ -88,7 +88,7 @@ class Ours:
     """A jitted step of this library: forward pass, backward pass, Adam.
 
     Attributes:
-        loss: of the last step, before its update.
+        loss: The loss of the last step, before its update.
     """
 
     loss = float("nan")
@@ -131,16 +131,16 @@ class Ours:
 
     @property
     def params(self):
-        """Weights of each net."""
+        """The weights of each net."""
         return self._state[0]
 
 
 class Theirs:
-    """The same step in PyTorch, as one writes it: modules, autograd, `torch.optim.Adam`.
+    """The same step in plain PyTorch: modules, autograd, `torch.optim.Adam`.
 
     Attributes:
-        nets: the modules.
-        loss: of the last step, before its update.
+        nets: The modules.
+        loss: The loss of the last step, before its update.
     """
 
     loss = float("nan")
@@ -176,7 +176,7 @@ class Theirs:
 
 
 def _batch(case: Case) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Noise, and a target for each net, (1, H, W, C)."""
+    """Returns noise and a target (1, H, W, C) for each net."""
     rng = np.random.default_rng(0)
     draw = lambda channels: rng.random((1, *case.size, channels), np.float32)
     return 0.1 * draw(case.depth), [draw(case.outputs(net)) for net in case.nets]
@@ -189,19 +189,19 @@ def measure(
     rounds: int,
     peers: Sequence[str] = PEERS,
 ) -> dict[str, Any]:
-    """Times a case, all sides in turns.
+    """Times a case, with all sides in turns.
 
     Args:
-        case: what is trained.
-        steps: in a row, of each side.
-        rounds: turns.
-        peers: of `PEERS`.
+        case: The case.
+        steps: Number of successive steps of each side in a round.
+        rounds: Number of rounds.
+        peers: Some of `PEERS`.
 
     Returns:
         label, compile_seconds (ours), seconds_per_step by side ('ours' and the peers that work) as
-        {'median', 'min', 'max'}; by peer: ratios (of ours to it, within each round, likewise),
-        ratios_of_least, first_seconds (of the first step, with what PyTorch compiles); errors of
-        peers that do not work.
+        {'median', 'min', 'max'}; by peer: ratios (ours to the peer's within each round, in the same
+        form), ratios_of_least, first_seconds (the first step with PyTorch's compilation); errors of
+        the peers that do not work.
     """
     ours = case.ours()
     ours.run(1)
@@ -210,7 +210,7 @@ def measure(
         theirs = case.theirs(compiled=name == "compiled")
         try:
             first[name] = theirs.run(1)
-        except Exception as error:  # torch.compile wants a compiler, and not all it meets
+        except Exception as error:  # torch.compile needs a compiler and cannot compile everything
             errors[name] = str(error).strip().splitlines()[0]
             continue
         turns[name] = lambda theirs=theirs: theirs.run(steps)
@@ -230,7 +230,7 @@ def measure(
 
 
 def report(results: dict[str, dict[str, Any]], peers: Sequence[str] = PEERS) -> str:
-    """The table for people; a peer without figures has dashes."""
+    """Formats the table; a peer without results has dashes."""
     rows, span, number = [], common.span, common.number
     for name, r in results.items():
         seconds, compiling = r["seconds_per_step"], format(r["compile_seconds"], ".1f")
@@ -255,7 +255,7 @@ def report(results: dict[str, dict[str, Any]], peers: Sequence[str] = PEERS) -> 
 
 
 def geometric_means(results: dict[str, dict[str, Any]], peer: str) -> dict[str, float] | None:
-    """Of the ratios' medians and of the fastest rounds, over the cases that have them."""
+    """Returns the geometric means of the ratios' medians and of the fastest rounds over the cases."""
     known = [r for r in results.values() if peer in r["ratios"]]
     if not known:
         return None
@@ -268,10 +268,10 @@ def geometric_means(results: dict[str, dict[str, Any]], peer: str) -> dict[str, 
 
 def _define_flags() -> None:
     flags.DEFINE_string("method", "dip", f"One of {', '.join(METHODS)}, or 'all'.")
-    flags.DEFINE_list("peers", list(PEERS), "Forms of PyTorch's side: eager, compiled.")
-    flags.DEFINE_list("cases", [], "Names of cases; all of the method's by default.")
-    flags.DEFINE_integer("steps", 6, "Steps in a row of each.", lower_bound=1)
-    flags.DEFINE_integer("rounds", 7, "Turns.", lower_bound=1)
+    flags.DEFINE_list("peers", list(PEERS), "Modes of PyTorch: eager, compiled.")
+    flags.DEFINE_list("cases", [], "Names of cases; default: all cases of the method.")
+    flags.DEFINE_integer("steps", 6, "Successive steps of each side in a round.", lower_bound=1)
+    flags.DEFINE_integer("rounds", 7, "Rounds.", lower_bound=1)
 
 
 def main() -> int:
@@ -301,15 +301,15 @@ def main() -> int:
 
 
 def chosen(method: str, names: Sequence[str], peers: Sequence[str]) -> dict[str, Any]:
-    """The cases that flags stand for.
+    """Returns the cases that the flags name.
 
     Args:
-        method: one of `METHODS`, or 'all'.
-        names: of cases; none for all of the method's.
-        peers: of `PEERS`, only checked.
+        method: One of `METHODS`, or 'all'.
+        names: Names of cases; none: all cases of the method.
+        peers: Some of `PEERS`, which are only checked.
 
     Raises:
-        InputError: one of them does not exist.
+        InputError: A method, a case or a peer does not exist.
     """
     if method not in (*METHODS, "all"):
         raise InputError(f"--method={method}: choose one of {', '.join(METHODS)}, or all")

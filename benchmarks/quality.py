@@ -1,10 +1,10 @@
-"""Quality of the whole pipeline on images whose ground truth is known.
+"""The quality of the whole pipeline on images with a known ground truth.
 
     python -m benchmarks.quality --data=DIR --config=configs/zssr.py:fast [--config=...]
                                  [--workdir=DIR] [--json=FILE] [--config.FIELD=VALUE ...]
 
-Every image goes through the same jobs as with `launch.main`. Which files make a pair, and what the
-columns mean: benchmarks/README.md.
+Every image is processed by the same jobs as in `launch.main`. benchmarks/README.md explains which files
+form a pair and what the columns mean.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from deepinternal.runs import jobs
 from deepinternal.runs.inputs import IMAGE_SUFFIXES
 from deepinternal.types import InputError
 
-ENDINGS = (("_LR", "_HR"), ("", "_gt"))  # of an input's stem and of its ground truth's
+ENDINGS = (("_LR", "_HR"), ("", "_gt"))  # endings of the stems of an input and its ground truth
 COLUMNS = {
     "psnr_y": ("Y-PSNR", ".2f"),
     "ssim_y": ("SSIM", ".4f"),
@@ -35,16 +35,16 @@ COLUMNS = {
 
 
 def find_pairs(folder: Path) -> dict[str, tuple[Path, Path]]:
-    """Images and their ground truth: `X_LR.*` with `X_HR.*`, or `X.*` with `X_gt.*`.
+    """Finds images and their ground truth: `X_LR.*` with `X_HR.*`, or `X.*` with `X_gt.*`.
 
     Args:
-        folder: where to look; files without a counterpart are left out.
+        folder: The folder; files without a counterpart are ignored.
 
     Returns:
-        X: (input, ground truth), sorted by X.
+        (input, ground truth) by X, sorted.
 
     Raises:
-        InputError: no such folder, no pair in it, or two pairs of one name.
+        InputError: The folder does not exist, it has no pair, or two pairs have one name.
     """
     if not folder.is_dir():
         raise InputError(f"--data={folder}: no such folder")
@@ -73,13 +73,13 @@ def find_pairs(folder: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def link_pairs(pairs: dict[str, tuple[Path, Path]], folder: Path) -> None:
-    """Fills `folder` with the pairs under the names that jobs expect: `X.*` and `X_gt.*`."""
+    """Fills `folder` with links to the pairs under the names for jobs, `X.*` and `X_gt.*`."""
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {}
     for name, (image, truth) in pairs.items():
         wanted[f"{name}{image.suffix}"] = image.resolve()
         wanted[f"{name}_gt{truth.suffix}"] = truth.resolve()
-    for old in folder.iterdir():  # of other data, in a folder that is used again
+    for old in folder.iterdir():  # links to other data, in a folder that is used again
         old.unlink()
     for name, path in wanted.items():
         try:
@@ -92,10 +92,10 @@ def run_config(text: str, fields: Mapping[str, Any], pairs: Path, workdir: Path)
     """Runs one config on all pairs.
 
     Args:
-        text: as of `common.load`.
-        fields: that decide over it.
-        pairs: the folder that `link_pairs` filled.
-        workdir: for results; what is finished there is not run again.
+        text: The config, as in `common.load`.
+        fields: Fields that override it.
+        pairs: The folder that `link_pairs` filled.
+        workdir: Folder for results; images that are finished there are not run again.
 
     Returns:
         The config's text, the images' metrics, the means of the table's columns, the exit status.
@@ -114,14 +114,14 @@ def run_config(text: str, fields: Mapping[str, Any], pairs: Path, workdir: Path)
 
 
 def folder_name(text: str, fields: Mapping[str, Any]) -> str:
-    """A folder's name for a config: 'zssr-fast', 'zssr-ideal-steps=30'."""
+    """Returns the name of a config's folder: 'zssr-fast', 'zssr-ideal-steps=30'."""
     name, _, presets = text.partition(":")
     parts = [Path(name).stem, *presets.split(","), *(f"{n}={v}" for n, v in fields.items())]
     return re.sub(r"[^\w=.+-]+", "_", "-".join(filter(None, parts)))
 
 
 def report(result: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
-    """The table of one config."""
+    """Formats the table of one config."""
 
     def cells(name, figures):
         columns = COLUMNS.items()
@@ -138,7 +138,7 @@ def report(result: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def _folder(workdir: str | None) -> Iterator[Path]:
-    """The work folder; a temporary one where none is given."""
+    """Yields the work folder, a temporary one if none is given."""
     if workdir:
         yield Path(workdir).resolve()
         return
@@ -152,16 +152,16 @@ def measure(
     """Runs the configs one after another; see `run_config`.
 
     Args:
-        data: folder of pairs.
-        configs: each as of `common.load`.
-        fields: that decide over all of them.
-        workdir: gets a folder for each config, and `pairs`; None for a temporary one.
+        data: Folder of pairs.
+        configs: The configs, each as in `common.load`.
+        fields: Fields that override all of them.
+        workdir: Gets a folder for each config, and `pairs`; None: a temporary folder.
 
     Yields:
-        The result of each config; none after one that was interrupted.
+        The result of each config up to the first one that was interrupted.
 
     Raises:
-        InputError: before anything is run, if a config or the data cannot be used.
+        InputError: A config or the data cannot be used; raised before anything is run.
     """
     pairs = find_pairs(Path(data))
     for text in configs:
@@ -181,7 +181,7 @@ def measure(
 
 def _define_flags() -> None:
     flags.DEFINE_string("data", None, "Folder with images and their ground truth.")
-    flags.DEFINE_multi_string("config", None, "As of launch.main; may be given repeatedly.")
+    flags.DEFINE_multi_string("config", None, "Config, as in launch.main; may be given repeatedly.")
     flags.DEFINE_string("workdir", None, "Folder for results, to resume from; default: temporary.")
     flags.mark_flags_as_required(["data", "config"])
 
@@ -189,7 +189,8 @@ def _define_flags() -> None:
 def main() -> int:
     """Runs the configs, prints the tables, writes the JSON file; returns the exit status.
 
-    It is that of the jobs: 0 all done, 1 some images failed, 128 + signal after a signal.
+    The status is that of the jobs: 0 if all images are done, 1 if some failed, 128 + signal after a
+    signal.
     """
     args = flags.FLAGS
     facts, results, fields = common.machine(), [], common.given_fields(args.field)

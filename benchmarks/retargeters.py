@@ -1,6 +1,6 @@
-"""Retargeting without learning: seam carving, and bidirectional similarity; for comparison.
+"""Retargeting without learning, for comparison: seam carving, and bidirectional similarity.
 
-Images are NumPy arrays (H, W, C) in [0, 1]; a size is (H', W'), any.
+Images are NumPy arrays (H, W, C) in [0, 1]; a size (H', W') may be any size.
 """
 
 import math
@@ -9,15 +9,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from deepinternal.ops.patches.search import grid
-from deepinternal.ops.resize import output_size, resize
+from deepinternal.ops.resizing import output_size, resize
 
 # Seam carving
 
 
 def energy(image: np.ndarray) -> np.ndarray:
-    """Gradient energy (H, W): absolute differences to the four neighbours, summed over channels.
+    """Returns the gradient energy (H, W): absolute differences to the four neighbours, over channels.
 
-    At the border the one neighbour there is counts twice, or seams would keep to it.
+    At the border the single neighbour along an axis counts twice, since seams would prefer the border
+    otherwise.
     """
     total = 0
     for axis in (0, 1):
@@ -30,7 +31,7 @@ def energy(image: np.ndarray) -> np.ndarray:
 
 
 def least_seam(cost: np.ndarray) -> np.ndarray:
-    """The connected path from the first row to the last with the least sum, by dynamic programming.
+    """Finds the connected path of least sum from the first row to the last, by dynamic programming.
 
     Args:
         cost: (H, W).
@@ -57,10 +58,10 @@ def remove_seams(image: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]
 
     Args:
         image: (H, W, C).
-        count: how many, less than W.
+        count: Number of seams, less than W.
 
     Returns:
-        The narrowed image (H, W - count, C), and the columns it was taken from, (H, W - count).
+        The narrower image (H, W - count, C), and the columns of its pixels in the image (H, W - count).
     """
     h, w = image.shape[:2]
     columns = np.broadcast_to(np.arange(w), (h, w))
@@ -77,11 +78,11 @@ def insert_seams(image: np.ndarray, count: int) -> np.ndarray:
 
     Args:
         image: (H, W, C).
-        count: how many, less than W.
+        count: Number of seams, less than W.
 
     Returns:
-        (H, W + count, C); both copies of a doubled pixel are averaged, one with the neighbour to the
-        left, the other with that to the right.
+        (H, W + count, C). Of the two copies of a pixel, one is averaged with the left neighbour and the
+        other with the right neighbour.
     """
     h, w = image.shape[:2]
     kept = remove_seams(image, count)[1]
@@ -96,7 +97,7 @@ def insert_seams(image: np.ndarray, count: int) -> np.ndarray:
         np.repeat(x.reshape(h * w, -1), repeats, axis=0).reshape(h, w + count, -1)
         for x in (left, right)
     )
-    order = np.repeat(np.cumsum(repeats) - repeats, repeats)  # where a pixel's copies begin
+    order = np.repeat(np.cumsum(repeats) - repeats, repeats)  # first position of a pixel's copies
     second = (np.arange(order.size) > order).reshape(h, w + count, 1)
     return np.where(second, right, left)
 
@@ -104,7 +105,7 @@ def insert_seams(image: np.ndarray, count: int) -> np.ndarray:
 def seam_carving(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Changes the width, then the height, by removing or doubling seams.
 
-    An axis that grows by more than half grows in rounds of at most half, each with new seams.
+    An axis that grows by more than half grows in rounds of at most one half, each with new seams.
 
     References:
         Avidan, Shamir: Seam Carving for Content-Aware Image Resizing. SIGGRAPH 2007, sections 3 and
@@ -122,7 +123,7 @@ def seam_carving(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _patches(image: np.ndarray, patch: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
-    """Patches (N, D) and their upper left pixels (N, 2), where `grid` places them."""
+    """Returns the patches (N, D) of `grid` and their upper left pixels (N, 2)."""
     places = np.stack(
         np.meshgrid(*grid(image.shape[:2], patch, stride=stride), indexing="ij"), axis=-1
     )
@@ -133,7 +134,7 @@ def _patches(image: np.ndarray, patch: int, stride: int) -> tuple[np.ndarray, np
 
 
 def _nearest(queries: np.ndarray, searched: np.ndarray) -> np.ndarray:
-    """Indices of the nearest rows, exactly; NumPy, because every size would be compiled anew."""
+    """Returns the exact indices of the nearest rows; with NumPy, since JAX would compile each size."""
     half = np.sum(searched**2, axis=1) / 2
     length = max(2**24 // len(searched), 1)
     chunks = (queries[i : i + length] for i in range(0, len(queries), length))
@@ -141,7 +142,7 @@ def _nearest(queries: np.ndarray, searched: np.ndarray) -> np.ndarray:
 
 
 def _vote(sums: np.ndarray, weights: np.ndarray, patches, places, patch: int, weight: float):
-    """Adds patches to the pixels that they lie on, in place; each counts `weight`."""
+    """Adds patches with a weight to the pixels that they cover, in place."""
     values = patches.reshape(len(patches), patch, patch, -1)
     for y in range(patch):
         for x in range(patch):
@@ -151,20 +152,20 @@ def _vote(sums: np.ndarray, weights: np.ndarray, patches, places, patch: int, we
 
 
 def improve(source: np.ndarray, target: np.ndarray, patch: int, stride: int) -> np.ndarray:
-    """One round of expectation and maximisation of the bidirectional similarity.
+    """Takes one step of expectation and maximisation of the bidirectional similarity.
 
-    Every patch of the target finds its nearest in the source and votes for its colours; every patch
-    of the source votes for its own at the nearest patch of the target.
+    Every patch of the target votes for the colours of its nearest patch in the source. Every patch of
+    the source votes for its own colours at its nearest patch in the target.
 
     Args:
         source: (H, W, C).
         target: (H', W', C).
-        patch: side of a patch.
-        stride: of the patches that vote, at most `patch`; all are searched.
+        patch: Side of a patch in pixels.
+        stride: Stride of the patches that vote, at most `patch`; all patches are searched.
 
     Returns:
-        The new target, (H', W', C): the mean of the votes, those of each direction weighted by one
-        over their number (eq. 3).
+        The new target (H', W', C): the mean of the votes, where those of each direction are weighted by
+        one over their number (eq. 3).
     """
     all_source, _ = _patches(source, patch, 1)
     all_target, target_at = _patches(target, patch, 1)
@@ -179,7 +180,7 @@ def improve(source: np.ndarray, target: np.ndarray, patch: int, stride: int) -> 
 
 
 def _path(start: tuple[int, int], end: tuple[int, int], factor: float) -> Iterator[tuple[int, int]]:
-    """Sizes from `start`, left out, to `end`, each at most `factor` from the one before."""
+    """Returns the sizes after `start` up to `end`, each within `factor` of the previous one."""
     ratio = max(max(a, b) / min(a, b) for a, b in zip(start, end))
     count = max(math.ceil(math.log(ratio) / math.log(factor)), 1)
     for i in range(1, count + 1):
@@ -199,29 +200,30 @@ def bidirectional(
     iterations: tuple[int, int] = (4, 3),
     factor: float = 1.1,
 ) -> np.ndarray:
-    """Retargeting by bidirectional similarity: all of the source, and nothing else.
+    """Retargets an image by bidirectional similarity.
 
-    The size changes gradually at the coarsest of some scales, each a half of the one before; at the
-    others the result of the coarser one, enlarged, is the start.
+    Each of several scales is half of the previous one. At the coarsest scale the size changes
+    gradually; every other scale starts from the enlarged result of the coarser one.
 
     Args:
         image: (H, W, C).
         size: (H', W').
-        patch: side of a patch, at every scale.
-        smallest: no side is shorter at the coarsest scale.
-        iterations: of `improve`: for every size at the coarsest scale, and at each of the others.
-        factor: from size to size, at most.
+        patch: Side of a patch in pixels, at every scale.
+        smallest: Least side in pixels at the coarsest scale.
+        iterations: Numbers of calls of `improve` for every size at the coarsest scale, and at each of
+            the other scales.
+        factor: Greatest factor between successive sizes.
 
     Returns:
         (H', W', C).
 
     Raises:
-        ValueError: a side shorter than a patch.
+        ValueError: A side is shorter than a patch.
 
     References:
         Simakov, Caspi, Shechtman, Irani: Summarizing Visual Data Using Bidirectional Similarity.
-        CVPR 2008, section 3. Here colours are those given, patches of the finer scales vote at every
-        second or third place only, and nearest patches are exact.
+        CVPR 2008, section 3. Here colours are used as given, the patches of the finer scales vote only
+        at every second or third position, and the search for nearest patches is exact.
     """
     image = np.asarray(image, np.float32)
     levels = max(int(math.log2(min(*image.shape[:2], *size) / smallest)), 0)

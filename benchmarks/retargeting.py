@@ -1,10 +1,10 @@
-"""How well images of another size keep the patches of their source: classical methods, and ours.
+"""How well retargeted images preserve the patches of their source: classical methods and InGAN.
 
     python -m benchmarks.retargeting [--input=FILE] [--shrink=N] [--scale=V,H] [--ours=FILE ...]
                                      [--out=DIR] [--json=FILE]
 
-Without --input, half-size coins of scikit-image. Results of --ours are pictures of the target size.
-What the columns mean: benchmarks/README.md.
+Without --input, the image is scikit-image's coins at half size. The files of --ours are images of the
+target size. benchmarks/README.md explains the columns.
 """
 
 import functools
@@ -22,10 +22,10 @@ from benchmarks import common, retargeters
 from deepinternal.codecs.image_io import read_image, write_image
 from deepinternal.ops import fitting
 from deepinternal.ops.patches import measures, voting
-from deepinternal.ops.resize import output_size, resize
+from deepinternal.ops.resizing import output_size, resize
 from deepinternal.types import InputError
 
-SMALLEST = 28  # side with a patch of 7 at a quarter of the size
+SMALLEST = 28  # least side that holds a patch of 7 at a quarter of the size
 COLUMNS = {
     "coherence": ("coherence", 1e4, ".1f"),
     "completeness": ("completeness", 1e4, ".1f"),
@@ -35,20 +35,20 @@ COLUMNS = {
 
 
 def stretched(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Cubic resizing, (H', W', C)."""
+    """Resizes an image to (H', W', C) by cubic interpolation."""
     return np.clip(np.asarray(resize(image, output_shape=size)), 0, 1)
 
 
 def tiled(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The image repeated and cut off: all patches but those at the joints, and no layout."""
+    """Repeats the image, which preserves all patches except at the joints, but not the layout."""
     repeats = [math.ceil(a / b) for a, b in zip(size, image.shape)]
     return np.tile(image, (*repeats, 1))[: size[0], : size[1]]
 
 
 def detailed(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The image stretched at half its size and enlarged by its own patches, as `lite`'s results are."""
+    """Stretches the image at half size and enlarges it with its own patches, as the preset `lite`."""
     small = fitting.reduced(image, math.ceil(max(image.shape[:2]) / 2))
-    made = stretched(small, tuple(max(-(-n // 2), 7) for n in size))  # a patch at least
+    made = stretched(small, tuple(max(-(-n // 2), 7) for n in size))  # at least one patch
     enlarge = jax.jit(functools.partial(voting.detailed, passes=3))
     return stretched(np.asarray(enlarge(made, small, image)), size)
 
@@ -63,7 +63,7 @@ METHODS: dict[str, Callable[[np.ndarray, tuple[int, int]], np.ndarray]] = {
 
 
 def sample() -> np.ndarray:
-    """Half-size coins, (151, 192, 1) in [0, 1]."""
+    """Returns scikit-image's coins at half size, (151, 192, 1) in [0, 1]."""
     import skimage.data
 
     coins = np.float32(skimage.data.coins())[..., None] / 255
@@ -71,15 +71,15 @@ def sample() -> np.ndarray:
 
 
 def shrunk(image: np.ndarray, by: float) -> np.ndarray:
-    """The image at 1 / `by` of its sides, rounded down."""
+    """Reduces the sides of an image to 1 / `by`, rounded down."""
     return stretched(image, tuple(max(int(n / by), 1) for n in image.shape[:2]))
 
 
 def parse_scale(text: str) -> tuple[float, float]:
-    """'V,H' or one number for both.
+    """Parses 'V,H' or one number for both.
 
     Raises:
-        InputError: something else, or a factor that is not over 0.
+        InputError: The text has another form, or a factor is not positive.
     """
     try:
         factors = [float(part) for part in text.split(",")]
@@ -87,7 +87,7 @@ def parse_scale(text: str) -> tuple[float, float]:
         factors = []
     factors *= 2 if len(factors) == 1 else 1
     if len(factors) != 2 or not all(0 < f < math.inf for f in factors):
-        raise InputError(f"--scale={text}: give two factors over 0, vertical and horizontal: 1,2")
+        raise InputError(f"--scale={text}: give two positive factors, vertical and horizontal: 1,2")
     return tuple(factors)
 
 
@@ -96,14 +96,14 @@ _sifid = jax.jit(measures.sifid)
 
 
 def measure(source: np.ndarray, result: np.ndarray) -> dict[str, Any]:
-    """What the table shows of a result, less the seconds.
+    """Computes the measures in the table for a result.
 
     Args:
         source: (H, W, C) in [0, 1].
-        result: (H', W', C), rounded to 8 bits first, as a file is.
+        result: (H', W', C), which is first rounded to 8 bits, as in a file.
 
     Returns:
-        Means over the scales, and 'coherences' and 'completenesses' for each.
+        Means over the scales, and 'coherences' and 'completenesses' at each scale.
     """
     result = np.float32(np.round(255 * result) / 255)
     found = _bidirectional(source, result)._asdict()
@@ -112,20 +112,20 @@ def measure(source: np.ndarray, result: np.ndarray) -> dict[str, Any]:
 
 
 def read_ours(path: str, shape: tuple[int, int, int]) -> np.ndarray:
-    """A result of our own, (H', W', C).
+    """Reads a result of InGAN, (H', W', C).
 
     Raises:
-        InputError: not of the target's size or colours.
+        InputError: The size or the number of channels differs from the target's.
     """
     pixels = read_image(path).pixels
     if pixels.shape != shape:
         got, wanted = ("x".join(map(str, s)) for s in (pixels.shape, shape))
-        raise InputError(f"--ours={path}: it is {got}, the target {wanted} (H x W x channels)")
+        raise InputError(f"--ours={path}: is {got}, must be {wanted} (H x W x channels)")
     return pixels
 
 
 def report(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """The table."""
+    """Formats the table."""
 
     def cells(name, figures):
         values = ((figures[c], factor, form) for c, (_, factor, form) in COLUMNS.items())
@@ -137,9 +137,11 @@ def report(rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _define_flags() -> None:
     flags.DEFINE_string("input", None, "Image; default: half-size coins of scikit-image.")
-    flags.DEFINE_float("shrink", 1.0, "The image is taken at 1 / N of its sides.", lower_bound=1)
+    flags.DEFINE_float("shrink", 1.0, "The sides of the image are reduced to 1 / N.", lower_bound=1)
     flags.DEFINE_string("scale", "1,2", "Factors of the target's height and width.")
-    flags.DEFINE_multi_string("ours", [], "Result to measure as well; may be given repeatedly.")
+    flags.DEFINE_multi_string(
+        "ours", [], "Image of a result to measure, too; may be given repeatedly."
+    )
     flags.DEFINE_string("out", None, "Folder for the pictures; made if it does not exist.")
 
 
@@ -150,10 +152,10 @@ def main() -> int:
     source = shrunk(read_image(args.input).pixels if args.input else sample(), args.shrink)
     size = output_size(source.shape[:2], scale)
     if min(*source.shape[:2], *size) < SMALLEST:
-        raise InputError(f"--input, --shrink, --scale: no side may be under {SMALLEST} pixels")
+        raise InputError(f"--input, --shrink, --scale: sides must be at least {SMALLEST} pixels")
     ours = {Path(p).stem: read_ours(p, (*size, source.shape[-1])) for p in args.ours}
     if len(ours) < len(args.ours) or ours.keys() & METHODS.keys():
-        raise InputError("--ours: every file needs a name of its own")
+        raise InputError("--ours: all files must have different names")
     rows, pictures = {}, {"source": source}
     for name in (*METHODS, *ours):
         start = time.perf_counter()

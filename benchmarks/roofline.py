@@ -1,4 +1,4 @@
-"""What bounds a training step: its operations and bytes, and the device's measured peaks.
+"""The bounds of a training step: its operations and bytes, and the device's measured peaks.
 
 After Williams, Waterman and Patterson, "Roofline", CACM 2009: a step takes at least as long as its
 operations take at the peak rate of matrix products, and as its bytes take at the rate of a copy.
@@ -19,20 +19,20 @@ from jax.extend import core
 from deepinternal.engine.compiling import compiler_options
 from deepinternal.types import Inputs, Method, TrainState
 
-MULTIPLIED = 2048  # side of the matrices whose product is taken for the peak of the arithmetic
-COPIED = 2**28  # bytes of the array that is copied for the peak of the memory
+MULTIPLIED = 2048  # side of the matrices whose product measures the peak of the arithmetic
+COPIED = 2**28  # bytes of the array whose copy measures the peak of the memory
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Of one run of a compiled program.
+    """The cost of one run of a compiled program.
 
     Attributes:
-        flops: as XLA counts them after its optimisations; a fused multiply-add is two.
-        bytes: as XLA counts them: operands and results of each operation that is left after fusing.
-        contractions: operations of convolutions and matrix products alone, by `contraction_flops`.
-        operations: what the program does one after another, loops counted as one.
-        temporary_bytes: memory besides arguments and results.
+        flops: Operations as counted by XLA after its optimisations; a fused multiply-add counts as two.
+        bytes: Bytes as counted by XLA: operands and results of each operation after fusion.
+        contractions: Operations of convolutions and matrix products only, by `contraction_flops`.
+        operations: Number of successive operations of the program; a loop counts as one.
+        temporary_bytes: Memory besides arguments and results.
     """
 
     flops: float
@@ -43,12 +43,12 @@ class Cost:
 
 
 def step_cost(method: Method, state: TrainState, inputs: Inputs) -> Cost:
-    """What a step of the first stage costs for one image; compiles it.
+    """Compiles a step of the first stage for one image and returns its cost.
 
     Args:
-        method: replicas folded in.
-        state: of the first stage.
-        inputs: of an image.
+        method: The method, as returned by `over_replicas`.
+        state: A state of the first stage.
+        inputs: The inputs of an image.
     """
     stage = method.stages[0]
     variant = stage.variant(0, 0)
@@ -68,17 +68,17 @@ _FREE = {"parameter", "constant", "bitcast", "tuple", "get-tuple-element", "afte
 
 
 def count_operations(text: str) -> int:
-    """Operations in the entry of a program in HLO's text form, but those that move nothing."""
+    """Counts the operations in the entry of an HLO program, without those that move no data."""
     entry = text[text.index("\nENTRY ") :].split("\n}", 1)[0]
     kinds = re.findall(r"^\s+(?:ROOT )?%?\S+ = .*?[\])}] ([a-z][\w-]*)\(", entry, re.MULTILINE)
     return sum(kind not in _FREE for kind in kinds)
 
 
 def contraction_flops(jaxpr: core.Jaxpr) -> int:
-    """Multiplications and additions of the convolutions and matrix products in a traced function.
+    """Counts the operations of the convolutions and matrix products in a traced function.
 
-    Those with zeros of padding or dilation are left out, as XLA's count does. Scans count once a
-    turn, the bodies of other loops once; of the branches of a condition the largest counts.
+    As in XLA's count, operations with zeros of padding or dilation are omitted. The body of a scan
+    counts once per iteration, that of another loop once. Of a condition, the largest branch counts.
     """
     total = 0
     for eqn in jaxpr.eqns:
@@ -99,7 +99,7 @@ def contraction_flops(jaxpr: core.Jaxpr) -> int:
 
 
 def _inner(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
-    """The traced functions among an operation's parameters."""
+    """Returns the traced functions among the parameters of an operation."""
     for value in params.values():
         for each in value if isinstance(value, list | tuple) else (value,):
             if isinstance(each, core.ClosedJaxpr):
@@ -111,7 +111,7 @@ def _inner(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
 def _conv_flops(eqn) -> int:
     params, (x, kernel) = eqn.params, (v.aval.shape for v in eqn.invars)
     out, numbers = eqn.outvars[0].aval.shape, params["dimension_numbers"]
-    pairs = 1  # of output places and taps that meet an input
+    pairs = 1  # pairs of output positions and taps that meet an input
     for i in range(len(params["window_strides"])):
         size, taps = x[numbers.lhs_spec[2 + i]], kernel[numbers.rhs_spec[2 + i]]
         places = np.arange(out[numbers.out_spec[2 + i]])[:, None] * params["window_strides"][i]
@@ -124,10 +124,10 @@ def _conv_flops(eqn) -> int:
 
 
 class MatmulPeak:
-    """Rate of a large float32 matrix product."""
+    """Measures the rate of a large float32 matrix product."""
 
     def __init__(self, precision: str = "default", side: int = MULTIPLIED):
-        """Args: precision: of the product, as of jax.lax; side: of the square matrices."""
+        """Args: precision of the product, as in jax.lax; side of the square matrices."""
         precision = None if precision == "default" else precision
         self._flops = 2 * side**3
         rng = np.random.default_rng(0)
@@ -144,39 +144,39 @@ class MatmulPeak:
         return (time.perf_counter() - start) / repeats
 
     def run(self) -> float:
-        """FLOP/s, averaged over about a tenth of a second."""
+        """Returns the FLOP/s, averaged over about a tenth of a second."""
         return self._flops / self._seconds(self._repeats)
 
 
 class CopyPeak:
-    """Rate at which the device reads and writes a large array, in place: no memory is mapped anew."""
+    """Measures the rate at which the device reads and writes a large array in place."""
 
     def __init__(self, size: int = COPIED):
-        """Args: size: bytes of the array."""
+        """Args: size of the array in bytes."""
         self._array = jnp.zeros(max(size // 4, 1), jnp.float32)
         more = jax.jit(lambda a: a + 1, donate_argnums=0)
         self._program = more.lower(self._array).compile()
         self.run()
 
     def run(self) -> float:
-        """Bytes per second, read and written ones counted."""
+        """Returns the bytes read and written per second."""
         start = time.perf_counter()
         self._array = jax.block_until_ready(self._program(self._array))
         return 2 * self._array.nbytes / (time.perf_counter() - start)
 
 
 def bounds(cost: Cost, seconds: float, peak: float, copy: float) -> dict[str, Any]:
-    """What bounds a step.
+    """Returns the bounds of a step.
 
     Args:
-        cost: of the step.
-        seconds: that it takes.
-        peak: operations per second of matrix products.
-        copy: bytes per second of a copy.
+        cost: The cost of the step.
+        seconds: The time of the step.
+        peak: Operations per second of matrix products.
+        copy: Bytes per second of a copy.
 
     Returns:
-        intensity (operations per byte), compute_seconds and memory_seconds (the least that either
-        allows), share (of the greater in `seconds`), limit: which of them is the greater.
+        intensity (operations per byte), compute_seconds and memory_seconds (the lower bounds of the
+        time), share (of the greater bound in `seconds`), and limit (the name of the greater bound).
     """
     compute, memory = cost.flops / peak, cost.bytes / copy
     return {

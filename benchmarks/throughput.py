@@ -1,11 +1,11 @@
-"""How fast methods train, one image or many, and what bounds a step.
+"""The training speed of methods for one or many images, and the bounds of a step.
 
     python -m benchmarks.throughput [--method=NAME|all] [--preset=NAMES] [--images=1,4,16]
                                     [--lanes=1x1,1x8,4x1] [--steps=N] [--rounds=N]
                                     [--steps_per_dispatch=N] [--json=FILE] [--config.FIELD=VALUE ...]
 
-NAME is any that `deepinternal.methods.find` knows, also 'package.module:RECIPE'. What the columns
-mean: benchmarks/README.md.
+NAME is a name for `deepinternal.methods.find`, such as 'zssr' or 'package.module:RECIPE'.
+benchmarks/README.md explains the columns.
 """
 
 import dataclasses
@@ -25,9 +25,9 @@ from deepinternal.engine.parallel import Programs, force_cpu_devices, spread
 from deepinternal.recipe import Recipe
 from deepinternal.types import InputError, Inputs, TrainState, input_spec
 
-TURN = 2.0  # seconds, about, of a turn whose steps are not given
+TURN = 2.0  # approximate seconds of a round if the number of steps is not given
 
-Lanes = tuple[int, int]  # devices, and images side by side on each
+Lanes = tuple[int, int]  # number of devices, and number of images side by side on each
 
 
 def measure(
@@ -46,19 +46,19 @@ def measure(
     """Measures one method on its example.
 
     Args:
-        recipe: the method's.
-        config: its config.
-        images: how many images to train.
-        lanes: arrangements to train them in; none for that of `launch.main` with one device.
-        steps: of each image in a turn; 0 for as many as take about `TURN` seconds in all.
-        rounds: turns.
-        steps_per_dispatch: 0 for the backend's default.
-        photo: as in `common.sample`.
-        multiplied: side of the matrices that are multiplied for the peak of the arithmetic.
-        copied: bytes of the array that is copied for the peak of the memory.
+        recipe: The recipe of the method.
+        config: The config of the method.
+        images: Numbers of images to train.
+        lanes: Arrangements of the images; none: that of `launch.main` with one device.
+        steps: Number of steps of each image in a round; 0: as many as take about `TURN` seconds in all.
+        rounds: Number of rounds.
+        steps_per_dispatch: Number of steps in a dispatch; 0: the backend's default.
+        photo: As in `common.sample`.
+        multiplied: Side of the matrices whose product measures the peak of the arithmetic.
+        copied: Bytes of the array whose copy measures the peak of the memory.
 
     Returns:
-        Plain numbers: seconds, FLOPs, MB; spreads as {'median', 'min', 'max'}.
+        Numbers: seconds, FLOPs, MB; spreads as {'median', 'min', 'max'}.
     """
     inputs = common.sample(recipe, config, photo)
     method = recipe.method(config, input_spec(inputs))
@@ -108,7 +108,7 @@ def measure(
 
 
 def _once_in_a_while(method, state: TrainState, inputs: Inputs) -> dict[str, Any]:
-    """Seconds of an evaluation and of the outputs, and of compiling both."""
+    """Times an evaluation and the outputs, and the compilation of both."""
     programs = Programs(method)
 
     def timed(function, *args):
@@ -125,7 +125,7 @@ def _once_in_a_while(method, state: TrainState, inputs: Inputs) -> dict[str, Any
 
 
 def _rates(seconds: Sequence[float], flops: int, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Rates from the seconds per step and image of each round."""
+    """Computes rates from the seconds per step and image of each round."""
     step, limit, every = common.spread(seconds), figures["steps_limit"], figures["evaluate_every"]
     image = limit * step["median"] + (figures["outputs_seconds"] or 0.0)
     image += (limit // every if every else 0) * figures["evaluate_seconds"]
@@ -139,7 +139,7 @@ def _rates(seconds: Sequence[float], flops: int, figures: Mapping[str, Any]) -> 
 
 
 def report(results: Sequence[Mapping[str, Any]]) -> str:
-    """The tables for people."""
+    """Formats the tables."""
     rows = [
         [
             r["method"],
@@ -165,7 +165,7 @@ def report(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _roofline(results: Sequence[Mapping[str, Any]]) -> str:
-    """The table of what bounds the steps."""
+    """Formats the table of the bounds of the steps."""
     rows = []
     for r in results:
         line = r["roofline"]
@@ -189,7 +189,7 @@ def _roofline(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _explain(figures: Mapping[str, Any]) -> str:
-    """What the images per hour of one method are made of."""
+    """Explains how the images per hour of one method are computed."""
     outputs = figures["outputs_seconds"]
     outputs = "without the outputs" if outputs is None else f"outputs {outputs:.2f} s"
     every, tests = figures["evaluate_every"], "no evaluation"
@@ -203,21 +203,23 @@ def _explain(figures: Mapping[str, Any]) -> str:
 
 
 def parse_lanes(text: str) -> Lanes:
-    """(devices, images on each) from '2x4'. Raises InputError."""
+    """Parses '2x4' to (devices, images on each). Raises InputError for other forms."""
     found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text.strip())
     if not found:
-        raise InputError(f"--lanes: {text!r} is not DEVICESxIMAGES, such as 1x8 or 4x1")
+        raise InputError(f"--lanes={text}: give DEVICESxIMAGES, such as 1x8 or 4x1")
     return int(found[1]), int(found[2])
 
 
 def _define_flags() -> None:
     flags.DEFINE_string("method", "all", "Name of a method, package.module:RECIPE, or 'all'.")
     flags.DEFINE_string("preset", "", "Presets, joined by commas.")
-    flags.DEFINE_list("images", ["1"], "How many images to train, several with commas.")
-    flags.DEFINE_list("lanes", [], "DEVICESxIMAGES, with commas; default: as launch.main would.")
-    flags.DEFINE_integer("steps", 0, "Steps of a turn; 0: about two seconds.", lower_bound=0)
-    flags.DEFINE_integer("rounds", 7, "Turns.", lower_bound=1)
-    flags.DEFINE_integer("steps_per_dispatch", 0, "0: the backend's default.", lower_bound=0)
+    flags.DEFINE_list("images", ["1"], "Numbers of images to train, joined by commas.")
+    flags.DEFINE_list("lanes", [], "DEVICESxIMAGES, joined by commas; default: as launch.main.")
+    flags.DEFINE_integer("steps", 0, "Steps of a round; 0: about two seconds.", lower_bound=0)
+    flags.DEFINE_integer("rounds", 7, "Rounds.", lower_bound=1)
+    flags.DEFINE_integer(
+        "steps_per_dispatch", 0, "Steps in a dispatch; 0: the default.", lower_bound=0
+    )
 
 
 def _chosen(method: str, preset: str, fields: Mapping[str, str]) -> Iterator[tuple[Recipe, Any]]:

@@ -1,12 +1,12 @@
-"""Wall time to a given quality.
+"""The wall time that runs need to reach a given quality.
 
     python -m benchmarks.time_to_quality --config=configs/zssr.py:fast [--config=...] [--data=DIR]
         [--metric=psnr_y] [--target=VALUE] [--points=12] [--beside='NAME,SECONDS,VALUE[,IMAGE]' ...]
         [--out=DIR] [--json=FILE] [--config.FIELD=VALUE ...]
 
-One run of each config on each image, from the first byte read, programs compiled anew. A learning rate
-that decays does so over the run's own number of steps: a point within a run is what that run has
-there, not what a shorter run would reach. What is counted: benchmarks/README.md.
+Each config runs once on each image, timed from the first byte read, with newly compiled programs. A
+decaying learning rate decays over the run's own number of steps: a point within a run shows the quality
+of that run, not the one that a shorter run would reach. benchmarks/README.md explains what is counted.
 """
 
 import csv
@@ -31,7 +31,7 @@ NAME = "time_to_quality"
 
 @dataclasses.dataclass(frozen=True)
 class Beside:
-    """A point of another source; of all images where `image` is empty."""
+    """A point of another source, for all images if `image` is empty."""
 
     name: str
     seconds: float
@@ -40,10 +40,10 @@ class Beside:
 
 
 def parse_beside(text: str) -> Beside:
-    """The point that 'NAME,SECONDS,VALUE[,IMAGE]' stands for.
+    """Parses a point 'NAME,SECONDS,VALUE[,IMAGE]'.
 
     Raises:
-        InputError: it has another form.
+        InputError: The text has another form.
     """
     name, *rest = (part.strip() for part in text.split(","))
     try:
@@ -60,14 +60,14 @@ def parse_beside(text: str) -> Beside:
 def run(
     text: str, fields: Mapping[str, str], pair: curve.Pair | None, *, metric: str, points: int
 ) -> dict[str, Any]:
-    """One run on one image, programs compiled anew.
+    """Runs one config on one image, with newly compiled programs.
 
     Args:
-        text: config, as of `common.load`.
-        fields: that decide over it.
-        pair: files of the image and its ground truth; None for the method's example.
-        metric: as of `curve.figure`.
-        points: of the curve, about.
+        text: The config, as in `common.load`.
+        fields: Fields that override it.
+        pair: The files of the image and its ground truth; None: the method's example.
+        metric: The metric, as in `curve.figure`.
+        points: Approximate number of points of the curve.
 
     Returns:
         compile_seconds, greater (whether greater values are better), points.
@@ -88,18 +88,18 @@ def run(
 def check(
     text: str, fields: Mapping[str, str], pairs: Iterable[curve.Pair | None], metric: str
 ) -> None:
-    """Raises InputError where a config or an image cannot be used; arguments as of `run`."""
+    """Raises InputError if a config or an image cannot be used; the arguments are those of `run`."""
     recipe, config, _ = common.load(text, fields)
     for pair in pairs:
         given = curve.read(recipe, config, pair)
         curve.figure(metric, recipe.method(config, input_spec(given.inputs)), given)
 
 
-# What is shown
+# Output
 
 
 def table(runs: Sequence[dict[str, Any]], metric: str, target: float | None) -> str:
-    """What the runs came to, and when they reached the target."""
+    """Formats the final results of the runs, and the times at which they reached the target."""
     form = ".2f" if "psnr" in metric else ".4f"
     head = ["image", "config", "steps", "seconds", "of them compiling", metric]
     if target is not None:
@@ -121,7 +121,7 @@ def _reached(r: dict[str, Any], value: float) -> list[str]:
 
 
 def beside_table(runs: Sequence[dict[str, Any]], beside: Sequence[Beside], metric: str) -> str:
-    """When the runs reached the values of other sources; the ratio is their seconds by ours."""
+    """Formats the times at which the runs reached the values of other sources, and the ratios."""
     head = ["image", "beside", "seconds", metric, "config", "steps to it", "seconds", "ratio"]
     rows = []
     for r, b in ((r, b) for r in runs for b in beside if b.image in ("", r["image"])):
@@ -139,13 +139,13 @@ def draw(
     metric: str,
     target: float | None,
 ) -> None:
-    """Writes an SVG file: for each image the curves, crosses for other sources, the target dashed."""
+    """Writes an SVG file with the curves of each image, crosses for other sources, a dashed target."""
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter
 
     images = list(dict.fromkeys(r["image"] for r in runs))
-    # Text as text, and nothing that differs between two drawings of the same figures.
+    # Text is stored as text, and nothing differs between two plots of the same values.
     style = {"svg.fonttype": "none", "svg.hashsalt": "deepinternal", "font.size": 9}
     with matplotlib.rc_context(style):
         drawing = Figure(figsize=(4.6 * len(images), 3.4), layout="constrained")
@@ -171,7 +171,7 @@ def draw(
 
 
 def write_csv(path: Path, points: Sequence[curve.Point]) -> None:
-    """Writes a curve: steps, seconds, value."""
+    """Writes a curve as CSV: steps, seconds, value."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(f.name for f in dataclasses.fields(curve.Point))
@@ -180,12 +180,16 @@ def write_csv(path: Path, points: Sequence[curve.Point]) -> None:
 
 
 def _define_flags() -> None:
-    flags.DEFINE_multi_string("config", None, "As of launch.main; repeatable.", required=True)
+    flags.DEFINE_multi_string(
+        "config", None, "Config, as in launch.main; may be given repeatedly.", required=True
+    )
     flags.DEFINE_string("data", None, "Folder of pairs; default: the methods' bundled example.")
-    flags.DEFINE_string("metric", "psnr_y", "psnr_y, ssim_y, psnr_rgb, or what a run gives: loss.")
-    flags.DEFINE_float("target", None, "Value whose time is asked for.")
-    flags.DEFINE_integer("points", 12, "Of each curve, about.", lower_bound=1)
-    flags.DEFINE_multi_string("beside", [], "NAME,SECONDS,VALUE[,IMAGE] of another source.")
+    flags.DEFINE_string(
+        "metric", "psnr_y", "psnr_y, ssim_y, psnr_rgb, or a metric of a run, such as loss."
+    )
+    flags.DEFINE_float("target", None, "Value of the metric to reach.")
+    flags.DEFINE_integer("points", 12, "Approximate number of points of each curve.", lower_bound=1)
+    flags.DEFINE_multi_string("beside", [], "Point of another source: NAME,SECONDS,VALUE[,IMAGE].")
     flags.DEFINE_string("out", None, "Folder for the plot and the curves.")
 
 

@@ -1,4 +1,4 @@
-"""The nets of `benchmarks.peer_torch` in PyTorch, as one writes them; `torch` is the module."""
+"""The nets of `benchmarks.peer_torch` in plain PyTorch; the argument `torch` is the module."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from deepinternal.nets.zssr import ZSSRNet
 
 
 def zssr(torch, net: ZSSRNet, depth: int):
-    """A `ZSSRNet` for images of so many channels, in PyTorch."""
+    """Returns a `ZSSRNet` for images of `depth` channels in PyTorch."""
     layers = torch.nn
 
     class Net(layers.Module):
@@ -30,7 +30,7 @@ def zssr(torch, net: ZSSRNet, depth: int):
 
 
 def skip(torch, net: SkipNet, depth: int):
-    """A `SkipNet` with inputs of so many channels, in PyTorch."""
+    """Returns a `SkipNet` with inputs of `depth` channels in PyTorch."""
     layers = torch.nn
     ups, skips = net.up or net.down, net.skip
     skips = (skips,) * len(net.down) if isinstance(skips, int) else skips
@@ -73,7 +73,7 @@ def skip(torch, net: SkipNet, depth: int):
 
 
 def copy_weights(torch, net: SkipNet | ZSSRNet, params, module) -> None:
-    """Gives a net of `skip` or `zssr` the weights of ours."""
+    """Copies the weights of a net of this library to one of `skip` or `zssr`."""
 
     def copy(tensor, values):
         with torch.no_grad():

@@ -1,1 +1,1 @@
-"""Configs of the command-line programs: one file per method or task."""
+"""Configs of the command-line programs, one file for each method."""

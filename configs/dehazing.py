@@ -4,7 +4,7 @@
     python -m launch.main --config=configs/dehazing.py:uniform,fast --workdir=DIR \
         --config.input=hazy.png --config.airlight=0.56,0.65,0.73
 
-`uniform` takes the colour of the haze for the same everywhere.
+`uniform` assumes the same colour of the haze in the whole image.
 """
 
 import ml_collections
@@ -14,5 +14,5 @@ from deepinternal.runs.settings import to_config_dict
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
-    """The config with the presets named in `arg`, joined by commas."""
+    """Returns the config with the presets named in `arg`, joined by commas."""
     return to_config_dict(find("dehazing"), arg)

@@ -4,7 +4,7 @@
     python -m launch.main --config=configs/dip.py:inpaint,fast --workdir=DIR --config.input=torn.png \
         --config.mask=known.png
 
-The mask is white where the image is known. `fast` and `smoke` combine with the preset of each task.
+The mask is white where the image is known. Combine `fast` and `smoke` with the preset of a task.
 """
 
 import ml_collections
@@ -14,5 +14,5 @@ from deepinternal.runs.settings import to_config_dict
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
-    """The config with the presets named in `arg`, joined by commas."""
+    """Returns the config with the presets named in `arg`, joined by commas."""
     return to_config_dict(find("dip"), arg)

@@ -3,7 +3,7 @@
     python -m launch.main --config=configs/ingan.py:lite --workdir=DIR --config.input=photo.png
     python -m launch.retarget --workdir=DIR --size=224,544 --out=wide.png
 
-`lite` is for machines without an accelerator; `many` learns from several images at once.
+`lite` is for machines without an accelerator. `many` trains one net on several images.
 """
 
 import ml_collections
@@ -13,5 +13,5 @@ from deepinternal.runs.settings import to_config_dict
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
-    """The config with the presets named in `arg`, joined by commas."""
+    """Returns the config with the presets named in `arg`, joined by commas."""
     return to_config_dict(find("ingan"), arg)

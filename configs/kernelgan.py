@@ -3,7 +3,7 @@
     python -m launch.main --config=configs/kernelgan.py --workdir=DIR --config.input=photo.png
     python -m launch.main --config=configs/kernelgan.py:x4 ... --config.reference_kernel=true.mat
 
-The estimate is written as an image, and as `kernel.mat` and `kernel.npy`.
+The estimate is written as an image and as `kernel.mat` and `kernel.npy`.
 """
 
 import ml_collections
@@ -13,5 +13,5 @@ from deepinternal.runs.settings import to_config_dict
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
-    """The config with the presets named in `arg`, joined by commas."""
+    """Returns the config with the presets named in `arg`, joined by commas."""
     return to_config_dict(find("kernelgan"), arg)

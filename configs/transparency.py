@@ -14,5 +14,5 @@ from deepinternal.runs.settings import to_config_dict
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
-    """The config with the presets named in `arg`, joined by commas."""
+    """Returns the config with the presets named in `arg`, joined by commas."""
     return to_config_dict(find("transparency"), arg)

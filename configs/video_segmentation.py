@@ -4,7 +4,7 @@
         --config.input=clip.mp4 --config.foreground=first_fg.png --config.background=first_bg.png
 
 The input is a video file (extra `video`) or a folder of frames. Hints are masks of the first frame, or
-a folder with one mask for each frame; without them they are estimated from the video.
+folders with one mask for each frame. Without them, hints are estimated from the video.
 """
 
 import ml_collections
@@ -14,5 +14,5 @@ from deepinternal.runs.settings import to_config_dict
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
-    """The config with the presets named in `arg`, joined by commas."""
+    """Returns the config with the presets named in `arg`, joined by commas."""
     return to_config_dict(find("video_segmentation"), arg)

@@ -5,7 +5,7 @@
     python -m launch.main --config=configs/watermark.py:many,fast --workdir=DIR \
         --config.input=one.jpg,two.jpg
 
-For one image, the mask is white where the mark is, roughly; or give `--config.box=y0,x0,y1,x1`.
+For one image, give a mask that is roughly white where the mark is, or `--config.box=y0,x0,y1,x1`.
 Several images with the same mark need neither.
 """
 
@@ -16,5 +16,5 @@ from deepinternal.runs.settings import to_config_dict
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
-    """The config with the presets named in `arg`, joined by commas."""
+    """Returns the config with the presets named in `arg`, joined by commas."""
     return to_config_dict(find("watermark"), arg)

@@ -3,7 +3,7 @@
     python -m launch.main --config=configs/zssr.py:fast --workdir=DIR --config.input=photo.png
     python -m launch.main --config=configs/zssr.py:kernel --config.kernel=photo_kernel.mat ...
 
-Several presets are joined by commas, and the later one decides: `fast,kernel`, `gradual,smoke`.
+Join several presets by commas, such as `fast,kernel` or `gradual,smoke`; the later one decides.
 """
 
 import ml_collections
@@ -13,5 +13,5 @@ from deepinternal.runs.settings import to_config_dict
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
-    """The config with the presets named in `arg`, joined by commas."""
+    """Returns the config with the presets named in `arg`, joined by commas."""
     return to_config_dict(find("zssr"), arg)

@@ -1,27 +1,35 @@
 """One call per task, for notebooks and scripts: arrays in, arrays out, no files.
 
 `run` takes any method, also one of your own; the functions that are named by a task are `run` with the
-arguments of that task spelled out.
+arguments of that task spelled out. All return a dict of arrays by name; with `full=True` a `Result`,
+which also has the method, the parameters, the history of the metrics and the remarks. All use the
+preset 'fast' unless told otherwise; the commands' configs have the published settings as defaults.
 """
 
 import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
+from numpy.typing import ArrayLike
 
 from deepinternal import methods
 from deepinternal.config import FieldInfo, Preset, describe, merge
-from deepinternal.in_memory import fit, run
-from deepinternal.types import Array, InputError
+from deepinternal.in_memory import Outputs, fit, run
+from deepinternal.loading import load
+from deepinternal.recipe import preset_names
+from deepinternal.result import Result
+from deepinternal.task import Image, as_array
+from deepinternal.types import Array, Callback, InputError
 
 __all__ = [
+    "Result",
     "dehaze",
     "denoise",
     "estimate_kernel",
     "fields",
     "fit",
     "inpaint",
+    "load",
     "presets",
     "remove_watermark",
     "run",
@@ -67,25 +75,27 @@ def fields(name: str, *, preset: str = "") -> dict[str, FieldInfo]:
         1800
     """
     recipe = methods.find(name)
-    config = recipe.config(**merge(recipe.presets, preset))
+    config = recipe.config(**merge(recipe.presets, preset_names(preset)))
     with contextlib.suppress(InputError):  # presets may need a field that only the user knows
         config = config.resolved()
     return describe(config)
 
 
 def super_resolve(
-    image: np.ndarray,
+    image: Image,
     scale: float | tuple[float, float] | str | None = None,
     *,
     output_shape: tuple[int, int] | None = None,
-    kernel: np.ndarray | None = None,
+    kernel: ArrayLike | None = None,
     down: Callable[[Array], Array] | None = None,
     net: Any = None,
-    preset: str = "ideal",
+    preset: str = "fast",
     seed: int = 0,
     progress: bool = False,
+    callback: Callback | None = None,
+    full: bool = False,
     **options: Any,
-) -> dict[str, np.ndarray]:
+) -> Outputs:
     """Super-resolves an image with ZSSR, training a small network on that image alone.
 
     Args:
@@ -98,10 +108,13 @@ def super_resolve(
         down: instead of a kernel, how the image is supposed to have been made: any differentiable
             function of a JAX array (h, w, C) in [0, 1], alpha apart, that returns
             (ceil(h / scale), ceil(w / scale), C).
-        net: a linen module that takes the place of ZSSR's, see `make` of `deepinternal.methods.zssr`.
-        preset: 'ideal' (the published settings), 'fast', 'best', ...: see `presets("zssr")`.
+        net: a linen module that takes the place of ZSSR's, see `make` of `deepinternal.methods.zssr`;
+            it is trained with Adam.
+        preset: 'fast'; 'ideal' for the published settings, 'best', 'real', ...: see `presets("zssr")`.
         seed: of all random draws.
-        progress: whether to show progress on stderr.
+        progress: as of `run`.
+        callback: as of `run`.
+        full: whether to return a `Result`, as of `run`.
         **options: fields of the config, such as `steps`, `noise_std`, `flips`: see `fields("zssr")`.
 
     Returns:
@@ -111,17 +124,28 @@ def super_resolve(
     Raises:
         InputError: an image, scale, kernel or option that cannot be used.
 
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image = np.full((16, 16, 3), 128, np.uint8)
+        >>> made = di.super_resolve(image, scale=2, steps=1, crop=16)
+        >>> made["result"].shape
+        (32, 32, 3)
+
     References:
         Shocher, Cohen, Irani: "Zero-Shot" Super-Resolution using Deep Internal Learning. CVPR 2018.
     """
     if kernel is not None and down is not None:
         raise InputError("kernel and down exclude each other: give one of them")
+    if net is not None and not isinstance(net, str):
+        options = {"optimizer": "adam", **options}
     return run(
         "zssr",
         image,
         preset=preset,
         seed=seed,
         progress=progress,
+        callback=callback,
+        full=full,
         scale=scale,
         output_shape=output_shape,
         kernel=kernel,
@@ -132,24 +156,28 @@ def super_resolve(
 
 
 def estimate_kernel(
-    image: np.ndarray,
+    image: Image,
     scale: int | None = None,
     *,
-    reference_kernel: np.ndarray | None = None,
-    preset: str = "x2",
+    reference_kernel: ArrayLike | None = None,
+    preset: str = "fast",
     seed: int = 0,
     progress: bool = False,
+    callback: Callback | None = None,
+    full: bool = False,
     **options: Any,
-) -> dict[str, np.ndarray]:
+) -> Outputs:
     """Estimates the kernel that an image was downscaled with, by KernelGAN.
 
     Args:
         image: (H, W[, C]), sides of at least 40 pixels; uint8, uint16, or float in [0, 1].
         scale: of the downscaling, 2 or 4. Default: 2, or the preset's.
         reference_kernel: (K, K), what the estimate is scored against.
-        preset: 'x2', 'fast', 'published', ...: see `presets("kernelgan")`.
+        preset: 'fast'; 'x2' or 'x4' for several seeds, 'published', ...: see `presets("kernelgan")`.
         seed: of all random draws.
-        progress: whether to show it on stderr.
+        progress: as of `run`.
+        callback: as of `run`.
+        full: whether to return a `Result`, as of `run`.
         **options: fields of the config, see `fields("kernelgan")`.
 
     Returns:
@@ -172,6 +200,8 @@ def estimate_kernel(
         preset=preset,
         seed=seed,
         progress=progress,
+        callback=callback,
+        full=full,
         scale=scale,
         reference_kernel=reference_kernel,
         **options,
@@ -179,14 +209,16 @@ def estimate_kernel(
 
 
 def denoise(
-    image: np.ndarray,
+    image: Image,
     *,
     noise_std: float = 0.0,
     preset: str = "fast",
     seed: int = 0,
     progress: bool = False,
+    callback: Callback | None = None,
+    full: bool = False,
     **options: Any,
-) -> dict[str, np.ndarray]:
+) -> Outputs:
     """Denoises an image with a deep image prior.
 
     Args:
@@ -194,7 +226,9 @@ def denoise(
         noise_std: the noise's standard deviation, in [0, 1], if it is known; 0: it is not.
         preset: 'fast', or '' for the published settings; see `presets("dip")`.
         seed: of all random draws.
-        progress: whether to show it on stderr.
+        progress: as of `run`.
+        callback: as of `run`.
+        full: whether to return a `Result`, as of `run`.
         **options: fields of the config, see `fields("dip")`.
 
     Returns:
@@ -209,23 +243,27 @@ def denoise(
     return run(
         "dip",
         image,
-        preset=f"denoise,{preset}",
+        preset=f"denoise,{preset_names(preset)}",
         seed=seed,
         progress=progress,
+        callback=callback,
+        full=full,
         noise_std=noise_std,
         **options,
     )
 
 
 def inpaint(
-    image: np.ndarray,
-    mask: np.ndarray,
+    image: Image,
+    mask: ArrayLike,
     *,
     preset: str = "fast",
     seed: int = 0,
     progress: bool = False,
+    callback: Callback | None = None,
+    full: bool = False,
     **options: Any,
-) -> dict[str, np.ndarray]:
+) -> Outputs:
     """Fills in what is missing of an image with a deep image prior.
 
     Args:
@@ -234,7 +272,9 @@ def inpaint(
         preset: 'fast'; '' for the published settings; 'restore' for single missing pixels; see
             `presets("dip")`.
         seed: of all random draws.
-        progress: whether to show it on stderr.
+        progress: as of `run`.
+        callback: as of `run`.
+        full: whether to return a `Result`, as of `run`.
         **options: fields of the config, see `fields("dip")`.
 
     Returns:
@@ -244,20 +284,30 @@ def inpaint(
         InputError: an image, mask or option that cannot be used.
     """
     return run(
-        "dip", image, preset=f"inpaint,{preset}", seed=seed, progress=progress, mask=mask, **options
+        "dip",
+        image,
+        preset=f"inpaint,{preset_names(preset)}",
+        seed=seed,
+        progress=progress,
+        callback=callback,
+        full=full,
+        mask=mask,
+        **options,
     )
 
 
 def segment(
-    image: np.ndarray,
-    foreground: np.ndarray | None = None,
-    background: np.ndarray | None = None,
+    image: Image,
+    foreground: ArrayLike | None = None,
+    background: ArrayLike | None = None,
     *,
     preset: str = "fast",
     seed: int = 0,
     progress: bool = False,
+    callback: Callback | None = None,
+    full: bool = False,
     **options: Any,
-) -> dict[str, np.ndarray]:
+) -> Outputs:
     """Segments an image, or a video, into foreground and background with Double-DIP.
 
     Args:
@@ -267,7 +317,9 @@ def segment(
         background: likewise.
         preset: 'fast', or '' for the published settings.
         seed: of all random draws.
-        progress: whether to show it on stderr.
+        progress: as of `run`.
+        callback: as of `run`.
+        full: whether to return a `Result`, as of `run`.
         **options: fields of the config, see `fields("segmentation")`, `fields("video_segmentation")`.
 
     Returns:
@@ -282,11 +334,13 @@ def segment(
         Deep-Image-Priors. CVPR 2019.
     """
     return run(
-        "video_segmentation" if np.ndim(image) == 4 else "segmentation",
+        "video_segmentation" if _are_several(image) else "segmentation",
         image,
         preset=preset,
         seed=seed,
         progress=progress,
+        callback=callback,
+        full=full,
         foreground=foreground,
         background=background,
         **options,
@@ -294,14 +348,16 @@ def segment(
 
 
 def dehaze(
-    image: np.ndarray,
+    image: Image,
     *,
     airlight: str | Sequence[float] = "auto",
     preset: str = "fast",
     seed: int = 0,
     progress: bool = False,
+    callback: Callback | None = None,
+    full: bool = False,
     **options: Any,
-) -> dict[str, np.ndarray]:
+) -> Outputs:
     """Removes haze from an image with Double-DIP.
 
     Args:
@@ -310,7 +366,9 @@ def dehaze(
             'dark_channel' to estimate it.
         preset: 'fast', 'uniform,fast', or '' for the published settings.
         seed: of all random draws.
-        progress: whether to show it on stderr.
+        progress: as of `run`.
+        callback: as of `run`.
+        full: whether to return a `Result`, as of `run`.
         **options: fields of the config, see `fields("dehazing")`.
 
     Returns:
@@ -321,25 +379,37 @@ def dehaze(
         InputError: an image, airlight or option that cannot be used.
     """
     return run(
-        "dehazing", image, preset=preset, seed=seed, progress=progress, airlight=airlight, **options
+        "dehazing",
+        image,
+        preset=preset,
+        seed=seed,
+        progress=progress,
+        callback=callback,
+        full=full,
+        airlight=airlight,
+        **options,
     )
 
 
 def separate(
-    image: np.ndarray | Sequence[np.ndarray],
+    image: Image,
     *,
     preset: str = "fast",
     seed: int = 0,
     progress: bool = False,
+    callback: Callback | None = None,
+    full: bool = False,
     **options: Any,
-) -> dict[str, np.ndarray]:
+) -> Outputs:
     """Separates transparent layers with Double-DIP.
 
     Args:
         image: (H, W[, C]), the sum of two layers; or a list of two mixtures of the same layers.
         preset: 'fast', or '' for the published settings.
         seed: of all random draws.
-        progress: whether to show it on stderr.
+        progress: as of `run`.
+        callback: as of `run`.
+        full: whether to return a `Result`, as of `run`.
         **options: fields of the config, see `fields("transparency")`.
 
     Returns:
@@ -349,22 +419,31 @@ def separate(
     Raises:
         InputError: an image or option that cannot be used.
     """
-    kind = "single" if isinstance(image, np.ndarray) and image.ndim < 4 else "pair"
+    kind = "pair" if _are_several(image) else "single"
     return run(
-        "transparency", image, preset=f"{kind},{preset}", seed=seed, progress=progress, **options
+        "transparency",
+        image,
+        preset=f"{kind},{preset_names(preset)}",
+        seed=seed,
+        progress=progress,
+        callback=callback,
+        full=full,
+        **options,
     )
 
 
 def remove_watermark(
-    image: np.ndarray | Sequence[np.ndarray],
-    mask: np.ndarray | None = None,
+    image: Image,
+    mask: ArrayLike | None = None,
     *,
     box: Sequence[int] | None = None,
     preset: str = "fast",
     seed: int = 0,
     progress: bool = False,
+    callback: Callback | None = None,
+    full: bool = False,
     **options: Any,
-) -> dict[str, np.ndarray]:
+) -> Outputs:
     """Removes a watermark with Double-DIP.
 
     Args:
@@ -373,7 +452,9 @@ def remove_watermark(
         box: (y0, x0, y1, x1) in pixels, the end excluded.
         preset: 'fast', or '' for the published settings.
         seed: of all random draws.
-        progress: whether to show it on stderr.
+        progress: as of `run`.
+        callback: as of `run`.
+        full: whether to return a `Result`, as of `run`.
         **options: fields of the config, see `fields("watermark")`.
 
     Returns:
@@ -383,14 +464,21 @@ def remove_watermark(
     Raises:
         InputError: an image, region or option that cannot be used.
     """
-    kind = "single" if isinstance(image, np.ndarray) and image.ndim < 4 else "many"
+    kind = "many" if _are_several(image) else "single"
     return run(
         "watermark",
         image,
-        preset=f"{kind},{preset}",
+        preset=f"{kind},{preset_names(preset)}",
         seed=seed,
         progress=progress,
+        callback=callback,
+        full=full,
         mask=mask,
         box=box,
         **options,
     )
+
+
+def _are_several(image: Image) -> bool:
+    """Whether a user has given several images, or a video."""
+    return isinstance(image, list | tuple) or as_array(image, "image").ndim == 4

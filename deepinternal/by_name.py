@@ -29,10 +29,16 @@ def get_config(arg: str) -> ml_collections.ConfigDict:
     Raises:
         InputError: an unknown method or preset.
     """
+    name, presets = parts(arg)
+    config = to_config_dict(methods.find(name), presets)
+    config.method = name
+    return config
+
+
+def parts(arg: str) -> tuple[str, str]:
+    """The name of a method and presets, from 'NAME:PRESETS' or 'package.module:RECIPE:PRESETS'."""
     name, _, presets = arg.partition(":")
     if "." in name:
         attribute, _, presets = presets.partition(":")
         name = f"{name}:{attribute}"
-    config = to_config_dict(methods.find(name), presets)
-    config.method = name
-    return config
+    return name, presets

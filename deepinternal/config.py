@@ -5,11 +5,11 @@ A method declares its settings as a class:
     class Config(MethodConfig):
         features: int = field(64, "channels between the layers", ge=1)
         noise_std: NoiseStd = field(0.0, "standard deviation of the noise added to the small images")
-        net: Literal["interpolated", "subpixel"] = field("interpolated", "where the net works")
+        net: Literal["interpolated", "subpixel"] = field("interpolated", "resolution of the net")
 
-`build` is the only function that merges defaults, presets, flags and options: every way into the
-library (the command line, `di.*`, `methods.make`, sweeps) goes through it. After it a config is frozen,
-complete and valid; text such as '1,1.5;2' has been parsed, and 'auto' has been resolved.
+Only `build` merges defaults, presets, flags and options: the command line, `di.*`, `methods.make` and
+sweeps all use it. The config that it returns is frozen, complete and valid: text such as '1,1.5;2' has
+been parsed, and 'auto' has been replaced.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ Auto = T | Literal["auto"]  # Auto[int]: a number, or 'auto', which `Config.reso
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """What a field that is parsed by a function of its own may look like, for messages."""
+    """Describes in messages the values of a field that has its own parser."""
 
     text: str
 
@@ -41,23 +41,23 @@ def field(default: Any, doc: str, *, unit: str = "", **bounds: Any) -> Any:
     """Declares a field of a `Config`.
 
     Args:
-        default: its value where nothing else is said; parsed like what users give.
-        doc: what it does, a phrase that starts with a lower-case letter.
-        unit: such as 'pixels', 'seconds', 'steps', 'dB'; '' for none.
+        default: The default value, which is parsed like a value from the user.
+        doc: What the field does, a phrase that starts with a lower-case letter.
+        unit: Such as 'pixels', 'seconds', 'steps', 'dB'; '' for none.
         **bounds: `ge`, `gt`, `le`, `lt`.
 
     Returns:
-        What pydantic takes as a class attribute.
+        A class attribute for pydantic.
     """
     return pydantic.Field(default, description=doc, json_schema_extra={"unit": unit}, **bounds)
 
 
 class Config(pydantic.BaseModel, frozen=True, extra="forbid", validate_default=True):
-    """Base class of all settings: frozen, hashable, without unknown fields.
+    """Base class of all settings: frozen, hashable, and without unknown fields.
 
     Raises:
-        InputError: an unknown field, a wrong type, or a value out of range; one line that names the
-            field, what was given and what would be right.
+        InputError: A field is unknown, or a value has a wrong type or is out of range. The message is
+            one line that names the field, the given value and the possible values.
     """
 
     model_config = pydantic.ConfigDict(allow_inf_nan=False)
@@ -69,15 +69,15 @@ class Config(pydantic.BaseModel, frozen=True, extra="forbid", validate_default=T
             raise InputError(_explain(type(self), error.errors()[0])) from None
 
     def resolved(self) -> Self:
-        """The config with every 'auto' replaced; raises InputError where fields do not go together."""
+        """Returns the config with every 'auto' replaced. Raises InputError if fields contradict."""
         return self
 
     def plain(self) -> dict[str, Any]:
-        """The fields as JSON types; parsed text is text again, in one canonical form."""
+        """Returns the fields as JSON types; parsed fields are text in a canonical form."""
         return self.model_dump(mode="json")
 
     def replace(self, **fields: Any) -> Self:
-        """A copy with other values, which are checked."""
+        """Returns a copy with other values, which are checked."""
         return type(self)(**{**self.plain(), **fields}).resolved()
 
 
@@ -87,8 +87,8 @@ class MethodConfig(Config):
     seed: int = field(0, "seed of all random draws", ge=0, le=2**32 - 1)
     steps: int = field(
         0,
-        "at most this many steps in each stage; 0: the method's own number. A finished run is "
-        "continued when it is raised",
+        "number of steps that replaces the method's own; decompositions take it as a limit of each "
+        "stage; 0: the method's own; raise it to continue a finished run",
         unit="steps",
         ge=0,
     )
@@ -99,9 +99,9 @@ class Preset:
     """A named set of field values.
 
     Attributes:
-        fields: what it sets; nested fields as nested mappings.
-        doc: what it is for.
-        reaches: what results it reaches, and in how much time on which machine; '' if not measured.
+        fields: The values that it sets; nested fields as nested mappings.
+        doc: Its purpose.
+        reaches: The results that it reaches, with time and machine; '' if not measured.
     """
 
     fields: Mapping[str, Any]
@@ -113,18 +113,18 @@ Presets = Mapping[str, Preset]
 
 
 def merge(presets: Presets, names: str, *layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields set by presets, in the order given, and then by further layers; the later one decides.
+    """Merges the fields of presets, in the order given, and of further layers; later values win.
 
     Args:
-        presets: all that there are.
-        names: of those to apply, joined by commas; '' for none.
-        *layers: fields by name, nested or with dots; None means 'not given'.
+        presets: All known presets.
+        names: Names of the presets to apply, joined by commas; '' for none.
+        *layers: Fields by name, nested or with dots; None means that a field is not given.
 
     Returns:
-        Only the fields that something sets, neither parsed nor checked.
+        Only the fields that are set, neither parsed nor checked.
 
     Raises:
-        InputError: an unknown preset.
+        InputError: A preset is unknown.
     """
     merged: dict[str, Any] = {}
     for name in filter(None, (part.strip() for part in (names or "").split(","))):
@@ -139,19 +139,19 @@ def merge(presets: Presets, names: str, *layers: Mapping[str, Any]) -> dict[str,
 
 
 def build(config: type[C], presets: Presets, names: str = "", /, **fields: Any) -> C:
-    """Makes a config from defaults, presets and fields; the later one decides.
+    """Makes a config from defaults, presets and fields; later values win.
 
     Args:
-        config: the class.
-        presets: all that there are.
-        names: of the presets to apply, joined by commas, in this order; '' for none.
-        **fields: values as users give them: text is parsed, None means 'not given'.
+        config: The class of the config.
+        presets: All known presets.
+        names: Names of the presets to apply in this order, joined by commas; '' for none.
+        **fields: Values from the user: text is parsed, and None means that a field is not given.
 
     Returns:
         A checked config without 'auto'.
 
     Raises:
-        InputError: an unknown preset or field, or a value that cannot be used.
+        InputError: A preset or a field is unknown, or a value is not possible.
     """
     return config(**merge(presets, names, fields)).resolved()
 
@@ -170,26 +170,28 @@ def _update(into: dict[str, Any], fields: Mapping[str, Any]) -> None:
 
 
 def did_you_mean(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    """', did you mean X?' where a known name is near, else ''."""
+    """Returns ', did you mean X?' if a known name is similar, else ''."""
     near = difflib.get_close_matches(name, list(known), 1)
     return f", did you mean {near[0]}?" if near else ""
 
 
-# What users read of a field.
+# Descriptions of fields for users.
 
 
 @dataclasses.dataclass(frozen=True)
 class FieldInfo:
-    """A field as users are shown it.
+    """The description of a field for users.
 
     Attributes:
-        name: with dots below nested configs.
-        value: in a config, as plain text, number or bool.
-        default: likewise, of the class.
-        doc: what it does.
-        unit: '' for none.
-        form: what its values may be, such as 'a whole number of at least 1'.
-        choices: of a field with a fixed set of values; () for others.
+        name: Its name, with dots for nested configs.
+        value: Its value in a config, as plain text, number or bool.
+        default: Its default, in the same form.
+        doc: What it does.
+        unit: Its unit; '' for none.
+        form: Its possible values in words, such as 'a whole number of at least 1'.
+        choices: Its possible values if there is a fixed set of them, else ().
+        minimum: The lower bound of a number, or None. `form` tells whether the bound is allowed.
+        maximum: The upper bound of a number, or None.
     """
 
     name: str
@@ -199,10 +201,12 @@ class FieldInfo:
     unit: str
     form: str
     choices: tuple[str, ...]
+    minimum: float | None = None
+    maximum: float | None = None
 
 
 def describe(config: Config, prefix: str = "") -> dict[str, FieldInfo]:
-    """All fields of a config by name, nested ones with dots."""
+    """Describes all fields of a config by name; nested fields have names with dots."""
     found: dict[str, FieldInfo] = {}
     values, defaults = config.plain(), type(config).model_construct().plain()
     for name, spec in type(config).model_fields.items():
@@ -219,12 +223,13 @@ def describe(config: Config, prefix: str = "") -> dict[str, FieldInfo]:
             unit,
             _form(_whole(spec)),
             _choices(spec.annotation),
+            *_range(_whole(spec)),
         )
     return found
 
 
 def _whole(spec: pydantic.fields.FieldInfo) -> Any:
-    """A field's annotation with its bounds and parsers."""
+    """The annotation of a field with its bounds and parsers."""
     return Annotated[spec.annotation, *spec.metadata] if spec.metadata else spec.annotation
 
 
@@ -232,23 +237,50 @@ def _choices(annotation: Any) -> tuple[str, ...]:
     return typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ()
 
 
-def _form(annotation: Any) -> str:
-    """What values a type takes, in words."""
-    bounds: dict[str, float] = {}
+_LIMITS = {  # in the order of messages
+    "at least": (annotated_types.Ge, "ge"),
+    "greater than": (annotated_types.Gt, "gt"),
+    "at most": (annotated_types.Le, "le"),
+    "less than": (annotated_types.Lt, "lt"),
+}
+
+
+def _unwrapped(annotation: Any) -> tuple[Any, list[Any]]:
+    """Returns a type without `Annotated`, and its annotations, the outermost first."""
+    said: list[Any] = []
     while typing.get_origin(annotation) is Annotated:
         annotation, *extra = typing.get_args(annotation)
         for item in extra:
-            if isinstance(item, Form):
-                return item.text
-            for part in item.metadata if isinstance(item, pydantic.fields.FieldInfo) else (item,):
-                if isinstance(part, annotated_types.Ge):
-                    bounds["at least"] = part.ge
-                elif isinstance(part, annotated_types.Gt):
-                    bounds["greater than"] = part.gt
-                elif isinstance(part, annotated_types.Le):
-                    bounds["at most"] = part.le
-                elif isinstance(part, annotated_types.Lt):
-                    bounds["less than"] = part.lt
+            said += item.metadata if isinstance(item, pydantic.fields.FieldInfo) else [item]
+    return annotation, said
+
+
+def _limits(said: Sequence[Any]) -> dict[str, float]:
+    """The bounds among the annotations of a type, by their words: 'at least', 'less than', ..."""
+    kinds = _LIMITS.items()
+    return {
+        how: getattr(x, name) for how, (kind, name) in kinds for x in said if isinstance(x, kind)
+    }
+
+
+def _range(annotation: Any) -> tuple[float | None, float | None]:
+    """The lower and the upper bound of a type or of a member of a union; None without a bound."""
+    bare, said = _unwrapped(annotation)
+    if typing.get_origin(bare) in (typing.Union, types.UnionType):
+        ranges = list(map(_range, typing.get_args(bare)))
+        return next((r for r in ranges if r != (None, None)), (None, None))
+    limits = _limits(said)
+    first = lambda *names: next((limits[name] for name in names if name in limits), None)
+    return first("at least", "greater than"), first("at most", "less than")
+
+
+def _form(annotation: Any) -> str:
+    """Describes the values of a type in words."""
+    annotation, said = _unwrapped(annotation)
+    for item in said:
+        if isinstance(item, Form):
+            return item.text
+    bounds = _limits(said)
     if typing.get_origin(annotation) is Literal:
         options = list(map(str, typing.get_args(annotation)))
         return options[0] if len(options) == 1 else f"one of {', '.join(options)}"
@@ -266,7 +298,7 @@ def _form(annotation: Any) -> str:
 
 
 def _explain(config: type[Config], error: pydantic_core.ErrorDetails) -> str:
-    """One line for what pydantic says of a field."""
+    """Explains an error of pydantic in one line."""
     path, owner = [], config
     spec = None
     for part in error["loc"]:
@@ -287,7 +319,7 @@ def _explain(config: type[Config], error: pydantic_core.ErrorDetails) -> str:
         return f"{name}: there is no such field{hint}"
     given = "" if spec is None else f"={_short(error['input'])}"
     if error["type"] == "value_error" and isinstance(error["ctx"]["error"], InputError):
-        return str(error["ctx"]["error"]).replace("config", name, 1)  # of a nested config
+        return str(error["ctx"]["error"]).replace("config", name, 1)  # in a nested config
     if error["type"] == "value_error":
         return f"{name}{given}: {error['ctx']['error']}"
     return f"{name}{given}: must be {_form(_whole(spec)) if spec else error['msg']}"
@@ -299,20 +331,20 @@ def _short(value: Any) -> str:
     return repr(text) if isinstance(value, str) and (not text or not text.isprintable()) else text
 
 
-# Types of fields that are written as text.
+# Types of fields that users write as text.
 
 
 def parsed(kind: Any, parse: Callable[[str], Any], text: Callable[[Any], str], form: str) -> Any:
-    """The type of a field that users write as text, and methods read as a value.
+    """Returns the type of a field that users write as text and methods read as a value.
 
     Args:
-        kind: the value's type.
-        parse: from text to the value; raises ValueError with what would be right.
-        text: back; `parse(text(value)) == value`.
-        form: what the text may be, for users.
+        kind: The type of the value.
+        parse: Converts text to the value; its ValueError says what would be right.
+        text: Converts the value to text, such that `parse(text(value)) == value`.
+        form: Describes the text to users.
 
     Returns:
-        An annotated type. Numbers and sequences of numbers are spelled out before they are parsed.
+        An annotated type. Numbers and sequences of numbers are converted to text before parsing.
     """
 
     def read(value: Any) -> Any:
@@ -327,7 +359,7 @@ def parsed(kind: Any, parse: Callable[[str], Any], text: Callable[[Any], str], f
 
 
 def spelled(value: Any) -> str:
-    """A number or (nested) sequence of numbers as text: 2 -> '2', ((1, 2), (2, 2)) -> '1,2;2,2'."""
+    """Formats a number or (nested) sequence of numbers: 2 -> '2', ((1, 2), (2, 2)) -> '1,2;2,2'."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or not hasattr(value, "__iter__"):
@@ -338,12 +370,12 @@ def spelled(value: Any) -> str:
 
 
 def numbers(text: str) -> tuple[float, ...]:
-    """Numbers joined by commas. Raises ValueError where something else stands there."""
+    """Parses numbers joined by commas. Raises ValueError for any other text."""
     return tuple(float(part) for part in text.split(","))
 
 
 def whole_numbers(*, at_least: int, form: str = "") -> Any:
-    """The type of a field of whole numbers joined by commas, a tuple for methods: '8,16,32'."""
+    """Returns the type of a field of whole numbers joined by commas, such as '8,16,32': a tuple."""
     form = form or f"whole numbers of at least {at_least} joined by commas"
 
     def parse(text: str) -> tuple[int, ...]:
@@ -373,8 +405,12 @@ def _file(value: Any) -> Any:
 
 
 NoiseStd = Annotated[
-    float, annotated_types.Ge(0), pydantic.AfterValidator(_noise), Form("a number from 0 to 1")
+    float,
+    annotated_types.Ge(0),
+    pydantic.AfterValidator(_noise),
+    annotated_types.Le(1),
+    Form("a number from 0 to 1"),
 ]
-# A path, or several; text that looks like a number stays as it is.
+# One path or several; text that looks like a number is not converted.
 Text = Annotated[str, pydantic.BeforeValidator(_file)]
-GIVEN = "(array)"  # the value of a side input's field where an array was given instead of a file
+GIVEN = "(array)"  # the value of a side input's field if the user gave an array instead of a file

@@ -1,4 +1,4 @@
-"""Opening input files with one-line errors, and writing files whole or not at all."""
+"""Opens input files with one-line errors, and writes files atomically."""
 
 import contextlib
 import hashlib
@@ -16,14 +16,14 @@ from deepinternal.types import InputError
 
 
 def atomic_write_bytes(path: str | os.PathLike, data: bytes) -> None:
-    """Writes a file that others see whole or not at all, also after a crash.
+    """Writes a file atomically: other processes never see a part of it, even after a crash.
 
     Raises:
-        OSError: it cannot be written; what was there before is unchanged.
+        OSError: The file cannot be written; an older file is unchanged.
     """
     folder = os.path.dirname(os.path.abspath(path))
     temporary = os.path.join(folder, f".{secrets.token_hex(8)}.tmp")
-    # Not tempfile: its files are private (0600) and would stay so after the rename.
+    # Not tempfile, whose files are private (0600) and stay so after the rename.
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -38,17 +38,17 @@ def atomic_write_bytes(path: str | os.PathLike, data: bytes) -> None:
 
 
 def atomic_write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes UTF-8 text as `atomic_write_bytes` does."""
+    """Writes UTF-8 text with `atomic_write_bytes`."""
     atomic_write_bytes(path, text.encode())
 
 
 @contextlib.contextmanager
 def new_folder(path: str | os.PathLike) -> Iterator[Path]:
-    """A folder beside `path` to write into, which becomes `path` if the block ends without an error.
+    """Yields a temporary folder, which is renamed to `path` if the block ends without an error.
 
     Raises:
         InputError: `path` is a file, or a folder that is not empty.
-        OSError: it cannot be made.
+        OSError: The folder cannot be made.
     """
     target, name = os.path.realpath(path), show_path(path)
     if os.path.isdir(target) and os.listdir(target):
@@ -67,22 +67,22 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def sha256_file(path: str | os.PathLike) -> str:
-    """SHA-256 of a file's bytes in hex. Raises InputError if it cannot be read."""
+    """Returns the SHA-256 of a file in hex. Raises InputError if the file cannot be read."""
     with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_files(paths: Sequence[str | os.PathLike]) -> str:
-    """SHA-256 of a file; of several files, in this order, that of their own ones."""
+    """Returns the SHA-256 of a file, or for several files that of their hashes in this order."""
     if len(paths) == 1:
         return sha256_file(paths[0])
     return hashlib.sha256("".join(map(sha256_file, paths)).encode()).hexdigest()
 
 
 def stamp(paths: Sequence[str | os.PathLike]) -> list[list[int]]:
-    """[size in bytes, time of the last change in ns] of each file; [] where one cannot be found.
+    """Returns [size in bytes, time of the last change in ns] of each file; [] if one is missing.
 
-    As long as a file's stay the same, its bytes are taken to be the same.
+    A file with an unchanged stamp is assumed to have unchanged bytes.
     """
     try:
         return [[s.st_size, s.st_mtime_ns] for s in map(os.stat, paths)]
@@ -119,18 +119,18 @@ def open_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
 
 def show_path(path: str | os.PathLike) -> str:
-    """The path for a message of one line: control characters escaped."""
+    """Returns the path for a one-line message, with control characters escaped."""
     text = os.fspath(path)
     return text if text.isprintable() else repr(text)
 
 
 def printable(text: str | os.PathLike) -> str:
-    """Text for a file in UTF-8: bytes of the command line that are none become question marks."""
+    """Returns text that can be encoded in UTF-8, with invalid bytes replaced by question marks."""
     return os.fspath(text).encode("utf-8", "replace").decode()
 
 
 def reason(error: BaseException) -> str:
-    """What a library says, in one line without memory addresses."""
+    """Returns the message of an error in one line of at most 200 characters."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
@@ -138,7 +138,7 @@ def reason(error: BaseException) -> str:
 def quiet() -> Iterator[None]:
     """Keeps the warnings and log lines of the image decoders off stderr."""
     loggers = [logging.getLogger(name) for name in ("PIL", "tifffile", "imageio")]
-    # A logger without any handler prints to stderr; the user's own handlers still get the lines.
+    # A logger without any handler prints to stderr. The user's own handlers still get the lines.
     handler = logging.NullHandler()
     for logger in loggers:
         logger.addHandler(handler)
@@ -153,7 +153,7 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def silent_stderr() -> Iterator[None]:
-    """Drops what a C library such as libtiff prints to stderr about a damaged file."""
+    """Discards messages that a C library such as libtiff prints to stderr about a damaged file."""
     saved = None
     with contextlib.suppress(OSError):  # a process may have no stderr
         saved = os.dup(2)

@@ -1,136 +1,205 @@
 """Methods run on arrays in memory, without files: `run` and `fit`."""
 
-import os
-from collections.abc import Mapping, Sequence
+import dataclasses
+import functools
+from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from deepinternal import methods
-from deepinternal.codecs.image_io import ImageFile, from_float
+from deepinternal import methods, notebook
 from deepinternal.engine.loop import train
 from deepinternal.engine.parallel import Programs
 from deepinternal.engine.progress import Progress
-from deepinternal.ops.resize import resize
-from deepinternal.runs.sources import check_sides, from_memory, to_side
-from deepinternal.types import InputError, Inputs, Method, Output, input_spec
+from deepinternal.result import Result, history
+from deepinternal.task import Image, Task, as_array, read
+from deepinternal.types import Callback, InputError, Inputs, Method
+
+Outputs = Any  # a dict of arrays by name; with full=True a `Result`
 
 
 def run(
     name: str,
-    image: np.ndarray | Sequence[np.ndarray],
+    image: Image,
     *,
-    preset: str = "",
+    preset: str = "fast",
     seed: int = 0,
     progress: bool = False,
+    callback: Callback | None = None,
+    full: bool = False,
     **options: Any,
-) -> dict[str, Any]:
+) -> Outputs:
     """Runs a method on an image in memory.
 
     Args:
         name: of a method, see `methods.names`; or 'package.module:RECIPE'.
         image: (H, W) or (H, W, C); uint8, uint16, or float in [0, 1]; a sequence of images, or frames
             (T, H, W[, C]), for a method that takes these.
-        preset: names of presets joined by commas, see `presets`.
+        preset: names of presets joined by commas, see `presets`. The default is 'fast', or '' for
+            a method that has no preset of that name; '' stands for the published settings.
         seed: of all random draws.
-        progress: whether to show it on stderr.
+        progress: whether to show it on stderr; in a notebook also as a curve of the loss.
+        callback: called as `callback(step, metrics)` with the named metrics, floats, of every tenth
+            step, of those with an evaluation, and of the last one. What it raises ends the run.
+        full: whether to return a `Result`, which also has the parameters and the history.
         **options: fields of the method's config, see `fields`; arrays for its side inputs, such as
             `kernel`; functions and modules that its `make` takes, such as `net`. None: not given.
 
     Returns:
         The method's outputs by name: images in the dtype and the rank of `image` (float32 for
-        floats), everything else float32; a dict of arrays where an output is several images.
+        floats), everything else float32; a dict of arrays where an output is several images. With
+        `full` a `Result`.
 
     Raises:
         InputError: an unknown method, preset or option, or a value or an image that cannot be used.
 
     Example:
         >>> import numpy as np, deepinternal as di
-        >>> out = di.run("zssr", np.full((16, 16, 3), 128, np.uint8), preset="fast", steps=1, crop=16)
-        >>> out["result"].shape, out["result"].dtype
+        >>> image = np.full((16, 16, 3), 128, np.uint8)
+        >>> made = di.run("zssr", image, steps=1, crop=16, full=True)
+        >>> made.outputs["result"].shape, made.outputs["result"].dtype
         ((32, 32, 3), dtype('uint8'))
+        >>> made.history["step"]
+        array([1])
     """
-    if image is None:
-        raise InputError("image: is None; give an array (H, W) or (H, W, C)")
     recipe = methods.find(name)
+    if preset == "fast" and "fast" not in recipe.presets:
+        preset = ""
     options = {key: value for key, value in options.items() if value is not None}
     take = lambda names: {key: options.pop(key) for key in names if key in options}
     # Text is for the field of the name: `net='subpixel'` of 'zssr', where a module is injected.
     modules = [name for name in recipe.injectable if not isinstance(options.get(name), str)]
     sides, injected = take(recipe.side_inputs), take(modules)
     config = recipe.build(preset, seed=seed, **recipe.given(sides), **options)
-    grouping = recipe.grouping(config)
-    source = from_memory(image, grouping)
-    sides = {field: _side(recipe.side_inputs[field], x, field) for field, x in sides.items()}
-    check_sides(sides, recipe.side_inputs, source, {})
-    inputs = recipe.prepare(config, source.given, **sides)
-    programs = Programs(recipe.method(config, input_spec(inputs), **injected))
-    outputs = _train(programs, inputs, config.seed, progress)
-    images = [image] if grouping.kind == "single" else image
-    return {key: _made(output, source.images, images) for key, output in outputs.items()}
+    task = read(recipe, config, image, sides, injected)
+    result = train_task(task, progress=progress, callback=callback)
+    return _returned(result, full)
+
+
+def train_task(task: Task, *, progress: bool = False, callback: Callback | None = None) -> Result:
+    """Trains on what was asked for; the outputs are made when the result is asked for them."""
+    _check_callback(callback)
+    inputs = task.inputs()
+    programs = Programs(task.method(inputs))
+    result = _train(programs, inputs, task.config.seed, progress, callback)
+    make = functools.cache(result.make)
+    remark = lambda: task.remarks(inputs, make())
+    return dataclasses.replace(result, make=make, remark=remark, task=task)
+
+
+def _returned(result: Result, full: bool) -> Outputs:
+    """What a call returns: the outputs, or the result with all that it has made."""
+    if not full:
+        return result.outputs
+    _ = result.outputs, result.remarks
+    return result
 
 
 def fit(
     method: Method,
-    inputs: Mapping[str, np.ndarray],
+    inputs: Mapping[str, Any],
     *,
     seed: int = 0,
     progress: bool = False,
-) -> dict[str, np.ndarray]:
+    callback: Callback | None = None,
+    full: bool = False,
+) -> Outputs:
     """Runs any method, such as your own decomposition, on its inputs.
 
     Args:
-        method: as `deepinternal.methods.fit.build` makes it.
-        inputs: arrays by name, in the form that the method takes.
-        seed: of all random draws.
-        progress: whether to show progress on stderr.
+        method: as `deepinternal.methods.fit.build` or `deepinternal.methods.make` makes it.
+        inputs: arrays by name, in the form that the method takes; images are float in [0, 1].
+        seed: of all random draws, from 0.
+        progress: as of `run`.
+        callback: as of `run`.
+        full: as of `run`.
 
     Returns:
-        The method's outputs, float32.
+        The method's outputs by name, float32; with `full` a `Result`.
+
+    Raises:
+        InputError: inputs that are no arrays of real numbers, images of integers, other inputs than
+            those that the method was made for, or no method.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> from deepinternal.methods import make
+        >>> method = make("zssr", {"steps": 1, "crop": 16}, (16, 16, 3), preset="fast")
+        >>> di.fit(method, {"image": np.full((16, 16, 3), 0.5)})["result"].shape
+        (32, 32, 3)
     """
-    inputs = {name: np.asarray(x) for name, x in inputs.items()}
-    outputs = _train(Programs(method), inputs, seed, progress)
-    return {key: np.asarray(output.value) for key, output in outputs.items()}
+    if not isinstance(method, Method):
+        raise InputError(
+            f"method: is of type {type(method).__name__}; give a Method, as methods.make and "
+            "methods.fit.build return it; a method's name is for deepinternal.run"
+        )
+    if not isinstance(inputs, Mapping):
+        raise InputError(
+            f"inputs: is of type {type(inputs).__name__}; give arrays by name, such as "
+            "{'image': image}"
+        )
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise InputError(f"seed={seed}: must be a whole number from 0 to {2**32 - 1}")
+    _check_callback(callback)
+    given = {name: _input(x, f"inputs[{name!r}]") for name, x in inputs.items()}
+    method.check(given)
+    return _returned(_train(Programs(method), given, int(seed), progress, callback), full)
 
 
-def _side(kind: str, value: Any, field: str) -> np.ndarray:
-    """A side input in the form in which `prepare` takes it."""
-    if isinstance(value, str | os.PathLike):
-        raise InputError(f"{field}={value}: give an array; only the command line reads files")
-    return to_side(kind, value, name=field)
+def _check_callback(callback: Any) -> None:
+    if not (callback is None or callable(callback)):
+        raise InputError(f"callback={callback!r}: give a function of (step, metrics)")
 
 
-def _train(programs: Programs, inputs: Inputs, seed: int, progress: bool) -> dict[str, Output]:
-    """Trains to the end and makes the outputs."""
-    method = programs.method
+def _input(value: Any, name: str) -> Any:
+    """An input of a method, or several by name, as arrays."""
+    if isinstance(value, Mapping):
+        return {key: _input(x, f"{name}[{key!r}]") for key, x in value.items()}
+    array = as_array(value, name)
+    if array.dtype in (np.uint8, np.uint16):
+        most = np.iinfo(array.dtype).max
+        raise InputError(
+            f"{name}: values of type {array.dtype}; give images as float in [0, 1], such as "
+            f"image / {most}"
+        )
+    if array.dtype.kind != "f":
+        return array
+    if np.isnan(array).any():
+        raise InputError(f"{name}: NaN among the values; give finite values")
+    return array.astype(np.float32)
+
+
+def _train(
+    programs: Programs,
+    inputs: Inputs,
+    seed: int,
+    progress: bool,
+    callback: Callback | None,
+) -> Result:
+    """Trains to the end."""
+    method, steps, metrics = programs.method, [], []
     limit = sum(stage.steps for stage in method.stages)
-    shown = Progress(method.name, limit, enabled=progress)
-    trained = train(programs, inputs, seed=seed, progress=shown)
-    outputs = programs.outputs(trained.state, trained.inputs)
-    shown.close(f"done, {trained.steps} steps, {trained.seconds:.0f} s")
-    return outputs
+    curve = notebook.Curve(method.name) if progress and notebook.is_running() else None
+    told = [function for function in (curve, callback) if function is not None]
 
+    def tell(step: int, found: dict[str, float]) -> None:
+        steps.append(step)
+        metrics.append(found)
+        for function in told:
+            function(step, dict(found))
 
-def _made(output: Output, read: Sequence[ImageFile], images: Sequence[np.ndarray]) -> Any:
-    """The value of an output in the dtype and rank of the user's images, where it is images.
-
-    Args:
-        output: as the method made it.
-        read: the user's images as they were read, of a video the first frame.
-        images: the user's images or frames.
-    """
-    if output.kind == "frames":
-        return np.stack([from_float(np.asarray(frame), images[0]) for frame in output.value])
-    if output.kind not in ("image", "images"):
-        return jax.tree.map(np.asarray, output.value)
-    alpha, like = read[output.source].alpha, images[output.source]
-    return jax.tree.map(lambda made: _like(np.asarray(made), alpha, like), output.value)
-
-
-def _like(pixels: np.ndarray, alpha: np.ndarray | None, image: np.ndarray) -> np.ndarray:
-    """A result in the dtype and rank of the user's image, with its alpha interpolated."""
-    if alpha is not None and alpha.shape != pixels.shape[:2]:
-        alpha = resize(jnp.asarray(alpha)[..., None], output_shape=pixels.shape[:2])[..., 0]
-    return from_float(pixels, image, alpha=alpha)
+    with Progress(method.name, limit, enabled=progress) as shown:
+        trained = train(programs, inputs, seed=seed, progress=shown, callback=tell)
+        shown.close(f"done, {trained.steps} steps, {trained.seconds:.0f} s")
+    if curve:
+        curve.draw()
+    state = trained.state
+    assert state is not None  # the run has ended
+    return Result(
+        method=method,
+        state=state,
+        inputs=trained.inputs,
+        history=history(steps, metrics),
+        seconds=trained.seconds,
+        make=lambda: programs.outputs(state, trained.inputs),
+    )

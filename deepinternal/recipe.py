@@ -76,6 +76,12 @@ def no_remarks(config: Any, inputs: Inputs, figures: Figures) -> Sequence[str]:
     return ()
 
 
+def no_equations(config: Any, inputs: Inputs) -> Sequence[str]:
+    """A method whose outputs do not make up its input."""
+    del config, inputs
+    return ()
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe(Generic[C]):
     """A method and what is needed to run it from files.
@@ -98,6 +104,10 @@ class Recipe(Generic[C]):
             `inputs` are the prepared ones; `figures` the scalar outputs by name as Python numbers
             and lists, None before training. They are shown as soon as they are known, and kept in
             metrics.json and in the report.
+        equations: `(config, inputs) -> formulas`: how outputs make up the input, such as
+            'input = mask * foreground + (1 - mask) * background'. The report shows pictures in the
+            places of outputs and of 'input' (of several 'input1', 'input2', ...), and numbers in those
+            of scalar outputs; 'alphas[0]' is the first value of `alphas`.
     """
 
     name: str
@@ -111,6 +121,7 @@ class Recipe(Generic[C]):
     canvas: Canvas | None = None
     scored: bool = True
     remarks: Callable[[C, Inputs, Figures], Sequence[str]] = no_remarks
+    equations: Callable[[C, Inputs], Sequence[str]] = no_equations
 
     def __post_init__(self):
         missing = [n for n in self.side_inputs if n not in self.config.model_fields]
@@ -120,7 +131,7 @@ class Recipe(Generic[C]):
     def build(self, presets: str = "", /, **fields: Any) -> C:
         """A config from the defaults, presets joined by commas, and fields; see `config.build`."""
         try:
-            return build(self.config, self.presets, presets, **fields)
+            return build(self.config, self.presets, preset_names(presets), **fields)
         except InputError as error:
             raise InputError(f"{self.name}: {error}") from None
 
@@ -155,6 +166,15 @@ class Recipe(Generic[C]):
     def given(self, sides: Mapping[str, Any]) -> dict[str, str]:
         """The fields of side inputs that were given as arrays, for `build`."""
         return {field: GIVEN for field, value in sides.items() if value is not None}
+
+
+def preset_names(text: Any) -> str:
+    """Names of presets as users give them. Raises InputError where they are no text."""
+    if not isinstance(text, str):
+        raise InputError(
+            f"preset={text!r}: give names of presets joined by commas, as text; '' for none"
+        )
+    return text
 
 
 def check_size(field: str, side: np.ndarray, image: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""From a method that trains one seed to one that trains several side by side."""
+"""Turns a method that trains one seed into one that trains several seeds side by side."""
 
 import dataclasses
 
@@ -9,10 +9,10 @@ from deepinternal.types import Method, Stage
 
 
 def over_replicas(method: Method) -> Method:
-    """A method that trains `method.replicas` seeds side by side, as one with a single state.
+    """Returns a method that trains `method.replicas` seeds side by side in a single state.
 
-    States gain a leading replica axis; inputs are shared; a run is done when all replicas are;
-    `outputs` are reduced. A method without replicas is returned as it is.
+    States have a leading replica axis, inputs are shared, a run is done when all replicas are, and
+    `outputs` are reduced. A method without replicas is returned unchanged.
     """
     if method.replicas == 1:
         return method
@@ -25,7 +25,7 @@ def over_replicas(method: Method) -> Method:
         axes = (0, None if len(method.stages) == 1 else 0)
         return method.reduce(jax.vmap(method.outputs, axes)(state, inputs))
 
-    # `advance` makes inputs of each replica's own; before the first they are shared.
+    # `advance` gives each replica inputs of its own; before the first call they are shared.
     stages = [_replicated(s, (0, 0 if i else None)) for i, s in enumerate(method.stages)]
     return dataclasses.replace(
         method, init=init, stages=tuple(stages), outputs=outputs, replicas=1, reduce=None
@@ -33,7 +33,7 @@ def over_replicas(method: Method) -> Method:
 
 
 def _replicated(stage: Stage, axes: tuple[int | None, ...]) -> Stage:
-    """A stage of all replicas; `axes` are those of state and inputs."""
+    """Returns a stage of all replicas; `axes` are the replica axes of state and inputs."""
 
     def step(state, inputs, variant):
         one = lambda s, i: stage.step(s, i, variant)
@@ -44,7 +44,7 @@ def _replicated(stage: Stage, axes: tuple[int | None, ...]) -> Stage:
         state, metrics = jax.vmap(stage.evaluate, axes)(state, inputs)
         return state, jax.tree.map(lambda m: m.mean(0), metrics)
 
-    step.frozen = evaluate.frozen = True  # each replica by itself
+    step.frozen = evaluate.frozen = True  # each replica is frozen separately
     return dataclasses.replace(
         stage,
         step=step,

@@ -2,10 +2,10 @@
 
 import dataclasses
 import functools
-import json
+import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,20 +13,18 @@ import numpy as np
 
 from deepinternal.codecs import image_io
 from deepinternal.config import spelled
-from deepinternal.engine.checkpoint import Checkpoints
-from deepinternal.engine.loop import train
-from deepinternal.engine.parallel import Programs
-from deepinternal.engine.progress import Progress
 from deepinternal.engine.telemetry import free_memory
-from deepinternal.files import show_path
+from deepinternal.in_memory import train_task
+from deepinternal.loading import Folder
 from deepinternal.methods.ingan import RECIPE, Config, paths, reduced, retargeting
 from deepinternal.methods.ingan.config import parse_scale
 from deepinternal.ops import shear
-from deepinternal.runs.renamed import renamed
-from deepinternal.types import InputError, PyTree, TrainState, input_spec
+from deepinternal.result import Result
+from deepinternal.task import Image, read
+from deepinternal.types import Callback, InputError, PyTree
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Retargeter:
     """A trained generator and the image that it is applied to.
 
@@ -70,7 +68,12 @@ class Retargeter:
         except ValueError as error:
             raise InputError(f"scale={text}: {error}") from None
 
-    def make(self, size: tuple[int, int], *, shifts: Sequence[float] | None = None) -> np.ndarray:
+    def __repr__(self) -> str:
+        height, width, channels = self.image.pixels.shape
+        count = sum(x.size for x in jax.tree.leaves(self.weights))
+        return f"Retargeter of a {height}x{width}x{channels} image: {count} weights"
+
+    def make(self, size: Sequence[int], *, shifts: Sequence[float] | None = None) -> np.ndarray:
         """An image of a size, or of a shape with white around it.
 
         Args:
@@ -83,14 +86,14 @@ class Retargeter:
         Raises:
             InputError: a size or shifts out of range.
         """
-        size = tuple(int(n) for n in size)
+        height, width = size = _checked_size(size)
         if min(size) < 8:
-            raise InputError(f"size {size[0]}x{size[1]}: both sides must be at least 8 pixels")
+            raise InputError(f"size {height}x{width}: both sides must be at least 8 pixels")
         full, small = self.image.pixels, self._small
         net_size = retargeting.fitted(full.shape[:2], small.shape[:2], size)
-        given = (self.weights, small)
+        given: tuple[Any, ...] = (self.weights, small)
         if shifts is not None:
-            s0, s1 = map(float, shifts)
+            s0, s1 = _checked_shifts(shifts)
             if not (abs(s0) <= 0.9 and abs(s1) <= 0.9 and abs(s0 + s1) < 0.95):
                 raise InputError(
                     f"shifts {s0:g},{s1:g}: each must be from -0.9 to 0.9, and their sum within 0.95"
@@ -154,8 +157,8 @@ class Retargeter:
         if frames < 2:
             raise InputError(f"{frames} frames: a video has at least 2")
         way = paths.path(name, frames, seed=seed)
-        *shape, channels = self.image.pixels.shape
-        sizes = [retargeting.target(shape, frame[:2]) for frame in way]
+        *_, channels = shape = self.image.pixels.shape
+        sizes = [retargeting.target(shape[:2], frame[:2]) for frame in way]
         height, width = map(max, zip(*sizes))
         canvas = np.ones((frames, height, width, channels), np.float32)
         for frame, (h, w), onto in zip(way, sizes, canvas):
@@ -181,28 +184,49 @@ class Retargeter:
 
 
 _brought_to = jax.jit(retargeting.brought_to, static_argnums=(1, 4))
-_trained = jax.jit(retargeting.trained)
+
+
+def _checked_size(size: Any) -> tuple[int, int]:
+    try:
+        height, width = (operator.index(n) for n in size)
+    except (TypeError, ValueError):
+        raise InputError(f"size={size!r}: give (height, width) in pixels, whole numbers") from None
+    return height, width
+
+
+def _checked_shifts(shifts: Any) -> tuple[float, float]:
+    try:
+        first, second = map(float, shifts)
+    except (TypeError, ValueError):
+        raise InputError(f"shifts={shifts!r}: give two numbers") from None
+    return first, second
 
 
 def train_retargeter(
-    image: np.ndarray,
+    image: Image,
     *,
-    preset: str = "lite",
+    preset: str = "fast",
     seed: int = 0,
     progress: bool = False,
+    callback: Callback | None = None,
+    full: bool = False,
     **options: Any,
-) -> Retargeter:
+) -> Any:
     """Trains an InGAN on one image.
 
     Args:
         image: (H, W[, C]); uint8, uint16, or float in [0, 1]. Alpha is left out.
-        preset: 'lite', 'fast', or '' for the published settings; see `methods.ingan`.
+        preset: 'fast'; 'lite', which takes longer; or '' for the published settings; see
+            `presets("ingan")`.
         seed: of all random draws.
-        progress: whether to show it on stderr.
-        **options: fields of `methods.ingan.Config`.
+        progress: as of `run`.
+        callback: as of `run`.
+        full: whether to return a `Result`, which `retarget` takes, too. Its `outputs` are made when
+            they are asked for.
+        **options: fields of the config, see `fields("ingan")`.
 
     Returns:
-        What `retarget` takes.
+        What `retarget` takes: a `Retargeter`, or with `full` a `Result`.
 
     Raises:
         InputError: an image or an option that cannot be used.
@@ -211,22 +235,29 @@ def train_retargeter(
         Shocher, Bagon, Isola, Irani: InGAN. ICCV 2019.
     """
     config = RECIPE.build(preset, **{**options, "seed": seed, "together": False})
-    source = image_io.to_array(image)
-    inputs = RECIPE.prepare(config, source.pixels)
-    method = RECIPE.method(config, input_spec(inputs))
-    shown = Progress("ingan", method.stages[0].steps, enabled=progress)
-    run = train(Programs(method), inputs, seed=config.seed, progress=shown)
-    shown.close(f"done, {run.steps} steps, {run.seconds:.0f} s")
-    return _retargeter(config, run.state, source)
+    task = read(RECIPE, config, image, {}, {})
+    result = train_task(task, progress=progress, callback=callback)
+    return result if full else of_result(result)
 
 
-def _retargeter(config: Config, state: TrainState, image: image_io.ImageFile) -> Retargeter:
-    return Retargeter(config.replace(together=False), _trained(state), image)
+def of_result(result: Result) -> Retargeter:
+    """The generator of a run of InGAN, and the (first) image that it was trained on.
+
+    Raises:
+        InputError: a run of another method.
+    """
+    if result.task is None or result.task.recipe.name != RECIPE.name:
+        raise InputError(
+            f"trained: is a run of {result.method.name!r}; give what train_retargeter or load returns "
+            "for 'ingan'"
+        )
+    config = cast(Config, result.task.config).replace(together=False)
+    return Retargeter(config, result.params["generator"], result.task.source.images[0])
 
 
 def retarget(
-    trained: Retargeter,
-    size: tuple[int, int] | None = None,
+    trained: Retargeter | Result,
+    size: Sequence[int] | None = None,
     *,
     scale: float | tuple[float, float] | None = None,
     shifts: tuple[float, float] | None = None,
@@ -234,7 +265,7 @@ def retarget(
     """Makes an image of another size or shape with a trained InGAN.
 
     Args:
-        trained: as `train_retargeter` returns it.
+        trained: as `train_retargeter` returns it, or `load` of a work folder of InGAN.
         size: (H, W) in pixels; or
         scale: factor, or (vertical, horizontal) factors, from 0.05 to 8.
         shifts: of two corners, for a shape with white around it, see `ops.shear`.
@@ -245,6 +276,12 @@ def retarget(
     Raises:
         InputError: both or neither of size and scale, or one out of range.
     """
+    if isinstance(trained, Result):
+        trained = of_result(trained)
+    if not isinstance(trained, Retargeter):
+        raise InputError(
+            f"trained: is of type {type(trained).__name__}; give what train_retargeter returns"
+        )
     if (size is None) == (scale is None):
         raise InputError("retarget: give size=(H, W) or scale=(vertical, horizontal)")
     return trained.make(trained.size(scale) if size is None else size, shifts=shifts)
@@ -270,68 +307,4 @@ def load(workdir: str, stem: str = "", *, step: int | None = None) -> Retargeter
     Raises:
         InputError: no such folder, no trained InGAN in it, several and no stem; no such checkpoint.
     """
-    root, shown = Path(workdir), show_path(workdir)
-    config = _config(root)
-    stems = sorted(p.parent.name for p in root.glob("*/checkpoints") if any(p.iterdir()))
-    if not stems:
-        raise InputError(f"--workdir={shown}: holds no checkpoint of a trained InGAN")
-    if stem and stem not in stems:
-        raise InputError(f"--stem={stem}: there are: {', '.join(stems)}")
-    if not stem and len(stems) > 1:
-        raise InputError(f"--workdir={shown}: holds {', '.join(stems)}: pick one with --stem")
-    folder = root / (stem or stems[0])
-    images = _images(folder, config)
-    pixels = [x.pixels for x in images]
-    inputs = RECIPE.prepare(config, pixels if config.together else pixels[0])
-    return _retargeter(config, _restored(folder, config, inputs, step), images[0])
-
-
-def _config(root: Path) -> Config:
-    """The config that a work folder was made with."""
-    try:
-        saved = json.loads((root / "config.json").read_text(encoding="utf-8"))["config"]
-    except (OSError, ValueError, KeyError):
-        raise InputError(
-            f"--workdir={show_path(root)}: holds no trained InGAN (no config.json)"
-        ) from None
-    if saved.get("method") != "ingan":
-        raise InputError(
-            f"--workdir={show_path(root)}: was made by {saved.get('method')!r}, not by ingan; give "
-            "the folder of a run with configs/ingan.py"
-        )
-    fields = renamed("ingan", saved)
-    return RECIPE.build(
-        "", **{name: fields[name] for name in Config.model_fields if name in fields}
-    )
-
-
-def _restored(folder: Path, config: Config, inputs, step: int | None) -> TrainState:
-    """The state of a checkpoint."""
-    method = RECIPE.method(config, input_spec(inputs))
-    checkpoints = Checkpoints(folder / "checkpoints")
-    try:
-        found = checkpoints.restore(method, inputs, step)
-        numbers = ", ".join(map(str, checkpoints.numbers()))
-    finally:
-        checkpoints.close()
-    if found is not None:
-        return found[0]
-    if step is not None:
-        raise InputError(
-            f"--step={step}: no such checkpoint that can be read in {show_path(folder)}; there are "
-            f"{numbers or 'none'}"
-        )
-    raise InputError(f"{show_path(folder)}/checkpoints: no checkpoint can be read; train again")
-
-
-def _images(folder: Path, config: Config) -> list[image_io.ImageFile]:
-    """The images that a net was trained on, as its run has written them."""
-    names = ["input.png"]
-    while config.together and (folder / f"input{len(names) + 1}.png").exists():
-        names.append(f"input{len(names) + 1}.png")
-    if not (folder / names[0]).exists():
-        raise InputError(
-            f"{show_path(folder)}: the run has not ended; give the same command again, "
-            "and it goes on"
-        )
-    return [image_io.read_image(folder / name) for name in names]
+    return of_result(Folder(workdir, dashes="--", method=RECIPE.name).load(stem, step=step))

@@ -36,14 +36,15 @@ Array = jax.Array
 PyTree = Any
 Inputs = Mapping[str, PyTree]
 Metrics = dict[str, Array]
+Callback = Callable[[int, dict[str, float]], None]
+_SHOWN = 4  # stages, inputs and shapes that a description lists
 
 
 class InputError(ValueError):
     """Something the user gave is wrong: one line saying what, where, and what would be right."""
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """All that decides the future of a run, as arrays.
 
     Attributes:
@@ -61,8 +62,7 @@ class TrainState:
     model_state: dict[str, PyTree]
 
 
-@struct.dataclass
-class Output:
+class Output(struct.PyTreeNode):
     """One result of a method and what it is, so that writers need not know the method.
 
     Attributes:
@@ -99,6 +99,11 @@ class Example:
     image: Any
     truth: Any = None
     sides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def own_params(state: TrainState) -> dict[str, PyTree]:
+    """The final parameters of a method that averages none."""
+    return state.params
 
 
 def no_variant(seed: int, step: int) -> Hashable:
@@ -180,6 +185,11 @@ class Method:
         reduce: with replicas, `outputs with a leading replica axis -> outputs`, pure.
         spec: shapes and dtypes of the inputs that the method was made for, as `input_spec` returns
             them; `init` refuses others. None: not known, nothing is refused.
+        final_params: `state -> params`, those that the outputs are made with: averages where the
+            method averages.
+        apply: `(state, inputs) -> outputs` of another image, pure: what a state that was trained on
+            one image makes of inputs that this method was made for. None: what the method learns
+            holds for its own image alone.
     """
 
     name: str
@@ -191,6 +201,8 @@ class Method:
     replicas: int = 1
     reduce: Callable[[dict[str, Output]], dict[str, Output]] | None = None
     spec: PyTree = None
+    final_params: Callable[[TrainState], dict[str, PyTree]] = own_params
+    apply: Callable[[TrainState, Inputs], dict[str, Output]] | None = None
 
     def __post_init__(self):
         if not self.stages or any(s.advance is None for s in self.stages[:-1]):
@@ -199,20 +211,22 @@ class Method:
             raise ValueError(f"{self.name}: replicas > 1 and `reduce` go together.")
 
     def __repr__(self) -> str:
-        stages = ", ".join(f"{s.name!r} ({s.steps} steps)" for s in self.stages)
-        shapes = ", ".join(f"{n} {_shapes(x)}" for n, x in (self.spec or {}).items())
-        return f"Method({self.name!r}, stages: {stages}{f'; inputs: {shapes}' if shapes else ''})"
+        stages = [f"{s.name!r}, at most {s.steps} steps" for s in self.stages]
+        spec = (self.spec or {}).items()
+        shapes = [f"{n} {_few([str(x.shape) for x in jax.tree.leaves(s)], ', ')}" for n, s in spec]
+        lines = [f"Method {self.name!r}", f"  stages: {_few(stages, '; ')}"]
+        return "\n".join(lines + ([f"  inputs: {_few(shapes, '; ')}"] if shapes else []))
 
     def step(
         self, state: TrainState, inputs: Inputs, variant: Hashable = None
     ) -> tuple[TrainState, Metrics]:
         """One step of a method that has a single stage."""
-        self._check(inputs)
+        self.check(inputs)
         return self._stage().step(state, inputs, variant)
 
     def evaluate(self, state: TrainState, inputs: Inputs) -> tuple[TrainState, Metrics]:
         """The evaluation of a method with a single stage; the identity where it has none."""
-        self._check(inputs)
+        self.check(inputs)
         evaluate = self._stage().evaluate
         return evaluate(state, inputs) if evaluate else (state, {})
 
@@ -224,14 +238,15 @@ class Method:
         """Whether a method with a single stage has reached its own end."""
         return self._stage().done(state)
 
-    def _check(self, inputs: Inputs) -> None:
+    def check(self, inputs: Inputs) -> None:
         """Refuses inputs of other shapes, or of another kind of numbers, than those of `spec`."""
         if self.spec is None:
             return
         given = input_spec(inputs)
         for name in {**self.spec, **given}:
             made, got = (_shapes(x[name]) if name in x else "nothing" for x in (self.spec, given))
-            if made != got:
+            trees = {str(jax.tree.structure(x.get(name))) for x in (self.spec, given)}
+            if made != got or len(trees) > 1:
                 raise InputError(
                     f"{self.name}: this method was made for {name} {made}, not {got}; make one for "
                     "inputs of these shapes"
@@ -266,7 +281,7 @@ def for_spec(method: Method, spec: PyTree) -> Method:
         return method
 
     def init(key: Array, inputs: Inputs) -> TrainState:
-        checked._check(inputs)
+        checked.check(inputs)
         return method.init(key, inputs)
 
     checked = dataclasses.replace(method, init=init, spec=spec)
@@ -279,6 +294,12 @@ def _are_whole(tree: PyTree) -> list[bool]:
 
 def _shapes(tree: PyTree) -> str:
     return ", ".join(str(tuple(x.shape)) for x in jax.tree.leaves(tree)) or "nothing"
+
+
+def _few(texts: list[str], separator: str) -> str:
+    """The first few of the texts, and how many more there are."""
+    more = [f"and {len(texts) - _SHOWN} more"] if len(texts) > _SHOWN else []
+    return separator.join(texts[:_SHOWN] + more)
 
 
 def input_spec(inputs: Inputs) -> dict[str, PyTree]:

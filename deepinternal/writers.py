@@ -1,4 +1,4 @@
-"""The run's log: one JSON object per line, consistent with the checkpoints."""
+"""The log of a run: one JSON object per line, consistent with the checkpoints."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from deepinternal.files import atomic_write_text
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """Strict JSON: numbers that JSON cannot hold (NaN, infinities) become null."""
+    """Encodes a value as strict JSON; numbers that JSON does not have (NaN, infinities) become null."""
 
     def clean(v):
         if isinstance(v, dict):
@@ -26,13 +26,13 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number, and no truth value."""
+    """Whether a value is a finite number and not a bool."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and math.isfinite(value)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested fields by dotted names."""
+    """Flattens nested fields to dotted names."""
     found = {}
     for key, value in values.items():
         nested = isinstance(value, Mapping) and value
@@ -41,15 +41,15 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 class JsonlLog:
-    """Appends JSON lines to a file; opening truncates it to what a checkpoint vouches for."""
+    """Appends JSON lines to a file; opening truncates it to the step of a checkpoint."""
 
     def __init__(self, path: Path | str, *, upto: int, tail: list[dict] | None = None):
-        """Opens the log for going on after step `upto`.
+        """Opens the log to continue after step `upto`.
 
         Args:
-            path: the file; made if missing.
-            upto: lines with a greater `step`, and a half-written last line, are dropped.
-            tail: lines that the checkpoint knows of and that may not have reached the file.
+            path: The file, which is created if it is missing.
+            upto: Lines with a greater `step`, and an incomplete last line, are dropped.
+            tail: Lines that the checkpoint holds and that may be missing in the file.
         """
         kept = [e for e in read_jsonl(path) if e["step"] <= upto] if upto else []
         last = kept[-1]["step"] if kept else 0
@@ -58,7 +58,7 @@ class JsonlLog:
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
 
     def write(self, entries: list[dict]) -> None:
-        """Appends lines and hands them to the operating system."""
+        """Appends lines and passes them to the operating system."""
         self._file.write("".join(to_json(e) + "\n" for e in entries))
         self._file.flush()
 
@@ -68,7 +68,7 @@ class JsonlLog:
 
 
 def read_jsonl(path: Path | str) -> list[dict]:
-    """All complete lines of a log; [] if there is no such file."""
+    """Returns all complete lines of a log; [] if there is no such file."""
     if not os.path.exists(path):
         return []
     entries = []

@@ -1,19 +1,32 @@
 """Compiled programs are shared by all tests of a session: compiling is most of their time."""
 
+import gc
 import os
 import warnings
-
-# Tests compile what they jit themselves as the library compiles its steps on CPU: faster.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
-# Of the processes that tests start: a program that has it does not start itself anew.
-os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 
 import jax
 import pytest
 
 from deepinternal.types import InputError
 
-_SECONDS = 0.3  # that programs take to compile which are kept
+# Compiling is most of what tests take. Without optimisation and with its older emitters of loops XLA
+# takes a quarter of the time; what runs here is small. Methods' steps keep the level of the library.
+# XLA ends a process that gives it a flag which it does not know: jax 0.11.2 has no older emitters.
+_QUICK = "--xla_backend_optimization_level=0"
+if jax.__version_info__ < (0, 11):
+    _QUICK += " --xla_cpu_use_fusion_emitters=false"
+os.environ.setdefault("XLA_FLAGS", _QUICK)
+# Of the processes that tests start: a program that has it does not start itself anew.
+os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+
+_SECONDS = 0.1  # that programs take to compile which are kept
+
+
+def pytest_collection_finish():
+    """Lets the garbage collector run seldom: of the many objects of tracing, nearly all stay."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session", autouse=True)

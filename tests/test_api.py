@@ -8,12 +8,12 @@ from flax import linen as nn
 
 import deepinternal as di
 from deepinternal.methods import registry
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 from deepinternal.types import InputError, Output
 from tests.tiny_methods import photo
 from tests.tiny_sets import RECIPE
 
-FAST = {"features": 4, "layers": 2, "crop": 16, "steps": 2, "ensemble": "off"}
+FAST = {"preset": "ideal", "features": 4, "layers": 2, "crop": 16, "steps": 2, "ensemble": "off"}
 IMAGE = (photo(24) * 255).astype(np.uint8)
 
 

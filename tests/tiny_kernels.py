@@ -8,7 +8,7 @@ import numpy as np
 
 from deepinternal.config import MethodConfig, Text, field
 from deepinternal.ops.kernels import gaussian_kernel
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 from deepinternal.recipe import Recipe
 from deepinternal.types import Example, Method, Output, Stage, TrainState
 
@@ -84,4 +84,5 @@ RECIPE = Recipe(
     SIDES,
     scored=False,
     remarks=remarks,
+    equations=lambda config, inputs: ("width * input = kernel * result",),
 )

@@ -1,22 +1,24 @@
 """The console command `deepinternal`: runs the program or the verb that its first word names."""
 
 import importlib
+import itertools
 import sys
 from collections.abc import Sequence
 
 import deepinternal
+from deepinternal import messages
 from deepinternal.cli import huge_pages
 
 # Verbs: one task on one's own images, arrays of settings chosen already.
 VERBS = {
-    "sr": "enlarge images: --scale=2",
+    "sr": "enlarge images",
     "denoise": "remove noise",
-    "inpaint": "fill in what is missing: --mask=FILE, white where the image is known",
+    "inpaint": "fill in what is missing; the mask is white where the image is known",
     "segment": "separate foreground and background of an image or a video",
     "dehaze": "remove haze",
     "separate": "separate two transparent layers, of one image or of two mixtures",
-    "unwatermark": "remove a watermark: --mask=FILE or --box=y0,x0,y1,x1",
-    "retarget": "change the size, repeating objects instead of stretching: --scale=1,2",
+    "unwatermark": "remove a watermark, from a given region or from several images that share it",
+    "retarget": "change the size of images, repeating objects instead of stretching them",
     "kernel": "estimate the blur kernel of images",
 }
 PROGRAMS = {
@@ -47,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: the name of a verb or program and its arguments; None: what the command line says.
     """
     huge_pages.restart()
+    messages.guard_streams()
     name, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("--help", "-h", "help"):
         print(_HELP.format(verbs=_listed(VERBS), programs=_listed(PROGRAMS)))
@@ -63,13 +66,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         from deepinternal.config import did_you_mean
 
         hint = did_you_mean(name, [*VERBS, *PROGRAMS]) or "; see deepinternal --help"
-        print(f"error: there is no verb or program {name!r}{hint}", file=sys.stderr)
+        messages.tell(f"error: there is no verb or program {name!r}{hint}")
         sys.exit(2)
 
 
 def _is_program(words: Sequence[str]) -> bool:
     """Whether `retarget` is to apply the net of a work folder, rather than to train on an image."""
-    return bool(words) and all(word.startswith("-") for word in words)
+    pairs = itertools.pairwise(["--", *words])
+    is_input = [not w.startswith("-") and ("=" in p or not p.startswith("-")) for p, w in pairs]
+    starts = words and not words[0].startswith("-")
+    return not starts and not any(is_input) and any(w.startswith("--workdir") for w in words)
 
 
 def _listed(names: dict[str, str]) -> str:

@@ -25,7 +25,7 @@ from deepinternal.config import (
     spelled,
     whole_numbers,
 )
-from deepinternal.ops import degrade, kernels
+from deepinternal.ops import degradation, kernels
 from deepinternal.runs.inputs import Job
 from deepinternal.types import InputError
 
@@ -41,7 +41,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "div2krk": {},
 }
 _OPTIONS = ("sigma", "theta", "length", "kernel_size")
-_degrade = jax.jit(degrade.degrade, static_argnums=3)
+_degrade = jax.jit(degradation.degrade, static_argnums=3)
 
 
 def _sigma(text: str) -> tuple[float, ...]:
@@ -86,7 +86,7 @@ class Degradation(Config):
         for name in _OPTIONS:
             if getattr(self, name) != "auto" and name not in known:
                 raise InputError(f"config.{name}: does not go with config.kernel={self.kernel}")
-        if self.kernel == "div2krk" and self.scale not in degrade.DIV2KRK_SCALES:
+        if self.kernel == "div2krk" and self.scale not in degradation.DIV2KRK_SCALES:
             raise InputError(
                 f"config.kernel=div2krk: has no config.scale={self.scale}; give 2 or 4"
             )
@@ -107,7 +107,7 @@ def _size(made: Degradation) -> int:
             raise InputError(f"config.sigma={spelled(made.sigma)}: give {count} positive number(s)")
         need = 2 * math.ceil(3 * min(max(made.sigma), _MAX_KERNEL)) + 1
     else:
-        need = least = degrade.motion_size(min(made.length, _MAX_KERNEL), scale=made.scale)
+        need = least = degradation.motion_size(min(made.length, _MAX_KERNEL), scale=made.scale)
     size = need if made.kernel_size == "auto" else made.kernel_size
     if not least <= size <= _MAX_KERNEL:
         hint = (
@@ -129,11 +129,11 @@ def _kernel(key: jax.Array, asked: Degradation) -> np.ndarray | None:
         case "isotropic" | "anisotropic":
             kernel = kernels.gaussian_kernel(size, asked.sigma, theta=theta)
         case "motion":
-            kernel = degrade.motion_kernel(key, size, asked.length, scale=scale)
+            kernel = degradation.motion_kernel(key, size, asked.length, scale=scale)
         case "line":
-            kernel = degrade.line_kernel(size, asked.length, theta, scale=scale)
+            kernel = degradation.line_kernel(size, asked.length, theta, scale=scale)
         case "div2krk":
-            kernel = degrade.div2krk_kernel(key, scale=scale)
+            kernel = degradation.div2krk_kernel(key, scale=scale)
         case file:
             kernel = read_kernel(file)
     centred = kernels.centre_kernel(np.asarray(kernel), scale)

@@ -9,7 +9,6 @@ STEM_gt.png and the blur kernel STEM_kernel.mat; degradation.json says what was 
 
 import contextlib
 import json
-import sys
 from collections.abc import Iterator
 
 from absl import flags
@@ -17,6 +16,7 @@ from absl import flags
 from deepinternal import files
 from deepinternal.cli import degradation, program
 from deepinternal.config import build, describe
+from deepinternal.messages import tell
 from deepinternal.runs.inputs import Job, list_jobs
 from deepinternal.types import InputError
 
@@ -39,7 +39,7 @@ def main() -> int:
         done = [degradation.write(folder, job, asked) for job in jobs]
         text = json.dumps({"images": done}, indent=2)
         files.atomic_write_text(folder / "degradation.json", text + "\n")
-    print(f"{files.show_path(OUT.value)}: {len(done)} images", file=sys.stderr)
+    tell(f"{files.show_path(OUT.value)}: {len(done)} images")
     return 0
 
 

@@ -3,7 +3,9 @@
 import logging
 import re
 import sys
+import textwrap
 from collections.abc import Callable
+from pathlib import Path
 
 import ml_collections
 from absl import app, flags
@@ -11,7 +13,9 @@ from absl import app, flags
 from deepinternal import by_name, methods
 from deepinternal.cli import program_cache
 from deepinternal.config import merge
+from deepinternal.messages import tell
 from deepinternal.runs import settings
+from deepinternal.runs.settings import NAMED
 from deepinternal.types import InputError
 
 USAGE_STATUS = 2
@@ -26,26 +30,60 @@ def run(main: Callable[[], int], *, keep_programs: bool = False) -> None:
         keep_programs: whether compiled programs are kept for later processes.
     """
 
-    def guarded(argv: list[str]) -> None:
+    def checked(argv: list[str]) -> None:
         if len(argv) > 1:
             _refuse(f"unexpected argument {argv[1]!r}; flags have the form --name=value")
-        logging.getLogger("absl").setLevel(logging.ERROR)
-        logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
-        if keep_programs:
-            program_cache.use()
-        try:
-            sys.exit(main())
-        except InputError as error:
-            _refuse(str(error))
-        except OSError as error:  # such as a full disk
-            _refuse(f"{error.filename or 'writing'}: {error.strerror or error}")
-        except KeyboardInterrupt:  # before or after training, which handles it itself
-            sys.exit(INTERRUPTED_STATUS)
+        run_without_flags(main, keep_programs=keep_programs)
 
-    app.run(guarded, flags_parser=_parse)
+    if {"--help", "-help", "-h", "--helpshort", "-helpshort"} & set(sys.argv[1:]):
+        print(_help(main.__module__))
+        sys.exit(0)
+    app.run(checked, flags_parser=_parse)
+
+
+def _help(module: str) -> str:
+    """The docstring of a program, and its flags.
+
+    Args:
+        module: that the program is in. Where another one was started, such as `launch.main`, the
+            docstring is that one's.
+    """
+    started = sys.modules["__main__"]
+    spec = getattr(started, "__spec__", None)
+    is_launcher = spec is not None and spec.parent != __package__.partition(".")[0]
+    doc = (started.__doc__ if is_launcher else None) or sys.modules[module].__doc__
+    lines = [doc.strip(), ""]
+    for flag in flags.FLAGS.get_key_flags_for_module(module):
+        value = "" if flag.default in (None, "", [], False) else f" (default {flag.default})"
+        form = "" if flag.boolean else "=..."
+        about = f"{f'--{flag.name}{form}':24} {' '.join(flag.help.split())}{value}"
+        about = about.removesuffix("; repeat this option to specify a list of values")
+        lines += textwrap.wrap(about, 100, subsequent_indent=" " * 25)
+    return "\n".join([*lines, "--helpfull               All flags, also those of libraries."])
+
+
+def run_without_flags(main: Callable[[], int], *, keep_programs: bool = False) -> None:
+    """Runs a `main` that reads the command line itself; otherwise as `run`."""
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
+    if keep_programs:
+        program_cache.use()
+    try:
+        status = main()
+        sys.stdout.flush()
+        sys.exit(status)
+    except InputError as error:
+        _refuse(str(error))
+    except OSError as error:  # such as a full disk
+        _refuse(f"{error.filename or 'writing'}: {error.strerror or error}")
+    except KeyboardInterrupt:  # before or after training, which handles it itself
+        sys.exit(INTERRUPTED_STATUS)
 
 
 def _parse(argv: list[str]) -> list[str]:
+    for name in NAMED:
+        if any(arg.lstrip("-").split("=")[0] == f"config.{name}" for arg in argv):
+            _refuse(f"--config.{name}: is given by --config=NAME:PRESET,...")
     try:
         rest = flags.FLAGS(_with_files(argv))
         for name in flags.FLAGS:  # a config file that could not be loaded says so when it is used
@@ -73,7 +111,7 @@ def _with_files(argv: list[str]) -> list[str]:
 
 
 def _refuse(message: str) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    tell(f"error: {' '.join(message.split())}")
     sys.exit(USAGE_STATUS)
 
 
@@ -90,7 +128,9 @@ def _explain(error: Exception, argv: list[str]) -> str:
     if isinstance(error, TypeError) and below:  # below a field that has none
         return f"{below[0]}: the config has no such field"
     if path := re.search(r"Failed loading config file.*?path\]: (\S+)", text):
-        return f"--config: cannot load {path[1]}: no such file"
+        name = Path(path[1]).stem
+        hint = f"; for the method give --config={name}" if name in methods.names() else ""
+        return f"--config: cannot load {path[1]}: no such file{hint}"
     if wrapped := re.search(r"Error whilst parsing config file.*InputError: (.*)", text):
         return f"--config: {wrapped[1]}"
     if "Non-boolean argument" in text:

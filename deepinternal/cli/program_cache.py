@@ -15,15 +15,19 @@ import jax
 _LARGEST = 2 * 2**30  # bytes; what was not used for the longest time goes first
 
 
+def user_cache() -> Path:
+    """The folder of this package in the user's cache. Raises RuntimeError where there is no home."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepinternal"
+
+
 def folder() -> Path:
     """Where they are kept: a folder for each kind of processor, for programs hold its instructions."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     try:
         flags = re.search(r"(?:flags|Features)\s*:(.*)", Path("/proc/cpuinfo").read_text())[1]
     except (OSError, TypeError):
         flags = platform.processor()
     kind = hashlib.sha256(f"{platform.machine()} {flags}".encode()).hexdigest()[:12]
-    return Path(cache) / "deepinternal" / f"programs-{kind}"
+    return user_cache() / f"programs-{kind}"
 
 
 def use() -> None:

@@ -8,7 +8,6 @@
 Several sizes are written to OUT-HxW. --nonrect makes a picture of non-rectangular shapes.
 """
 
-import sys
 from pathlib import Path
 
 from absl import flags
@@ -16,6 +15,8 @@ from absl import flags
 from deepinternal import retargeter
 from deepinternal.cli import program
 from deepinternal.codecs import image_io, video_io
+from deepinternal.files import show_path
+from deepinternal.messages import tell
 from deepinternal.methods.ingan import paths
 from deepinternal.types import InputError
 
@@ -52,7 +53,7 @@ def main() -> int:
     else:
         sizes = [*map(retargeter.parse_size, SIZE.value), *map(trained.size, SCALE.value)]
         for path in trained.write(out, sizes):
-            print(path, file=sys.stderr)
+            tell(show_path(path))
     return 0
 
 

@@ -17,7 +17,17 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder for results and checkpoin
 OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "Discard what --workdir holds of another config instead of refusing."
 )
-flags.mark_flags_as_required(["config", "workdir"])
+flags.mark_flag_as_required("config")
+flags.register_validator(  # with the words of `mark_flag_as_required`
+    "workdir",
+    lambda value: value is not None or _only_shows(),
+    message="Flag --workdir must have a value other than None.",
+)
+
+
+def _only_shows() -> bool:
+    """Whether the program has a flag --show, and it is set."""
+    return "show" in flags.FLAGS and flags.FLAGS["show"].value
 
 
 def recipe() -> Recipe:

@@ -10,7 +10,6 @@ status is the worst one of all runs.
 """
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from deepinternal.cli.sweep_fields import Run, combinations
 from deepinternal.engine import parallel
 from deepinternal.engine.signals import StopSignal
 from deepinternal.files import atomic_write_text
+from deepinternal.messages import tell
 from deepinternal.recipe import Recipe
 from deepinternal.runs import jobs
 from deepinternal.types import InputError
@@ -63,7 +63,7 @@ def run(
     with StopSignal() as stop:  # for a signal between two runs
         for name, (fields, config, settings) in runs.items():
             if settings.progress:
-                print(f"run {len(rows) + 1} of {len(runs)}: {name}", file=sys.stderr)
+                tell(f"run {len(rows) + 1} of {len(runs)}: {name}")
             path = folder / name
             try:
                 status = jobs.run_all(
@@ -72,7 +72,7 @@ def run(
             except InputError as error:
                 if not rows:
                     raise
-                print(f"{name}: {error}", file=sys.stderr)
+                tell(f"{name}: {error}")
                 status = program.USAGE_STATUS
             worst = max(worst, status, 128 + stop.signum if stop.signum else 0)
             rows.append({"run": name, "fields": fields, "status": status, **_figures(path)})

@@ -10,7 +10,7 @@ import ml_collections
 
 from deepinternal.config import MethodConfig, describe, did_you_mean, merge
 from deepinternal.recipe import Recipe
-from deepinternal.runs.settings import RunConfig, split
+from deepinternal.runs.settings import NAMED, RunConfig, split
 from deepinternal.types import InputError
 
 _LONGEST = 150  # bytes of a folder's name
@@ -74,7 +74,7 @@ def _split(text: str) -> tuple[str, list[str]]:
 def _values(flag: str, field: str, texts: list[str], recipe: Recipe) -> list:
     """The values as the config reads them; what it writes as text is kept as it was given."""
     values, seen = [], []
-    known = {n: c for c in (recipe.config, RunConfig) for n in describe(c()) if n != "method"}
+    known = {n: c for c in (recipe.config, RunConfig) for n in describe(c()) if n not in NAMED}
     if field not in known:
         hint = did_you_mean(field, known)
         raise InputError(f"{flag}: the config has no field {field} to sweep{hint}")

@@ -4,18 +4,23 @@
     deepinternal train --config=FILE.py[:PRESET,...] ...
     deepinternal train --config=my_package.module:RECIPE[:PRESET,...] ...
 
-The same command again resumes. Several processes, on one or more machines, may work in one folder.
+--show prints the fields and presets (with --json as JSON), --dry_run what would be done. The same
+command again resumes. Several processes, on one or more machines, may work in one folder.
 Exit status: 0 all images done, 1 some failed, 2 bad flag, config or input, 130 or 143 interrupted
 after a checkpoint.
 """
 
 from absl import flags
 
-from deepinternal.cli import distributed, program, run_flags
+from deepinternal.cli import distributed, dry_run, program, run_flags, show
 from deepinternal.engine import parallel
 from deepinternal.runs import jobs
 from deepinternal.runs.settings import split
+from deepinternal.types import InputError
 
+_SHOW = flags.DEFINE_bool("show", False, "Print all fields and presets, and do nothing.")
+_JSON = flags.DEFINE_bool("json", False, "With --show: as JSON.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what would be done, and do nothing.")
 # For --help.
 flags.adopt_module_key_flags(run_flags)
 flags.adopt_module_key_flags(distributed)
@@ -23,8 +28,18 @@ flags.adopt_module_key_flags(distributed)
 
 def main() -> int:
     """Works through the input list of the config; returns the exit status."""
-    recipe = run_flags.recipe()
-    config, settings = split(recipe, run_flags.CONFIG.value)
+    recipe, given = run_flags.recipe(), run_flags.CONFIG.value
+    if _JSON.value and not _SHOW.value:
+        raise InputError("--json: goes with --show")
+    if _SHOW.value:
+        printed = show.as_json if _JSON.value else show.text
+        print(printed(recipe, given.get("presets", ""), given.to_dict()))
+        return 0
+    config, settings = split(recipe, given)
+    if _DRY_RUN.value:
+        workdir, overwrite = run_flags.WORKDIR.value, run_flags.OVERWRITE.value
+        print(dry_run.text(recipe, config, settings, workdir, overwrite=overwrite))
+        return 0
     parallel.force_cpu_devices(settings.parallel.devices)
     return jobs.run_all(
         recipe,

@@ -1,8 +1,8 @@
-"""The samples of image files, as they are stored.
+"""Decodes image files to their samples as stored.
 
-Pillow decodes, because its header can be checked before any pixel is allocated; it reduces 16-bit
-colour to 8 bits unless asked twice (see `_decode_wide`). TIFFs that Pillow does not know (several float
-or planar 16-bit channels) go through imageio's tifffile.
+Pillow is used, because it can check the header before any pixel is allocated. It reduces 16-bit colour
+to 8 bits, which `_decode_wide` avoids. TIFFs that Pillow cannot read (several float or planar 16-bit
+channels) are read by imageio's tifffile plugin.
 """
 
 import contextlib
@@ -22,10 +22,10 @@ _CONVERT = {"1": "L", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "CMYK": "RGB", 
 
 
 def decode(path: str | os.PathLike, max_pixels: int) -> np.ndarray:
-    """The samples of an image file as stored, upright: (H, W) or (H, W, C), alpha last.
+    """Returns the samples of an image file as stored, upright: (H, W) or (H, W, C), alpha last.
 
     Raises:
-        InputError: as `read_image`, save for the values.
+        InputError: The file is missing, unreadable, damaged, truncated, animated or too large.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -40,14 +40,14 @@ def decode(path: str | os.PathLike, max_pixels: int) -> np.ndarray:
                     raise InputError(f"{name}: is not {_READABLE}, or is damaged.") from None
                 return _decode_tiff(file, name, max_pixels)
             check_size(image.size, name, max_pixels)
-            # MPO is a JPEG from a camera with a preview or a depth map behind it.
+            # MPO is a JPEG from a camera, followed by a preview or a depth map.
             if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
                 raise InputError(
                     f"{name}: has {image.n_frames} frames or pages; give a file with one image."
                 )
             if image.format == "TIFF" and image.tag_v2.get(284, 1) == 2:  # channels in planes
                 bits = np.ravel(image.tag_v2.get(258, 1))
-                if bits.max() > 8 or len(bits) == 2:  # which Pillow misreads
+                if bits.max() > 8 or len(bits) == 2:  # Pillow misreads these
                     return _decode_tiff(file, name, max_pixels)
             depth = png.check(file) if image.format == "PNG" else 8
             libtiff = any(tile[0] == "libtiff" for tile in image.tile)
@@ -67,14 +67,14 @@ def decode(path: str | os.PathLike, max_pixels: int) -> np.ndarray:
 
 
 def check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
-    """Refuses a (width, height) in pixels that is empty or above the limit."""
+    """Refuses a (width, height) without pixels or with more than `max_pixels`."""
     width, height = size
     if not 1 <= width * height <= max_pixels:
         raise InputError(f"{name}: {width}x{height} pixels; give 1 to {max_pixels} pixels.")
 
 
 def _decode_pillow(file: BinaryIO, image: Any, depth: int, name: str) -> np.ndarray:
-    """Samples of an opened Pillow image, upright, a transparent colour turned into alpha."""
+    """Returns the samples of an opened Pillow image, upright; a transparent colour becomes alpha."""
     tile = image.tile[0] if image.tile else None
     raw = str(tile.args if isinstance(tile.args, str) else tile.args[0]) if tile else ""
     key = image.info.get("transparency")
@@ -82,7 +82,7 @@ def _decode_pillow(file: BinaryIO, image: Any, depth: int, name: str) -> np.ndar
         array, image = _decode_wide(file, raw)
     else:
         if image.mode == "F" and tile[0] == "libtiff":
-            # libtiff has swapped big-endian floats already; Pillow would swap them again.
+            # libtiff has already swapped big-endian floats; Pillow would swap them again.
             native = f"{raw[:4]}NF"  # such as F;32NF
             image.tile = [t._replace(args=(native, *t.args[1:])) for t in image.tile]
         image.load()
@@ -103,20 +103,20 @@ def _decode_pillow(file: BinaryIO, image: Any, depth: int, name: str) -> np.ndar
         array = _colour_key(array, np.asarray(key), depth if image.mode == "L" else 8)
     try:
         orientation = image.getexif().get(274, 1)
-    except Exception:  # a broken EXIF block says nothing about the pixels
+    except Exception:  # the pixels can be right although the EXIF block is broken
         orientation = 1
     return _upright(array, orientation)
 
 
 def _decode_wide(file: BinaryIO, raw: str) -> tuple[np.ndarray, Any]:
-    """All 16 bits of a colour image, of which Pillow keeps the high bytes only.
+    """Returns all 16 bits of a colour image, of which Pillow keeps only the high bytes.
 
-    The unpacker for the other byte order takes what is the low byte in this one; grey + alpha has
-    as many bytes per pixel as 8-bit RGBA.
+    Pillow's unpacker for the other byte order returns the low bytes. Grey with alpha has as many bytes
+    per pixel as 8-bit RGBA and is unpacked as such.
 
     Args:
-        file: a PNG or TIFF.
-        raw: Pillow's name of the layout of its samples, such as 'RGB;16B'.
+        file: A PNG or TIFF.
+        raw: Pillow's name for the layout of its samples, such as 'RGB;16B'.
 
     Returns:
         uint16 (H, W, C), and the loaded Pillow image (for its metadata).
@@ -151,9 +151,9 @@ def _colour_key(array: np.ndarray, key: np.ndarray, depth: int) -> np.ndarray:
     """Appends an alpha channel that is 0 where the samples equal `key`.
 
     Args:
-        array: (H, W) or (H, W, 3) unsigned.
-        key: one value per channel, in units of `depth` bits where that is less than 8.
-        depth: bits per sample in the file.
+        array: (H, W) or (H, W, 3), unsigned.
+        key: One value per channel, of `depth` bits if that is less than 8.
+        depth: Bits per sample in the file.
     """
     scaled = key * 255 // (2**depth - 1) if depth < 8 else key
     colours = array.reshape(*array.shape[:2], -1)
@@ -163,7 +163,7 @@ def _colour_key(array: np.ndarray, key: np.ndarray, depth: int) -> np.ndarray:
 
 
 def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
-    """Undoes an EXIF orientation (1 to 8; others leave the image as it is)."""
+    """Undoes an EXIF orientation from 1 to 8; other values have no effect."""
     if orientation in (5, 6, 7, 8):
         array = array.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -174,7 +174,7 @@ def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _decode_tiff(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
-    """Samples of a grey or RGB TIFF, upright, by way of imageio's tifffile plugin."""
+    """Returns the samples of a grey or RGB TIFF, upright, with imageio's tifffile plugin."""
     import imageio.v3 as iio
 
     file.seek(0)

@@ -1,6 +1,6 @@
-"""Images: read to float32 in [0, 1] at full bit depth, written atomically as PNG.
+"""Reads images to float32 in [0, 1] at full bit depth, and writes them atomically as PNG.
 
-Whatever is wrong with an input is an `InputError` of one line that names the file.
+Any defect of an input is reported as an `InputError` of one line that names the file.
 """
 
 import dataclasses
@@ -24,9 +24,9 @@ class ImageFile:
     Attributes:
         pixels: float32 (H, W, C) in [0, 1], C = 1 or 3, without alpha.
         alpha: float32 (H, W) in [0, 1], 1 = opaque, or None.
-        bit_depth: 8 or 16, the depth in which results are written.
-        grey: whether the file has one colour channel.
-        path: where it came from, for messages.
+        bit_depth: 8 or 16, the bit depth with which results are written.
+        grey: Whether the file has one colour channel.
+        path: The file's path, for messages.
     """
 
     pixels: np.ndarray
@@ -42,21 +42,21 @@ def read_image(path: str | os.PathLike, *, max_pixels: int = 100_000_000) -> Ima
     Args:
         path: PNG, JPEG (also CMYK), TIFF (8 or 16 bits, or float in [0, 1]), BMP, WebP or GIF.
             Only 16-bit CMYK loses depth: it becomes 8-bit RGB.
-        max_pixels: larger images are refused from their header alone. Pillow's own limit, twice
-            `PIL.Image.MAX_IMAGE_PIXELS`, holds as well.
+        max_pixels: Larger images are refused on the basis of their header. Pillow's own limit, twice
+            `PIL.Image.MAX_IMAGE_PIXELS`, applies as well.
 
     Raises:
-        InputError: missing, unreadable, damaged, truncated, animated or too large file; float
-            values that are not finite or not in [0, 1].
+        InputError: The file is missing, unreadable, damaged, truncated, animated or too large, or its
+            float values are not finite or not in [0, 1].
     """
     return to_array(decode(path, max_pixels), name=files.show_path(path))
 
 
 def image_shape(path: str | os.PathLike, *, max_pixels: int = 100_000_000) -> tuple[int, int, int]:
-    """Shape (H, W, C) of what `read_image` makes of a file, C = 1 or 3, from its header alone.
+    """Returns the shape (H, W, C), C = 1 or 3, with which `read_image` reads a file, from its header.
 
     Raises:
-        InputError: missing, unreadable or too large file. One that is damaged further on passes.
+        InputError: The file is missing, unreadable or too large. Damage after the header is ignored.
     """
     from PIL import Image
 
@@ -65,30 +65,31 @@ def image_shape(path: str | os.PathLike, *, max_pixels: int = 100_000_000) -> tu
         try:
             image = Image.open(file, formats=FORMATS)
             check_size(image.size, name, max_pixels)
-            # Not the format's own method: a PNG would be decoded. A TIFF's size is upright already.
+            # Not the format's own method, which would decode a PNG. A TIFF's size is already upright.
             orientation = Image.Image.getexif(image).get(274, 1) if image.format != "TIFF" else 1
             colours = 1 if image.mode[0] in "1LIF" else 3
         except InputError:
             raise
-        except Exception:  # a kind that Pillow does not know, or a damaged file
+        except Exception:  # a format that Pillow does not know, or a damaged file
             return read_image(path, max_pixels=max_pixels).pixels.shape
     height, width = image.size if orientation in (5, 6, 7, 8) else image.size[::-1]
     return height, width, colours
 
 
 def to_array(image: Any, *, name: str = "image") -> ImageFile:
-    """Converts an array as users have it to float32 in [0, 1].
+    """Converts a user's array to float32 in [0, 1].
 
     Args:
         image: (H, W) or (H, W, C) with C = 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA); uint8,
             uint16, float in [0, 1], or bool (False is 0, True is 1).
-        name: what to call it in messages.
+        name: Name of the image in messages.
 
     Returns:
         The image; its `bit_depth` is 8 for uint8 and bool, 16 for uint16 and float.
 
     Raises:
-        InputError: another dtype or shape, no pixels, NaN or infinite values, floats not in [0, 1].
+        InputError: The dtype or the shape is another one, there are no pixels, or values are NaN,
+            infinite or not in [0, 1].
     """
     array = np.asarray(image)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
@@ -128,16 +129,16 @@ def to_array(image: Any, *, name: str = "image") -> ImageFile:
 
 
 def from_float(pixels: Any, like: Any, *, alpha: Any = None) -> np.ndarray:
-    """Converts a result back to the kind of array the user gave; the inverse of `to_array`.
+    """Converts a result to the kind of array that the user gave; the inverse of `to_array`.
 
     Args:
         pixels: (H, W, C) or (H, W), float; clipped to [0, 1].
-        like: the user's array. uint8 and uint16 give integers (rounded to the nearest), everything
+        like: The user's array. For uint8 and uint16 the result has this dtype (rounded to the nearest),
             else float32. If it has no channel axis, a result with one channel has none either.
-        alpha: (H, W) appended as the last channel, or None.
+        alpha: (H, W), which becomes the last channel, or None.
 
     Raises:
-        InputError: NaN in the result.
+        InputError: The result contains NaN.
     """
     like = np.asarray(like)
     values = _stack(pixels, alpha, "result")
@@ -152,14 +153,14 @@ def write_image(
     """Writes a PNG atomically: grey, grey + alpha, RGB or RGBA with 8 or 16 bits per channel.
 
     Args:
-        path: ends in .png; the folder exists.
+        path: A name that ends in .png, in an existing folder.
         pixels: (H, W), (H, W, 1) or (H, W, 3), float; clipped to [0, 1], rounded to the nearest.
         alpha: (H, W) in [0, 1], or None.
         bit_depth: 8 or 16.
 
     Raises:
-        InputError: not a .png name, another bit depth or shape, NaN.
-        OSError: the file cannot be written.
+        InputError: The name, the bit depth or the shape is another one, or there is NaN.
+        OSError: The file cannot be written.
     """
     name = files.show_path(path)
     if not name.lower().endswith(".png"):
@@ -171,7 +172,7 @@ def write_image(
 
 
 def _stack(pixels: Any, alpha: Any, name: str) -> np.ndarray:
-    """Pixels and alpha as float32 (H, W, C) clipped to [0, 1]."""
+    """Joins pixels and alpha to float32 (H, W, C) clipped to [0, 1]."""
     values = np.asarray(pixels, dtype=np.float32)
     values = values[..., None] if values.ndim == 2 else values
     if values.ndim != 3 or values.shape[2] not in (1, 3) or values.size == 0:
@@ -187,5 +188,5 @@ def _stack(pixels: Any, alpha: Any, name: str) -> np.ndarray:
 
 
 def _quantise(values: np.ndarray, dtype: Any) -> np.ndarray:
-    """Values in [0, 1] to the full range of an unsigned dtype, rounded to the nearest."""
+    """Maps values in [0, 1] to the full range of an unsigned dtype, rounded to the nearest."""
     return np.round(values * np.float32(np.iinfo(dtype).max)).astype(dtype)

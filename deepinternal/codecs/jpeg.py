@@ -1,4 +1,4 @@
-"""JPEG files, for results that are to be lossy."""
+"""Writes JPEG files, for degraded images."""
 
 import io
 import os
@@ -12,22 +12,22 @@ from deepinternal.types import InputError
 
 
 def write_jpeg(path: str | os.PathLike, pixels: Any, *, quality: int) -> None:
-    """Writes a baseline JPEG of 8 bits atomically, by Pillow; colour at half resolution (4:2:0).
+    """Writes a baseline JPEG of 8 bits atomically, with colour at half resolution (4:2:0).
 
     Args:
-        path: ends in .jpg or .jpeg; the folder exists.
+        path: A name that ends in .jpg or .jpeg, in an existing folder.
         pixels: (H, W), (H, W, 1) or (H, W, 3), float; clipped to [0, 1], rounded to the nearest.
-        quality: 1 (worst) to 100, on the scale of libjpeg.
+        quality: From 1 (worst) to 100, on the scale of libjpeg.
 
     Raises:
-        InputError: another name, quality or shape, NaN.
-        OSError: the file cannot be written.
+        InputError: The name, the quality or the shape is another one, or there is NaN.
+        OSError: The file cannot be written.
     """
     from PIL import Image
 
     name = files.show_path(path)
     if not name.lower().endswith((".jpg", ".jpeg")):
-        raise InputError(f"{name}: is to be a JPEG; give a name that ends in .jpg.")
+        raise InputError(f"{name}: not a name for a JPEG; give a name that ends in .jpg.")
     if not 1 <= quality <= 100:
         raise InputError(f"{name}: JPEG quality {quality}; give 1 to 100.")
     samples = image_io.from_float(pixels, np.empty((1, 1), np.uint8))

@@ -1,4 +1,4 @@
-"""Blur kernels from and to files: MATLAB, NumPy or a grey image."""
+"""Reads blur kernels from files, and writes them: MATLAB, NumPy or a grey image."""
 
 import io
 import os
@@ -20,8 +20,8 @@ def read_kernel(path: str | os.PathLike) -> np.ndarray:
         path: .mat (variable `Kernel`), .npy, or a grey .png, .tif or .tiff image.
 
     Raises:
-        InputError: unreadable file, no `Kernel` in it, or not a finite square matrix of 1x1 to
-            99x99 with a positive sum.
+        InputError: The file is unreadable, a MATLAB file has no variable `Kernel`, or the array is no
+            finite square matrix of 1x1 to 99x99 with a positive sum.
     """
     name, suffix = show_path(path), os.path.splitext(os.fspath(path))[1].lower()
     if suffix == ".mat":
@@ -36,14 +36,14 @@ def read_kernel(path: str | os.PathLike) -> np.ndarray:
 
 
 def check_kernel(array: np.ndarray, name: str = "kernel") -> np.ndarray:
-    """A blur kernel as float32 (K, K) of sum 1.
+    """Checks a user's blur kernel and returns it as float32 (K, K) of sum 1.
 
     Args:
-        array: what the user gave.
-        name: what to call it in messages.
+        array: The user's array.
+        name: Name of the kernel in messages.
 
     Raises:
-        InputError: not a finite real square matrix of 1x1 to 99x99 with a positive sum.
+        InputError: The array is not a finite real square matrix of 1x1 to 99x99 with a positive sum.
     """
     if array.dtype.kind not in "buif":
         raise InputError(f"{name}: a kernel of type {array.dtype}; give real numbers.")
@@ -65,7 +65,7 @@ def check_kernel(array: np.ndarray, name: str = "kernel") -> np.ndarray:
 
 
 def _load_mat(path: str | os.PathLike) -> np.ndarray:
-    """The variable `Kernel` of a MATLAB file."""
+    """Reads the variable `Kernel` of a MATLAB file."""
     import scipy.io
 
     name = show_path(path)
@@ -77,7 +77,7 @@ def _load_mat(path: str | os.PathLike) -> np.ndarray:
                 return np.asarray(scipy.io.loadmat(file, variable_names=["Kernel"])["Kernel"])
         except NotImplementedError:  # version 7.3 is HDF5
             raise InputError(f"{name}: a MATLAB 7.3 file; save it with -v7.") from None
-        except Exception as error:  # as for images, a damaged file can raise anything
+        except Exception as error:  # a damaged file can raise anything
             raise InputError(
                 f"{name}: not a readable MATLAB file ({reason(error)}); save it with -v7."
             ) from None
@@ -86,7 +86,7 @@ def _load_mat(path: str | os.PathLike) -> np.ndarray:
 
 
 def _load_npy(path: str | os.PathLike) -> np.ndarray:
-    """The array of a NumPy file without pickled objects."""
+    """Reads the array of a NumPy file without pickled objects."""
     name = show_path(path)
     with open_file(path):
         try:
@@ -103,16 +103,16 @@ def _load_npy(path: str | os.PathLike) -> np.ndarray:
 
 
 def write_kernel(path: str | os.PathLike, kernel: np.ndarray) -> None:
-    """Writes a blur kernel atomically so that `read_kernel` gives it back.
+    """Writes a blur kernel atomically, for `read_kernel`.
 
     Args:
-        path: ends in .mat (variable `Kernel`), .npy, or .png (16-bit grey, the peak white, negative
-            values black); the folder exists.
-        kernel: (K, K), real; divided by its sum.
+        path: A name that ends in .mat (variable `Kernel`), .npy, or .png (16-bit grey, the peak white,
+            negative values black), in an existing folder.
+        kernel: (K, K), real; it is divided by its sum.
 
     Raises:
-        InputError: another ending, or a kernel that `read_kernel` would refuse.
-        OSError: the file cannot be written.
+        InputError: The name has another ending, or `read_kernel` would refuse the kernel.
+        OSError: The file cannot be written.
     """
     name, suffix = show_path(path), os.path.splitext(os.fspath(path))[1].lower()
     kernel = check_kernel(np.asarray(kernel), name)

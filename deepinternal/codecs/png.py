@@ -1,6 +1,6 @@
 """PNG: an encoder for 8 and 16 bits, and a check that a file is complete.
 
-Pillow cannot write 16-bit colour, and fills the missing pixels of a truncated file without a word.
+Pillow cannot write 16-bit colour, and it fills the missing pixels of a truncated file silently.
 """
 
 import struct
@@ -10,14 +10,14 @@ from typing import BinaryIO
 import numpy as np
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each colour type
-_COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # of each number of channels
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # number of channels by colour type
+_COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # colour type by number of channels
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
           (0, 1, 1, 2))  # fmt: skip
 
 
 def encode(samples: np.ndarray) -> bytes:
-    """PNG bytes of uint8 or uint16 samples (H, W, C), C = 1 to 4, with adaptive row filters.
+    """Encodes uint8 or uint16 samples (H, W, C), C = 1 to 4, as a PNG with adaptive row filters.
 
     References:
         W3C, Portable Network Graphics, sections 9 (filtering; the smallest sum of absolute
@@ -42,9 +42,12 @@ def encode(samples: np.ndarray) -> bytes:
 
 
 def check(file: BinaryIO) -> int:
-    """Bits per sample of a PNG whose chunks and pixel data are all there, else ValueError.
+    """Returns the bits per sample of a complete PNG.
 
-    Pillow shows missing rows as black when the compressed data simply ends early.
+    Pillow shows missing rows as black if the compressed data ends early.
+
+    Raises:
+        ValueError: A chunk or a part of the pixel data is missing or damaged.
     """
     file.seek(len(_SIGNATURE))
     inflater, count, expected, depth = zlib.decompressobj(), 0, 0, 8
@@ -74,7 +77,7 @@ def check(file: BinaryIO) -> int:
 
 
 def _filter_rows(band: np.ndarray, previous: np.ndarray, pixel_bytes: int) -> bytes:
-    """Filtered rows, each behind the number of its filter; `previous` is the row above the band."""
+    """Filters rows and prefixes each with the number of its filter; `previous` is the row above."""
     above = np.concatenate([previous, band[:-1]])
     left, corner = (
         np.pad(x, ((0, 0), (pixel_bytes, 0)))[:, : x.shape[1]].astype(np.int16)

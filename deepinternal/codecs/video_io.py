@@ -1,7 +1,7 @@
-"""Videos: read to uint8 frames, written atomically as an MP4 beside a folder of frames.
+"""Reads videos to uint8 frames, and writes them atomically as an MP4 beside a folder of frames.
 
-Frames in folders need nothing but the image reader. Video files go through the ffmpeg program that the
-package imageio-ffmpeg brings, in a process of its own.
+Frames in folders need only the image reader. Video files are read and written by the ffmpeg program of
+the package imageio-ffmpeg, in a process of its own.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import re
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,16 +20,17 @@ import numpy as np
 
 from deepinternal import files
 from deepinternal.codecs import image_io
+from deepinternal.messages import tell
 from deepinternal.types import InputError
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".gif")
-FRAME_RATE = 25.0  # where nothing says another
-MAX_SAMPLES = 2_000_000_000  # bytes of a video in memory, at most
+FRAME_RATE = 25.0  # default in frames per second
+MAX_SAMPLES = 2_000_000_000  # greatest number of bytes of a video in memory
 _INSTALL = "pip install 'imageio-ffmpeg>=0.5'"
 
 
 def natural(path: Path) -> list:
-    """A sorting key by which 2.png comes before 10.png."""
+    """Returns a sorting key for which 2.png comes before 10.png."""
     parts = re.split(r"(\d+)", path.name)
     return [(int(p), "") if p.isdecimal() else (-1, p) for p in parts]
 
@@ -39,20 +39,20 @@ def read_video(path: str | os.PathLike) -> tuple[np.ndarray, float]:
     """Reads all frames of a video file, upright, and its frame rate.
 
     Args:
-        path: anything that ffmpeg decodes; sound is left out.
+        path: A file that ffmpeg can decode; sound is ignored.
 
     Returns:
-        (T, H, W, 3) uint8; frames per second, 0 where the file does not say.
+        uint8 (T, H, W, 3), and the frames per second, 0 if the file does not tell.
 
     Raises:
-        InputError: missing, damaged or truncated file, more than `MAX_SAMPLES` bytes of frames, or
-            no ffmpeg.
+        InputError: The file is missing, damaged or truncated, it has more than `MAX_SAMPLES` bytes of
+            frames, or ffmpeg is missing.
     """
     name, program = files.show_path(path), _ffmpeg()
     with files.open_file(path):
         pass
     if program is None:
-        raise InputError(f"{name}: reading video files needs ffmpeg; {_INSTALL}, or give frames")
+        raise InputError(f"{name}: video files need ffmpeg; {_INSTALL}, or give a folder of frames")
     command = [program, "-nostdin", "-nostats", "-v", "level+info", "-protocol_whitelist", "file"]
     command += ["-i", f"file:{os.fspath(path)}", "-map", "0:v:0", "-fps_mode", "passthrough"]
     command += ["-c:v", "ppm", "-pix_fmt", "rgb24", "-f", "image2pipe", "-"]
@@ -73,7 +73,7 @@ def read_video(path: str | os.PathLike) -> tuple[np.ndarray, float]:
                         "smaller video"
                     )
         finally:
-            p.kill()  # nothing, where it has ended by itself
+            p.kill()  # has no effect if the process has ended
         log.seek(0)
         said = log.read().decode("utf-8", "replace")
     wrong = [line for line in said.splitlines() if "[error]" in line or "[fatal]" in line]
@@ -87,7 +87,7 @@ def read_video(path: str | os.PathLike) -> tuple[np.ndarray, float]:
 
 
 def _parse(stream: BinaryIO) -> Iterator[np.ndarray]:
-    """Frames (H, W, 3) of a stream of PPM images; what is incomplete at the end is left out."""
+    """Yields the frames (H, W, 3) of a stream of PPM images, without an incomplete last one."""
     while stream.readline() == b"P6\n":
         width, height = map(int, stream.readline().split())
         stream.readline()
@@ -97,10 +97,10 @@ def _parse(stream: BinaryIO) -> Iterator[np.ndarray]:
 
 
 def read_frames(paths: Sequence[Path]) -> np.ndarray:
-    """Reads image files of one size as (T, H, W, C) uint8; C = 1 where all are grey, else 3.
+    """Reads image files of one size as uint8 (T, H, W, C), where C = 1 if all are grey, else 3.
 
     Raises:
-        InputError: an unreadable file, one of another size than the first, or too many bytes.
+        InputError: A file is unreadable or of another size than the first, or there are too many bytes.
     """
     frames, colours = [], 1
     for path in paths:
@@ -115,23 +115,23 @@ def read_frames(paths: Sequence[Path]) -> np.ndarray:
         if 3 * image.shape[0] * image.shape[1] * len(paths) > MAX_SAMPLES:
             raise InputError(
                 f"{files.show_path(path.parent)}: {len(paths)} frames are more than "
-                f"{MAX_SAMPLES:.0e} bytes; give fewer or smaller ones"
+                f"{MAX_SAMPLES:.0e} bytes; give fewer or smaller frames"
             )
         frames.append(np.round(image * 255).astype(np.uint8))
     return np.stack([np.broadcast_to(f, (*f.shape[:2], colours)) for f in frames])
 
 
 def write_frames(folder: Path, name: str, frames: np.ndarray, rate: float) -> list[str]:
-    """Writes `<name>/00000.png`, ... and, with ffmpeg, `<name>.mp4`; each appears whole.
+    """Writes `<name>/00000.png`, ... and, with ffmpeg, `<name>.mp4`, both atomically.
 
     Args:
-        folder: where to.
-        name: of what is written.
+        folder: The folder to write to.
+        name: Name of the video.
         frames: (T, H, W), (T, H, W, 1) or (T, H, W, 3), float; clipped to [0, 1].
-        rate: frames per second.
+        rate: Frames per second.
 
     Returns:
-        What was written: `<name>.mp4`, if so, and `<name>/`.
+        The names of the results: `<name>.mp4`, if ffmpeg wrote it, and `<name>/`.
     """
     temporary = folder / f".{secrets.token_hex(8)}.tmp"
     temporary.mkdir()
@@ -145,13 +145,13 @@ def write_frames(folder: Path, name: str, frames: np.ndarray, rate: float) -> li
     wrong = wrong or _write_mp4(folder / f"{name}.mp4", frames, rate)
     if wrong:
         path = files.show_path(folder / name)
-        print(f"{path}: frames only, for {name}.mp4 {wrong}", file=sys.stderr)
+        tell(f"{path}: frames only, for {name}.mp4 {wrong}")
         return [f"{name}/"]
     return [f"{name}.mp4", f"{name}/"]
 
 
 def _replace_folder(new: Path, path: Path) -> None:
-    """Moves a folder to where there may be an older one."""
+    """Renames a folder to a path and removes an older folder there."""
     old = path.with_name(f".{secrets.token_hex(8)}.tmp")
     with contextlib.suppress(FileNotFoundError):
         os.replace(path, old)
@@ -163,9 +163,9 @@ def _replace_folder(new: Path, path: Path) -> None:
 
 
 def _write_mp4(path: Path, frames: np.ndarray, rate: float) -> str:
-    """Writes an H.264 video as every player reads it; returns what went wrong.
+    """Writes an H.264 video that every player can read; returns an error message, or ''.
 
-    Such videos have even sizes: the last row and column of others are doubled.
+    Such videos have even sizes; the last row or column of a frame of odd size is repeated.
     """
     height, width = (n + n % 2 for n in frames.shape[1:3])
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
@@ -180,7 +180,7 @@ def _write_mp4(path: Path, frames: np.ndarray, rate: float) -> str:
     try:
         with (
             tempfile.TemporaryFile() as log,
-            # In a session of its own: a Ctrl-C in the terminal is for us to handle.
+            # In a session of its own, so that a Ctrl-C in the terminal reaches only this process.
             subprocess.Popen(
                 command, stdin=subprocess.PIPE, stderr=log, start_new_session=True
             ) as process,
@@ -203,7 +203,7 @@ def _write_mp4(path: Path, frames: np.ndarray, rate: float) -> str:
 
 
 def _samples(frame: np.ndarray, height: int, width: int) -> bytes:
-    """A frame (H, W[, C]) as RGB bytes of an even size."""
+    """Converts a frame (H, W[, C]) to RGB bytes of an even size."""
     frame = frame.reshape(*frame.shape[:2], -1)
     samples = np.round(np.clip(frame, 0, 1) * 255).astype(np.uint8)
     room = [(0, height - frame.shape[0]), (0, width - frame.shape[1]), (0, 0)]
@@ -211,7 +211,7 @@ def _samples(frame: np.ndarray, height: int, width: int) -> bytes:
 
 
 def _ffmpeg() -> str | None:
-    """Path of the ffmpeg program, None where there is none."""
+    """Returns the path of the ffmpeg program, or None."""
     if importlib.util.find_spec("imageio_ffmpeg") is None:
         return None
     import imageio_ffmpeg

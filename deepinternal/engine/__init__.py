@@ -1,1 +1,5 @@
 """Compiling, batching and dispatching methods; the training loop, checkpoints and telemetry."""
+
+from deepinternal import lazy
+
+__getattr__, __dir__ = lazy.attach(__name__, __file__)

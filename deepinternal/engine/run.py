@@ -72,7 +72,9 @@ class Run:
         snapshot_every: steps between permanent checkpoints; 0 for none.
         checkpoints: where to save and to resume from, closed in the end; None for neither.
         log_path: JSON-lines file; None for none.
-        progress: told of every step.
+        progress: told at which step the run begins, and of every step.
+        callback: called with each step that goes into the log, and its metrics and evaluation figures
+            by name; also where there is no log. What it raises ends the run.
         open_telemetry: makes what gets the lines of the log as well; called with `before`, those that
             are there.
         pictures: gets the step and the pictures of an evaluation.
@@ -102,6 +104,7 @@ class Run:
     checkpoints: Checkpoints | None = None
     log_path: str | None = None
     progress: Progress | None = None
+    callback: Callable[[int, dict[str, float]], None] | None = None
     open_telemetry: Callable[..., TensorBoard] | None = None
     pictures: Callable[[int, dict[str, np.ndarray]], None] | None = None
     held: Callable[[], bool] = lambda: True
@@ -160,6 +163,8 @@ class Run:
             self.telemetry = self.open_telemetry(before=read_jsonl(self.log_path))
         self._tail = []
         self._enter()
+        if self.progress:
+            self.progress.update(self.spent.steps, "")
 
     def _enter(self) -> None:
         """Into the stage that `state` is of."""
@@ -204,13 +209,16 @@ class Run:
             if not math.isfinite(values.get("loss", 0.0)):
                 raise NonFiniteError(f"the loss became {values['loss']} at step {step}; {_REMEDY}")
             tested = tests if i == count - 1 else {}
-            if step % self.log_every == 0 or tested or self.ended or step == last:
+            logged = step % self.log_every == 0 or tested or self.ended or step == last
+            if logged:
                 self._note(step, values, tested)
             if (shown_name := self.programs.method.progress) in tested:
                 self._figure = f"{shown_name} {tested[shown_name]:.2f}"
             if self.progress:
                 self.progress.update(step, self._figure)
             self.spent.steps = step
+            if logged and not self._called_back(step, values | tested):
+                return
             if self.ended:
                 break
         if shown and self.pictures and self.held():
@@ -226,6 +234,15 @@ class Run:
         line = {"step": step, "seconds": self.seconds, **stage, **values, **tested}
         line |= {"compile_seconds": self.spent.compile_seconds, "programs": self.spent.programs}
         self._tail.append(line | {"memory_mb": memory_mb(self.programs.devices)})
+
+    def _called_back(self, step: int, metrics: dict[str, float]) -> bool:
+        """Calls the callback; False where it has raised an exception, which has ended the run."""
+        try:
+            if self.callback:
+                self.callback(step, metrics)
+        except Exception as error:  # the caller's own, which must not end the runs beside this one
+            self.fail(error)
+        return self.status == "running"
 
     def _write_log(self) -> None:
         if self._log:

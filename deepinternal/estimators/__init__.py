@@ -1,1 +1,5 @@
-"""What is measured on the host from one image."""
+"""Estimators: functions that measure properties of a single image, on the host."""
+
+from deepinternal import lazy
+
+__getattr__, __dir__ = lazy.attach(__name__, __file__)

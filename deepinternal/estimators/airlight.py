@@ -1,26 +1,26 @@
-"""The colour of haze, from patches that recur in an image behind more of it and behind less."""
+"""The colour of haze, estimated from patches that recur in an image behind more and less haze."""
 
 import jax.numpy as jnp
 import numpy as np
 
-from deepinternal.ops.haze import dark_channel
-from deepinternal.ops.resize import resize
+from deepinternal.ops.atmosphere import dark_channel
+from deepinternal.ops.resizing import resize
 
 _PATCH = 7  # side of the patches that are compared
-_SIDE = 300  # patches come from the image with no side over this, and from a smaller one
-_COUNT = 2500  # patches of each
+_SIDE = 300  # greatest side of the image from which patches come, besides a smaller one
+_COUNT = 2500  # number of patches from each image
 _VOTES = 5000
-_ALIKE = 0.9  # correlation from which two patches show the same
-_RATIO = 0.75  # and the ratio of their contrasts under which haze tells them apart
-_PRIOR, _WIDTH = 0.1, 0.03  # spread of the dark channel's estimate, and of a vote
+_ALIKE = 0.9  # correlation above which two patches show the same content
+_RATIO = 0.75  # ratio of their contrasts below which they differ in haze
+_PRIOR, _WIDTH = 0.1, 0.03  # standard deviations of the dark channel's estimate and of a vote
 
 
 def airlight_patch_recurrence(image: np.ndarray) -> np.ndarray:
-    """Airlight from patches that recur in the image behind more haze and behind less.
+    """Estimates the airlight from patches that recur in the image behind different amounts of haze.
 
-    Two patches of the same contents have means m and contrasts s that differ by haze only:
-    m1 - A = (s1 / s2) * (m2 - A). Each such pair votes for an A; the result is the mode of the votes
-    near the median colour of the haziest 0.1 %, after the dark channel.
+    Two patches with the same content have means m and contrasts s that differ only because of the haze:
+    m1 - A = (s1 / s2) * (m2 - A). Each such pair votes for an A. The result is the mode of the votes
+    near the median colour of the haziest 0.1 % of the pixels by the dark channel.
 
     Args:
         image: (H, W, C) in [0, 1], C = 1 or 3.
@@ -48,7 +48,7 @@ def airlight_patch_recurrence(image: np.ndarray) -> np.ndarray:
 
 
 def _votes(image: np.ndarray) -> np.ndarray:
-    """Airlights (n, C) that pairs of similar patches suggest."""
+    """The airlights (n, C) for which pairs of similar patches vote."""
     rng, found = np.random.default_rng(0), []
     scale = min(1.0, _SIDE / max(image.shape[:2]))
     for factor in (scale, 0.6 * scale):

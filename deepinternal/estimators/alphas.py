@@ -1,30 +1,30 @@
 """The weights of two mixtures of two layers: I_k = a_k * y1 + (1 - a_k) * y2, k = 1, 2.
 
-Once a_1, a_2 are known `ops.mixtures.solve` gives the layers. Of all weights the right ones give layers
-within [0, 1] whose edges do not coincide.
+With known a_1, a_2, `ops.mixtures.solve` gives the layers. The right weights give layers within [0, 1]
+whose edges do not coincide.
 """
 
 import jax
 import jax.numpy as jnp
 
-from deepinternal.losses.exclusion import exclusion
+from deepinternal.losses.layers import exclusion
 from deepinternal.ops.mixtures import solve
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 from deepinternal.types import Array
 
-_RANGE = 5.0  # weight of values outside of [0, 1]
-_LEAST = 0.04  # least difference of the weights: under it noise decides
+_RANGE = 5.0  # weight of values outside [0, 1]
+_LEAST = 0.04  # least difference of the weights, below which noise dominates
 
 
 def mismatch(first: Array, second: Array, alphas: Array) -> Array:
-    """How unlikely weights are: edges common to both layers, values outside of [0, 1].
+    """Scores how unlikely weights are, by edges common to both layers and values outside [0, 1].
 
-    The exclusion loss is divided by the layers' contrast, for it grows with it.
+    The exclusion loss is divided by the layers' contrast, because it grows with the contrast.
 
     Args:
-        first: a mixture (H, W, C).
-        second: the other.
-        alphas: (2,), not equal.
+        first: A mixture (H, W, C).
+        second: The other mixture (H, W, C).
+        alphas: (2,), the weights, which must differ.
 
     Returns:
         A scalar.
@@ -35,17 +35,17 @@ def mismatch(first: Array, second: Array, alphas: Array) -> Array:
     return exclusion(*layers) / contrast + _RANGE * outside
 
 
-def search(first: Array, second: Array, *, side: int = 192) -> Array:
-    """The weights of two mixtures with the least `mismatch`, on a grid refined twice.
+def search_alphas(first: Array, second: Array, *, side: int = 192) -> Array:
+    """Searches for the weights of two mixtures with the least `mismatch`, on a grid refined twice.
 
     Args:
-        first: a mixture (H, W, C) in [0, 1].
-        second: the other.
-        side: the images are looked at with no side over so many pixels.
+        first: A mixture (H, W, C) in [0, 1].
+        second: The other mixture (H, W, C) in [0, 1].
+        side: Greatest side in pixels of the images in the search, to which larger ones are reduced.
 
     Returns:
-        (2,) a_1 > a_2: the first layer is the one that is stronger in the first mixture. All weights
-        lie in [0.02, 0.98].
+        (2,), a_1 > a_2: the first layer is stronger in the first mixture than in the second. Both
+        weights lie in [0.02, 0.98].
     """
     scale = min(1.0, side / max(first.shape[:2]))
     shape = tuple(max(round(n * scale), 8) for n in first.shape[:2])

@@ -1,4 +1,4 @@
-"""What an image tells of its own noise and compression, for methods that set themselves accordingly."""
+"""The noise and the compression of an image, measured for methods that adapt their settings to them."""
 
 import jax
 import jax.numpy as jnp
@@ -7,9 +7,9 @@ import numpy as np
 from deepinternal.estimators import jpeg, noise
 from deepinternal.types import Array
 
-QUIET = 2 / 255  # noise under it is not cared for
-TINY = 24  # least side of an image whose noise and compression can be told
-_LOOKED_AT = 512  # pixels, of the middle of larger images
+QUIET = 2 / 255  # standard deviation below which noise is ignored
+TINY = 24  # least side of an image whose noise and compression can be measured
+_LOOKED_AT = 512  # side of the middle of larger images that is measured
 
 _noise_std = jax.jit(noise.noise_std)
 _blocking = jax.jit(jpeg.jpeg_blocking)
@@ -18,16 +18,17 @@ _jpeg_noise_std = jax.jit(lambda image: jpeg.jpeg_noise_std(image, threshold=-1e
 
 
 def measure(image: np.ndarray, *, compressed: str = "auto") -> dict[str, float]:
-    """Noise and compression of an image; on the host.
+    """Measures the noise and the compression of an image, on the host.
 
     Args:
         image: (H, W, C) in [0, 1], C = 1 or 3.
-        compressed: whether it is taken for a JPEG: 'on', 'off', or 'auto': if its blocks are found.
+        compressed: Whether the image counts as a JPEG: 'on', 'off', or 'auto' for images with blocks.
 
     Returns:
-        `noise_std`, of noise or of the compression's errors, in units of [0, 1], 0 where it is under
-        `QUIET`; `measured_std`, of noise, as measured; `jpeg_score`, see `ops.jpeg.jpeg_blocking`;
-        `jpeg_quality`, 0 where the image is not taken for a JPEG. All 0 under `TINY` pixels a side.
+        `noise_std`, the standard deviation of the noise, or of a JPEG's errors, for images in [0, 1], 0
+        if it is below `QUIET`; `measured_std`, that of the noise as measured; `jpeg_score`, see
+        `estimators.jpeg.jpeg_blocking`; `jpeg_quality`, 0 if the image does not count as a JPEG. All
+        are 0 if a side is shorter than `TINY`.
     """
     told = dict.fromkeys(("noise_std", "measured_std", "jpeg_score", "jpeg_quality"), 0.0)
     if min(image.shape[:2]) < TINY:
@@ -45,7 +46,7 @@ def measure(image: np.ndarray, *, compressed: str = "auto") -> dict[str, float]:
 
 
 def _middle(image: np.ndarray) -> Array:
-    """The middle of an image, with sides that are multiples of 8: fewer shapes to compile for."""
+    """The middle of an image, with sides that are multiples of 8, so that fewer shapes are compiled."""
     h, w = (min(n, _LOOKED_AT) // 8 * 8 for n in image.shape[:2])
     y, x = ((n - m) // 2 for n, m in zip(image.shape[:2], (h, w)))
     return jnp.asarray(image[y : y + h, x : x + w], jnp.float32)

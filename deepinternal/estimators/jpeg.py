@@ -1,4 +1,4 @@
-"""Traces of JPEG compression in the pixels of an image: its grid, its quality, its error."""
+"""Traces of JPEG compression in the pixels of an image: grid, quality and error."""
 
 from typing import NamedTuple
 
@@ -10,14 +10,14 @@ from deepinternal.ops.color import rgb_to_y
 from deepinternal.ops.dct import dct_matrix, dct_orders, dct_windows
 from deepinternal.types import Array
 
-THRESHOLD = 7.0  # of the score, above which an image was a JPEG: see `jpeg_blocking`
+THRESHOLD = 7.0  # score above which an image counts as a JPEG, see `jpeg_blocking`
 
 _BLOCK = 8
-_SIDE = 512  # pixels, of the middle of larger images, that are looked at
-_BLOCKS = 32  # a side, that the quality is told from
-_ROUNDING = 0.35  # standard deviation of coefficients that were rounded as 8-bit RGB, in levels
-_STRAY = 0.1  # share of the coefficients that no table explains
-# ITU-T T.81, Table K.1: steps of the luminance coefficients, in levels.
+_SIDE = 512  # side in pixels of the middle of larger images that is used
+_BLOCKS = 32  # number of blocks along each side from which the quality is estimated
+_ROUNDING = 0.35  # standard deviation of coefficients after rounding to 8-bit RGB, in levels
+_STRAY = 0.1  # fraction of the coefficients that no table explains
+# ITU-T T.81, Table K.1: quantisation steps of the luminance coefficients, in levels.
 _STEPS = np.array(
     [
         [16, 11, 10, 16, 24, 40, 51, 61],
@@ -33,12 +33,12 @@ _STEPS = np.array(
 
 
 class Blocking(NamedTuple):
-    """The grid of blocks that an image shows.
+    """The grid of JPEG blocks in an image.
 
     Attributes:
-        score: scalar, how distinct it is, see `jpeg_blocking`.
-        phase: (2,) int32 from 0 to 7, row and column of the first block that lies in the image;
-            (0, 0) if it was not cropped. Means nothing where the score is low.
+        score: A scalar that measures how distinct the grid is, see `jpeg_blocking`.
+        phase: int32 (2,) from 0 to 7, row and column of the first whole block in the image; (0, 0) if
+            the image was not cropped. Without meaning if the score is low.
     """
 
     score: Array
@@ -46,27 +46,27 @@ class Blocking(NamedTuple):
 
 
 def jpeg_blocking(image: Array) -> Blocking:
-    """Whether, and where, an image has the 8x8 grid of JPEG compression.
+    """Detects the 8x8 grid of JPEG compression in an image.
 
-    A JPEG's blocks, and only windows that lie right on them, have coefficients that are zero but for
-    the rounding of the pixels: those quantised to zero. A window's share of zeros (luma coefficients
-    under one 8-bit level) is compared with the mean share of the 64 windows that begin in the same
-    8x8 cell. For each of the 64 phases these differences are averaged over the image; their mean,
-    divided by its standard error if all phases were alike, is a z-score. The score is the largest.
+    The blocks of a JPEG, and only windows exactly on them, have coefficients that are zero except for
+    the rounding of the pixels: those quantised to zero. A window's fraction of zeros (luma coefficients
+    under one 8-bit level) is compared with the mean fraction of the 64 windows that begin in the same
+    8x8 cell. For each of the 64 phases these differences are averaged over the image. The mean divided
+    by its standard error, if all phases were alike, is a z-score, and the score is the greatest one.
 
-    With `THRESHOLD`, JPEGs of the qualities 10 to 90 are found from 48x48 pixels on; of smaller ones
-    some are missed. Uncompressed photographs score 2 to 6, at any size. Scaling, blurring, or noise
-    after the compression hide the grid. An image that was compressed twice shows the later grid.
+    With `THRESHOLD`, JPEGs of qualities 10 to 90 are detected from 48x48 pixels on; some smaller ones
+    are missed. Uncompressed photographs score 2 to 6 at any size. Scaling, blurring, or noise after the
+    compression hide the grid. An image that was compressed twice shows the later grid.
 
     Args:
-        image: (H, W, C) in [0, 1], C = 1 or 3, as it was decoded; both sides at least 24. Of sides
-            over 512 the middle is looked at.
+        image: (H, W, C) in [0, 1], C = 1 or 3, as decoded, with sides of at least 24 pixels. Of sides
+            over 512 pixels, the middle is used.
 
     Returns:
-        Score and phase; score 0, but for rounding, for a flat image.
+        Score and phase; for a flat image the score is 0 up to rounding.
 
     Raises:
-        ValueError: a side under 24 pixels.
+        ValueError: A side is shorter than 24 pixels.
 
     References:
         Fan, de Queiroz: Identification of Bitmap Compression History: JPEG Detection and Quantizer
@@ -84,21 +84,21 @@ def jpeg_blocking(image: Array) -> Blocking:
 
 
 def jpeg_quality(image: Array, phase: Array) -> Array:
-    """The quality a JPEG was saved with, told from its pixels.
+    """Estimates the quality with which a JPEG was saved from its pixels.
 
-    Of the 100 scaled standard tables, the one that makes the coefficients most likely: at multiples
-    of the steps with a rounding error, each multiple as probable as its step is wide. Blocks with
-    clipped pixels and coefficients that may be zeros are left out.
+    The result is the one of the 100 scaled standard tables with the greatest likelihood: coefficients
+    are multiples of the steps plus a rounding error, and the probability of each multiple is
+    proportional to its step. Blocks with clipped pixels and coefficients that may be zeros are ignored.
 
     Args:
-        image: as for `jpeg_blocking`.
-        phase: as found by `jpeg_blocking`.
+        image: As for `jpeg_blocking`.
+        phase: As returned by `jpeg_blocking`.
 
     Returns:
-        int32 scalar from 1 to 100, the IJG library's scale; 100 if no table explains the image.
+        An int32 scalar from 1 to 100 on the IJG library's scale; 100 if no table explains the image.
 
     Raises:
-        ValueError: a side under 24 pixels.
+        ValueError: A side is shorter than 24 pixels.
 
     References:
         Fan, de Queiroz 2003, section III (likelihood of a step; here of a whole table).
@@ -107,23 +107,24 @@ def jpeg_quality(image: Array, phase: Array) -> Array:
 
 
 def jpeg_noise_std(image: Array, *, threshold: float = THRESHOLD) -> Array:
-    """Root mean square error that JPEG compression has made in the luma of an image.
+    """Estimates the root mean square error of JPEG compression in the luma of an image.
 
-    The quality tells the steps. A coefficient that is not zero has the error of its step; those that
-    are zero had the variance of a Laplacian whose tail beyond half a step is the share of the others.
-    Shares are those of all frequencies of one order. On photographs it is within a factor of two of
-    the true error, rather too much on clean ones and a little less on noisy ones. The error of the
-    chroma is not in it: over all of R, G and B it is 1.3 to 1.6 times as large at middle qualities.
+    The quality gives the quantisation steps. A coefficient that is not zero has the error of its step.
+    The zero coefficients had the variance of a Laplacian whose tail beyond half a step is the fraction
+    of the others, taken over all frequencies of one order. On photographs the estimate is within a
+    factor of two of the true error: somewhat too large on clean ones and slightly too small on noisy
+    ones. It excludes the chroma: over R, G and B the error is 1.3 to 1.6 times as large at middle
+    qualities.
 
     Args:
-        image: as for `jpeg_blocking`.
-        threshold: of the score; an image under it counts as not compressed.
+        image: As for `jpeg_blocking`.
+        threshold: Score below which an image counts as not compressed.
 
     Returns:
-        Scalar, in units of [0, 1]; 0 if not compressed.
+        A scalar, for images in [0, 1]; 0 if the image is not compressed.
 
     Raises:
-        ValueError: a side under 24 pixels.
+        ValueError: A side is shorter than 24 pixels.
     """
     blocking = jpeg_blocking(image)
     coefficients, usable = _blocks(image, blocking.phase)
@@ -132,7 +133,7 @@ def jpeg_noise_std(image: Array, *, threshold: float = THRESHOLD) -> Array:
     alike = np.equal.outer(orders.ravel(), orders.ravel()).astype(np.float32)
     kept = jnp.mean(jnp.abs(coefficients) > steps / 2, axis=0).ravel()
     kept = jnp.dot(alike / alike.sum(1), kept, precision=lax.Precision.HIGHEST)
-    # Limits that keep the logarithm and the quotient finite; the error does not feel them.
+    # These limits keep the logarithm and the quotient finite without an effect on the error.
     kept = jnp.clip(kept, 1e-6, 0.99).reshape(orders.shape)
     half = steps / 2
     width = -half / jnp.log(kept)
@@ -143,7 +144,7 @@ def jpeg_noise_std(image: Array, *, threshold: float = THRESHOLD) -> Array:
 
 
 def _tables() -> Array:
-    """Steps of the qualities 1 to 100 as the IJG library scales them, (100, 8, 8)."""
+    """Quantisation steps of qualities 1 to 100 as scaled by the IJG library, (100, 8, 8)."""
     quality = np.arange(1, 101)
     percent = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
     tables = (_STEPS * percent[:, None, None] + 50) // 100
@@ -151,7 +152,7 @@ def _tables() -> Array:
 
 
 def _luma(image: Array) -> tuple[Array, np.ndarray]:
-    """Luma in levels from -128 to 127, of the middle of a large image; where that begins."""
+    """Returns the luma of the middle of an image in levels from -128 to 127, and where that begins."""
     size = np.array(image.shape[:2])
     if size.min() < 3 * _BLOCK:
         raise ValueError(
@@ -160,12 +161,12 @@ def _luma(image: Array) -> tuple[Array, np.ndarray]:
     start = np.maximum(size - _SIDE, 0) // 2
     y, x = start
     image = image[y : y + _SIDE, x : x + _SIDE]
-    # JPEG's luma has the full range of 8 bits, not the studio's.
+    # JPEG's luma has the full range of 8 bits, not the studio range.
     return (rgb_to_y(image) - 16) * (255 / 219) - 128, start
 
 
 def _blocks(image: Array, phase: Array) -> tuple[Array, Array]:
-    """Coefficients (N, 8, 8) of blocks all over the image, and which have no clipped pixel (N,)."""
+    """Returns coefficients (N, 8, 8) of blocks all over the image, and which have no clipped pixel."""
     luma, start = _luma(image)
     h, w = luma.shape
     image = image[start[0] : start[0] + h, start[1] : start[1] + w]
@@ -185,7 +186,7 @@ def _blocks(image: Array, phase: Array) -> tuple[Array, Array]:
 
 
 def _quality(coefficients: Array, usable: Array) -> Array:
-    """As `jpeg_quality`, of blocks as `_blocks` cuts them."""
+    """Computes `jpeg_quality` from the blocks of `_blocks`."""
     sure = usable[:, None, None] & (jnp.abs(coefficients) > 1) & (dct_orders(_BLOCK) > 0)
 
     def likelihood(steps: Array) -> Array:

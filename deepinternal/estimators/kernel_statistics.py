@@ -1,11 +1,11 @@
-"""What an image says of blur kernels: how its patches, and those of it downscaled, are distributed."""
+"""Statistics of an image for blur kernels: the distributions of its patches at two scales."""
 
 import numpy as np
 
 from deepinternal.estimators import recurrence
 
-FLOOR = 2 / 255  # standard deviation of what no statistic looks below
-_PLACES = 4096  # crops of each kind
+FLOOR = 2 / 255  # standard deviation below which no statistic distinguishes patches
+_PLACES = 4096  # number of crops of each kind
 
 
 def statistics(
@@ -16,21 +16,21 @@ def statistics(
     border: int = 0,
     noise_std: float = 0.0,
 ) -> dict[str, np.ndarray]:
-    """What is known of an image before training; on the host.
+    """Computes the statistics of an image that KernelGAN uses, on the host.
 
     Args:
         image: (H, W, C) in [0, 1].
-        sides: of the crops that are downscaled, and of those they are compared with, in pixels.
-        kernel_size: side of the kernels that are looked for, in pixels.
-        border: pixels at each side that are not looked at.
-        noise_std: of its noise, in units of [0, 1].
+        sides: Sides in pixels of the crops that are downscaled, and of the crops to compare with.
+        kernel_size: Side in pixels of the kernels to be estimated.
+        border: Width in pixels of the border that is ignored.
+        noise_std: Standard deviation of the image's noise, for images in [0, 1].
 
     Returns:
-        `large` and `small` (N, 2) corners of crops; `coarse`, the covariance of `estimators.recurrence`
-        without what noise adds to it, and `whitening`, the other one to the power -1/2; `spread`, the
-        standard deviation in patches where there is texture; `saturated`, the share of values at
-        either end of the range; `noise_std` of the colours and `grey_noise_std` of their mean. Their
-        shapes depend on `kernel_size` alone.
+        `large` and `small`, the corners (N, 2) of the crops; `coarse`, the covariance of large patches
+        from `estimators.recurrence` without the part of the noise, and `whitening`, the covariance of
+        small patches to the power -1/2; `spread`, the standard deviation in patches with texture;
+        `saturated`, the fraction of values at either end of the range; `noise_std` of the colours and
+        `grey_noise_std` of their mean. Their shapes depend only on `kernel_size`.
     """
     inner = image[border : image.shape[0] - border, border : image.shape[1] - border]
     grey = noise_std / np.sqrt(image.shape[-1])
@@ -49,7 +49,7 @@ def statistics(
 
 
 def _whitening(covariance: np.ndarray) -> np.ndarray:
-    """A covariance with `FLOOR` added, to the power -1/2."""
+    """A covariance with the variance of `FLOOR` added, to the power -1/2."""
     values, vectors = np.linalg.eigh(covariance.astype(np.float64))
     values = np.maximum(values, 0) + FLOOR**2
     return ((vectors / np.sqrt(values)) @ vectors.T).astype(np.float32)

@@ -1,9 +1,8 @@
-"""The colour and the opacity of a watermark, from the edges that it makes.
+"""The colour and the opacity of a watermark, estimated from its edges.
 
-Of two pixels on both sides of a mark's edge, with the same image under them, one is
-p = (1 - a) * q + a * w of the other: all such pairs agree on the opacity a and the colour w, while the
-edges of the image itself agree on nothing. Of several images with the same mark, pairs in the same
-place agree, which also tells where the mark is.
+For two pixels on both sides of a mark's edge with the same image below them, p = (1 - a) * q + a * w.
+All such pairs agree on the opacity a and the colour w, while pairs across the image's own edges do not.
+In several images with the same mark, pairs in the same position agree, which also locates the mark.
 """
 
 import itertools
@@ -12,23 +11,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-DISTANCE = 2  # pixels between the two of a pair, so that a soft edge lies between them
-_TOLERANCE = 0.03  # of a pair's difference
+DISTANCE = 2  # pixels between the two of a pair, so that a soft edge fits between them
+_TOLERANCE = 0.03  # greatest error of a pair's difference
 _BINS = np.linspace(0.175, 1.025, 18)
 _COLOURS = tuple(itertools.product((0.0, 0.5, 1.0), repeat=3))
-_AGREE = 0.1  # by which opacities in the same place of several images may differ
-_REACH = 6  # pixels around pairs of several images that agree, where the mark may be
-_SIDE = 1600  # several images are searched with no side over so many pixels
+_AGREE = 0.1  # greatest difference of the opacities in the same position of several images
+_REACH = 6  # pixels around pairs that agree in several images that may belong to the mark
+_SIDE = 1600  # greatest side of several images in the search, to which larger ones are reduced
 
 
 class Mark(NamedTuple):
-    """What `search` finds.
+    """A mark that a search has found.
 
     Attributes:
         colour: (C,) in [0, 1].
-        opacity: in (0, 1].
-        score: how far the pairs that agree on them exceed those expected without a mark, in standard
-            deviations of a Poisson count; over 20 is hardly chance.
+        opacity: A number in (0, 1].
+        score: By how many standard deviations of a Poisson count the pairs that agree exceed the number
+            expected without a mark; more than 20 is hardly chance.
     """
 
     colour: np.ndarray
@@ -36,16 +35,16 @@ class Mark(NamedTuple):
     score: float
 
 
-def search(image: np.ndarray, hint: np.ndarray) -> Mark:
-    """The colour and opacity on which most edges within a region agree.
+def search_mark(image: np.ndarray, hint: np.ndarray) -> Mark:
+    """Searches for the colour and the opacity on which most edges within a region agree.
 
     Args:
         image: (H, W, C) in [0, 1].
-        hint: (H, W) booleans, the region; pairs outside of it tell what is to be expected by chance.
+        hint: (H, W) booleans, the region; the pairs outside it give the number expected by chance.
 
     Returns:
-        Of 27 colours (3 of grey images) and 17 opacities from 0.2 the likeliest, then refined by
-        least squares over the pairs that agree.
+        The most likely of 27 colours (3 for grey images) and 17 opacities from 0.2 on, refined by least
+        squares over the pairs that agree.
     """
     from_, to, inside = _pairs(np.asarray(image, np.float64), np.asarray(hint, bool))
     share = max(hint.sum(), 1) / max((~hint).sum(), 1)
@@ -65,7 +64,7 @@ def search(image: np.ndarray, hint: np.ndarray) -> Mark:
 
 
 def _pairs(image: np.ndarray, hint: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of pixels across edges, (N, C) each, in both orders; whether both lie inside (N,)."""
+    """Returns pairs of pixels across edges, (N, C) each, in both orders, and which lie inside."""
     pixels, inside = [], []
     for axis in (0, 1):
         n = image.shape[axis]
@@ -83,9 +82,9 @@ def _pairs(image: np.ndarray, hint: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 
 
 def _opacities(from_: np.ndarray, to: np.ndarray, colour: np.ndarray, least: float):
-    """For each pair (..., C) the opacity that explains it best, (...), and whether it does.
+    """Returns for each pair (..., C) the opacity (...) that explains it best, and whether it does.
 
-    Those whose colour is nearer than `least` to the mark's tell nothing.
+    Pairs whose colour is nearer than `least` to the mark's are not conclusive.
     """
     step, whole = to - from_, colour - from_
     length = (whole**2).sum(-1)
@@ -95,7 +94,7 @@ def _opacities(from_: np.ndarray, to: np.ndarray, colour: np.ndarray, least: flo
 
 
 def _refined(from_: np.ndarray, to: np.ndarray) -> tuple[np.ndarray, float]:
-    """Colour and opacity by least squares: to = (1 - a) * from + a * w, a > 0."""
+    """Fits colour and opacity by least squares: to = (1 - a) * from + a * w, a > 0."""
     centred = from_ - from_.mean(0)
     slope = (centred * (to - to.mean(0))).sum() / max((centred**2).sum(), 1e-6)
     opacity = float(np.clip(1 - slope, 0.05, 1.0))
@@ -103,15 +102,16 @@ def _refined(from_: np.ndarray, to: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def search_common(images: Sequence[np.ndarray]) -> tuple[Mark, np.ndarray]:
-    """The mark that several images have in the same place.
+    """Searches for the mark that several images have in the same position.
+
+    The number of pairs that agree by chance is estimated from shifted images.
 
     Args:
-        images: two or more, (H, W, C) in [0, 1], of one size; large ones are looked at reduced.
+        images: Two or more images (H, W, C) in [0, 1] of one size; large ones are reduced.
 
     Returns:
-        Of 27 colours the likeliest, with the greatest opacity that is frequent; and where the mark may
-        be, (H, W) booleans, nowhere if there is no sign of it. By chance as many pairs agree as if the
-        images were shifted.
+        The most likely of 27 colours with the greatest frequent opacity, and where the mark may be,
+        (H, W) booleans, which are all False without a sign of a mark.
     """
     size = images[0].shape[:2]
     factor = -(-max(size) // _SIDE)
@@ -133,7 +133,7 @@ def search_common(images: Sequence[np.ndarray]) -> tuple[Mark, np.ndarray]:
 
 
 def _reduced(image: np.ndarray, factor: int) -> np.ndarray:
-    """An image (H, W, C) of which each `factor` x `factor` pixels are their mean."""
+    """Reduces an image (H, W, C) by the means of `factor` x `factor` pixels."""
     h, w, c = image.shape
     image = np.asarray(image, np.float32)
     padded = np.pad(image, ((0, -h % factor), (0, -w % factor), (0, 0)), mode="edge")
@@ -142,7 +142,7 @@ def _reduced(image: np.ndarray, factor: int) -> np.ndarray:
 
 
 def _together(images: Sequence[np.ndarray], colour: np.ndarray):
-    """Opacities (4, H, W), one for each neighbour, and where all images agree; zeros at the ends."""
+    """Returns opacities (4, H, W), one for each neighbour, and where all images agree."""
     found = []
     for axis, sign in itertools.product((0, 1), (1, -1)):
         pairs = [_opacities(np.roll(x, sign * DISTANCE, axis), x, colour, 0.15) for x in images]
@@ -158,12 +158,12 @@ def _together(images: Sequence[np.ndarray], colour: np.ndarray):
 
 
 def _counts(opacity: np.ndarray, agree: np.ndarray) -> np.ndarray:
-    """How many pairs agree on each opacity."""
+    """The number of pairs that agree on each opacity."""
     return np.histogram(opacity[agree], _BINS)[0]
 
 
 def _places(opacity: np.ndarray, agree: np.ndarray) -> np.ndarray:
-    """The surroundings of pixels that agree, where they are many."""
+    """The surroundings of pixels that agree, where there are many of them."""
     from scipy import ndimage
 
     dots = (agree & (opacity >= _BINS[0])).any(0)

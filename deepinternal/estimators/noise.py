@@ -1,4 +1,4 @@
-"""How noisy an image is, told from the image alone."""
+"""Estimation of the noise in an image from the image alone."""
 
 import math
 
@@ -10,42 +10,42 @@ from deepinternal.ops.dct import dct_orders, dct_windows
 from deepinternal.types import Array
 
 _WINDOW = 6
-_SHARE = 0.1  # of the windows: those with the least texture
-_DIRECTIONS = 0.2  # share of the principal directions: those that vary least
-_LEAST = 4  # windows per high frequency that are looked at, at least
-_TILE = 16  # pixels, side of the checkerboard's squares
-_PIXELS = 256**2  # images larger than this are looked at in strides
+_SHARE = 0.1  # fraction of the windows that is used, those with the least texture
+_DIRECTIONS = 0.2  # fraction of the principal directions that is used, those that vary least
+_LEAST = 4  # least number of windows per high frequency
+_TILE = 16  # side of the checkerboard's squares in pixels
+_PIXELS = 256**2  # number of pixels above which windows are taken with a stride
 _CLIPPED = 1e3  # more than the energy of any window
 
 
 def noise_std(image: Array) -> Array:
-    """Standard deviation of white gaussian noise in an image.
+    """Estimates the standard deviation of white gaussian noise in an image.
 
-    Texture looks like noise in two ways that are told apart one after the other. First, windows are
-    ranked by the energy of their low frequencies, and only the flattest are kept; noise in low and in
-    high frequencies is independent, so that this choice does not prefer quiet noise. Then texture
-    that is left in their high frequencies lies in few principal directions, over all channels: the
-    noise is what is left in the directions that vary least. Directions are sought in one half of the
-    image (the white squares of a checkerboard) and variances measured in the other, and vice versa,
-    for the least variance in the very samples that chose the direction would be too small.
+    Texture is separated from noise in two steps. First, windows are ranked by the energy of their low
+    frequencies, and only the flattest are kept. Noise in low and in high frequencies is independent, so
+    that this choice does not favour weak noise. Second, the texture that remains in the high
+    frequencies lies in few principal directions over all channels, so that the directions of least
+    variance contain only noise. The directions are found in one half of the image (the white squares of
+    a checkerboard) and the variances are measured in the other half, and vice versa, because the least
+    variance in the samples that chose the direction would be too small.
 
-    On photographs of 128x128 and noise of 5 / 255 and more it is mostly within 5 %. Texture as fine
-    as the pixels in all the image (grass, gravel) counts as noise, in grey images and in small ones
-    (under about 64x64) more of it.
+    On photographs of 128x128 pixels with noise of at least 5 / 255, the estimate is mostly within 5 %.
+    Texture of the scale of pixels all over the image (grass, gravel) counts as noise, more of it in
+    grey images and in small ones (under about 64x64).
 
-    Windows with clipped pixels (<= 0 or >= 1) are left out as long as there are others. Only noise
-    that is independent from pixel to pixel and from channel to channel is measured in full: what was
-    smoothed, demosaicked or compressed shows less of it. Not to be differentiated.
+    Windows with clipped pixels (<= 0 or >= 1) are ignored as long as there are others. Only noise that
+    is independent between pixels and between channels is measured in full; images that were smoothed,
+    demosaicked or compressed show less. The function is not meant to be differentiated.
 
     Args:
         image: (H, W, C) in [0, 1], C = 1 or 3, both sides at least 16.
 
     Returns:
-        Scalar, in units of [0, 1] (8-bit levels / 255); 0 for a flat image. Rounding to 8 bits alone
-        is 0.29 / 255. If all windows are clipped, the noise that clipping has left.
+        A scalar, for images in [0, 1] (8-bit levels / 255); 0 for a flat image. Rounding to 8 bits
+        alone gives 0.29 / 255. If all windows are clipped, it is the noise that remains after clipping.
 
     Raises:
-        ValueError: a side under 16 pixels.
+        ValueError: A side is shorter than 16 pixels.
 
     References:
         Ponomarenko, Lukin, Zriakhov, Kaarna, Astola: An Automatic Approach to Lossy Compression of
@@ -77,14 +77,14 @@ def noise_std(image: Array) -> Array:
 
 
 def _clipped(image: Array, stride: int) -> Array:
-    """Share of the clipped pixels in each window, (H', W')."""
+    """The fraction of clipped pixels in each window, (H', W')."""
     clipped = jnp.any((image <= 0) | (image >= 1), axis=-1).astype(jnp.float32)
     window, strides = (_WINDOW, _WINDOW), (stride, stride)
     return lax.reduce_window(clipped, 0.0, lax.add, window, strides, "VALID") / _WINDOW**2
 
 
 def _flattest(energy: Array, clipped: Array, least: int) -> Array:
-    """1 for the windows to look at, else 0: a share of those that are not clipped, (H', W')."""
+    """1 for the windows that are used and 0 for the others, (H', W')."""
     rank = energy + _CLIPPED * clipped
     count = (_SHARE * jnp.sum(clipped == 0)).astype(jnp.int32)
     count = jnp.clip(count, min(least, rank.size), rank.size)

@@ -1,8 +1,8 @@
-"""What KernelGAN knows of an image beforehand: where its patches tell something, and their statistics.
+"""Statistics of an image for KernelGAN: where its patches are informative, and their covariances.
 
-The kernel by which an image was made is the one that makes the patches of its downscaled version most
-like its own (Michaeli and Irani, ICCV 2013). Flat patches are alike with any kernel; so places are
-drawn where there is texture. All functions work on the host, with NumPy.
+The kernel with which an image was downscaled makes the patches of the image's downscaled version most
+similar to those of the image (Michaeli and Irani, ICCV 2013). Flat patches are similar for any kernel,
+so that only patches with texture are used. All functions run on the host, with NumPy.
 
 References:
     Bell-Kligler, Shocher, Irani: Blind Super-Resolution Kernel Estimation using an Internal-GAN.
@@ -11,22 +11,22 @@ References:
 
 import numpy as np
 
-SIDE = 5  # of the patches whose covariances are compared
-_FILL = 0.97  # quantile at which measures of texture are cut off
-_NOTHING = 1e-5  # differences of grey that are rounding errors
+SIDE = 5  # side of the patches whose covariances are compared
+_FILL = 0.97  # quantile at which measures of texture are clipped
+_NOTHING = 1e-5  # differences of grey below this are rounding errors
 
 
 def texture(grey: np.ndarray) -> np.ndarray:
-    """How much there is to see around each pixel.
+    """Measures the amount of texture around each pixel.
 
-    The absolute derivatives and the gradient's length, each cut off at its top 3 %, divided by its sum,
-    added, and averaged over 5x5 pixels.
+    The measure is the sum of the absolute derivatives and the gradient's length, each clipped at its
+    97 % quantile and divided by its sum, averaged over 5x5 pixels.
 
     Args:
         grey: (H, W).
 
     Returns:
-        float64 (H, W), 0 or of a sum of about 1.
+        float64 (H, W) with a sum of about 1, or 0 for a flat image.
     """
     dy, dx = np.gradient(grey.astype(np.float64))
     total = np.zeros(grey.shape)
@@ -37,7 +37,7 @@ def texture(grey: np.ndarray) -> np.ndarray:
 
 
 def _cut_off(measure: np.ndarray) -> np.ndarray:
-    """A measure of texture without its extremes: of a nearly flat image, those of what is not flat."""
+    """Clips the extremes of a measure of texture; in a nearly flat image, those of its other parts."""
     limit = np.quantile(measure, _FILL)
     if limit < _NOTHING:
         limit = np.quantile(np.append(measure[measure >= _NOTHING], limit), _FILL)
@@ -45,27 +45,27 @@ def _cut_off(measure: np.ndarray) -> np.ndarray:
 
 
 def _half(grey: np.ndarray) -> np.ndarray:
-    """(H, W) at half its size: means of 2x2 pixels."""
+    """Reduces (H, W) to half its size by the means of 2x2 pixels."""
     h, w = (n // 2 * 2 for n in grey.shape)
     return grey[:h, :w].reshape(h // 2, 2, w // 2, 2).mean((1, 3))
 
 
 def _box(image: np.ndarray, side: int) -> np.ndarray:
-    """Mean of (H, W) over windows of `side` pixels, the border repeated."""
+    """The mean of (H, W) over windows with sides of `side` pixels, with the border repeated."""
     from scipy.ndimage import uniform_filter
 
     return uniform_filter(image, side, mode="nearest")
 
 
 def places(weights: np.ndarray, count: int) -> np.ndarray:
-    """Places of an image in proportion to weights: quantiles, no random draws.
+    """Returns positions in an image in proportion to weights, by quantiles instead of random draws.
 
     Args:
-        weights: (H, W), not negative; where all are 0, all count alike.
-        count: how many.
+        weights: (H, W), not negative; if all are 0, all count alike.
+        count: Number of positions.
 
     Returns:
-        int32 (count, 2) rows and columns, sorted, repeated where the weight is great.
+        int32 (count, 2), rows and columns, sorted, and repeated where the weight is great.
     """
     flat = np.ravel(weights).astype(np.float64)
     if not flat.sum() > 0:
@@ -76,13 +76,14 @@ def places(weights: np.ndarray, count: int) -> np.ndarray:
 
 
 def crop_places(image: np.ndarray, large: int, small: int, count: int) -> tuple:
-    """Corners of crops that have texture: of those to be downscaled by 2, and of those to compare with.
+    """Returns corners of crops with texture, both to downscale by 2 and to compare with.
 
     Args:
         image: (H, W, C) in [0, 1].
-        large: side of the former in pixels; their texture is that of the image at half its size.
-        small: side of the latter.
-        count: of each.
+        large: Side in pixels of the crops to downscale; their texture is that of the image at half its
+            size.
+        small: Side in pixels of the crops to compare with.
+        count: Number of crops of each kind.
 
     Returns:
         Two int32 arrays (count, 2) of upper left corners, all even, all crops inside the image.
@@ -103,16 +104,16 @@ def crop_places(image: np.ndarray, large: int, small: int, count: int) -> tuple:
 def patch_covariances(
     image: np.ndarray, kernel_size: int, *, count: int = 16384
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Covariances of an image's patches, and of those places that make its patches once downscaled.
+    """Returns the covariances of an image's patches, and of the larger patches that they come from.
 
-    The patches of the image downscaled by 2 have the covariance K C K^T, where C is the second one and
-    K's rows hold the kernel where each of a patch's pixels has it, less their mean: the image need not
-    be downscaled to know it.
+    The patches of the image downscaled by 2 have the covariance K C K^T, where C is the second result
+    and each row of K holds the kernel at the position of one pixel of a patch, minus the mean of the
+    rows. Thus their covariance is known for any kernel without downscaling the image.
 
     Args:
-        image: (H, W, C) in [0, 1], sides of at least 2 * 4 + kernel_size.
-        kernel_size: side of the kernels.
-        count: patches of each kind, drawn where there is texture.
+        image: (H, W, C) in [0, 1], with sides of at least 2 * 4 + kernel_size.
+        kernel_size: Side of the kernels in pixels.
+        count: Number of patches of each kind, taken where there is texture.
 
     Returns:
         (25, 25) of patches of 5x5 pixels, and (n * n, n * n) of patches of n = 8 + kernel_size pixels,
@@ -133,7 +134,7 @@ def patch_covariances(
 
 
 def _spread(grey: np.ndarray, side: int) -> np.ndarray:
-    """Standard deviations of all patches that fit, by upper left corner, cut off at the top 3 %."""
+    """Standard deviations of all patches by upper left corner, clipped at the 97 % quantile."""
     grey, reach = grey.astype(np.float64), side // 2
     variance = _box(grey * grey, side) - _box(grey, side) ** 2
     spread = np.sqrt(np.maximum(variance, 0))

@@ -1,1 +1,5 @@
-"""Pure loss functions of arrays, returning scalars; weights are composed outside."""
+"""Loss functions: pure functions from arrays to scalars, without weights."""
+
+from deepinternal import lazy
+
+__getattr__, __dir__ = lazy.attach(__name__, __file__)

@@ -6,11 +6,11 @@ from deepinternal.types import Array
 
 
 def least_squares(judged: Array, target: float) -> Array:
-    """Mean squared distance of a discriminator's map from what it should say.
+    """Returns the mean squared distance between a discriminator's map and its target.
 
     Args:
-        judged: of any shape.
-        target: 1 for real, 0 for made; what a generator wants is 1.
+        judged: The map, of any shape.
+        target: 1 for real images, 0 for generated ones; 1 in the loss of a generator.
 
     Returns:
         A scalar.
@@ -22,11 +22,11 @@ def least_squares(judged: Array, target: float) -> Array:
 
 
 def absolute(judged: Array, target: float) -> Array:
-    """Mean absolute distance of a discriminator's map from what it should say.
+    """Returns the mean absolute distance between a discriminator's map and its target.
 
     Args:
-        judged: of any shape.
-        target: 1 for real, 0 for made; what a generator wants is 1.
+        judged: The map, of any shape.
+        target: 1 for real images, 0 for generated ones; 1 in the loss of a generator.
 
     Returns:
         A scalar.

@@ -1,4 +1,4 @@
-"""Combining named loss terms."""
+"""Combination of named loss terms."""
 
 from collections.abc import Mapping
 
@@ -6,18 +6,20 @@ from deepinternal.types import Array
 
 
 def weighted_sum(terms: Mapping[str, Array], weights: Mapping[str, float | Array]) -> Array:
-    """The sum of `weights[name] * terms[name]` over all terms.
+    """Returns the sum of `weights[name] * terms[name]` over all terms.
 
     Args:
-        terms: scalar loss terms by name.
-        weights: one weight for each term; a missing or a superfluous name is a mistake.
+        terms: Scalar loss terms by name.
+        weights: One weight for each term, under the same name.
 
     Returns:
         A scalar.
 
     Raises:
-        ValueError: the names of terms and weights differ.
+        ValueError: The names of terms and weights differ.
     """
     if set(terms) != set(weights):
-        raise ValueError(f"loss terms {sorted(terms)} but weights for {sorted(weights)}")
+        raise ValueError(
+            f"loss terms {sorted(terms)} but weights for {sorted(weights)}: names must be equal"
+        )
     return sum(weights[name] * term for name, term in terms.items())

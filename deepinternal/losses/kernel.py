@@ -1,4 +1,4 @@
-"""Losses on a blur kernel: what makes one plausible, and what the image's statistics say of it.
+"""Losses of a blur kernel: its plausibility, and its agreement with the statistics of the image.
 
 Kernels are (K, K) correlation kernels, see `ops.kernels`.
 
@@ -16,18 +16,19 @@ from deepinternal.types import Array
 
 
 def sum_to_one(kernel: Array) -> Array:
-    """How far the sum of a kernel is from 1."""
+    """Returns the absolute difference between the sum of a kernel and 1."""
     return jnp.abs(1 - jnp.sum(kernel))
 
 
 def boundary_mask(size: int) -> np.ndarray:
-    """Penalties of a kernel's values: 0 but on the outer two rings, where they grow with the distance.
+    """Returns penalties for a kernel's values near its border, which grow towards the corners.
 
     Args:
-        size: side of the kernel.
+        size: Side of the kernel in pixels.
 
     Returns:
-        float32 (size, size): 30 (1 - exp(-r^2 / (2 size^2))), r from the kernel's middle in pixels.
+        float32 (size, size): 30 (1 - exp(-r^2 / (2 size^2))) on the two outer rings, where r is the
+        distance from the middle of the kernel in pixels, and 0 inside.
     """
     axis = np.arange(size) - (size - 1) / 2
     mask = 30 * (1 - np.exp(-(axis[:, None] ** 2 + axis**2) / (2 * size**2)))
@@ -36,32 +37,32 @@ def boundary_mask(size: int) -> np.ndarray:
 
 
 def boundary(kernel: Array) -> Array:
-    """Mean of a kernel's absolute values near its border, weighted by `boundary_mask`."""
+    """Returns the mean of a kernel's absolute values, weighted by `boundary_mask`."""
     return jnp.mean(jnp.abs(kernel) * boundary_mask(kernel.shape[0]))
 
 
 def sparse(kernel: Array, *, power: float = 0.2) -> Array:
-    """Mean of a kernel's absolute values to a power under 1: least where few are not 0."""
+    """Returns the mean of a kernel's absolute values to a power under 1: small for sparse kernels."""
     return jnp.mean((jnp.abs(kernel) + 1e-9) ** power)
 
 
 def negative(kernel: Array) -> Array:
-    """The sum of a kernel's negative values, as a positive number: light is not taken away."""
+    """Returns the absolute sum of a kernel's negative values, which a blur of light does not have."""
     return jnp.sum(jnp.maximum(-kernel, 0))
 
 
 def centred(kernel: Array, target: Array | float) -> Array:
-    """Mean squared distance of a kernel's centre of mass from (row, column) `target`, in pixels."""
+    """Returns the mean squared distance in pixels of a kernel's centre of mass from `target`."""
     return jnp.mean(jnp.square(centre_of_mass(kernel) - target))
 
 
 @jax.custom_vjp
 def covariance_divergence(whitened: Array) -> Array:
-    """How differently two sets of patches are distributed, judged by their covariances.
+    """Returns the divergence between the distributions of two sets of patches, from their covariances.
 
-    The symmetric Kullback-Leibler divergence of normal distributions of mean 0 and covariances A and B,
-    per dimension: (trace(A B^-1) + trace(B A^-1)) / (2 n) - 1. It does not change if both sets go
-    through the same invertible filter: fine detail counts as much as coarse.
+    It is the symmetric Kullback-Leibler divergence of normal distributions of mean 0 and covariances A
+    and B, per dimension: (trace(A B^-1) + trace(B A^-1)) / (2 n) - 1. It does not change if the same
+    invertible filter is applied to both sets, so that fine detail counts as much as coarse structure.
 
     Args:
         whitened: (n, n), B^-1/2 A B^-1/2, positive definite.
@@ -86,7 +87,7 @@ covariance_divergence.defvjp(_divergence, _divergence_bwd)
 
 
 def _inverse(matrix: Array) -> Array:
-    """The inverse of a positive definite (n, n): calls of LAPACK would cost more than all the rest."""
+    """The inverse of a positive definite (n, n), without LAPACK, whose calls would take most time."""
     eye = jnp.eye(len(matrix), dtype=matrix.dtype)
 
     def sweep(k: Array, m: Array) -> Array:

@@ -6,11 +6,11 @@ from deepinternal.types import Array
 
 
 def l1(prediction: Array, target: Array) -> Array:
-    """Mean absolute error of two arrays of one shape, a scalar.
+    """Returns the mean absolute error of two arrays of one shape.
 
     Args:
-        prediction: any shape.
-        target: of the same shape.
+        prediction: Of any shape.
+        target: Of the same shape.
 
     Returns:
         A scalar.
@@ -25,16 +25,16 @@ def l1(prediction: Array, target: Array) -> Array:
 
 
 def l2(prediction: Array, target: Array) -> Array:
-    """Mean squared error of two arrays of one shape, a scalar."""
+    """Returns the mean squared error of two arrays of one shape, a scalar."""
     return jnp.mean(jnp.square(prediction - target))
 
 
 def masked_l2(prediction: Array, target: Array, mask: Array) -> Array:
-    """Mean over all pixels of the squared error times the squared mask.
+    """Returns the mean over all pixels of the squared error times the squared mask.
 
     Args:
         prediction: (..., H, W, C).
-        target: of the same shape.
+        target: Of the same shape.
         mask: (..., H, W, 1 or C), 1 where the target counts.
 
     Returns:
@@ -44,15 +44,15 @@ def masked_l2(prediction: Array, target: Array, mask: Array) -> Array:
 
 
 def hinted_l1(prediction: Array, target: Array, hint: Array) -> Array:
-    """The mean absolute error where there is a hint: mean |h * a - h * b| / mean |h|.
+    """Returns the mean absolute error within a hint: mean |h * a - h * b| / mean |h|.
 
     Args:
         prediction: (..., H, W, C).
-        target: of the same shape.
+        target: Of the same shape.
         hint: (..., H, W, 1 or C), 0 where nothing is known.
 
     Returns:
-        A scalar; 0, with gradients of 0, for an empty hint.
+        A scalar. For an empty hint it is 0, with a gradient of 0.
 
     Example:
         >>> import jax.numpy as jnp

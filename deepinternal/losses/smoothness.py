@@ -1,18 +1,18 @@
-"""Regularisers of one layer: smooth ones, and masks of two values."""
+"""Regularisers of a single layer: smoothness, and the binarity of masks."""
 
 import jax.numpy as jnp
 
 from deepinternal.types import Array
 
-_LEAST = 1e-3  # the least distance from one half that `binarity` tells
+_LEAST = 1e-3  # the least mean distance from one half in `binarity`
 
 
 def gradient_l1(image: Array, *, weight: Array | float = 1.0) -> Array:
-    """Mean absolute forward difference, down plus across: anisotropic total variation per pixel.
+    """Returns the mean absolute vertical plus horizontal difference: anisotropic total variation.
 
     Args:
-        image: (..., H, W, C), sides of at least 2.
-        weight: (..., H, W, 1) or a number, by which the differences are multiplied.
+        image: (..., H, W, C), with sides of at least 2.
+        weight: (..., H, W, 1) or a number, by which the forward differences are multiplied.
 
     Returns:
         A scalar.
@@ -23,11 +23,11 @@ def gradient_l1(image: Array, *, weight: Array | float = 1.0) -> Array:
 
 
 def std_blur(image: Array, *, size: int = 5) -> Array:
-    """Mean squared difference of the grey image and its box blur; borders reflected.
+    """Returns the mean squared difference between the grey image and its box blur; borders reflect.
 
     Args:
-        image: (..., H, W, C), sides over size / 2; grey is the mean of the channels.
-        size: of the box, odd.
+        image: (..., H, W, C), with sides greater than size / 2; grey is the mean of the channels.
+        size: Side of the box in pixels, odd.
 
     Returns:
         A scalar.
@@ -44,13 +44,13 @@ def std_blur(image: Array, *, size: int = 5) -> Array:
 
 
 def binarity(mask: Array) -> Array:
-    """1 / mean |m - 0.5|: 2 for a mask of zeros and ones, large for a grey one.
+    """Returns 1 / mean |m - 0.5|, which is 2 for a mask of zeros and ones and large for a grey mask.
 
     Args:
-        mask: any shape, in [0, 1].
+        mask: Of any shape, in [0, 1].
 
     Returns:
-        A scalar in [2, 1000]; the upper end, without a slope, where the mean is less than 0.001.
+        A scalar in [2, 1000]. If the mean is less than 0.001, it is 1000 with a gradient of 0.
 
     References:
         The "gray" loss of Double-DIP's public code.

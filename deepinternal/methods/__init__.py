@@ -1,5 +1,5 @@
-"""The methods, by name: `make`, `find`, `register`, `names`; each module exports its `RECIPE`."""
+"""The methods by name: `make`, `find`, `register`, `names`. Each method's module exports a `RECIPE`."""
 
-from deepinternal.methods.registry import find, make, names, register
+from deepinternal import lazy
 
-__all__ = ["find", "make", "names", "register"]
+__getattr__, __dir__ = lazy.attach(__name__, __file__)

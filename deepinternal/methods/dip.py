@@ -1,17 +1,18 @@
 """DIP: Deep Image Prior (Ulyanov, Vedaldi, Lempitsky, CVPR 2018), restoration of one image.
 
-An untrained encoder-decoder with a fixed random input is fitted to the one degraded image; structure
-comes before noise, so that the fit, ended in time, is the restored image.
+An untrained encoder-decoder with a fixed random input is fitted to the degraded image. The net learns
+structure before noise, so that a fit that ends in time gives the restored image.
 
 Where the paper is in the code: eq. 2 (fit through the known degradation) -> `_loss` with the `observe`
 of a task; section 2.1 and the supplement's settings (input, its perturbation, nets) -> `TASKS` and
-`PRESETS` of `dip_tasks`; running average of the outputs, going back after a collapse -> `methods.fit`.
+`PRESETS` of `dip_tasks`; running average of the outputs, recovery from a collapse -> `methods.fit`.
 Section 3.1 (denoising), 3.2 (super-resolution, Lanczos2), 3.3 (inpainting), 3.6 (flash) -> `TASKS`.
 
-Deliberate deviations from the authors' code: sides that do not divide are enlarged for the net and cut
-back, instead of layers being cut inside; training ends without ground truth by the moving variance of
-the outputs (Wang et al. 2021; `early_stop=False` takes all steps); the Lanczos downsampler mirrors at
-borders. Fits of several `replicas` are averaged, as the paper's best figures are.
+Deliberate deviations from the authors' code: an image whose sides are no multiples is enlarged for the
+net and its output is cropped, while the authors crop layers; training ends, without ground truth, at
+the minimum of the outputs' moving variance (Wang et al. 2021; `early_stop=False` takes all steps); the
+Lanczos downsampler mirrors at borders. The fits of several `replicas` are averaged, as for the paper's
+best figures.
 """
 
 import functools
@@ -25,7 +26,7 @@ from deepinternal.losses.pixel import l2, masked_l2
 from deepinternal.methods import fit
 from deepinternal.methods.dip_tasks import PRESETS, TASKS, Config, example
 from deepinternal.nets.skip import SkipNet
-from deepinternal.ops.resize import output_size, resize
+from deepinternal.ops.resizing import output_size, resize
 from deepinternal.recipe import Recipe, check_size
 from deepinternal.types import Array, InputError, Inputs, Method, Output
 
@@ -36,21 +37,22 @@ def prepare(
     mask: np.ndarray | None = None,
     flash: np.ndarray | None = None,
 ) -> Inputs:
-    """The inputs of the method from what the user gave; on the host.
+    """Makes the method's inputs from the user's arrays, on the host.
 
     Args:
-        config: the settings.
+        config: The settings.
         image: (H, W, C) in [0, 1].
-        mask: (H, W) in [0, 1]: above 0.5 known; where there are holes. None: pixels of value 0 in all
-            channels are missing.
-        flash: (H, W, C) in [0, 1], for `flash`.
+        mask: (H, W) in [0, 1], above 0.5 where the image is known, for tasks with missing pixels. None:
+            pixels that are 0 in all channels are missing.
+        flash: (H, W, C) in [0, 1], the photograph with flash, for the task `flash`.
 
     Returns:
-        `image`; with holes `mask` (H, W, 1) of zeros and ones; with flash `flash`.
+        `image`; for tasks with missing pixels `mask` (H, W, 1) of zeros and ones; for the task `flash`
+        `flash`.
 
     Raises:
-        InputError: no mask and no black pixel, a mask that leaves nothing to do or to learn from,
-            another size, no flash photograph.
+        InputError: No pixel is missing or no pixel is known, a side input has another size than the
+            image, or the photograph with flash is not given.
     """
     inputs = {"image": np.asarray(image, np.float32)}
     task = TASKS[config.task]
@@ -59,7 +61,7 @@ def prepare(
         check_size("mask", known, image)
         if not known.any() or known.all():
             what = "nothing is known" if not known.any() else "nothing is missing"
-            way = "the mask is white where the image is known, black where it is to be filled in"
+            way = "the mask must be white where the image is known and black where it is missing"
             if mask is None:
                 way = "give config.mask: white where the image is known, black where it is missing"
             elif 0 < mask.max() <= 0.5:
@@ -76,7 +78,7 @@ def prepare(
 
 
 def _loss(observe, data, regularizer, layers, inputs, step):
-    """Squared error after the task's degradation (eq. 2), or the terms that users inject."""
+    """The squared error after the task's degradation (eq. 2), or the terms that the user injected."""
     del step
     observed, image = observe(layers["image"], inputs), inputs["image"]
     holes = "mask" in inputs
@@ -92,7 +94,7 @@ def _loss(observe, data, regularizer, layers, inputs, step):
 
 
 def _outputs(layers, inputs) -> dict[str, Output]:
-    """The restored image; what the mask calls known is the input's."""
+    """The restored image; known pixels are those of the input."""
     result = layers["image"]
     if "mask" in inputs:
         result = inputs["mask"] * inputs["image"] + (1 - inputs["mask"]) * result
@@ -104,7 +106,7 @@ def _mean(outputs: dict[str, Output]) -> dict[str, Output]:
 
 
 def network(config: Config, channels: int) -> SkipNet:
-    """The net of a config, for images of so many channels."""
+    """Returns the net of a config for images with `channels` channels."""
     return config.net(
         channels,
         filter_down=config.filter_down,
@@ -121,17 +123,17 @@ def make(
     data: Callable[[Array, Inputs], Array] | None = None,
     regularizer: Callable[[Array], Array] | None = None,
 ) -> Method:
-    """DIP for images of one shape.
+    """Makes DIP for images of one shape.
 
     Args:
-        config: the settings.
-        spec: shapes of `prepare`'s inputs.
-        data: takes the place of the squared error: `(image, inputs) -> scalar` of the net's image
-            (H, W, C) before the degradation.
-        regularizer: added to it: `image -> scalar`, weighted as it shall be.
+        config: The settings.
+        spec: The shapes of the inputs that `prepare` returns.
+        data: Replaces the squared error: `(image, inputs) -> scalar`, where `image` (H, W, C) is the
+            net's output before the degradation.
+        regularizer: Is added to the loss: `image -> scalar`, with its weight.
 
     Returns:
-        The method. Output: `result` (H, W, C), for `sr` (scale * H, scale * W, C).
+        The method. Its output is `result` (H, W, C), for `sr` (scale * H, scale * W, C).
 
     Example:
         >>> from deepinternal import methods

@@ -1,6 +1,6 @@
-"""What DIP undoes, task by task: the settings, the degradations, and samples that are degraded so.
+"""DIP's settings, and the degradations that it undoes, each with a degraded sample.
 
-A further degradation is an entry of `TASKS` and a name in `Config.task`.
+To add a degradation, add an entry to `TASKS` and its name to `Config.task`.
 """
 
 import dataclasses
@@ -13,73 +13,98 @@ from annotated_types import Ge, Lt
 
 from deepinternal.config import Auto, NoiseStd, Preset, Text, field
 from deepinternal.methods.fit_config import Channels, FitConfig, Odd, Skip
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 from deepinternal.types import Array, Example, Inputs
 
 
 class Config(FitConfig):
-    """Settings of DIP. Fields that are 'auto' follow from `task` and `effort`, see `TASKS`."""
+    """Settings of DIP. `task` and `effort` replace the fields that are 'auto', see `TASKS`."""
 
     task: Literal["denoise", "inpaint", "sr", "restore", "flash"] = field(
-        "denoise", "what was done to the image and is to be undone"
+        "denoise", "degradation of the image that is undone"
     )
     effort: Literal["published", "fast"] = field(
         "published",
-        "what 'auto' fields stand for: the paper's settings, or fewer steps of a narrow net",
+        "values of the fields that are auto: the paper's, or those of a narrower net and fewer steps",
     )
-    train_steps: Auto[Annotated[int, Ge(1)]] = field("auto", "steps of the fit", unit="steps")
+    train_steps: Auto[Annotated[int, Ge(1)]] = field(
+        "auto", "number of steps of the fit; auto: set by task and effort", unit="steps"
+    )
     noise_std: NoiseStd = field(
         0.0,
-        "standard deviation of the noise, if it is known: the fit ends when no more is left; 0: "
-        "not known",
+        "standard deviation of the image's noise; the fit ends when its error is as small; 0: not "
+        "known",
     )
     mask: Text = field(
         "",
-        "of inpaint and restore: file or folder, white where the image is known; '': black pixels "
-        "are missing",
+        "file or folder of masks for inpaint and restore, white where the image is known; '': black "
+        "pixels are missing",
     )
-    scale: int = field(4, "of sr: factor by which the image is enlarged", ge=2, le=16)
+    scale: int = field(4, "factor by which sr enlarges the image", ge=2, le=16)
     flash: Text = field(
-        "", "of flash: the photograph with flash, which is the net's input; file or folder"
+        "",
+        "file or folder of photographs with flash, which the task flash needs as the net's input",
     )
-    channels: Auto[Channels] = field("auto", "channels of each scale of the net, the finest first")
+    channels: Auto[Channels] = field(
+        "auto",
+        "channels of the net at each scale, the finest scale first; auto: set by task and effort",
+    )
     skip: Auto[Skip] = field(
-        "auto", "channels of the skip branches, one number or one for each scale; 0: none"
+        "auto",
+        "channels of the skip branches, one number for all scales or one for each; 0: no branch; "
+        "auto: set by task and effort",
     )
-    filter_down: Odd = field(3, "side of the kernels on the way down", unit="pixels")
-    filter_up: Odd = field(3, "side of the kernels on the way up", unit="pixels")
-    need_1x1: bool = field(True, "whether a 1x1 convolution follows each one on the way up")
+    filter_down: Odd = field(3, "side of the encoder's kernels", unit="pixels")
+    filter_up: Odd = field(3, "side of the decoder's kernels", unit="pixels")
+    need_1x1: bool = field(True, "add a 1x1 convolution after each convolution of the decoder")
     upsample: Literal["auto", "bilinear", "nearest"] = field(
-        "auto", "how the net doubles its layers"
+        "auto", "interpolation in the decoder; auto: set by task and effort"
     )
-    net_input: Literal["noise", "meshgrid"] = field("noise", "what the net is given")
-    depth: int = field(32, "channels of the noise that the net is given", ge=1)
+    net_input: Literal["noise", "meshgrid"] = field(
+        "noise", "input of the net: noise, or the coordinates of the pixels"
+    )
+    depth: int = field(32, "channels of the noise that is the net's input", ge=1)
     jitter: Auto[Annotated[float, Ge(0)]] = field(
-        "auto", "standard deviation of the noise added to the net's input at each step"
+        "auto",
+        "standard deviation of the noise added to the net's input at each step; auto: set by task "
+        "and effort",
     )
-    learning_rate: Auto[Annotated[float, Ge(0)]] = field("auto", "learning rate of Adam")
+    learning_rate: Auto[Annotated[float, Ge(0)]] = field(
+        "auto", "learning rate of Adam; auto: set by task and effort"
+    )
     schedule: Literal["auto", "constant", "cosine"] = field(
-        "auto", "learning rate over the steps; cosine: to zero at the end"
+        "auto",
+        "learning rate over the steps; cosine: it falls to 0 at the last step; auto: set by task and "
+        "effort",
     )
     average: Auto[Annotated[float, Ge(0), Lt(1)]] = field(
-        "auto", "decay of the moving average of the outputs; 0: the last output"
+        "auto",
+        "decay of the moving average of the outputs; 0: the last output is used; auto: set by task "
+        "and effort",
     )
     backtrack: Auto[Annotated[float, Ge(0)]] = field(
         "auto",
-        "loss of PSNR within 100 steps that brings back the weights before; 0: never",
+        "fall of the PSNR within 100 steps that restores the earlier weights; 0: never; auto: set by "
+        "task and effort",
         unit="dB",
     )
     early_stop: Auto[bool] = field(
-        "auto", "whether the fit ends where the outputs' variance is least"
+        "auto",
+        "end the fit where the variance of the outputs is least; auto: set by task and effort",
     )
-    window: int = field(100, "steps over which that variance is taken", unit="steps", ge=2)
+    window: int = field(
+        100, "steps over which early_stop takes the variance of the outputs", unit="steps", ge=2
+    )
     patience: Auto[Annotated[int, Ge(1)]] = field(
-        "auto", "steps after its least value at which the fit ends", unit="steps"
+        "auto",
+        "steps without a smaller variance after which early_stop ends the fit; auto: set by task and "
+        "effort",
+        unit="steps",
     )
-    replicas: int = field(1, "fits of different seeds, side by side, which are averaged", ge=1)
+    replicas: int = field(1, "number of seeds that are fitted side by side and averaged", ge=1)
 
     def standard(self) -> Mapping[str, Any]:
-        """What the task and the effort stand for."""
+        """The values of the task and the effort."""
         task = TASKS[self.task]
         fast = {**_FAST, **task.fast} if self.effort == "fast" else {}
         return {**_PUBLISHED, **task.published, **fast}
@@ -90,12 +115,12 @@ class Task:
     """A degradation that DIP undoes.
 
     Attributes:
-        published: what 'auto' fields stand for, where that differs from denoising.
-        fast: likewise with `effort=fast`, beside the published settings.
-        observe: `(made, inputs) -> image`: what the degradation makes of the net's image.
         example: `(config, photo, rng) -> (image, truth, side inputs)`.
-        has_holes: whether parts of the image are missing, which a mask says.
-        needs: side inputs that must be given.
+        published: The values of 'auto' fields that differ from those of denoising.
+        fast: The values that `effort=fast` changes in addition.
+        observe: `(made, inputs) -> image`: applies the degradation to the net's image.
+        has_holes: Whether parts of the image are missing, as marked by a mask.
+        needs: The side inputs that must be given.
     """
 
     example: Callable[[Config, np.ndarray, np.random.Generator], tuple[Any, Any, dict]]
@@ -115,10 +140,10 @@ _FAST = {
     **{"train_steps": 1800, "channels": (16, 32, 64, 128, 128), "skip": (4,)},
     **{"schedule": "cosine", "patience": 200},
 }
-# With these a task takes back what presets before it have set.
+# The preset of a task resets these fields, which earlier presets may have set.
 _OF_TASK = {"jitter": "auto", "backtrack": "auto", "average": "auto"}
 _UNAVERAGED = {"jitter": 0.03, "backtrack": 0.0, "average": 0.0}
-# Nothing is noisy where parts are missing: the average of the last outputs is the result.
+# Images with missing parts have no noise to stop at: the result is the average of the last outputs.
 _FAST_HOLES = {"average": 0.99, "early_stop": False, "train_steps": 1200, "learning_rate": 0.01}
 
 
@@ -178,53 +203,55 @@ TASKS: Mapping[str, Task] = {
 }
 
 PRESETS: Mapping[str, Preset] = {
-    "denoise": Preset({"task": "denoise"}, "remove noise, the paper's settings (default)"),
+    "denoise": Preset({"task": "denoise"}, "removal of noise, with the paper's settings (default)"),
     "inpaint": Preset(
         {"task": "inpaint", **_OF_TASK, "upsample": "auto", "skip": "auto"},
-        "fill in what a mask or black pixels leave out",
+        "inpainting of the pixels that are black in the mask or, without a mask, in the image",
     ),
     "large_hole": Preset(
         {"net_input": "meshgrid", "skip": "0", "train_steps": 5001},
-        "with inpaint: one hole of many pixels",
+        "together with inpaint: one large hole",
     ),
     "region": Preset(
         {
             **{"channels": "16,32,64,128,128,128", "skip": "0", "filter_down": 5},
             **{"need_1x1": False, "depth": 1, "jitter": 0.0, "train_steps": 3001},
         },
-        "with inpaint: very large holes",
+        "together with inpaint: very large holes",
     ),
-    "sr": Preset({"task": "sr", **_OF_TASK}, "super-resolution by a whole factor"),
+    "sr": Preset({"task": "sr", **_OF_TASK}, "super-resolution by a whole-number factor"),
     "restore": Preset(
-        {"task": "restore", **_OF_TASK, "learning_rate": "auto"}, "fill in single missing pixels"
+        {"task": "restore", **_OF_TASK, "learning_rate": "auto"},
+        "inpainting of single missing pixels",
     ),
     "flash": Preset(
         {"task": "flash", **_OF_TASK, "learning_rate": "auto"},
-        "a photograph without flash, by way of one with flash",
+        "a photograph without flash, restored with the help of one with flash",
     ),
     "small": Preset(
         {"channels": "8,16,32,64,128", "skip": "0,0,0,4,4", "depth": 3, "train_steps": 2400},
-        "a small net, published for the cleaning of a JPEG",
+        "a small net, which the authors published for JPEG artefacts",
     ),
     "fast": Preset(
         {
             **{"effort": "fast", "train_steps": "auto", "learning_rate": "auto"},
             **{"schedule": "auto", "average": "auto", "early_stop": "auto", "patience": "auto"},
         },
-        "a narrower net and fewer steps; goes with each task",
-        "of 256x256 pixels on two cores of an AMD EPYC: denoising of F16 with noise of 25 / 255 "
-        "30.36 dB (noisy 20.30) in 490 s; inpainting of kate 39.73 dB in 313 s; super-resolution x4 "
-        "of zebra 24.65 dB Y (bicubic 21.98) in 1070 s; half of barbara's pixels 28.63 dB in 546 s",
+        "a narrower net and fewer steps, for every task",
+        "256x256 pixels on two cores of an AMD EPYC: F16 with noise of 25 / 255 is denoised to "
+        "30.36 dB (noisy 20.30) in 490 s; kate is inpainted to 39.73 dB in 313 s; zebra is enlarged "
+        "by 4 to 24.65 dB Y-PSNR (bicubic 21.98) in 1070 s; barbara is restored from half of its "
+        "pixels to 28.63 dB in 546 s",
     ),
     "smoke": Preset(
         {"channels": "8,8,8", "skip": "4", "train_steps": 20, "window": 8, "patience": 8},
-        "a few steps of a tiny net, to see that everything runs",
+        "a few steps of a tiny net, to check that everything runs",
     ),
 }
 
 
 def example(config: Config, photo: np.ndarray, **sides: Any) -> Example:
-    """The photograph degraded as the task supposes, with a mask or a flash photograph."""
+    """Returns the photograph with the task's degradation, and the mask or the flash photograph."""
     photo = photo[:256, 128:384]
     image, truth, made = TASKS[config.task].example(config, photo, np.random.default_rng(0))
     image = np.clip(np.asarray(image, np.float32), 0, 1)

@@ -1,13 +1,13 @@
 """Fitting untrained networks to one image: the machinery under DIP and Double-DIP.
 
-A *generator* is a network with a fixed random input; what it makes is a *layer*. All layers are fitted
-together to a loss over them: a pure function that anyone can write. A decomposition is a dict of
-generators, a list of phases (each with a loss), and a function that turns layers into outputs; `build`
-makes a `Method` of these, to be run, batched, resumed and reported like any other. A small one stands
-in the docstring of `build`.
+A *generator* is a network with a fixed random input, and its output is a *layer*. All layers are fitted
+together to a loss, a pure function of the layers that anyone can write. A decomposition is a dict of
+generators, a list of phases (each with a loss), and a function from layers to outputs. `build` turns
+these into a `Method`, which is run, batched, resumed and reported like any other. The docstring of
+`build` has a small example.
 
 Where the papers are in the code: the fixed input and its perturbation (DIP, section 2.1) ->
-`Generator`; the fit (eq. 2) -> `_step`; what a phase remembers, and when it ends ->
+`Generator`; the fit (eq. 2) -> `_step`; the state that a phase tracks, and when it ends ->
 `methods.tracking`.
 
 References:
@@ -29,12 +29,21 @@ import optax
 from deepinternal.methods import optimizers, tracking
 from deepinternal.methods.generator import Generator, crop
 from deepinternal.methods.tracking import Layers, Phase
-from deepinternal.types import Array, Inputs, Method, Output, Stage, TrainState, never_done
+from deepinternal.types import (
+    Array,
+    InputError,
+    Inputs,
+    Method,
+    Output,
+    Stage,
+    TrainState,
+    never_done,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Fit:
-    """What is static in a fit; see `build`."""
+    """The static part of a fit; see `build`."""
 
     generators: Mapping[str, Generator]
     phases: tuple[Phase, ...]
@@ -51,13 +60,13 @@ class _Fit:
         return tuple(generator.size or self.shape)
 
     def padded(self, generator: Generator) -> tuple[int, int]:
-        """Sides of a net's input, multiples of what the nets need."""
+        """The sides of a net's input, multiples of the `multiple` of every net."""
         every = math.lcm(*(g.multiple for g in self.generators.values()))
         return tuple(n + -n % every for n in self.size(generator))
 
 
 def _layers(fit: _Fit, phase: Phase, params, z, key: Array | None, step: Array) -> Layers:
-    """What the generators make of their inputs, cut to the image; without a key unperturbed."""
+    """The generators' outputs, cropped to the image. Without a key, no noise is added to the inputs."""
     made = {}
     for index, (name, generator) in enumerate(fit.generators.items()):
         if name not in fit.nets(phase):
@@ -75,7 +84,7 @@ def _layers(fit: _Fit, phase: Phase, params, z, key: Array | None, step: Array) 
 
 
 def _init(fit: _Fit, key: Array, inputs: Inputs) -> TrainState:
-    """Weights, net inputs, and the trackers of the first phase."""
+    """Makes the weights, the net inputs, and the tracked state of the first phase."""
     key_weights, key_z, key = jax.random.split(key, 3)
     params, z = {}, {}
     for index, (name, generator) in enumerate(fit.generators.items()):
@@ -95,7 +104,7 @@ def _init(fit: _Fit, key: Array, inputs: Inputs) -> TrainState:
 
 
 def _begin(fit: _Fit, phase: Phase, state: TrainState) -> TrainState:
-    """The state at the beginning of a phase: fresh optimiser, fresh trackers."""
+    """The state at the start of a phase, with new optimiser and tracked state."""
     nets = fit.nets(phase)
     params = dict(state.params)
     for name in phase.restart:
@@ -117,7 +126,7 @@ def _begin(fit: _Fit, phase: Phase, state: TrainState) -> TrainState:
 
 
 def _turned(x: Array, flips: tuple[Array, ...], axes: tuple[int, int]) -> Array:
-    """An array mirrored along its two axes and, where it is square, transposed last."""
+    """Mirrors an array along two axes and then, if it is square, transposes it."""
     for flip, axis in zip(flips, axes):
         x = jnp.where(flip, jnp.flip(x, axis), x)
     if x.shape[axes[0]] == x.shape[axes[1]]:
@@ -126,7 +135,7 @@ def _turned(x: Array, flips: tuple[Array, ...], axes: tuple[int, int]) -> Array:
 
 
 def _select(fit: _Fit, phase: Phase, key: Array, state: TrainState, inputs: Inputs):
-    """Net inputs and inputs of one step: some of the frames, perhaps mirrored and turned."""
+    """Returns the net inputs and the inputs of one step: a batch of frames, possibly flipped."""
     z, inputs = state.model_state["z"], dict(inputs)
     if fit.frames and fit.batch < fit.frames:
         chosen = jax.random.permutation(jax.random.fold_in(key, 1), fit.frames)[: fit.batch]
@@ -144,7 +153,7 @@ def _select(fit: _Fit, phase: Phase, key: Array, state: TrainState, inputs: Inpu
 
 
 def _step(fit: _Fit, phase: Phase, state: TrainState, inputs: Inputs, variant=None):
-    """One step on the loss of a phase."""
+    """One update of the parameters for the loss of a phase."""
     del variant
     key = jax.random.fold_in(state.key, state.step)
     nets = fit.nets(phase)
@@ -152,7 +161,7 @@ def _step(fit: _Fit, phase: Phase, state: TrainState, inputs: Inputs, variant=No
 
     def loss_fn(params):
         layers = _layers(fit, phase, params, z, jax.random.fold_in(key, 2), state.step)
-        loss, terms = phase.loss(layers, chosen, state.step)
+        loss, terms = _checked(phase, phase.loss(layers, chosen, state.step))
         return loss, (terms, layers)
 
     trained = {name: state.params[name] for name in nets}
@@ -167,15 +176,26 @@ def _step(fit: _Fit, phase: Phase, state: TrainState, inputs: Inputs, variant=No
     return new, {"loss": loss, **terms, **rate}
 
 
+def _checked(phase: Phase, made: Any) -> tuple[Array, dict[str, Array]]:
+    """Returns the result of a loss; refuses it if it is not a scalar and its terms by name."""
+    pair = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(pair[1], Mapping) or jnp.shape(pair[0]) != ():
+        raise InputError(
+            f"phase {phase.name!r}: its loss must return (scalar, terms), where terms is a dict of "
+            "scalars by name, which may be empty"
+        )
+    return pair
+
+
 def _optimizer(phase: Phase) -> tuple[str, optax.GradientTransformation]:
-    """A phase's optimiser, and the name under which its state is kept."""
+    """Returns the name under which a phase's optimiser state is kept, and the optimiser."""
     if phase.optimizer is not None:
         return "optimizer", phase.optimizer
     return "adam", optimizers.adam()
 
 
 def _updated(phase: Phase, params, grads, state: TrainState):
-    """New parameters and optimiser state, and Adam's learning rate for the log."""
+    """Returns new parameters and optimiser state, and Adam's learning rate for the log."""
     name, optimizer = _optimizer(phase)
     updates, opt_state = optimizer.update(grads, state.opt_state[name], params)
     logged = {}
@@ -187,7 +207,7 @@ def _updated(phase: Phase, params, grads, state: TrainState):
 
 
 def _final(fit: _Fit, phase: Phase, state: TrainState) -> Layers:
-    """The layers with which a phase ends."""
+    """The final layers of a phase."""
     if (kept := tracking.kept(phase, state)) is not None:
         return kept
     z, count = state.model_state["z"], fit.frames
@@ -200,7 +220,7 @@ def _final(fit: _Fit, phase: Phase, state: TrainState) -> Layers:
 
 
 def _advance(fit: _Fit, phase: Phase, following: Phase, state: TrainState, inputs: Inputs):
-    """State and inputs of the phase after `phase`."""
+    """Returns the state and the inputs of the phase after `phase`."""
     if phase.carry:
         inputs = phase.carry(_final(fit, phase, state), inputs)
     state = state.replace(key=jax.random.fold_in(state.key, 1))
@@ -219,28 +239,29 @@ def build(
     per_frame: Sequence[str] = ("image",),
     **method: Any,
 ) -> Method:
-    """A method that fits generators to inputs of one shape.
+    """Makes a method that fits generators to inputs of one shape.
 
     Args:
-        name: the method's.
-        generators: by the name of the layer they make.
-        phases: in order; weights go on from one to the next.
-        outputs: `(layers, inputs) -> outputs`, pure, of the last phase's layers.
-        shape: (H, W) of the layers; nets see it enlarged to what they need.
-        frames: T of a video, whose layers are (T, H, W, C) of the same weights; 0: an image.
-        batch: frames that a step takes; 0: all.
-        per_frame: inputs with a leading axis of frames.
-        **method: further fields of `Method`: baseline, progress, replicas, reduce.
+        name: Name of the method.
+        generators: The generators, by the names of their layers.
+        phases: The phases in order; weights are passed on from one to the next.
+        outputs: `(layers, inputs) -> outputs`, pure, from the final layers of the last phase.
+        shape: (H, W) of the layers; the nets' inputs are enlarged to the multiples that they need.
+        frames: Number T of frames of a video, whose layers are (T, H, W, C) with the same weights; 0:
+            an image.
+        batch: Number of frames in a step; 0: all.
+        per_frame: Names of the inputs with a leading axis of frames.
+        **method: Further fields of `Method`: baseline, progress, replicas, reduce.
 
     Returns:
-        The method; one stage for each phase.
+        The method, with one stage for each phase.
 
     Raises:
-        ValueError: a phase names a generator that there is not, or remembers layers that are mirrored
-            or of a batch of frames.
+        ValueError: A phase names an unknown generator, or it tracks layers although they are flipped or
+            belong to a batch of frames.
 
     Example:
-        A photograph as the product of a grey shading and a colour, fitted by two small nets:
+        A photograph is the product of a grey shading and a colour, each fitted by a small net:
 
         >>> import jax
         >>> from deepinternal.losses.pixel import l2
@@ -270,16 +291,16 @@ def build(
     stages = []
     for phase, following in zip(phases, [*phases[1:], None]):
         if unknown := [n for n in (*phase.nets, *phase.restart) if n not in generators]:
-            raise ValueError(f"{name}: phase {phase.name!r} names no generator: {unknown[0]!r}")
+            raise ValueError(f"{name}: phase {phase.name!r}: no generator {unknown[0]!r}")
         if (fit.batch < frames or phase.flips) and (phase.keep != "last" or phase.window):
-            raise ValueError(f"{name}: batches and flips go with keep='last' and window=0")
+            raise ValueError(f"{name}: batches and flips need keep='last' and window=0")
         stages.append(_stage(fit, phase, following))
     finish = lambda state, inputs: outputs(_final(fit, phases[-1], state), inputs)
     return Method(name, functools.partial(_init, fit), tuple(stages), finish, **method)
 
 
 def _stage(fit: _Fit, phase: Phase, following: Phase | None) -> Stage:
-    """The stage of a phase that `following` comes after."""
+    """Returns the stage of a phase, which `following` comes after."""
     bind = functools.partial
     return Stage(
         name=phase.name,

@@ -1,4 +1,4 @@
-"""Settings that all fits of encoder-decoders share: the nets' channels and the learning rate."""
+"""The settings that DIP and all decompositions share: the nets' channels and the learning rate."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
@@ -20,25 +20,26 @@ class FitConfig(MethodConfig):
     """The fields of DIP and of all decompositions; see `methods.fit`."""
 
     channels: Channels = field(
-        "8,16,32,64,128", "channels of each scale of the nets, the finest first"
+        "8,16,32,64,128", "channels of the nets at each scale, the finest scale first"
     )
     skip: Skip = field(
-        "0,0,0,4,4", "channels of the skip branches, one number or one for each scale; 0: none"
+        "0,0,0,4,4",
+        "channels of the skip branches, one number for all scales or one for each; 0: no branch",
     )
     learning_rate: float = field(1e-3, "learning rate of Adam", ge=0)
     schedule: Literal["constant", "cosine"] = field(
-        "constant", "learning rate over the steps; cosine: to zero at the end"
+        "constant", "learning rate over the steps; cosine: it falls to 0 at the last step"
     )
 
     def standard(self) -> Mapping[str, Any]:
-        """What the fields that are 'auto' stand for, by name."""
+        """The values that replace 'auto', by field."""
         return {}
 
     def resolved(self) -> Self:
         """The config with every 'auto' replaced.
 
         Raises:
-            InputError: the numbers of `channels` and `skip` do not go together.
+            InputError: `skip` has neither one number nor as many as `channels`.
         """
         auto = {n: value for n, value in self.standard().items() if getattr(self, n) == "auto"}
         config = self.model_copy(update=auto)
@@ -50,12 +51,12 @@ class FitConfig(MethodConfig):
         return config
 
     def net(self, outputs: int, *, scales: int = 0, **options: Any) -> SkipNet:
-        """A net of these channels.
+        """Returns a net with these channels.
 
         Args:
-            outputs: channels of what it makes.
-            scales: how many of the scales it has, from the finest on; 0: all.
-            **options: further attributes of `SkipNet`.
+            outputs: Channels of its output.
+            scales: Number of scales, counted from the finest; 0: all.
+            **options: Further attributes of `SkipNet`.
         """
         count = len(self.channels)
         skip = self.skip * count if len(self.skip) == 1 else self.skip
@@ -63,7 +64,7 @@ class FitConfig(MethodConfig):
         return SkipNet(outputs=outputs, down=self.channels[:scales], skip=skip[:scales], **options)
 
     def rate(self, steps: int) -> float | Callable[[Array], Array]:
-        """The learning rate of a stage of so many steps, a number or a function of the step."""
+        """The learning rate of a stage of `steps` steps: a number, or a function of the step."""
         if self.schedule == "constant":
             return self.learning_rate
         return optimizers.short_run(steps, self.learning_rate)

@@ -1,6 +1,6 @@
-"""Updates of a GAN's nets that methods share: loss, gradient and update of one net at a time.
+"""Updates of a GAN's nets, shared by several methods: loss, gradient and update of one net at a time.
 
-A step of a GAN reads as a list of updates:
+A step of a GAN is a list of updates:
 
     nets = gan.nets(state)
     judge, discriminator = gan.normalized(nets["discriminator"])
@@ -8,8 +8,8 @@ A step of a GAN reads as a list of updates:
     discriminator, loss, terms = gan.update(discriminator, lambda w: loss_d(w, made), rate)
     return gan.next_state(state, {"generator": generator, "discriminator": discriminator})
 
-In a `TrainState` a net lies under its name in `params`, `opt_state` and, where its kernels are
-normalised spectrally, in `model_state`.
+A `TrainState` holds a net under its name in `params`, in `opt_state` and, if its kernels are normalised
+spectrally, in `model_state`.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,9 +31,9 @@ class Net:
     """A net in training.
 
     Attributes:
-        params: its parameters, layers by name.
-        opt_state: the state of its Adam.
-        vectors: of the spectral normalisation, see `ops.spectral`; empty: nothing is normalised.
+        params: The parameters, layers by name.
+        opt_state: The state of Adam.
+        vectors: The vectors of the spectral normalisation, see `ops.spectral`; empty: none.
     """
 
     params: PyTree
@@ -42,27 +42,27 @@ class Net:
 
 
 def adam() -> optax.GradientTransformation:
-    """Adam as GANs take it; its updates have yet to be multiplied by the learning rate."""
-    # One vector of all weights: hundreds of small programs less to compile, and to run.
+    """Adam with b1 = 0.5 for GANs; its updates are not yet multiplied by the learning rate."""
+    # All weights form one vector, which saves the compilation and the dispatch of hundreds of kernels.
     return optax.chain(optax.flatten(optax.scale_by_adam(b1=0.5, b2=0.999)), optax.scale(-1.0))
 
 
 def new_net(params: PyTree, vectors: Vectors | None = None) -> Net:
-    """A net before its first update.
+    """Returns a net before its first update.
 
     Args:
-        params: layers by name.
-        vectors: as `spectral.vectors` returns them; None where nothing is normalised.
+        params: The parameters, layers by name.
+        vectors: As `spectral.vectors` returns them; None: nothing is normalised.
     """
     return Net(params, adam().init(params), vectors or {})
 
 
 def normalized(net: Net) -> tuple[PyTree, Net]:
-    """The weights that a net is applied with.
+    """Returns the weights with which a net is applied.
 
     Returns:
         The parameters with normalised kernels, and the net with the vectors of the next
-        normalisation. Where that net is dropped, the next normalisation gives the same weights.
+        normalisation. If that net is dropped, the next normalisation gives the same weights.
     """
     weights, vectors = spectral.normalized(net.params, net.vectors)
     return weights, net.replace(vectors=vectors)
@@ -71,13 +71,13 @@ def normalized(net: Net) -> tuple[PyTree, Net]:
 def update(
     net: Net, loss: Callable[[PyTree], tuple[Array, Any]], rate: Array | float
 ) -> tuple[Net, Array, Any]:
-    """One step of Adam along the gradient of a loss.
+    """Takes one step of Adam on a loss.
 
     Args:
-        net: the net.
-        loss: `weights -> (value, aux)` of the normalised weights; the gradient goes through the
+        net: The net.
+        loss: `weights -> (value, aux)` for the normalised weights; the gradient flows through the
             normalisation.
-        rate: the learning rate.
+        rate: The learning rate.
 
     Returns:
         The net after the step, and the loss's value and `aux` before it.
@@ -95,24 +95,24 @@ def update(
 
 
 def new_state(key: Array, nets: Mapping[str, Net], **model_state: PyTree) -> TrainState:
-    """The state before the first step.
+    """Returns the state before the first step.
 
     Args:
-        key: from which the steps draw.
-        nets: by name.
-        **model_state: what else the method keeps, under other names.
+        key: The key from which the steps draw.
+        nets: The nets by name.
+        **model_state: Further state of the method, under other names.
     """
     state = TrainState(jnp.zeros((), jnp.int32), key, {}, {}, model_state)
     return _with_nets(state, nets)
 
 
 def next_state(state: TrainState, nets: Mapping[str, Net], **model_state: PyTree) -> TrainState:
-    """The state after a step.
+    """Returns the state after a step.
 
     Args:
-        state: before it.
-        nets: all nets after it, by name.
-        **model_state: what else has changed.
+        state: The state before it.
+        nets: All nets after it, by name.
+        **model_state: Further state that has changed.
     """
     state = state.replace(step=state.step + 1, model_state={**state.model_state, **model_state})
     return _with_nets(state, nets)

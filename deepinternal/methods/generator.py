@@ -1,4 +1,4 @@
-"""A generator: a network and the fixed input of which it makes a layer."""
+"""A generator: a network and the fixed input from which it makes a layer."""
 
 import dataclasses
 import math
@@ -15,20 +15,20 @@ Jitter = float | Callable[[Array], Array]
 
 @dataclasses.dataclass(frozen=True)
 class Generator:
-    """A network and the input that it is given.
+    """A network and its fixed input.
 
     Attributes:
-        net: linen module (N, h, w, depth) -> (N, h, w, C); an attribute `multiple` says by what the
-            sides must divide (1 without it), a method `weights(key, depth)` gives initial weights
-            (its `init` without it).
-        depth: channels of the input.
-        low, high: range of its uniform noise.
-        source: 'noise'; 'meshgrid' (coordinates in [0, 1], depth 2); '=NAME': the input of another
-            generator; or the name of an input (H, W, depth) of the method, to be taken as it is.
-        jitter: standard deviation of the normal noise added to the input at each step, a number or a
-            function of the step. The layer of a finished fit is made without it.
-        drift: of frames, the greatest step of the input from one frame to the next; 0: none.
-        size: (h, w) of the layer; None: the image's.
+        net: Linen module (N, h, w, depth) -> (N, h, w, C). Optional attributes: `multiple`, of which
+            the sides must be multiples (default 1), and `weights(key, depth)`, which returns initial
+            weights (default: from its `init`).
+        depth: Channels of the input.
+        low, high: Range of the input's uniform noise.
+        source: 'noise'; 'meshgrid' (coordinates in [0, 1], depth 2); '=NAME', the input of another
+            generator; or the name of an input (H, W, depth) of the method.
+        jitter: Standard deviation of the normal noise added to the input at each step, a number or a
+            function of the step. The layers of a finished fit are made without it.
+        drift: For videos, the greatest change of the input from one frame to the next; 0: none.
+        size: (h, w) of the layer; None: that of the image.
     """
 
     net: Any
@@ -42,7 +42,7 @@ class Generator:
 
     @property
     def multiple(self) -> int:
-        """By what the sides of the net's input must divide."""
+        """The number of which the sides of the net's input must be multiples."""
         return getattr(self.net, "multiple", 1)
 
     def weights(self, key: Array) -> PyTree:
@@ -55,16 +55,16 @@ class Generator:
     def input(
         self, key: Array, inputs: Inputs, shape: tuple[int, int], *, frames: int = 0
     ) -> Array:
-        """The fixed input of the net.
+        """Makes the fixed input of the net.
 
         Args:
-            key: of its noise.
-            inputs: of the method.
-            shape: (h, w), the sides it shall have.
-            frames: T of a video; 0: an image.
+            key: The key of its noise.
+            inputs: The method's inputs.
+            shape: (h, w) of the net's input.
+            frames: Number T of frames of a video; 0: an image.
 
         Returns:
-            (h, w, depth), of a video (T, h, w, depth).
+            (h, w, depth), for a video (T, h, w, depth).
         """
         size = (*shape, self.depth)
         if self.source == "meshgrid":
@@ -79,14 +79,14 @@ class Generator:
             return jnp.broadcast_to(z, (frames, *z.shape))
         keys = jax.random.split(jax.random.fold_in(key, 1), frames - 1)
         steps = [uniform(k, size, -self.drift, self.drift) for k in keys]
-        # Reflected at both ends of the range: a walk would leave it.
+        # Reflected at both ends of the range, which a random walk would leave.
         extent = self.high - self.low
         walk = (jnp.cumsum(jnp.stack([z, *steps]), axis=0) - self.low) % (2 * extent)
         return self.low + extent - jnp.abs(walk - extent)
 
 
 def uniform(key: Array, shape: tuple[int, ...], low: float, high: float) -> Array:
-    """Uniform noise of any shape, drawn flat: it compiles several times faster."""
+    """Draws uniform noise of any shape as a flat vector, which compiles several times faster."""
     return jax.random.uniform(key, (math.prod(shape),), minval=low, maxval=high).reshape(shape)
 
 
@@ -96,13 +96,13 @@ def growing(rate: float, every: int, until: int = 1000) -> Callable[[Array], Arr
 
 
 def meshgrid(shape: tuple[int, int]) -> Array:
-    """Coordinates (H, W, 2), horizontal first, from 0 to 1."""
+    """Returns the coordinates (H, W, 2) of the pixels, horizontal first, from 0 to 1."""
     y, x = jnp.meshgrid(*(jnp.linspace(0, 1, n) for n in shape), indexing="ij")
     return jnp.stack([x, y], axis=-1)
 
 
 def pad(x: Array, shape: tuple[int, int], axes: tuple[int, int] = (0, 1)) -> Array:
-    """Mirrors an array beyond its borders, evenly on both sides, up to `shape`."""
+    """Pads an array to `shape` by mirroring it, evenly on both sides."""
     widths = [(0, 0)] * x.ndim
     for axis, size in zip(axes, shape):
         missing = size - x.shape[axis]
@@ -111,7 +111,7 @@ def pad(x: Array, shape: tuple[int, int], axes: tuple[int, int] = (0, 1)) -> Arr
 
 
 def crop(x: Array, shape: tuple[int, int], axes: tuple[int, int]) -> Array:
-    """The centre of what `pad` made."""
+    """Crops an array to the centre of size `shape`; the inverse of `pad`."""
     for axis, size in zip(axes, shape):
         start = (x.shape[axis] - size) // 2
         x = jax.lax.slice_in_dim(x, start, start + size, axis=axis)

@@ -1,4 +1,4 @@
-"""Optimisers and schedules that methods share. Learning rates are left to the method's state."""
+"""Optimisers and schedules that methods share. The methods themselves apply the learning rates."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from deepinternal.types import Array
 
 
 class MuonState(NamedTuple):
-    """State of `muon_and_adam`: of Muon for the hidden kernels, of Adam for the others."""
+    """State of `muon_and_adam`: that of Muon for the hidden kernels, that of Adam for the others."""
 
     muon: optax.OptState
     adam: optax.OptState
@@ -21,17 +21,17 @@ class MuonState(NamedTuple):
 def muon_and_adam(muon_rate: float) -> optax.GradientTransformation:
     """Muon for the hidden kernels of a plain chain of convolutions, Adam for its two ends.
 
-    Muon replaces the gradient's running average, taken as a (fan-in, C_out) matrix, by the nearest
-    orthogonal one. The hidden kernels go through it as one stack, for one batched product is faster
+    Muon replaces the running average of a kernel's gradient, taken as a (fan-in, C_out) matrix, by the
+    nearest orthogonal matrix. The hidden kernels form one stack, because one batched product is faster
     than many small ones.
 
     Args:
-        muon_rate: step length of Muon in units of Adam's.
+        muon_rate: Learning rate of Muon relative to that of Adam.
 
     Returns:
-        A transformation of a dict of gradients, layers named by number, with at least one hidden
-        layer, all of one shape; its updates point downhill and have yet to be multiplied by Adam's
-        learning rate.
+        A transformation of a dict of gradients. Its layers are named by number, with at least one
+        hidden layer, and all hidden layers have one shape. The updates are descent directions that are
+        not yet multiplied by Adam's learning rate.
 
     References:
         Jordan, "Muon: an optimizer for hidden layers in neural networks", 2024.
@@ -61,18 +61,18 @@ def muon_and_adam(muon_rate: float) -> optax.GradientTransformation:
 
 
 def adam() -> optax.GradientTransformation:
-    """Adam whose updates have yet to be multiplied by the learning rate."""
+    """Adam without a learning rate: its updates are not yet multiplied by it."""
     return optax.chain(optax.scale_by_adam(), optax.scale(-1.0))
 
 
 def warmup_cosine(step: Array, steps: int, *, peak: float, warmup: int) -> Array:
-    """Learning rate that rises from a tenth of `peak` and falls to 0 like a cosine.
+    """Returns a learning rate that rises from a tenth of `peak` and then falls to 0 like a cosine.
 
     Args:
-        step: steps taken so far.
-        steps: of the whole run.
-        peak: the highest rate.
-        warmup: steps of the linear rise; at most half of the run.
+        step: Number of steps taken so far.
+        steps: Number of steps of the whole run.
+        peak: The greatest rate.
+        warmup: Number of steps of the linear rise; at most half of the run is used.
 
     Returns:
         A scalar.
@@ -83,42 +83,42 @@ def warmup_cosine(step: Array, steps: int, *, peak: float, warmup: int) -> Array
 
 
 def short_run(steps: int, peak: float) -> Callable[[Array], Array]:
-    """`warmup_cosine` as a function of the step alone, the rise taking a twentieth of the steps."""
+    """Returns `warmup_cosine` as a function of the step, with a twentieth of the steps as warmup."""
     return lambda step: warmup_cosine(step, steps, peak=peak, warmup=steps // 20)
 
 
 def moving_average(average, new, step: Array, *, decay: float):
-    """Exponential moving average of a tree; over fewer steps while there are few.
+    """Updates an exponential moving average of a tree, with a smaller decay in the first steps.
 
     Args:
-        average: so far.
-        new: the newest value.
-        step: steps taken before this one.
-        decay: weight of the past, less than 1; in the first steps (1 + step) / (10 + step).
+        average: The average so far.
+        new: The newest value.
+        step: Number of steps taken before this one.
+        decay: Weight of the past, less than 1; at most (1 + step) / (10 + step) is used.
 
     Returns:
-        A tree as `average`.
+        A tree like `average`.
     """
     decay = jnp.minimum(decay, (1 + step) / (10 + step))
     return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, average, new)
 
 
 def stalled(errors: Array, every: int, *, slopes: float) -> Array:
-    """Whether errors have stopped falling: ZSSR's learning-rate policy.
+    """Whether errors have stopped falling, by ZSSR's learning-rate policy.
 
-    A line is fitted to them; where `slopes` times its descent is less than the slope's standard
-    deviation (least squares, n - 2 degrees of freedom), progress is drowned in noise.
+    A line is fitted to the errors. They count as stalled if `slopes` times its descent is at most the
+    standard error of the slope (least squares, n - 2 degrees of freedom).
 
     Args:
-        errors: (n,) the last test errors, n > 2; infinite where there are none yet.
-        every: steps between them.
-        slopes: how many.
+        errors: (n,), the last test errors, n > 2; infinite where there is none yet.
+        every: Number of steps between them.
+        slopes: Multiple of the descent.
 
     Returns:
-        bool; False while there are infinite errors.
+        A boolean scalar; False as long as an error is infinite.
     """
     n, known = errors.shape[0], jnp.isfinite(errors)
-    errors = jnp.where(known, errors, 0)  # so that no NaN arises, which would stop a search for one
+    errors = jnp.where(known, errors, 0)  # avoids NaN, which `jax_debug_nans` would report
     x = (jnp.arange(n) - (n - 1) / 2) * every
     sxx = jnp.sum(x * x)
     slope = jnp.sum(x * (errors - errors.mean())) / sxx

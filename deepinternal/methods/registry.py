@@ -1,6 +1,6 @@
-"""Recipes by name: built in, registered, named by 'package.module:RECIPE', or of an entry point.
+"""Finds recipes by name: built-in, registered, 'package.module:RECIPE', or from an entry point.
 
-A built-in method's module is imported when it is first asked for.
+The module of a built-in method is imported when the method is first looked up.
 """
 
 import importlib
@@ -14,7 +14,7 @@ from deepinternal.config import Config, did_you_mean
 from deepinternal.recipe import Recipe
 from deepinternal.types import InputError, Method, PyTree, input_spec
 
-GROUP = "deepinternal.methods"  # of the entry points by which packages offer recipes
+GROUP = "deepinternal.methods"  # the group of the entry points with which packages offer recipes
 _BUILT_IN = {
     "zssr": "deepinternal.methods.zssr",
     "dip": "deepinternal.methods.dip",
@@ -30,37 +30,44 @@ _registered: dict[str, Recipe] = {}
 
 
 def names() -> tuple[str, ...]:
-    """The names of all methods: built in, registered, and of entry points."""
+    """Returns the names of all methods: built-in, registered, and from entry points."""
     return tuple(dict.fromkeys((*_BUILT_IN, *_registered, *_entry_points())))
 
 
 def register(recipe: Recipe) -> Recipe:
-    """Makes a recipe known by its name, for this process.
+    """Registers a recipe under its name, for this process.
 
     Args:
-        recipe: takes the place of an earlier one of that name.
+        recipe: The recipe; it replaces an earlier one of the same name.
 
     Returns:
         The recipe.
 
     Raises:
-        InputError: the name is that of a built-in method, or no identifier.
+        InputError: The name is that of a built-in method, or it is no identifier.
     """
+    if not isinstance(recipe, Recipe):
+        raise InputError(f"recipe: is of type {type(recipe).__name__}; give a deepinternal Recipe")
     if recipe.name in _BUILT_IN or not recipe.name.isidentifier():
-        raise InputError(f"method name {recipe.name!r}: give an identifier that is not taken yet")
+        raise InputError(
+            f"method name {recipe.name!r}: must be an identifier other than those of built-in methods"
+        )
     _registered[recipe.name] = recipe
     return recipe
 
 
 def find(name: str) -> Recipe:
-    """The recipe of a method.
+    """Returns the recipe of a method.
 
     Args:
-        name: of a built-in or registered method or an entry point, or 'package.module:RECIPE'.
+        name: The name of a built-in or registered method or of an entry point, or
+            'package.module:RECIPE'.
 
     Raises:
-        InputError: there is none.
+        InputError: There is no such recipe.
     """
+    if not isinstance(name, str):
+        raise InputError(f"method {name!r}: give its name as text, such as 'zssr'")
     if name in _registered:
         return _registered[name]
     if name in _BUILT_IN:
@@ -83,7 +90,7 @@ def find(name: str) -> Recipe:
         ) from None
     if not isinstance(found, Recipe):
         raise InputError(
-            f"method {name!r}: is a {type(found).__name__}; give a deepinternal Recipe"
+            f"method {name!r}: is of type {type(found).__name__}; give a deepinternal Recipe"
         )
     return found
 
@@ -100,21 +107,22 @@ def make(
     preset: str = "",
     **injected: Any,
 ) -> Method:
-    """A method for inputs of given shapes.
+    """Makes a method for inputs of given shapes.
 
     Args:
-        name: as for `find`.
-        fields: those that differ from the defaults and the preset; or a whole config.
-        spec: the inputs' shapes, as `input_spec(inputs)` returns them; the inputs themselves, or the
-            shape of the image alone, will do, too.
-        preset: names of presets, joined by commas.
-        **injected: the user's functions or modules that the method takes, such as `net` of 'zssr'.
+        name: The name of a method, as for `find`.
+        fields: The fields that differ from the defaults and the presets, or a whole config.
+        spec: The shapes of the inputs, as `input_spec(inputs)` returns them, the inputs themselves, or
+            the shape of the image alone.
+        preset: The names of presets, joined by commas.
+        **injected: Functions or modules of the user's own that the method accepts, such as `net` for
+            'zssr'.
 
     Returns:
-        Pure functions: see `deepinternal.types.Method`.
+        The method, a set of pure functions: see `deepinternal.types.Method`.
 
     Raises:
-        InputError: unknown name, preset or field; a value or a shape that the method cannot work with.
+        InputError: The name, a preset or a field is unknown, or a value or a shape is not possible.
 
     Example:
         >>> from deepinternal import methods
@@ -126,11 +134,28 @@ def make(
         spec = {"image": spec}
     is_shape = lambda s: isinstance(s, tuple) and all(isinstance(n, int) for n in s)
     as_struct = lambda s: jax.ShapeDtypeStruct(s, "float32") if is_shape(s) else s
-    spec = input_spec(jax.tree.map(as_struct, dict(spec), is_leaf=is_shape))
+    spec = jax.tree.map(as_struct, dict(spec), is_leaf=is_shape)
+    for key, value in spec.items():
+        leaves = jax.tree.leaves(value)
+        if not leaves or not all(hasattr(x, "shape") and hasattr(x, "dtype") for x in leaves):
+            raise InputError(
+                f"spec: {key} is {value!r}; give arrays or shapes, such as (256, 256, 3)"
+            )
+    spec = input_spec(spec)
+    if not (fields is None or isinstance(fields, Mapping | Config)):
+        raise InputError(
+            f"fields: is of type {type(fields).__name__}; give a dict by name, or a config"
+        )
     if isinstance(fields, Config):
         config = fields
     else:
-        config = recipe.build(preset, **{**recipe.given(_sides(recipe, spec)), **(fields or {})})
+        config = recipe.build(
+            preset,
+            **{
+                **recipe.given(_sides(recipe, spec)),
+                **{str(n): x for n, x in (fields or {}).items()},
+            },
+        )
     return recipe.method(config, spec, **injected)
 
 

@@ -1,6 +1,6 @@
-"""A phase of a fit: what it does, and what it remembers of the layers on its way.
+"""A phase of a fit: its settings, and the state that it tracks besides the weights.
 
-Where the papers are in the code: going back where the fit collapses (DIP's public code) -> `evaluate`;
+Where the papers are in the code: recovery from a collapse of the fit (DIP's public code) -> `evaluate`;
 averaged outputs (DIP, section 3.1) -> `track`; stopping without ground truth -> `track`, `done`, after
 "Early Stopping for Deep Image Prior" (Wang et al. 2021, algorithm 1).
 """
@@ -15,11 +15,11 @@ import optax
 
 from deepinternal.methods import optimizers
 from deepinternal.methods.generator import Jitter
-from deepinternal.types import Array, Inputs, PyTree, TrainState
+from deepinternal.types import Array, InputError, Inputs, PyTree, TrainState
 
 Layers = dict[str, Array]
 Loss = Callable[[Layers, Inputs, Array], tuple[Array, dict[str, Array]]]
-SAMPLED = 4096  # values of the first layer that early stopping looks at
+SAMPLED = 4096  # number of values of the first layer that early stopping uses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,26 +27,28 @@ class Phase:
     """A part of a fit, with a loss and an optimiser of its own; it becomes a `Stage`.
 
     Attributes:
-        name: for logs.
-        steps: their number, an upper bound where something can end the phase earlier.
+        name: Name for logs.
+        steps: Number of steps, an upper bound if the phase can end earlier.
         loss: `(layers, inputs, step) -> (scalar, terms)`. Layers are (H, W, C), with frames
-            (B, H, W, C); inputs are the method's. `backtrack` and `target` look at a term 'psnr'.
-        nets: the generators used and trained; (): all.
-        learning_rate: of Adam, a number or a function of the step.
-        optimizer: takes the place of Adam and its learning rate; its `update` is given the parameters.
-        keep: the layers with which it ends: 'last'; 'average': a moving average of decay `average`;
-            'best': those of the lowest loss.
-        average: see `keep`.
-        flips: every so many steps a mirrored variant is fitted, of square images also a turned one;
+            (B, H, W, C); inputs are the method's. `backtrack` and `target` need a term 'psnr'.
+        nets: Names of the generators that are used and trained; (): all.
+        learning_rate: Learning rate of Adam, a number or a function of the step.
+        optimizer: Replaces Adam and its learning rate; its `update` gets the parameters, too.
+        keep: The layers with which the phase ends: 'last'; 'average', their moving average with decay
+            `average`; 'best', those of the lowest loss.
+        average: See `keep`.
+        flips: Interval at which a step fits a mirrored image, for square images also a transposed one;
             0: never.
-        restart: generators whose weights start afresh.
-        carry: `(layers, inputs) -> inputs` of the phase after this one.
-        backtrack: dB; every 100 steps, where 'psnr' fell by more, the weights before that come back.
-        target: ends the phase when 'psnr' passes it; inf: never.
-        window: steps over which the variance of the first of `nets`' layers is taken. The phase ends
-            `patience` steps after its least value, with the layers of that moment; 0: never.
-        patience: see `window`.
-        jitter: by the name of a generator, what takes the place of its own `jitter`.
+        restart: Names of the generators whose weights are initialised anew.
+        carry: `(layers, inputs) -> inputs` of the next phase.
+        backtrack: In dB. If 'psnr' fell by more within 100 steps, the earlier weights are restored; 0:
+            never.
+        target: The phase ends when 'psnr' exceeds this value; inf: never.
+        window: Number of steps over which the variance of the layer of the first of `nets` is taken.
+            The phase ends `patience` steps after the least variance, with the layers of that step; 0:
+            never.
+        patience: See `window`.
+        jitter: By the name of a generator, a value that replaces its own `jitter`.
     """
 
     name: str
@@ -68,15 +70,15 @@ class Phase:
 
 
 def begin(phase: Phase, zeros: Layers, trained: PyTree) -> dict[str, PyTree]:
-    """What is remembered at the beginning of a phase.
+    """Returns the tracked state at the start of a phase.
 
     Args:
-        phase: the phase.
-        zeros: layers of its nets, all zeros.
-        trained: the nets' weights.
+        phase: The phase.
+        zeros: The layers of its nets, all zeros.
+        trained: The weights of its nets.
 
     Returns:
-        By name; empty where nothing has to be remembered.
+        Arrays by name; empty if nothing is tracked.
     """
     tracked: dict[str, PyTree] = {}
     if phase.keep != "last" or phase.window:
@@ -98,7 +100,7 @@ def begin(phase: Phase, zeros: Layers, trained: PyTree) -> dict[str, PyTree]:
 
 
 def track(phase: Phase, state: TrainState, loss: Array, terms, layers: Layers):
-    """What is remembered of the layers: average or best, variance of the recent ones, PSNR."""
+    """Updates the tracked state: average or best layers, variance of the recent ones, PSNR."""
     new, step = dict(state.model_state), state.step
     if phase.keep == "average":
         new["kept"] = optimizers.moving_average(new["kept"], layers, step, decay=phase.average)
@@ -109,10 +111,15 @@ def track(phase: Phase, state: TrainState, loss: Array, terms, layers: Layers):
     elif phase.window:
         new["kept"] = layers
     if "psnr" in new:
+        if "psnr" not in terms:
+            raise InputError(
+                f"phase {phase.name!r}: backtrack and target need a term 'psnr' of the loss, as in: "
+                "return loss, {'psnr': psnr(layer, image)}"
+            )
         new["psnr"] = terms["psnr"]
     if phase.window:
         first = next(iter(layers.values())).reshape(-1)
-        # Spread evenly, and by a stride that is no divisor of a row.
+        # Evenly spread positions, with a stride that does not divide the length of a row.
         places = (jnp.arange(new["recent"].shape[1]) * 7919) % first.size
         recent = new["recent"].at[step % phase.window].set(first[places])
         variance = jnp.mean(jnp.var(recent, axis=0))
@@ -129,12 +136,12 @@ def track(phase: Phase, state: TrainState, loss: Array, terms, layers: Layers):
 
 
 def can_end(phase: Phase) -> bool:
-    """Whether anything can end a phase before it has taken all its steps."""
+    """Whether a phase can end before it has taken all its steps."""
     return phase.window > 0 or phase.target < math.inf
 
 
 def done(phase: Phase, state: TrainState) -> Array:
-    """Whether PSNR or variance say that a phase that can end is over."""
+    """Whether the PSNR or the variance ends the phase."""
     over = state.step < 0
     if phase.target < math.inf:
         over |= state.model_state["psnr"] > phase.target
@@ -144,7 +151,7 @@ def done(phase: Phase, state: TrainState) -> Array:
 
 
 def evaluate(phase: Phase, state: TrainState, inputs: Inputs):
-    """Goes back to the last good weights where the fit has collapsed."""
+    """Restores the last good weights if the fit has collapsed."""
     del inputs
     tracked = state.model_state
     bad = tracked["psnr"] < tracked["good_psnr"] - phase.backtrack
@@ -160,7 +167,7 @@ def evaluate(phase: Phase, state: TrainState, inputs: Inputs):
 
 
 def kept(phase: Phase, state: TrainState) -> Layers | None:
-    """The layers that the phase has remembered as its result; None: those of its last weights."""
+    """The layers that the phase has kept as its result; None: those of its last weights."""
     if phase.window:
         pair = state.model_state["at_least"], state.model_state["kept"]
         return jax.tree.map(lambda a, b: jnp.where(_waited(phase, state), a, b), *pair)
@@ -168,6 +175,6 @@ def kept(phase: Phase, state: TrainState) -> Layers | None:
 
 
 def _waited(phase: Phase, state: TrainState) -> Array:
-    """Whether the variance has not become less for long enough."""
+    """Whether the variance has not fallen for `patience` steps."""
     since = state.step - 1 - state.model_state["least_at"]
     return jnp.isfinite(state.model_state["least_variance"]) & (since >= phase.patience)

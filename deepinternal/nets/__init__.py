@@ -1,1 +1,5 @@
-"""Flax linen modules: the networks, and nothing but the networks."""
+"""The networks, as Flax linen modules."""
+
+from deepinternal import lazy
+
+__getattr__, __dir__ = lazy.attach(__name__, __file__)

@@ -1,6 +1,6 @@
 """The two nets of InGAN (Shocher, Bagon, Isola, Irani, ICCV 2019, section 4 and supplement).
 
-Their kernels are meant to be normalised spectrally before use: see `ops.spectral`.
+Their kernels must be normalised spectrally before use: see `ops.spectral`.
 """
 
 import functools
@@ -16,21 +16,22 @@ from deepinternal.ops.initializers import unit_norm
 from deepinternal.ops.layers import norm_and_relu, reflect
 from deepinternal.types import Array, PyTree
 
-MULTIPLE = 8  # what the generator's sides divide by
-LEAST = 16  # the least side of an image that both nets can work with
+MULTIPLE = 8  # the number of which the sides inside the generator are multiples
+LEAST = 16  # the least side of an image for both nets
 _EPSILON, _SLOPE = 1e-5, 0.2
 
 
 class Generator(nn.Module):
-    """Makes an image of another size, or shape, out of an image.
+    """Makes an image of another size or shape from an image.
 
-    A convolution; the geometric transformation; an hourglass of three scales with residual blocks at
-    its bottom, joined by addition; a convolution. Each convolution but the last is followed by a
-    normalisation by the image's own statistics and a leaky ReLU.
+    Its parts are a convolution, the geometric transformation, an encoder-decoder of three scales with
+    residual blocks at the coarsest one, whose levels are joined by addition, and a convolution. Each
+    convolution except the last one is followed by a normalisation with the image's own statistics and
+    a leaky ReLU.
 
     Attributes:
-        channels: of the first convolution, doubled at each scale.
-        blocks: residual blocks.
+        channels: Channels of the first convolution; they are doubled at each scale.
+        blocks: Number of residual blocks.
     """
 
     channels: int = 64
@@ -42,7 +43,7 @@ class Generator(nn.Module):
 
         Args:
             x: (N, h, w, C) in [-1, 1].
-            transform: maps features (N, h, w, F) to (N, H, W, F).
+            transform: Maps features (N, h, w, F) to (N, H, W, F).
 
         Returns:
             (N, H, W, C) in [-1, 1].
@@ -80,10 +81,10 @@ class Generator(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """Tells for each patch of an image, of 9 pixels a side, whether it could be of the original.
+    """Judges for each patch of 9x9 pixels whether it could come from the original image.
 
     Attributes:
-        channels: of the first convolution; the following ones have twice as many.
+        channels: Channels of the first convolution; the following ones have twice as many.
     """
 
     channels: int = 64
@@ -115,13 +116,13 @@ def _layer(
     norm: bool = True,
     **options,
 ) -> Array:
-    """A convolution; with `norm` a normalisation and a leaky ReLU."""
+    """Applies a convolution and, with `norm`, a normalisation and a leaky ReLU."""
     weights = _weights(module, name, (side, side, x.shape[-1], features), norm=norm)
     return _applied(weights, x, **options)
 
 
 def _weights(module: nn.Module, name: str, shape, *, norm: bool = True, count: int | None = None):
-    """Those of a convolution and of what follows it; `count` of them along a leading axis."""
+    """The weights of a convolution and its normalisation, `count` of them along a leading axis."""
     lead = () if count is None else (count,)
     conv = module.param(name, functools.partial(_xavier_conv, shape=(*lead, *shape)))
     if not norm:
@@ -131,7 +132,7 @@ def _weights(module: nn.Module, name: str, shape, *, norm: bool = True, count: i
 
 
 def _unstacked(weights: PyTree, count: int) -> list[PyTree]:
-    """The weights of each along the leading axis."""
+    """Splits weights along their leading axis."""
     return [jax.tree.map(operator.itemgetter(i), weights) for i in range(count)]
 
 
@@ -142,20 +143,20 @@ def _applied(
     side = conv["kernel"].shape[0]
     if padded and side > 1:
         x = reflect(x, side // 2)
-    # Not `ops.conv`'s `conv2d`, whose forms take longer to trace and compile than nets of so many sizes
-    # earn back.
+    # Not `ops.conv`'s `conv2d`: with so many sizes, its forms would cost more compile time than they
+    # save.
     y = jax.lax.conv_general_dilated(
         *(x, conv["kernel"], (stride, stride), "VALID"),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     if norm is None:
         return y + conv["bias"]
-    # The bias is not added, for the norm would take it away again.
+    # The bias is not added, because the normalisation would remove it.
     return norm_and_relu(y, norm["scale"], norm["shift"], _EPSILON, slope)
 
 
 def _xavier_conv(key: Array, shape: tuple[int, ...]) -> dict[str, Array]:
-    """Kernels with the variance of Glorot and Bengio (2010), a hundredth of the standard deviation."""
+    """Draws kernels with a hundredth of the standard deviation of Glorot and Bengio (2010)."""
     kh, kw, inputs, outputs = shape[-4:]
     deviation = 0.01 * math.sqrt(2 / (kh * kw * (inputs + outputs)))
     kernel = deviation * jax.random.normal(key, (math.prod(shape),)).reshape(shape)
@@ -163,12 +164,12 @@ def _xavier_conv(key: Array, shape: tuple[int, ...]) -> dict[str, Array]:
 
 
 def _halved(x: Array) -> Array:
-    """The greatest of each 2x2 pixels; as a reshaping, whose gradient is fast on CPU."""
+    """Takes the maximum of each 2x2 pixels, by a reshaping, whose gradient is fast on CPU."""
     n, h, w, c = x.shape
     return x.reshape(n, h // 2, 2, w // 2, 2, c).max((2, 4))
 
 
 def _to_multiple(x: Array) -> Array:
-    """Mirrors as many pixels beyond the far borders as make the sides multiples."""
+    """Mirrors pixels beyond the right and lower border, up to the next multiples of `MULTIPLE`."""
     edges = [(0, -n % MULTIPLE) for n in x.shape[1:3]]
     return jnp.pad(x, ((0, 0), *edges, (0, 0)), "reflect")

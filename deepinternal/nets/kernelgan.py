@@ -1,9 +1,9 @@
 """The two nets of KernelGAN (Bell-Kligler, Shocher, Irani, NeurIPS 2019, section 4.1 and 4.2).
 
-The generator is linear: all its layers together are one convolution, with a kernel of 13x13 pixels that
-can be computed from their weights alone. So it is: the kernel first, then one convolution. For crops of
-64x64 that is a five-hundredth of the layers' multiplications. Results and gradients are those of the
-layers one by one.
+The generator is linear: its layers together are one convolution, whose kernel of 13x13 pixels depends
+only on their weights. Therefore the kernel is computed first, and then a single convolution is applied.
+For crops of 64x64 this takes a five-hundredth of the layers' multiplications, with the same results and
+gradients.
 """
 
 import functools
@@ -11,25 +11,26 @@ import functools
 import jax.numpy as jnp
 from flax import linen as nn
 
-from deepinternal.ops.correlation import composed, correlate, patches
+from deepinternal.ops.correlating import all_patches, composed, correlate
 from deepinternal.ops.initializers import unit_norm
 from deepinternal.types import Array
 
-SIZES = (7, 5, 3, 1, 1, 1)  # of the generator's kernels
+SIZES = (7, 5, 3, 1, 1, 1)  # sides of the generator's kernels
 KERNEL_SIZE = sum(SIZES) - len(SIZES) + 1
 STRIDE = 2
-PATCH = 7  # side of what the discriminator judges
+PATCH = 7  # side of the patches that the discriminator judges
 _EPSILON = 1e-5
 _INITIAL = functools.partial(nn.initializers.variance_scaling, 0.01, "fan_avg", "normal")
 
 
 class LinearGenerator(nn.Module):
-    """Downscales an image by 2 with a kernel that is the product of several layers.
+    """Downscales an image by 2 with a kernel that is composed of several layers.
 
-    Convolutions without biases or activations, one channel in and out, each colour alike.
+    The layers are convolutions without biases or activations, from one channel to one channel, which
+    are applied to each colour separately.
 
     Attributes:
-        features: channels between the layers.
+        features: Channels between the layers.
     """
 
     features: int = 64
@@ -41,14 +42,14 @@ class LinearGenerator(nn.Module):
         self.layers = [self.param(f"conv{i}", _INITIAL(), s) for i, s in enumerate(shapes)]
 
     def kernel(self) -> Array:
-        """The kernel of all layers together, (13, 13), for correlation."""
+        """Returns the correlation kernel (13, 13) of all layers together."""
         made = self.layers[-1][..., 0]
         for weights in reversed(self.layers[:-1]):
             made = composed(weights, made)
         return made[..., 0]
 
     def __call__(self, x: Array) -> Array:
-        """Downscales.
+        """Downscales an image.
 
         Args:
             x: (H, W, C).
@@ -60,14 +61,15 @@ class LinearGenerator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Tells for each 7x7 patch whether it could be of the image.
+    """Judges for each 7x7 patch whether it could come from the image.
 
-    Layers of 1x1 pixels on top of one of 7x7, each but the first and the last with batch normalisation
-    (over the patches of one image) and ReLU. Kernels are meant to be normalised, see `ops.spectral`.
+    A 7x7 convolution is followed by 1x1 convolutions. All except the first and the last one have batch
+    normalisation (over the patches of one image) and ReLU. Kernels must be normalised before use, see
+    `ops.spectral`.
 
     Attributes:
-        features: channels.
-        hidden: layers of 1x1 before the last.
+        features: Channels of the layers.
+        hidden: Number of 1x1 convolutions before the last one.
     """
 
     features: int = 64
@@ -75,7 +77,7 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Judges.
+        """Judges the patches of an image.
 
         Args:
             x: (H, W, C).
@@ -83,7 +85,7 @@ class Discriminator(nn.Module):
         Returns:
             ((H - 6) * (W - 6),) in (0, 1), row by row.
         """
-        y, _ = patches(x, PATCH)
+        y, _ = all_patches(x, PATCH)
         y = _Conv(self.features, PATCH, name="conv0")(y.reshape(y.shape[0], -1))
         for i in range(1, self.hidden + 1):
             y = _Conv(self.features, name=f"conv{i}")(y)
@@ -95,7 +97,7 @@ class Discriminator(nn.Module):
 
 
 class _Conv(nn.Module):
-    """A convolution of (size, size) on patches (N, size * size * C), as a product."""
+    """A (size, size) convolution, applied to patches (N, size * size * C) as a matrix product."""
 
     features: int
     size: int = 1

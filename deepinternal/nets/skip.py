@@ -1,4 +1,4 @@
-"""The encoder-decoder of Deep Image Prior and Double-DIP, known as "skip"."""
+"""The encoder-decoder with skip branches of Deep Image Prior and Double-DIP, known as "skip"."""
 
 import functools
 from collections.abc import Sequence
@@ -16,33 +16,33 @@ from deepinternal.types import Array, InputError, PyTree
 
 
 class SkipNet(nn.Module):
-    """An hourglass of convolutions, with skip branches between the way down and the way up.
+    """An encoder-decoder of convolutions, with skip branches from the encoder to the decoder.
 
-    Each scale halves the image on its way down and doubles it on its way up; there the skip branch
-    joins in. Every convolution but the last is followed by a normalisation and a leaky ReLU. The
-    normalisation takes mean and variance of each image by itself over its pixels, in training and
-    afterwards (for a batch of one, batch normalisation in training). All convolutions have biases;
-    initial weights are uniform in +-1 / sqrt(fan-in), as PyTorch's default.
+    Each scale halves the image in the encoder and doubles it in the decoder, where the skip branch is
+    joined. Every convolution except the last one is followed by a normalisation and a leaky ReLU. The
+    normalisation uses the mean and the variance of each image separately over its pixels, in training
+    and afterwards (for a batch of one, this is batch normalisation in training mode). All convolutions
+    have biases. Initial weights are uniform in +-1 / sqrt(fan-in), like PyTorch's default.
 
-    Sizes need not be multiples of `multiple`: where a doubled image is larger than its scale's input
-    it is cropped around the centre, so that the result is as large as the input.
+    Sizes need not be multiples of `multiple`: a doubled image that is larger than its scale's input is
+    cropped, so that the result has the size of the input.
 
     Attributes:
-        outputs: channels of the result.
-        down: channels on the way down, one number for each scale, the finest first.
-        up: channels on the way up; None for those of `down`.
-        skip: channels of the skip branches, for each scale or one number for all; 0 for none.
-        filter_down: side of the kernels on the way down, odd.
-        filter_up: side of the kernels on the way up, odd.
-        filter_skip: side of the skip branches' kernels, odd.
-        upsample: as `how` of `doubling.double`.
+        outputs: Channels of the result.
+        down: Channels of the encoder, one number for each scale, the finest scale first.
+        up: Channels of the decoder; None: those of `down`.
+        skip: Channels of the skip branches, one number for all scales or one for each; 0: no branch.
+        filter_down: Side of the encoder's kernels, odd.
+        filter_up: Side of the decoder's kernels, odd.
+        filter_skip: Side of the skip branches' kernels, odd.
+        upsample: As `how` in `doubling.double`.
         padding: 'reflect' (without repeating the border) or 'zero'.
-        need_1x1: whether a 1x1 convolution follows each one on the way up.
-        sigmoid: whether the result is squashed to (0, 1).
-        slope: of the leaky ReLUs where they are negative.
-        epsilon: added to variances.
-        precision: matmul precision, as in `jax.lax.Precision`; None for the backend's default.
-        batching: how weights that differ from image to image are batched, as in `conv2d`.
+        need_1x1: Whether a 1x1 convolution follows each convolution of the decoder.
+        sigmoid: Whether a sigmoid maps the result to (0, 1).
+        slope: Slope of the leaky ReLUs for negative values.
+        epsilon: Is added to variances.
+        precision: Matmul precision, as in `jax.lax.Precision`; None: the backend's default.
+        batching: How weights that differ from image to image are batched, as in `conv2d`.
 
     References:
         Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior", CVPR 2018, supplementary material.
@@ -67,17 +67,17 @@ class SkipNet(nn.Module):
 
     @property
     def multiple(self) -> int:
-        """Sides that are multiples of this number are never cropped."""
+        """Sides that are multiples of this number are not cropped at any scale."""
         return 2 ** len(self.down)
 
     def weights(self, key: Array, depth: int) -> PyTree:
-        """Initial weights for inputs of `depth` channels, distributed as `init` makes them.
+        """Returns initial weights for inputs of `depth` channels, with the distribution of `init`.
 
-        All are one draw: on CPU each draw of `init` adds to the time of compiling.
+        All weights come from one draw, since each draw of `init` adds to the compile time on CPU.
 
         Args:
-            key: of the draw.
-            depth: channels of the inputs.
+            key: The key of the draw.
+            depth: Channels of the inputs.
         """
         side = max(self.multiple, 8)
         x = jnp.zeros((1, side, side, depth))
@@ -85,7 +85,7 @@ class SkipNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Makes images of noise.
+        """Maps inputs, such as noise, to images.
 
         Args:
             x: (N, H, W, C).
@@ -94,7 +94,7 @@ class SkipNet(nn.Module):
             (N, H, W, outputs).
 
         Raises:
-            InputError: a field makes no sense.
+            InputError: An attribute has an impossible value.
         """
         ups, skips = self._channels()
         x = self._scale(x, 0, ups, skips)
@@ -102,15 +102,15 @@ class SkipNet(nn.Module):
         return nn.sigmoid(x) if self.sigmoid else x
 
     def _channels(self) -> tuple[Sequence[int], Sequence[int]]:
-        """Channels on the way up, and of the skip branches."""
+        """The channels of the decoder and of the skip branches."""
         scales = len(self.down)
         ups = self.down if self.up is None else self.up
         skips = (self.skip,) * scales if isinstance(self.skip, int) else self.skip
         for name, channels in (("up", ups), ("skip", skips)):
             if len(channels) != scales:
-                raise InputError(f"{name}={channels}: give {scales} numbers, as many as down has")
+                raise InputError(f"{name}={channels}: give {scales} numbers, as many as in down")
         if not scales:
-            raise InputError("down=(): give the channels of one scale at least")
+            raise InputError("down=(): give the channels of at least one scale")
         for name in ("filter_down", "filter_up", "filter_skip"):
             if getattr(self, name) % 2 != 1:
                 raise InputError(f"{name}={getattr(self, name)}: give an odd number")
@@ -121,7 +121,7 @@ class SkipNet(nn.Module):
         return ups, skips
 
     def _scale(self, x: Array, i: int, ups: Sequence[int], skips: Sequence[int]) -> Array:
-        """Scale `i` and all coarser ones."""
+        """Applies scale `i` and all coarser scales."""
         deeper = self._conv(f"down{i}", x, self.down[i], self.filter_down, stride=2)
         deeper = self._conv(f"deep{i}", deeper, self.down[i], self.filter_down)
         if i + 1 < len(self.down):
@@ -147,9 +147,10 @@ class SkipNet(nn.Module):
         frame: int = 0,
         norm: bool = True,
     ) -> Array:
-        """A convolution, and with `norm` a normalisation and a leaky ReLU; maybe a norm `before`.
+        """Applies a convolution and, with `norm`, a normalisation and a leaky ReLU.
 
-        x may have a `frame` already, of as many pixels as the kernel's side takes.
+        With `before`, another normalisation comes before the convolution. `x` may already have a
+        `frame` of as many pixels as the kernel needs.
         """
         shape = (side, side, x.shape[-1], features)
         layer = self.param(name, functools.partial(uniform_conv, shape=shape))
@@ -162,15 +163,15 @@ class SkipNet(nn.Module):
         y = conv2d(x, kernel, stride=stride, padding="VALID", **how)
         if not norm:
             return y + layer["bias"]
-        # The bias is not added, for the norm would take it away again.
+        # The bias is not added, because the normalisation would remove it.
         layer = self.param(f"{name}_norm", functools.partial(unit_norm, features=features))
         return norm_and_relu(y, layer["scale"], layer["shift"], self.epsilon, self.slope)
 
     def _join(self, name: str, x: Array, kernel: Array, frame: int) -> tuple[Array, Array]:
-        """The normalisation before a convolution that another one follows.
+        """Applies the normalisation before a convolution that is followed by another normalisation.
 
-        With reflected borders the second one takes away what the first one adds to a channel, so that
-        its factors are left; those of a single image can as well be the kernel's.
+        With reflected borders, the second normalisation removes the constant that the first one adds to
+        a channel. Only its factors remain, which for a single image are applied to the kernel instead.
         """
         layer = self.param(name, functools.partial(unit_norm, features=x.shape[-1]))
         if self.padding != "reflect":

@@ -7,26 +7,27 @@ from flax import linen as nn
 
 from deepinternal.ops.conv.convolution import conv2d
 from deepinternal.ops.initializers import scaled_normal
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 from deepinternal.types import Array
 
 
 class ZSSRNet(nn.Module):
-    """3x3 convolutions with ReLUs between and none after the last; the input is added at the end.
+    """3x3 convolutions with ReLUs between them, whose result is added to the input.
 
-    No biases, no normalisation, zero 'SAME' padding. Initial weights are normal; the last layer's
-    variance is 0.1 / fan-in, so that the net starts near the identity. With a `factor` the net works
-    at its input's resolution: the last layer makes all sub-pixels of a pixel at once (Shi et al.,
-    CVPR 2016, section 3.2), which are added to the cubic enlargement of the input.
+    There are no biases and no normalisation, and the padding is zero 'SAME'. Initial weights are
+    normal. The variance of the last layer's weights is 0.1 / fan-in, so that the net starts near the
+    identity. With a `factor` the net works at the resolution of its input: the last layer makes all
+    sub-pixels of a pixel at once (Shi et al., CVPR 2016, section 3.2), and these are added to the cubic
+    enlargement of the input.
 
     Attributes:
-        layers: number of convolutions.
-        features: channels between them.
-        factor: whole (vertical, horizontal) enlargement.
-        init_variance: variance of the hidden layers' initial weights times fan-in. 2 keeps the
-            activations' scale through ReLUs (He et al. 2015); the authors' code has 0.1.
-        precision: matmul precision, as in `jax.lax.Precision`; None for the backend's default.
-        batching: how weights that differ from image to image are batched, as in `conv2d`.
+        layers: Number of convolutions.
+        features: Channels between the convolutions.
+        factor: (vertical, horizontal) enlargement, whole numbers.
+        init_variance: Variance of the hidden layers' initial weights times fan-in. 2 keeps the scale of
+            activations through ReLUs (He et al. 2015); the authors' code has 0.1.
+        precision: Matmul precision, as in `jax.lax.Precision`; None: the backend's default.
+        batching: How weights that differ from image to image are batched, as in `conv2d`.
     """
 
     layers: int = 8
@@ -42,9 +43,9 @@ class ZSSRNet(nn.Module):
 
         Args:
             x: (N, H, W, C).
-            size: (H, W) of the images proper, maybe traced, in the upper left of larger arrays;
-                default: all of it. What lies beyond is not read, and what the result holds beyond
-                the images proper's results means nothing.
+            size: (H, W) of the images, possibly traced, in the upper left of canvases. Default: the
+                whole arrays. The rest of a canvas is not read, and the rest of the result has no
+                meaning.
 
         Returns:
             (N, H * vertical, W * horizontal, C).
@@ -60,7 +61,7 @@ class ZSSRNet(nn.Module):
             gain = 0.1 if last else self.init_variance
             outputs = vertical * horizontal * channels if last else self.features
             shape = (3, 3, hidden.shape[-1], outputs)
-            if size is not None:  # 'SAME' padding must act at the images' border
+            if size is not None:  # 'SAME' padding must begin at the images' border
                 hidden = jnp.where(inside, hidden, 0)
             hidden = conv(
                 hidden, self.param(f"conv{i}", scaled_normal(gain), shape), precision=self.precision

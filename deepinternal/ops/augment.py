@@ -1,4 +1,4 @@
-"""Random views of an image: the dihedral group, and ZSSR's random fathers."""
+"""Random transformations of an image: the dihedral group, and ZSSR's random fathers."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deepinternal.ops import warp as warps
+from deepinternal.ops import warping
 from deepinternal.types import Array
 
-# Linear parts (a, b, c, d) of the 8 maps of the square, output -> input; the first is the identity.
+# Linear parts (a, b, c, d) of the 8 dihedral maps, output -> input; the first one is the identity.
 _DIHEDRAL = np.array(
     [
         [1, 0, 0, 1],
@@ -26,22 +26,22 @@ _DIHEDRAL = np.array(
 
 
 def dihedral(x: Array, index: int, *, axes: tuple[int, int] = (0, 1)) -> Array:
-    """One of the 8 rotations and mirrorings of the square.
+    """Applies one of the 8 rotations and mirrorings of the square.
 
     Args:
-        x: any array; `axes` are its vertical and horizontal axis.
+        x: An array of any shape with the two `axes`.
         index: 0 to 7: `index % 4` quarter turns, then a mirroring of the columns if index >= 4.
-        axes: which axes to act on.
+        axes: The vertical and the horizontal axis.
 
     Returns:
-        The transformed array; the two axes are swapped for odd `index`.
+        The transformed array; for odd `index` the two axes are swapped.
     """
     x = jnp.rot90(x, index % 4, axes)
     return jnp.flip(x, axes[1]) if index >= 4 else x
 
 
 def _integer_crop(drawn: Array, size: Array, crop: tuple[int, int]) -> tuple[Array, Array]:
-    """Whole-pixel crop origin (y, x) from two numbers in [0, 1); centred if the crop is larger."""
+    """The whole-pixel origin (y, x) of a crop from two numbers in [0, 1); centred if it is larger."""
     room = size - jnp.asarray(crop, jnp.float32)
     drawn = jnp.floor(drawn * (room + 1))
     origin = jnp.where(room >= 0, jnp.minimum(drawn, room), jnp.floor(room / 2))
@@ -49,7 +49,7 @@ def _integer_crop(drawn: Array, size: Array, crop: tuple[int, int]) -> tuple[Arr
 
 
 def _dihedral(drawn, size, crop, keep) -> Array:
-    """A random element of the group (or none, with `keep`) and a whole-pixel crop: the 3x3 matrix.
+    """The 3x3 matrix of a random element (with `keep`, the identity) and a random whole-pixel crop.
 
     `drawn` are three numbers in [0, 1).
     """
@@ -58,18 +58,18 @@ def _dihedral(drawn, size, crop, keep) -> Array:
     h, w = jnp.asarray(size, jnp.float32)
     turned = jnp.stack([jnp.where(b != 0, w, h), jnp.where(b != 0, h, w)])
     y, x = _integer_crop(drawn[1:], turned, crop)
-    to_centre = warps.translation(x - (turned[1] - 1) / 2, y - (turned[0] - 1) / 2)
-    back = warps.translation((w - 1) / 2, (h - 1) / 2)
-    return warps.compose(back, warps.linear_map(a, b, c, d), to_centre)
+    to_centre = warping.translation(x - (turned[1] - 1) / 2, y - (turned[0] - 1) / 2)
+    back = warping.translation((w - 1) / 2, (h - 1) / 2)
+    return warping.compose(back, warping.linear_map(a, b, c, d), to_centre)
 
 
 def _affine(
     uniform, normal, size, crop, scale, scale_difference, shear, turn
 ) -> tuple[Array, Array]:
-    """ZSSR's random affine father (Shocher et al. 2018, section 3.1): the matrix, the global scale.
+    """The matrix and the global scale of a random affine father (Shocher et al. 2018, section 3.1).
 
-    The image is scaled (and mirrored) about its centre, rotated, sheared, and a crop is taken at a
-    random position of the scaled image's frame. 5 uniform and 3 normal numbers decide.
+    The image is scaled (and mirrored) about its centre, rotated and sheared, and a crop is taken at a
+    random position of the scaled image's frame. The random numbers are 5 uniform and 3 normal ones.
     """
     h, w = jnp.asarray(size, jnp.float32)
     factor = scale[0] + (scale[1] - scale[0]) * uniform[0]
@@ -80,17 +80,17 @@ def _affine(
     mirror = jnp.where(turn & (uniform[2] < 0.5), -1.0, 1.0)
     room = jnp.maximum(factor * jnp.stack([h, w]) - jnp.asarray(crop, jnp.float32), 0)
     shift = room * uniform[3:]
-    # The inverses in reverse order: shift, shear, rotation, scale and mirror. Centres are of pixel
-    # areas, hence the halves.
-    frame = warps.translation(
+    # The inverses in reverse order: shift, shear, rotation, scale and mirror. The halves are needed
+    # because centres refer to pixel areas.
+    frame = warping.translation(
         shift[1] + 0.5 - factor * w / 2,
         shift[0] + 0.5 - factor * h / 2,
     )
     det = 1 - shear_x * shear_y
-    unshear = warps.linear_map(1 / det, -shear_x / det, -shear_y / det, 1 / det)
-    unscale = warps.linear_map(mirror / sx, 0.0, 0.0, 1 / sy)
-    back = warps.translation(w / 2 - 0.5, h / 2 - 0.5)
-    return warps.compose(back, unscale, warps.rotation(-angle), unshear, frame), factor
+    unshear = warping.linear_map(1 / det, -shear_x / det, -shear_y / det, 1 / det)
+    unscale = warping.linear_map(mirror / sx, 0.0, 0.0, 1 / sy)
+    back = warping.translation(w / 2 - 0.5, h / 2 - 0.5)
+    return warping.compose(back, unscale, warping.rotation(-angle), unshear, frame), factor
 
 
 def draw_father(
@@ -107,29 +107,29 @@ def draw_father(
     scale_difference: float = 0.25,
     shear: float = 0.1,
 ) -> tuple[Array, Array]:
-    """Draws from which image of a pool one of ZSSR's HR fathers is cut, and how.
+    """Draws the image of a pool from which a high-resolution father of ZSSR is cut, and its transform.
 
-    A father as is comes from the first image, a dihedral one from any, an affine one from the first
-    that is at least as large as the scale drawn for it.
+    An untransformed father comes from the first image, a dihedral one from any image, and an affine one
+    from the first image that is at least as large as the scale drawn for it.
 
     Args:
         key: PRNG key.
-        size: (H, W) of the first image, maybe traced.
+        size: (H, W) of the first image, possibly traced.
         crop: (h, w) of the father.
-        factors: (vertical, horizontal) size of each image of the pool in units of the first.
-        sizes: (H, W) of each image of the pool, maybe traced; default: size * factors, rounded up.
-        p_as_is: probability of a mere whole-pixel crop.
-        p_dihedral: probability of a dihedral transform and a whole-pixel crop; the rest is affine.
-        turn: whether rotations, by U(0, 2 pi), and mirrorings are allowed (off for asymmetric blur
-            kernels), maybe traced.
-        scale: range of affine fathers' global scale in units of the first image; the upper end is
-            multiplied by the last image's smaller factor.
-        scale_difference: standard deviation of the difference between affine fathers' x and y scale.
-        shear: standard deviation of affine fathers' x and of their y shear.
+        factors: (vertical, horizontal) size of each image of the pool relative to the first.
+        sizes: (H, W) of each image of the pool, possibly traced. Default: size * factors, rounded up.
+        p_as_is: Probability of a whole-pixel crop without a transformation.
+        p_dihedral: Probability of a dihedral transform and a whole-pixel crop. All others are affine.
+        turn: Whether rotations (affine ones by U(0, 2 pi)) and mirrorings are allowed, possibly traced;
+            False for asymmetric blur kernels.
+        scale: Range of the global scale of affine fathers, relative to the first image. The upper end
+            is multiplied by the smaller factor of the last image.
+        scale_difference: Standard deviation of the difference between their x and y scale.
+        shear: Standard deviation of their x shear and of their y shear.
 
     Returns:
-        The image's index, and the 3x3 matrix, father coordinates -> that image's coordinates, for
-        `warp.warp`.
+        The index of the image, and the 3x3 matrix from coordinates in the father to coordinates in
+        that image, for `warping.warp`.
 
     References:
         Shocher, Cohen, Irani: "Zero-Shot" Super-Resolution using Deep Internal Learning. CVPR 2018,
@@ -138,7 +138,7 @@ def draw_father(
     factors = jnp.asarray(factors, jnp.float32)
     if sizes is None:
         sizes = jnp.ceil(jnp.asarray(size, jnp.float32) * factors - 1e-3)
-    # Few draws of vectors, for each draw adds 0.1 to 0.3 s of compile time on CPU.
+    # Few draws of vectors, because each draw adds 0.1 to 0.3 s of compile time on CPU.
     key_uniform, key_normal = jax.random.split(key)
     uniform, normal = jax.random.uniform(key_uniform, (10,)), jax.random.normal(key_normal, (3,))
     kind, any_image = uniform[:2]
@@ -150,10 +150,10 @@ def draw_father(
     enough = (factors.min(1) >= drawn - 1e-6).at[-1].set(True)
     large = jnp.argmax(enough)
     vertical, horizontal = factors[large]
-    to_source = warps.compose(
-        warps.translation(-0.5, -0.5),
-        warps.linear_map(horizontal, 0.0, 0.0, vertical),
-        warps.translation(0.5, 0.5),
+    to_source = warping.compose(
+        warping.translation(-0.5, -0.5),
+        warping.linear_map(horizontal, 0.0, 0.0, vertical),
+        warping.translation(0.5, 0.5),
     )
-    free = warps.compose(to_source, free)
+    free = warping.compose(to_source, free)
     return jnp.where(affine, large, source), jnp.where(affine, free, whole)

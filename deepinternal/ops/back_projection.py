@@ -1,6 +1,6 @@
-"""Back-projection: an image is corrected until its downscaled version is the one that was observed.
+"""Back-projection: an image is corrected until its downscaled version equals the observed image.
 
-Images are (H, W, C) in [0, 1]; so are the results, clipped at each iteration.
+Images are (H, W, C) in [0, 1]; results are clipped to that range at each iteration.
 
 References:
     Irani and Peleg, "Improving resolution by image registration", CVGIP 1991.
@@ -22,14 +22,14 @@ def back_project(
     *,
     iterations: int,
 ) -> Array:
-    """Adds the enlarged difference to what was observed, again and again.
+    """Repeatedly adds the enlarged difference from the observed image to the estimate.
 
     Args:
         image: (H', W', C), the estimate.
-        observed: (H, W, C).
-        down: the degradation, (H', W', C) -> (H, W, C).
-        up: the enlargement, (H, W, C) -> (H', W', C).
-        iterations: how often; 0 returns the image as it is.
+        observed: (H, W, C), the observed image.
+        down: The degradation, (H', W', C) -> (H, W, C).
+        up: The enlargement, (H, W, C) -> (H', W', C).
+        iterations: Number of iterations; 0 returns the image unchanged.
 
     Returns:
         (H', W', C).
@@ -44,18 +44,18 @@ def back_project(
 def descend(
     image: Array, observed: Array, down: Callable[[Array], Array], *, iterations: int
 ) -> Array:
-    """The same for any differentiable degradation: steepest descent on the squared difference.
+    """Back-projection for any differentiable degradation: steepest descent on the squared difference.
 
-    Enlarging the difference converges only where the degradation is close to a downscaling: not for
-    a motion blur, whose frequency response has negative parts. Here the difference goes back through
-    the degradation's transposed derivative, with the step length that is best along that direction
-    (exactly for a linear degradation, to first order for others).
+    `back_project` converges only if the degradation is close to a downscaling, which a motion blur is
+    not: its frequency response has negative parts. Here the transposed derivative of the degradation
+    maps the difference back. The step length is the best one along that direction, exactly for a
+    linear degradation and to first order for others.
 
     Args:
         image: (H', W', C), the estimate.
-        observed: (H, W, C).
-        down: the degradation, (H', W', C) -> (H, W, C), differentiable in both modes.
-        iterations: how often; 0 returns the image as it is.
+        observed: (H, W, C), the observed image.
+        down: The degradation, (H', W', C) -> (H, W, C), differentiable in both modes.
+        iterations: Number of iterations; 0 returns the image unchanged.
 
     Returns:
         (H', W', C).

@@ -9,7 +9,7 @@ _WEIGHTS, _OFFSET = (65.481, 128.553, 24.966), 16.0  # of R, G, B in [0, 1], for
 
 
 def rgb_to_y(rgb: Array) -> Array:
-    """Luma Y in [16, 235] of RGB in [0, 1]: (..., 3) -> (...). Grey (..., 1) counts as R = G = B."""
+    """Returns the luma in [16, 235] of RGB in [0, 1]: (..., 3) -> (...). Grey has shape (..., 1)."""
     rgb = jnp.broadcast_to(rgb, (*rgb.shape[:-1], 3))
     weights = jnp.asarray(_WEIGHTS, rgb.dtype)
     return _OFFSET + jnp.einsum("...c,c->...", rgb, weights, precision=lax.Precision.HIGHEST)

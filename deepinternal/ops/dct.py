@@ -8,7 +8,7 @@ from deepinternal.types import Array
 
 
 def dct_matrix(size: int) -> np.ndarray:
-    """The orthonormal transform of `size` samples, one frequency a row: (size, size) float32."""
+    """Returns the orthonormal transform of `size` samples, one frequency per row: (size, size)."""
     places = np.arange(size)
     matrix = np.cos(np.pi * (places + 0.5) * places[:, None] / size) * np.sqrt(2 / size)
     matrix[0] = np.sqrt(1 / size)
@@ -16,20 +16,21 @@ def dct_matrix(size: int) -> np.ndarray:
 
 
 def dct_orders(size: int) -> np.ndarray:
-    """Vertical plus horizontal frequency, from 0 to 2 * size - 2: (size, size) int."""
+    """Returns the sum of both frequencies, from 0 to 2 * size - 2: int (size, size)."""
     return np.add.outer(np.arange(size), np.arange(size))
 
 
 def dct_windows(planes: Array, size: int, *, stride: int = 1) -> Array:
-    """Coefficients of every square window that lies in the image.
+    """Returns the coefficients of every square window that lies in the image.
 
     Args:
         planes: (N, H, W), both sides at least `size`.
-        size: side of the windows.
-        stride: between windows, in pixels.
+        size: Side of the windows in pixels.
+        stride: Distance between windows in pixels.
 
     Returns:
-        (N, size, size, H', W'), vertical then horizontal frequency; H' = (H - size) // stride + 1.
+        (N, size, size, H', W'), with the vertical before the horizontal frequency, and
+        H' = (H - size) // stride + 1.
     """
     matrix = dct_matrix(size)
     basis = jnp.asarray(np.einsum("iy,jx->ijyx", matrix, matrix).reshape(-1, 1, size, size))

@@ -1,8 +1,8 @@
-"""Doubling of height and width, with mirrored borders for the convolution that follows, in one go.
+"""Doubling of height and width, together with the mirrored borders for the following convolution.
 
-Rows of the result are made in pairs, each of which sees two or three neighbouring rows of the input
-(mirrored beyond its borders): so forward and backward pass are sums of shifted copies times constants,
-one loop over the pixels for each axis.
+Rows of the result are computed in pairs, each from two or three neighbouring rows of the input
+(mirrored beyond its borders). Thus the forward and the backward pass are sums of shifted copies times
+constants, with one loop over the pixels for each axis.
 """
 
 import functools
@@ -24,20 +24,21 @@ def double(x: Array, how: str, *, size: tuple[int, int] | None = None, frame: in
 
     Args:
         x: (N, H, W, C).
-        how: 'bilinear' (pixels as areas), 'corners' (bilinear, corner pixels stay corner pixels) or
+        how: 'bilinear' (pixels are areas), 'corners' (bilinear, corner pixels stay corner pixels) or
             'nearest'.
-        size: (H', W') that is kept, from the top left, each 2 H or 2 H - 1; None for all.
-        frame: how many pixels to mirror at all borders of that, without repeating the border.
+        size: (H', W') of the result that is kept, from the upper left, 2 H or 2 H - 1 along each axis;
+            None: all.
+        frame: Number of pixels that are mirrored at all its borders, without repeating the border.
 
     Returns:
         (N, H' + 2 frame, W' + 2 frame, C).
 
     References:
-        'bilinear' and 'corners' are bilinear interpolation in PyTorch without and with `align_corners`.
+        'bilinear' and 'corners' are PyTorch's bilinear interpolation without and with `align_corners`.
     """
     size = size or (2 * x.shape[1], 2 * x.shape[2])
     if frame % 2 and frame > 1:
-        # Beyond the border even rows lean the other way: pairs see too little.
+        # Beyond the border even rows are interpolated with the other neighbour, which pairs lack.
         return double(x, how, size=size, frame=frame + 1)[:, 1:-1, 1:-1]
     if min(x.shape[1:3]) < 2 * _reach(frame) + 2:  # mirrored rows of both borders may meet
         return _small(x, how, size, frame)
@@ -45,7 +46,7 @@ def double(x: Array, how: str, *, size: tuple[int, int] | None = None, frame: in
 
 
 def _reach(frame: int) -> int:
-    """How many rows of the mirrored input lie beyond its border."""
+    """The number of rows of the mirrored input that lie beyond its border."""
     return 1 if frame == 1 else frame // 2 + 1
 
 
@@ -70,7 +71,7 @@ _double.defvjp(lambda x, *how: (_double(x, *how), None), _double_bwd)
 
 
 def _small(x: Array, how: str, size: tuple[int, int], frame: int) -> Array:
-    """The same with matrices."""
+    """Doubles small arrays with matrices."""
     rows, columns = (
         jnp.asarray(_matrix(n, how, s, frame), x.dtype)
         for n, s in zip(x.shape[1:3], size, strict=True)
@@ -80,7 +81,7 @@ def _small(x: Array, how: str, size: tuple[int, int], frame: int) -> Array:
 
 
 def _matrix(n: int, how: str, size: int, frame: int) -> np.ndarray:
-    """(size + 2 frame, n): what each row of the result takes of those of the input."""
+    """The weights (size + 2 frame, n) of the input's rows in each row of the result."""
     i = np.arange(n)
     to_last, to_next = np.full(n, 0.25), np.full(n, 0.25)
     if how == "nearest":
@@ -88,7 +89,7 @@ def _matrix(n: int, how: str, size: int, frame: int) -> np.ndarray:
     elif how == "corners":
         to_last, to_next = i / (2 * n - 1), (n - 1 - i) / (2 * n - 1)
     doubled = np.zeros((2 * n, n))
-    # Pixel i becomes 2i, which leans towards i - 1, and 2i + 1, which leans towards i + 1.
+    # Pixel i becomes 2i, interpolated with i - 1, and 2i + 1, interpolated with i + 1.
     for offset, weight, towards in ((0, to_last, i - 1), (1, to_next, i + 1)):
         np.add.at(doubled, (2 * i + offset, i), 1 - weight)
         np.add.at(doubled, (2 * i + offset, np.clip(towards, 0, n - 1)), weight)
@@ -97,9 +98,9 @@ def _matrix(n: int, how: str, size: int, frame: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=256)
 def _taps(n: int, how: str, size: int, frame: int) -> np.ndarray:
-    """(taps, pairs, 2): weights of the rows that a pair's two rows see.
+    """The weights (taps, pairs, 2) of the input's rows in the two rows of each pair.
 
-    Pair k sees rows k, k + 1, ... of the input that is mirrored by `_reach(frame)`.
+    Pair k uses rows k, k + 1, ... of the input that is mirrored by `_reach(frame)`.
     """
     matrix, reach = _matrix(n, how, size, frame), _reach(frame)
     taps = 2 if frame == 1 else 3
@@ -114,7 +115,7 @@ def _taps(n: int, how: str, size: int, frame: int) -> np.ndarray:
 
 
 def _along(x: Array, axis: int, taps: np.ndarray) -> Array:
-    """Pairs of rows of the mirrored input, one after the other."""
+    """Computes the pairs of rows from the mirrored input, one pair after the other."""
     pairs = taps.shape[1]
     shape = [1] * (x.ndim + 1)
     shape[axis : axis + 2] = pairs, 2
@@ -127,7 +128,7 @@ def _along(x: Array, axis: int, taps: np.ndarray) -> Array:
 
 
 def _back_along(g: Array, axis: int, taps: np.ndarray, n: int, reach: int) -> Array:
-    """The transpose of mirroring and `_along`: n rows."""
+    """The transpose of mirroring and `_along`, with n rows."""
     count, pairs, _ = taps.shape
     none = [(0, 0)] * g.ndim
     none[axis] = (0, 2 * pairs - g.shape[axis])  # rows that were not kept
@@ -141,7 +142,7 @@ def _back_along(g: Array, axis: int, taps: np.ndarray, n: int, reach: int) -> Ar
     last = taps.shape[1]
 
     def rows(begin: int, end: int) -> Array:
-        """The gradient of so many rows of the mirrored input."""
+        """The gradient of rows `begin` to `end` of the mirrored input."""
         terms = []
         for k, p in itertools.product(range(count), (0, 1)):
             low, high = begin + short - k, end + short - k

@@ -7,16 +7,18 @@ from deepinternal.types import Array
 
 
 def box(image: Array, radius: int) -> Array:
-    """Mean over a square window, of what of it lies inside the image.
+    """Returns the mean over the part of a square window that lies inside the image.
+
+    The time does not depend on the radius.
 
     Args:
         image: (H, W) or (H, W, C).
-        radius: the window has sides of 2 * radius + 1.
+        radius: In pixels; the window has sides of 2 * radius + 1.
 
     Returns:
-        As `image`. The time does not depend on the radius.
+        An array of the shape of `image`.
     """
-    # Sums of what is left without the mean: they lose fewer of float32's digits.
+    # The mean is subtracted first, because sums of small values lose fewer of float32's digits.
     mean = jnp.mean(image, axis=(0, 1))
     return mean + _box_axis(_box_axis(image - mean, radius, 0), radius, 1)
 
@@ -34,11 +36,11 @@ def _box_axis(x: Array, radius: int, axis: int) -> Array:
 
 
 def minimum(image: Array, size: int) -> Array:
-    """The least value in a square window, of what of it lies inside the image.
+    """Returns the least value in the part of a square window that lies inside the image.
 
     Args:
         image: (H, W).
-        size: side of the window, odd.
+        size: Side of the window in pixels, odd.
 
     Returns:
         (H, W).
@@ -49,16 +51,16 @@ def minimum(image: Array, size: int) -> Array:
 
 
 def guided_filter(guide: Array, target: Array, *, radius: int = 50, epsilon: float = 1e-4) -> Array:
-    """Smooths an image but for edges that a guide has as well.
+    """Smooths an image except for the edges that it shares with a guide.
 
-    In each window the target is fitted by an affine function of the guide's colours; the fits of all
-    windows over a pixel are averaged.
+    In each window, an affine function of the guide's colours is fitted to the target. A pixel is the
+    mean of the functions of all windows that contain it.
 
     Args:
         guide: (H, W), (H, W, 1) or (H, W, 3) in [0, 1].
         target: (H, W).
-        radius: of the windows, in pixels.
-        epsilon: penalty on the function's slope, in squared units of the guide.
+        radius: Radius of the windows in pixels.
+        epsilon: Penalty on the function's slope, in squared units of the guide.
 
     Returns:
         (H, W).
@@ -79,7 +81,7 @@ def guided_filter(guide: Array, target: Array, *, radius: int = 50, epsilon: flo
 
 
 def _solve(matrices: Array, right: Array) -> Array:
-    """Solves (..., n, n) x = (..., n), n = 1 or 3; by cofactors, for calls of LAPACK are slow."""
+    """Solves (..., n, n) x = (..., n), n = 1 or 3, by cofactors, since calls of LAPACK are slow."""
     if right.shape[-1] == 1:
         return right / matrices[..., 0]
     a, b, c = (matrices[..., i] for i in range(3))  # columns

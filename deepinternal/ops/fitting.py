@@ -1,20 +1,20 @@
-"""Images made smaller to be worked on, and layers brought back to the image's size."""
+"""Reduction of images to the size of a fit, and enlargement of layers to the size of the image."""
 
 import math
 
 import jax.numpy as jnp
 import numpy as np
 
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 from deepinternal.types import Array
 
 
 def reduced(image: np.ndarray, side: int) -> np.ndarray:
-    """An image (H, W, C) shrunk by the least whole factor that makes no side exceed `side`.
+    """Reduces an image by the least whole factor for which no side exceeds `side`.
 
     Args:
-        image: in [0, 1].
-        side: in pixels; 0: it is returned as it is.
+        image: (H, W, C) in [0, 1].
+        side: In pixels; 0: the image is not reduced.
 
     Returns:
         (ceil(H / factor), ceil(W / factor), C).
@@ -27,12 +27,12 @@ def reduced(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def shrunk(image: Array, shape: tuple[int, int]) -> Array:
-    """An image (H, W, C) at a smaller size, each pixel the mean of what it covers."""
+    """Reduces an image (H, W, C) to a smaller size; each pixel is the mean of the area it covers."""
     return jnp.clip(resize(image, output_shape=shape, method="box"), 0, 1)
 
 
 def enlarged(x: Array, shape: tuple[int, int]) -> Array:
-    """A layer (h, w, C) at the image's size."""
+    """Enlarges a layer (h, w, C) to the image's size by cubic interpolation, clipped to [0, 1]."""
     if x.shape[:2] == tuple(shape):
         return x
     return jnp.clip(resize(x, output_shape=shape, method="cubic"), 0, 1)

@@ -1,4 +1,4 @@
-"""Initial weights of nets, drawn as flat vectors: draws of four axes take seconds to compile on CPU."""
+"""Initial weights of nets, drawn as flat vectors: draws of four axes compile for seconds on CPU."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,16 +11,16 @@ from deepinternal.types import Array, PyTree
 
 
 def scaled_normal(gain: float) -> Callable[..., Array]:
-    """An initialiser: normal with variance gain / fan_in, fan_in the product of all axes but the last.
+    """Returns a normal initialiser of variance gain / fan_in.
 
-    As `nn.initializers.variance_scaling(gain, "fan_in", "normal")` of convolutions and dense layers,
-    but it draws a flat vector: on CPU XLA takes seconds to compile a draw of four axes.
+    It is `nn.initializers.variance_scaling(gain, "fan_in", "normal")` for convolutions and dense
+    layers, but it draws a flat vector, because XLA takes seconds to compile a draw of four axes on CPU.
 
     Args:
-        gain: variance times fan_in.
+        gain: Variance times fan_in, which is the product of all axes but the last.
 
     Returns:
-        A function (key, shape, dtype) -> weights, as flax's initialisers.
+        A function (key, shape, dtype) -> weights, like the initialisers of flax.
     """
 
     def init(key: Array, shape: Sequence[int], dtype=jnp.float32) -> Array:
@@ -31,24 +31,24 @@ def scaled_normal(gain: float) -> Callable[..., Array]:
 
 
 def uniform_conv(key: Array, shape: tuple[int, ...]) -> dict[str, Array]:
-    """Kernel and bias, uniform in +-1 / sqrt(fan-in), drawn flat, which is faster to compile."""
+    """Draws kernel and bias uniformly in +-1 / sqrt(fan-in), as a flat vector."""
     count, bound = math.prod(shape), 1 / math.sqrt(math.prod(shape[:-1]))
     drawn = jax.random.uniform(key, (count + shape[-1],), jnp.float32, -bound, bound)
     return {"kernel": drawn[:count].reshape(shape), "bias": drawn[count:]}
 
 
 def unit_norm(key: Array, features: int | tuple[int, ...]) -> dict[str, Array]:
-    """Scale 1 and shift 0 of a normalisation."""
+    """Returns scale 1 and shift 0 for a normalisation."""
     del key
     return {"scale": jnp.ones(features), "shift": jnp.zeros(features)}
 
 
 def uniform_weights(key: Array, shapes: PyTree) -> PyTree:
-    """Weights as `uniform_conv` and `unit_norm` make them, from one draw: each adds to compiling.
+    """Draws the weights of `uniform_conv` and `unit_norm` at once; each draw would add compile time.
 
     Args:
-        key: of the draw.
-        shapes: by layer, {'kernel', 'bias'} or {'scale', 'shift'}, of `jax.eval_shape`.
+        key: The key of the draw.
+        shapes: By layer, {'kernel', 'bias'} or {'scale', 'shift'}, from `jax.eval_shape`.
 
     Returns:
         Weights of these shapes.

@@ -1,4 +1,4 @@
-"""How like the true kernel an estimated one is, wherever both lie in their arrays."""
+"""The similarity of an estimated and a true kernel, independent of their positions in the arrays."""
 
 import jax
 import jax.numpy as jnp
@@ -7,12 +7,12 @@ import numpy as np
 from deepinternal.ops.kernels import centre_of_mass, shift_kernel
 from deepinternal.types import Array
 
-# Tried beyond the difference of the centres of mass, in pixels.
+# Shifts that are tried in addition to the difference of the centres of mass, in pixels.
 _SHIFTS = np.arange(-1.5, 1.51, 0.25)
 
 
 def aligned(kernel: Array, reference: Array) -> tuple[Array, Array]:
-    """Two kernels on one array, the first one shifted to where it correlates best with the other.
+    """Shifts a kernel to the position where it correlates best with a reference.
 
     Args:
         kernel: (K, K).
@@ -20,11 +20,11 @@ def aligned(kernel: Array, reference: Array) -> tuple[Array, Array]:
 
     Returns:
         Both as (N, N), N odd, large enough for any shift that is tried (quarters of a pixel, up to 1.5
-        beyond the difference of the centres of mass).
+        pixels beyond the difference of the centres of mass).
     """
     size = max(kernel.shape[0], reference.shape[0]) // 2 * 2 + 9
     kernel, reference = (_placed(k, size) for k in (kernel, reference))
-    # Negative values, if there are any, must not move the centre far.
+    # Negative values must not move the centre far.
     shift = centre_of_mass(jnp.maximum(reference, 0)) - centre_of_mass(jnp.maximum(kernel, 0))
     rows = _shifted_axis(kernel, shift)
     scores = jnp.einsum("abij,ij->ab", rows, reference) / jnp.sqrt(jnp.sum(rows**2, (2, 3)))
@@ -33,7 +33,7 @@ def aligned(kernel: Array, reference: Array) -> tuple[Array, Array]:
 
 
 def correlation(kernel: Array, reference: Array) -> Array:
-    """The greatest normalised cross-correlation of two kernels over sub-pixel shifts.
+    """Returns the greatest normalised cross-correlation of two kernels over sub-pixel shifts.
 
     Args:
         kernel: (K, K).
@@ -50,10 +50,10 @@ def correlation(kernel: Array, reference: Array) -> Array:
 
 
 def kernel_psnr(kernel: Array, reference: Array) -> Array:
-    """PSNR in dB of a kernel relative to the reference's peak.
+    """Returns the PSNR in dB of a kernel relative to the reference's peak.
 
-    The error is a mean over the arrays that `aligned` returns: compare only figures of kernels of one
-    size, for zeros around them count, too.
+    The error is a mean over the arrays that `aligned` returns, with the zeros around the kernels.
+    Therefore compare only values for kernels of one size.
 
     Args:
         kernel: (K, K).
@@ -67,13 +67,13 @@ def kernel_psnr(kernel: Array, reference: Array) -> Array:
 
 
 def _placed(kernel: Array, size: int) -> Array:
-    """A kernel in the middle of (size, size)."""
+    """Places a kernel in the middle of (size, size)."""
     before = (size - kernel.shape[0]) // 2
     return jnp.pad(kernel, (before, size - kernel.shape[0] - before))
 
 
 def _shifted_axis(kernel: Array, shift: Array) -> Array:
-    """A kernel at all shifts of `_SHIFTS` beyond `shift`: (S, S, N, N)."""
+    """Shifts a kernel by `shift` plus every pair of `_SHIFTS`: (S, S, N, N)."""
     grid = jnp.stack(jnp.meshgrid(_SHIFTS, _SHIFTS, indexing="ij"), -1).reshape(-1, 2)
     moved = jax.vmap(lambda d: shift_kernel(kernel, shift + d))(grid)
     return moved.reshape(len(_SHIFTS), len(_SHIFTS), *kernel.shape)

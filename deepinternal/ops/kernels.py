@@ -1,7 +1,7 @@
-"""Blur kernels: making, centring, and downscaling an image with one.
+"""Blur kernels: how to make and centre them, and how to downscale an image with one.
 
-Kernels are float32 (K, K) correlation kernels that sum to 1: a low-resolution pixel is the plain
-(unflipped) weighted sum of the high-resolution pixels around it; correlation is centred on K // 2.
+Kernels are float32 (K, K) correlation kernels that sum to 1: a low-resolution pixel is the (unflipped)
+weighted sum of the high-resolution pixels around it, and the correlation is centred on K // 2.
 """
 
 import math
@@ -12,19 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from deepinternal.ops.resize import cubic, mirror_index, output_size
+from deepinternal.ops.resizing import cubic, mirror_index, output_size
 from deepinternal.types import Array
 
 
 def gaussian_kernel(
     size: int, sigma: Array | tuple[float, float], *, theta: float | Array = 0.0
 ) -> Array:
-    """A gaussian blur kernel, isotropic or anisotropic.
+    """Returns an isotropic or anisotropic gaussian blur kernel.
 
     Args:
-        size: side K of the kernel, in pixels; the gaussian is centred on (K - 1) / 2.
-        sigma: standard deviation in pixels, or one per principal axis (first, second).
-        theta: direction of the first principal axis in radians, from the x axis (columns) towards
+        size: Side K of the kernel in pixels; the gaussian is centred on (K - 1) / 2.
+        sigma: Standard deviation in pixels, or one for each principal axis (first, second).
+        theta: Direction of the first principal axis in radians, from the x axis (columns) towards
             the y axis (rows).
 
     Returns:
@@ -46,7 +46,7 @@ def gaussian_kernel(
 
 
 def centre_of_mass(kernel: Array) -> Array:
-    """Centre of mass (row, column) of a (K, L) kernel, 0-based, in pixels."""
+    """Returns the centre of mass (row, column) of a (K, L) kernel, 0-based, in pixels."""
     total = kernel.sum()
     rows = jnp.arange(kernel.shape[0], dtype=kernel.dtype) @ kernel.sum(1)
     columns = jnp.arange(kernel.shape[1], dtype=kernel.dtype) @ kernel.sum(0)
@@ -54,7 +54,7 @@ def centre_of_mass(kernel: Array) -> Array:
 
 
 def _bspline_basis(offset: Array) -> Array:
-    """The cubic B-spline at `offset`, zero beyond 2."""
+    """Returns the cubic B-spline at `offset`, which is zero beyond 2."""
     x = jnp.abs(offset)
     near = 2 / 3 - x**2 + x**3 / 2
     far = (2 - x) ** 3 / 6
@@ -65,8 +65,8 @@ def _bspline_basis(offset: Array) -> Array:
 def shift_kernel(kernel: Array, shift: Array) -> Array:
     """Moves a kernel by a sub-pixel amount with cubic-spline interpolation.
 
-    As `scipy.ndimage.shift(kernel, shift, order=3, mode='constant')`. Zero-pad the kernel first if
-    it is not to lose mass over its border.
+    Equals `scipy.ndimage.shift(kernel, shift, order=3, mode='constant')`. Pad the kernel with zeros
+    first if it must not lose mass over its border.
 
     Args:
         kernel: (K, L).
@@ -90,7 +90,7 @@ def shift_kernel(kernel: Array, shift: Array) -> Array:
 
 
 def _host_spline_matrix(n: int) -> np.ndarray:
-    """(n, n) float32: samples -> cubic B-spline coefficients, whole-sample mirror boundary."""
+    """The float32 (n, n) map from samples to cubic B-spline coefficients, mirrored at both ends."""
     matrix = np.diag(np.full(n, 2 / 3)) + np.diag(np.full(n - 1, 1 / 6), 1)
     matrix += np.diag(np.full(n - 1, 1 / 6), -1)
     if n > 1:
@@ -104,22 +104,20 @@ def _host_spline_matrix(n: int) -> np.ndarray:
 def centre_kernel(
     kernel: Array, scale: float | tuple[float, float], *, pad: int | None = None
 ) -> Array:
-    """Moves a kernel's centre of mass to where downscaling without drift needs it.
+    """Moves a kernel's centre of mass to the position at which downscaling does not shift the image.
 
-    That is K // 2 + (scale - 1) / 2 per axis: samples are taken at multiples of the scale, and the
-    centre of the pixels that a low-resolution pixel stands for lies (scale - 1) / 2 beyond.
+    That is K // 2 + (scale - 1) / 2 along each axis: samples are taken at multiples of the scale, and
+    the centre of the area of a low-resolution pixel lies (scale - 1) / 2 beyond. The target in ZSSR's
+    public code is half a high-resolution pixel off for even K; this one is exact for both parities.
 
     Args:
-        kernel: (K, K), positive sum.
-        scale: downscaling factor > 1, or (vertical, horizontal).
-        pad: zeros added on every side first, so that the shift loses nothing. Default: what a
-            NumPy kernel needs; for a JAX one, maybe traced, a bound that always suffices.
+        kernel: (K, K), of positive sum.
+        scale: Downscaling factor > 1, or (vertical, horizontal).
+        pad: Number of zeros added on every side first, so that the shift loses no mass. Default: the
+            number that a NumPy kernel needs; for a JAX array, possibly traced, a sufficient bound.
 
     Returns:
         (K + 2 pad, K + 2 pad), summing to 1.
-
-    The target in ZSSR's public code is half a high-resolution pixel off for even K; this one is
-    exact for both parities.
     """
     scale = np.broadcast_to(np.asarray(scale, np.float32), (2,))
     size = kernel.shape[0]
@@ -137,12 +135,12 @@ def centre_kernel(
 
 
 def faint_level(kernel: Array, *, rule: str = "peak") -> Array:
-    """What is subtracted from an estimated kernel, so that only what is not faint is left.
+    """Returns the level that is subtracted from an estimated kernel to remove its faint values.
 
     Args:
         kernel: (K, K).
-        rule: 'peak', 2 % of the greatest value; or 'rank', three quarters of the 41st greatest, as in
-            KernelGAN's public code, which also cuts off the outskirts of wide kernels.
+        rule: 'peak': 2 % of the greatest value; 'rank': three quarters of the 41st greatest value, as
+            in KernelGAN's public code, which also removes the outskirts of wide kernels.
 
     Returns:
         A scalar, at least 0.
@@ -153,13 +151,13 @@ def faint_level(kernel: Array, *, rule: str = "peak") -> Array:
 
 
 def without_faint(kernel: Array, level: Array | float) -> Array:
-    """A kernel less `level`, what is then negative 0, summing to 1."""
+    """Subtracts `level` from a kernel, sets negative values to 0, and normalises the sum to 1."""
     kernel = jnp.maximum(kernel - level, 0)
     return kernel / jnp.maximum(kernel.sum(), 1e-12)
 
 
 def twice(kernel: Array) -> Array:
-    """The kernel of two downscalings by 2 with one kernel, which is convolved with itself dilated by 2.
+    """Returns the kernel of two downscalings by 2: a kernel convolved with itself dilated by 2.
 
     Args:
         kernel: (K, K).
@@ -173,14 +171,14 @@ def twice(kernel: Array) -> Array:
 
 
 def doubled_kernel(kernel: Array) -> Array:
-    """The kernel for a downscaling by 4 from that for one by 2, applied twice.
+    """Returns the kernel of a downscaling by 4 from the kernel of a downscaling by 2.
 
     Args:
         kernel: (K, K) for a factor of 2, centred at K // 2 + 1/2.
 
     Returns:
-        (3 K - 2 - 2 (K // 2),) * 2, summing to 1: `twice` without K // 2 values at each side. Centre
-        it for 4 before use.
+        (3 K - 2 - 2 (K // 2),) * 2, summing to 1: `twice` without K // 2 values at each side. It must
+        still be centred for 4.
 
     References:
         Bell-Kligler et al. 2019, section 4.4 ("Larger scale factors").
@@ -191,26 +189,26 @@ def doubled_kernel(kernel: Array) -> Array:
 
 
 def cubic_kernel(scale: float, size: int) -> np.ndarray:
-    """The kernel of a cubic downscaling (a = -0.5, antialiased) by a whole factor; on the host.
+    """Computes the kernel of cubic downscaling (a = -0.5, antialiased) on the host.
 
     Args:
-        scale: whole.
-        size: odd side, at least 5 * scale - 1.
+        scale: A whole number.
+        size: Side of the kernel, odd, at least 5 * scale - 1.
 
     Returns:
-        float32 (size, size), centred for `scale`: `downscale` with it is `resize` inside the image.
+        float32 (size, size), centred for `scale`. Inside the image `downscale` with it equals `resize`.
     """
     line = cubic((np.arange(size) - size // 2 - (scale - 1) / 2) / scale)
     return (np.outer(line, line) / line.sum() ** 2).astype(np.float32)
 
 
 def sample_positions(length: int, scale: float, n: int) -> np.ndarray:
-    """Which rows (columns) a downscaling by `scale` keeps: round(linspace(0, length - scale, n)).
+    """Returns the rows (columns) that a downscaling keeps: round(linspace(0, length - scale, n)).
 
     Args:
-        length: samples of the input axis.
-        scale: factor >= 1.
-        n: samples of the output axis.
+        length: Number of samples of the input axis.
+        scale: Factor >= 1.
+        n: Number of samples of the output axis.
 
     Returns:
         int64 (n,).
@@ -221,16 +219,16 @@ def sample_positions(length: int, scale: float, n: int) -> np.ndarray:
 def whole_positions(
     length: int | Array, scale: float, n: int | Array, out_length: int
 ) -> np.ndarray | Array:
-    """The positions of `sample_positions(length, scale, n)` in int32, also for traced lengths.
+    """Returns the positions of `sample_positions(length, scale, n)` in int32, also for traced lengths.
 
-    Exact, with halves to even, where `scale` is a fraction of small numbers: floats, in which
-    `sample_positions` counts, may be on the other side of a half.
+    They are exact, with halves rounded to even, if `scale` is a fraction of small numbers. The floats
+    of `sample_positions` may round a half the other way.
 
     Args:
-        length: samples of the input axis.
-        scale: a fraction with a denominator of at most 64.
-        n: samples of the output axis.
-        out_length: how many positions to return; those from `n` on mean nothing.
+        length: Number of samples of the input axis.
+        scale: A fraction with a denominator of at most 64.
+        n: Number of samples of the output axis.
+        out_length: Number of positions to return; those from `n` on have no meaning.
 
     Returns:
         int32 (out_length,).
@@ -254,21 +252,22 @@ def downscale(
     size: Array | tuple[int, int] | None = None,
     small: Array | tuple[int, int] | None = None,
 ) -> Array:
-    """Blurs with a numeric kernel and subsamples: the forward model of super-resolution.
+    """Blurs with a kernel and subsamples: the forward model of super-resolution.
+
+    The border is mirrored with the edge pixel repeated.
 
     Args:
         image: (..., H, W, C).
         kernel: (K, L) correlation kernel, centred for `scale` (see `centre_kernel`).
-        scale: factor >= 1, or (vertical, horizontal).
-        output_shape: (H', W'), default ceil((H, W) / scale).
-        size: (H, W) of the image proper, maybe traced, in the upper left of a larger array; default:
-            all of it. What lies beyond is not read, and what the result holds beyond the image
-            proper's result means nothing.
-        small: with `size`, the (H', W') of the image proper's result, maybe traced; default: exactly
-            size / scale, where scale is whole, which is faster. Positions are `whole_positions`.
+        scale: Factor >= 1, or (vertical, horizontal).
+        output_shape: (H', W'). Default: ceil((H, W) / scale).
+        size: (H, W) of an image, possibly traced, in the upper left of a canvas. Default: the whole
+            array. The rest of the canvas is not read, and the rest of the result has no meaning.
+        small: With `size`, (H', W') of the image's result, possibly traced; its positions are
+            `whole_positions`. Default: exactly size / scale for a whole scale, which is faster.
 
     Returns:
-        (..., H', W', C). The border is mirrored with the edge pixel repeated.
+        (..., H', W', C).
 
     Example:
         >>> import numpy as np
@@ -305,7 +304,7 @@ def downscale(
 
 
 def _uniform_stride(positions: np.ndarray | Array) -> int:
-    """The common step of evenly spaced positions, 1 where they are not evenly spaced or traced."""
+    """The step of evenly spaced positions; 1 if they are traced or not evenly spaced."""
     if not isinstance(positions, np.ndarray):
         return 1
     steps = np.unique(np.diff(positions))

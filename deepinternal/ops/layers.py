@@ -1,4 +1,4 @@
-"""What the nets that normalise each image share: normalisation with activation, and padding.
+"""Layers of nets that normalise each image separately: normalisation with activation, and padding.
 
 Activations are (N, H, W, C).
 """
@@ -14,14 +14,14 @@ from deepinternal.types import Array
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def norm_and_relu(x: Array, scale: Array, shift: Array, epsilon: float, slope: float) -> Array:
-    """Normalises the channels of each image over its pixels; then a leaky ReLU.
+    """Normalises the channels of each image over its pixels and applies a leaky ReLU.
 
     Args:
         x: (N, H, W, C).
-        scale: (C,), standard deviations afterwards.
-        shift: (C,), means afterwards.
-        epsilon: added to the variances.
-        slope: of the leaky ReLU where it is negative; 1 for none.
+        scale: (C,), the standard deviations after normalisation.
+        shift: (C,), the means after normalisation.
+        epsilon: Is added to the variances.
+        slope: Slope of the leaky ReLU for negative values; 1: no activation.
 
     Returns:
         (N, H, W, C).
@@ -37,7 +37,7 @@ def _norm_fwd(x, scale, shift, epsilon, slope):
 
 
 def _norm_bwd(epsilon, slope, residuals, g):
-    # By hand: two passes over the pixels, and nothing kept but the input.
+    # Written out, so that it takes two passes over the pixels and keeps only the input.
     x, mean, inverse, scale, shift = residuals
     unit = (x - mean) * inverse
     g = _leaky(unit * scale + shift, g, slope)
@@ -55,9 +55,9 @@ norm_and_relu.defvjp(_norm_fwd, _norm_bwd)
 
 
 def variance(x: Array, frame: int) -> Array:
-    """Variance of each image's channels over its pixels but a `frame` of them: (N, 1, 1, C)."""
+    """Returns the variance of each image's channels over the pixels inside a `frame`: (N, 1, 1, C)."""
     x = x[:, frame : x.shape[1] - frame, frame : x.shape[2] - frame]
-    mean = lax.stop_gradient(x.mean((1, 2), keepdims=True))  # whose own gradient is zero
+    mean = lax.stop_gradient(x.mean((1, 2), keepdims=True))  # its gradient is zero
     return jnp.square(x - mean).mean((1, 2), keepdims=True)
 
 
@@ -78,7 +78,7 @@ def _reflect(x: Array, count: int, axis: int) -> Array:
 
 
 def _reflect_bwd(count, axis, _, g):
-    # As one concatenation, which is one pass; the transpose of `_reflect` would be many.
+    # One concatenation takes one pass; the transpose of `_reflect` would take many.
     last = g.shape[axis] - 1
 
     def row(i: int) -> Array:

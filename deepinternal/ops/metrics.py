@@ -1,4 +1,4 @@
-"""PSNR and SSIM, and the protocol by which super-resolution papers report them."""
+"""PSNR and SSIM, and the protocol with which super-resolution papers report them."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,12 +9,12 @@ from deepinternal.types import Array
 
 
 def mse(a: Array, b: Array) -> Array:
-    """Mean squared difference of two arrays of one shape."""
+    """Returns the mean squared difference of two arrays of one shape."""
     return jnp.mean(jnp.square(a - b))
 
 
 def psnr(a: Array, b: Array, *, data_range: float = 1.0) -> Array:
-    """Peak signal-to-noise ratio in dB; infinite for equal arrays."""
+    """Returns the peak signal-to-noise ratio in dB, which is infinite for equal arrays."""
     return 10 * jnp.log10(data_range**2 / mse(a, b))
 
 
@@ -27,25 +27,27 @@ def _blur_valid(x: Array, window: np.ndarray) -> Array:
 
 
 def ssim(a: Array, b: Array, *, data_range: float = 1.0) -> Array:
-    """Structural similarity (Wang et al. 2004), mean over the image without a border of 5.
+    """Structural similarity (Wang et al. 2004), the mean over the image without a border of 5 pixels.
+
+    The window is an 11x11 gaussian of sigma 1.5; K1 = 0.01 and K2 = 0.03.
 
     Args:
         a: (H, W), both sides at least 11.
         b: (H, W).
-        data_range: width of the values' range (255 for 8-bit luma).
+        data_range: Width of the range of the values (255 for 8-bit luma).
 
     Returns:
-        Scalar in [-1, 1]; the window is an 11x11 gaussian of sigma 1.5, K1 = 0.01, K2 = 0.03.
+        A scalar in [-1, 1].
 
     Raises:
-        ValueError: a side under 11 pixels.
+        ValueError: A side is shorter than 11 pixels.
     """
     if min(a.shape) < 11:
         raise ValueError(f"ssim needs sides of at least 11 pixels, not {a.shape}")
     window = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
     window /= window.sum()
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    # Moments about a common offset: differences of large squares lose float32's digits.
+    # Moments about a common offset, because differences of large squares lose float32's digits.
     offset = lax.stop_gradient(jnp.mean(a))
     x, y = a - offset, b - offset
     mx, my = _blur_valid(x, window), _blur_valid(y, window)
@@ -58,21 +60,23 @@ def ssim(a: Array, b: Array, *, data_range: float = 1.0) -> Array:
 
 
 def quality(result: Array, truth: Array, *, border: tuple[int, int] = (0, 0)) -> dict[str, Array]:
-    """The figures that super-resolution papers report.
+    """Returns the metrics that super-resolution papers report.
 
     Args:
-        result: (H, W, C) in [0, 1], C = 1 or 3, already rounded to its file's bit depth.
-        truth: the same shape and range.
-        border: rows and columns left out on every side (the scale factor, in super-resolution).
+        result: (H, W, C) in [0, 1], C = 1 or 3, already rounded to the bit depth of its file.
+        truth: Of the same shape and range.
+        border: Rows and columns that are ignored on every side (in super-resolution the scale factor).
 
     Returns:
-        psnr_y and ssim_y on the BT.601 luma (not rounded, peak 255), psnr_rgb on the channels.
+        `psnr_y` and `ssim_y` on the BT.601 luma (not rounded, peak 255), `psnr_rgb` on all channels.
 
     Raises:
-        ValueError: shapes differ, or nothing is left inside the border.
+        ValueError: The shapes differ, or the image inside the border is too small.
     """
     if result.shape != truth.shape:
-        raise ValueError(f"result is {result.shape}, ground truth {truth.shape}: must be equal")
+        raise ValueError(
+            f"result is {result.shape}, ground truth {truth.shape}: shapes must be equal"
+        )
     (h, w), (v, u) = result.shape[:2], border
     if h - 2 * v < 11 or w - 2 * u < 11:
         raise ValueError(

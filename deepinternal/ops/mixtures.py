@@ -1,4 +1,4 @@
-"""Layers of mixtures whose weights are known."""
+"""The layers of two mixtures with known weights."""
 
 import jax.numpy as jnp
 
@@ -13,14 +13,14 @@ def solve(
     near: tuple[Array, Array] | None = None,
     trust: float = 0.0,
 ) -> tuple[Array, Array]:
-    """The layers of two mixtures, by least squares.
+    """Solves two mixtures for their layers by least squares.
 
     Args:
         first: (H, W, C), `a_1 * y1 + (1 - a_1) * y2`.
-        second: likewise with a_2.
-        alphas: (2,), a_1 and a_2, not equal unless `trust` is over 0.
-        near: layers to stay near; None: zeros.
-        trust: weight of the squared distance to them, relative to the mixtures' errors.
+        second: (H, W, C), `a_2 * y1 + (1 - a_2) * y2`.
+        alphas: (2,), a_1 and a_2, which must differ unless `trust` is positive.
+        near: Two layers (H, W, C) near which the solution lies; None: zeros.
+        trust: Weight of the squared distance to `near`, relative to the mixtures' squared errors.
 
     Returns:
         y1, y2, not clipped.

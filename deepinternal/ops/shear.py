@@ -1,9 +1,9 @@
 """InGAN's non-rectangular shapes: homographies that move two corners of an image sideways.
 
-Coordinates are (x, y), from -1 to 1 between the borders of an image. Two shifts (s0, s1) say where the
-homography from output to input takes two corners of the output: the upper left one to (-1 + s0, -1),
-the lower right one to (1 + s1, 1); the middles of the left and the right border stay. s1 = -s0 is a
-shear along x.
+Coordinates are (x, y), from -1 to 1 between the borders of an image. Two shifts (s0, s1) define the
+homography from output to input: it maps the upper left corner of the output to (-1 + s0, -1) and the
+lower right corner to (1 + s1, 1), and it keeps the middles of the left and the right border. s1 = -s0
+is a shear along x.
 
 References:
     Shocher, Bagon, Isola, Irani: InGAN. ICCV 2019, section 4.1.
@@ -11,12 +11,12 @@ References:
 
 import jax.numpy as jnp
 
-from deepinternal.ops.warp import compose, linear_map, translation
+from deepinternal.ops.warping import compose, linear_map, translation
 from deepinternal.types import Array
 
 
 def homography(shifts: Array) -> Array:
-    """The homography of two corners' shifts.
+    """Returns the homography for the shifts of two corners.
 
     Args:
         shifts: (2,) s0, s1, |s0 + s1| < 1.
@@ -32,13 +32,13 @@ def homography(shifts: Array) -> Array:
 
 
 def inverse(matrix: Array) -> Array:
-    """The inverse of `homography`'s matrix, up to a factor, by its cofactors."""
+    """Returns the inverse of a matrix of `homography`, up to a factor, by cofactors."""
     a, b, c = matrix
     return jnp.stack([jnp.cross(b, c), jnp.cross(c, a), jnp.cross(a, b)], axis=1)
 
 
 def in_pixels(matrix: Array, output: tuple[int, int], image: tuple[int, int]) -> Array:
-    """A homography of coordinates as one of pixels, as `ops.warp.warp` takes it.
+    """Converts a homography of coordinates to one of pixels, for `ops.warping.warp`.
 
     Args:
         matrix: 3x3, from output to input coordinates.
@@ -55,7 +55,7 @@ def in_pixels(matrix: Array, output: tuple[int, int], image: tuple[int, int]) ->
 
 
 def inside(matrix: Array, output: tuple[int, int]) -> Array:
-    """Which pixels of the output are of the input, not of what lies beyond its borders.
+    """Returns which pixels of the output lie inside the borders of the input.
 
     Args:
         matrix: 3x3, from output to input coordinates.

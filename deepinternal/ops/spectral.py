@@ -1,4 +1,4 @@
-"""Spectral normalisation as a function of a net's weights, apart from the net.
+"""Spectral normalisation as a function of a net's weights, separate from the net.
 
 References:
     Miyato, Kataoka, Koyama, Yoshida: Spectral Normalization for Generative Adversarial Networks.
@@ -20,16 +20,16 @@ from deepinternal.types import Array, PyTree
 def vectors(
     key: Array, params: Mapping[str, PyTree], *, skip: Collection[str] = ()
 ) -> dict[str, Array]:
-    """The vectors with which the power iteration begins: random, of length 1.
+    """Draws the vectors with which the power iteration begins, random unit vectors.
 
     Args:
-        key: of the draw.
-        params: layers by name, each a dict; those with a 'kernel' (..., kh, kw, C_in, C_out) are
-            meant. Axes before these four count several kernels.
-        skip: names of layers that are not normalised.
+        key: The key of the draw.
+        params: Layers by name, each a dict. Those with a 'kernel' (..., kh, kw, C_in, C_out) are
+            normalised; leading axes stand for several kernels.
+        skip: Names of layers that are not normalised.
 
     Returns:
-        (..., C_out) by the layer's name.
+        (..., C_out) by the name of the layer.
     """
     names = [name for name in sorted(params) if "kernel" in params[name] and name not in skip]
     shapes = [params[name]["kernel"].shape for name in names]
@@ -42,17 +42,17 @@ def vectors(
 def normalized(
     params: Mapping[str, PyTree], vectors: Mapping[str, Array]
 ) -> tuple[dict[str, PyTree], dict[str, Array]]:
-    """Weights whose kernels are divided by their greatest singular values.
+    """Divides each kernel by its greatest singular value.
 
-    Each kernel (kh, kw, C_in, C_out) is taken as a matrix of C_out rows. One power iteration per call
-    estimates the singular value; its vectors are constants for the gradient.
+    A kernel (kh, kw, C_in, C_out) counts as a matrix of C_out rows. One power iteration per call
+    estimates the singular value; the gradient treats its vectors as constants.
 
     Args:
-        params: layers by name.
-        vectors: as `vectors` returns them; layers without one stay as they are.
+        params: Layers by name.
+        vectors: As `vectors` returns them; layers without a vector are not changed.
 
     Returns:
-        The weights, and the vectors of the next call.
+        The weights, and the vectors for the next call.
     """
     params, following = dict(params), {}
     for name, u in vectors.items():

@@ -1,4 +1,4 @@
-"""Images in tiles: a local function on an image too large to be taken at once."""
+"""Tiles: the application of a local function to an image that is too large to process at once."""
 
 import math
 from collections.abc import Callable
@@ -14,13 +14,13 @@ MAX_PERIOD = 64  # input pixels after which a scale's sampling pattern must repe
 
 
 def period(scale: float) -> int | None:
-    """After how many input pixels the sampling pattern of a resizing repeats.
+    """Returns the number of input pixels after which the sampling pattern of a resizing repeats.
 
     Args:
-        scale: output pixels per input pixel.
+        scale: Output pixels per input pixel.
 
     Returns:
-        At most `MAX_PERIOD`; None: it does not repeat.
+        At most `MAX_PERIOD`; None if the pattern does not repeat.
     """
     ratio = Fraction(scale).limit_denominator(MAX_PERIOD)
     return ratio.denominator if abs(ratio - scale) < 1e-9 else None
@@ -34,19 +34,19 @@ def tiled(
     tile: int,
     halo: int,
 ) -> PyTree:
-    """Applies a local function tile by tile, with the result of applying it to the whole image.
+    """Applies a local function tile by tile, with the same result as for the whole image.
 
-    Every tile is computed from a window that reaches `halo` pixels beyond it, but not beyond the
-    image, where a window's border is the image's and the function treats it as such. All windows
-    have one shape; they are worked through in turn, so that memory holds one at a time.
+    Every tile is computed from a window that extends `halo` pixels beyond it, but not beyond the image:
+    there, the border of the window is that of the image, and the function treats it so. All windows
+    have one shape. They are processed one after the other, so that only one is in memory at a time.
 
     Args:
-        function: (h, w, C) -> arrays (ceil(h * vertical), ceil(w * horizontal), ...), which must
-            depend on `halo` pixels around and not on the position in the image, save for the phase.
+        function: (h, w, C) -> arrays (ceil(h * vertical), ceil(w * horizontal), ...). Its result may
+            depend on pixels up to `halo` away, but not on the position in the image except its phase.
         image: (H, W, C).
         scale: (vertical, horizontal) output pixels per input pixel, each with a `period`.
-        tile: least side of a tile, in input pixels.
-        halo: reach of the function, in input pixels.
+        tile: Least side of a tile in input pixels.
+        halo: Reach of the function in input pixels.
 
     Returns:
         What `function(image)` returns.
@@ -62,7 +62,8 @@ def tiled(
     starts = np.stack([a.starts[i] for a, i in zip(axes, grid.reshape(-1, 2).T)], 1)
 
     def work(whole: PyTree, start: Array) -> tuple[PyTree, None]:
-        # Per axis: begin of the window; begin of the tile in the window's output, and in the whole's.
+        # For each axis: the start of the window; the start of the tile in the window's output, and in
+        # the whole output.
         (y, inner_y, out_y), (x, inner_x, out_x) = start
         part = jax.lax.dynamic_slice(image, (y, x, 0), (*window, image.shape[2]))
 
@@ -78,10 +79,10 @@ def tiled(
 
 
 class _Axis:
-    """How one axis is cut: `count` tiles, each with the same sizes.
+    """The division of one axis into `count` tiles of equal sizes.
 
-    Tiles and windows begin at multiples of the scale's period, and so do the last ones: for that the
-    sizes are lengthened by what the image's length leaves over.
+    All tiles and windows, also the last ones, begin at multiples of the scale's period. For this the
+    sizes are enlarged by the remainder of the image's length.
     """
 
     def __init__(self, length: int, scale: float, tile: int, halo: int):
@@ -89,7 +90,7 @@ class _Axis:
         if repeat is None:
             raise ValueError(f"scale {scale} has no period up to {MAX_PERIOD} pixels")
         ratio = Fraction(scale).limit_denominator(MAX_PERIOD)
-        # An even number of pixels, for roundings of halves to even numbers repeat after two.
+        # An even number of pixels, because the rounding of halves to even repeats after two.
         repeat *= 2
         tile, halo = (math.ceil(n / repeat) * repeat for n in (tile, halo))
         over = (length - tile) % repeat

@@ -8,23 +8,77 @@ from deepinternal.writers import is_number
 
 POINTS = 2000  # about the most that a curve shows
 
-# Of a curve: the size of the drawing, and left, right, top and bottom of the axes in it.
-SIZE, FRAME = (400, 230), (58, 384, 18, 190)
+# Of a curve: the size of the drawing, and left, right, top and bottom of the axes in it. A drawing is
+# as wide as a phone, so that its text keeps its size there.
+SIZE, FRAME = (330, 220), (60, 316, 22, 176)
+
+# What the engine logs of each run: title and unit. The totals are no curves.
+_TITLES = {"compile_seconds": ("compile time", "s"), "memory_mb": ("memory", "MB")}
+_WORDS = {"psnr": "PSNR", "ssim": "SSIM"}
+_TOTALS = ("compile_seconds", "programs")
 
 
 def charts(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Every number of the log over the steps; what is equal throughout shares a drawing."""
-    names = dict.fromkeys(k for e in log for k in e if k not in ("step", "seconds", "stage"))
+    """Every number of the log that changes over the steps; equal series share a drawing."""
     series: dict[tuple, list[str]] = {}
-    for name in names:
-        # JSON has no NaN: null is written in its place, and is a gap in the curve.
-        points = tuple((e["step"], e[name]) for e in log if name in e)
-        numbers = [is_number(v) for _, v in points if v is not None]
-        if len(numbers) > 1 and all(numbers):
+    for name, points in _series(log).items():
+        if not _is_figure(name, points):
             series.setdefault(points, []).append(name)
     stages = [(e["step"], str(e["stage"])) for e in log if "stage" in e]
     stages = [s for s, old in zip(stages, [(0, None), *stages]) if s[1] != old[1]]
-    return [_chart(" = ".join(n), thin(points), stages) for points, n in series.items()]
+    return [
+        _chart(" = ".join(map(_label, names)), thin(points), stages)
+        for points, names in series.items()
+    ]
+
+
+def figures(log: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The last value of every number of the log that is no curve: totals and what stays the same.
+
+    Args:
+        log: the lines.
+        metrics: contents of metrics.json, which know the totals at the end of the run.
+
+    Returns:
+        `title`, `unit` and `value` of each.
+    """
+    found = []
+    for name, points in _series(log).items():
+        if _is_figure(name, points):
+            value = metrics.get(name, points[-1][1]) if name in _TOTALS else points[-1][1]
+            found.append({**dict(zip(("title", "unit"), _title(name))), "value": value})
+    return found
+
+
+def _series(log: Sequence[Mapping[str, Any]]) -> dict[str, tuple[tuple, ...]]:
+    """The numbers of a log by name: (step, value), the value None where there is a gap."""
+    found = {}
+    for name in dict.fromkeys(k for e in log for k in e if k not in ("step", "seconds", "stage")):
+        # JSON has no NaN: null is written in its place, and is a gap in the curve.
+        points = tuple((e["step"], e[name]) for e in log if name in e)
+        numbers = [is_number(v) for _, v in points if v is not None]
+        if numbers and all(numbers):
+            found[name] = points
+    return found
+
+
+def _is_figure(name: str, points: Sequence[tuple]) -> bool:
+    """Whether a series says no more than its last value: a total, or equal from its second line."""
+    values = [v for _, v in points]
+    if name in _TOTALS or values[-1] is None:
+        return values[-1] is not None
+    return len({*values[1:]}) <= 1 and (len(values) != 2 or values[0] == values[1])
+
+
+def _title(name: str) -> tuple[str, str]:
+    """What a series is called on a page, and its unit."""
+    words = [_WORDS.get(word, word) for word in name.split("_")]
+    return _TITLES.get(name) or (" ".join(words), "dB" if "PSNR" in words else "")
+
+
+def _label(name: str) -> str:
+    title, unit = _title(name)
+    return f"{title} ({unit})" if unit else title
 
 
 def _chart(label: str, points: Sequence[tuple], stages: Sequence[tuple]) -> dict[str, Any]:
@@ -38,7 +92,7 @@ def _chart(label: str, points: Sequence[tuple], stages: Sequence[tuple]) -> dict
     left, right, top, bottom = FRAME
     values = [v for _, v in points if v is not None]
     log = min(values) > 0 and max(values) > 10 * min(values)
-    log = log and not any(n in label for n in ("psnr", "ssim"))  # decibels are a logarithm already
+    log = log and not any(n in label for n in _WORDS.values())  # decibels are a logarithm already
     x_low, x_high = points[0][0], points[-1][0]
     low, high = min(values), max(values)
     if low == high:

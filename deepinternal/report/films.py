@@ -14,12 +14,16 @@ STRIP = 6  # frames in a strip, at most
 
 
 def film(path: Path) -> dict[str, str]:
-    """Name, link and address of an MP4 file; a large one is not in the page but beside it."""
+    """Name, link and address of an MP4 file; a large one is not in the page but beside it.
+
+    `file` is the name where the address holds the file itself, '' elsewhere.
+    """
     href = quote(path.name, safe="")
+    found = {"name": path.name, "href": href, "src": href, "file": ""}
     if not 0 < path.stat().st_size <= EMBEDDED:
-        return {"name": path.name, "href": href, "src": href}
+        return found
     data = base64.b64encode(path.read_bytes()).decode()
-    return {"name": path.name, "href": href, "src": f"data:video/mp4;base64,{data}"}
+    return found | {"src": f"data:video/mp4;base64,{data}", "file": path.name}
 
 
 def strip(folder: Path) -> tuple[np.ndarray, int] | None:

@@ -20,7 +20,7 @@ def templates() -> Any:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    made.filters |= {"short": short, "fixed": _fixed}
+    made.filters |= {"short": short, "fixed": _fixed, "figure": _figure}
     made.globals["version"] = deepinternal.__version__
     return made
 
@@ -36,3 +36,9 @@ def short(value: Any) -> str:
 
 def _fixed(value: Any, form: str) -> str:
     return format(value, form) if is_number(value) else short(value)
+
+
+def _figure(value: float) -> str:
+    """A number for a person: whole, or of about three digits."""
+    whole = isinstance(value, int) or 100 <= abs(value) < 1e15
+    return f"{value:.0f}" if whole else f"{value:.3g}"

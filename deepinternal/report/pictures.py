@@ -15,7 +15,7 @@ from deepinternal.types import InputError
 
 PREVIEW = 2048  # longest side of a picture in a page, in pixels
 READABLE = 150_000_000  # pixels, most that a file to be reduced may have
-THUMBNAIL = 160  # longest side of a picture in the index, in pixels
+THUMBNAIL = 128  # longest side of a small picture, in pixels
 
 
 def link(name: str) -> dict[str, str]:
@@ -44,6 +44,7 @@ def of_file(folder: Path, name: str, samples: np.ndarray | None = None) -> dict[
     """A PNG file for a page: its address and size there.
 
     The address of one that is too large even for reducing is empty: there is just the link to it.
+    `file` is the name where the address holds the file itself, '' where it holds a smaller picture.
 
     Args:
         folder: of the page.
@@ -54,15 +55,16 @@ def of_file(folder: Path, name: str, samples: np.ndarray | None = None) -> dict[
     with path.open("rb") as file:
         data = file.read(24)
         width, height = struct.unpack(">II", data[16:24])
-        picture = link(name) | {"full": (width, height), "size": (width, height), "src": ""}
+        picture = link(name) | {"full": (width, height), "size": (width, height)}
         if samples is None and width * height > READABLE:
-            return picture
+            return picture | {"src": "", "file": ""}
         data += file.read()
+    whole = name
     if max(width, height) > PREVIEW:
         small = reduce(decode(path, width * height) if samples is None else samples, PREVIEW)
         picture["size"] = small.shape[1::-1]
-        data = encode(small)
-    return picture | {"src": address(data)}
+        data, whole = encode(small), ""
+    return picture | {"src": address(data), "file": whole}
 
 
 def of_samples(samples: np.ndarray, name: str, href: str = "") -> dict[str, Any]:
@@ -70,7 +72,7 @@ def of_samples(samples: np.ndarray, name: str, href: str = "") -> dict[str, Any]
     pixels = to_array(reduce(samples, PREVIEW)).pixels
     src = address(encode(np.round(pixels * 255).astype(np.uint8)))
     sizes = {"full": samples.shape[1::-1], "size": pixels.shape[1::-1]}
-    return {"name": name, "href": href, **sizes, "src": src}
+    return {"name": name, "href": href, **sizes, "src": src, "file": ""}
 
 
 def thumbnail(samples: np.ndarray) -> str:
@@ -82,7 +84,7 @@ def thumbnail(samples: np.ndarray) -> str:
     image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     file = io.BytesIO()
-    image.save(file, format="JPEG", quality=80)
+    image.save(file, format="JPEG", quality=75)
     return address(file.getvalue(), "jpeg")
 
 

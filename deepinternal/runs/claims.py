@@ -34,12 +34,11 @@ class Claims:
         """Starts a thread that keeps the claims fresh.
 
         Args:
-            folder: where the claims of all processes lie; made if missing.
+            folder: where the claims of all processes lie; made with the first claim.
             stale_after: seconds without a sign of life after which a claim may be taken over; the
                 same for all processes.
         """
         self._folder, self._stale_after = Path(folder), stale_after
-        self._folder.mkdir(parents=True, exist_ok=True)
         self.name = f"process {os.getpid()} on {socket.gethostname()}"
         self._mine: dict[str, Path] = {}
         self._lock = threading.Lock()
@@ -154,7 +153,7 @@ class Claims:
     def _take_over(self, name: str) -> Path | None:
         """Makes the next generation of a claim if that is free; None where another has it."""
         folder = self._place(name)
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         newest = max(_generations(folder), default=0)
         if newest and not self._is_stale(folder / str(newest)):
             return None

@@ -9,7 +9,6 @@ import importlib.util
 import itertools
 import math
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,12 +19,13 @@ from deepinternal.config import MethodConfig
 from deepinternal.engine.checkpoint import Checkpoints
 from deepinternal.engine.loop import Loop
 from deepinternal.engine.parallel import Programs, spread
-from deepinternal.engine.progress import Board, Progress
+from deepinternal.engine.progress import Board
 from deepinternal.engine.run import LostError, Run
 from deepinternal.engine.signals import StopSignal
 from deepinternal.engine.telemetry import Profile
 from deepinternal.engine.tensorboard import TensorBoard
 from deepinternal.files import show_path
+from deepinternal.messages import tell
 from deepinternal.recipe import Recipe
 from deepinternal.report import report
 from deepinternal.runs import results
@@ -36,6 +36,7 @@ from deepinternal.runs.inputs import Job, jobs_of
 from deepinternal.runs.opening import Opened, Opener
 from deepinternal.runs.records import Records
 from deepinternal.runs.settings import RunConfig
+from deepinternal.runs.summary import write_summary
 from deepinternal.runs.workdir import CLAIMS, PROFILE, TENSORBOARD, RefusedError, Workdir
 from deepinternal.types import InputError, input_spec
 
@@ -70,7 +71,7 @@ def run_all(
         InputError: bad config, work folder or input list; also what is wrong with the image where
             there is only one.
     """
-    _check(recipe, config, settings)
+    check(recipe, config, settings)
     jobs = jobs_of(recipe, config, settings)
     if overwrite:
         _check_unused(workdir)
@@ -81,6 +82,7 @@ def run_all(
         with StopSignal() as stop:
             runner.work(jobs, stop)
         images = runner.summarise(jobs)
+        runner.say_if_finished(jobs)
     finally:
         claims.close()
     if stop.signum:
@@ -88,8 +90,8 @@ def run_all(
     return int(any(m["status"] == "failed" for m in images))
 
 
-def _check(recipe: Recipe, config: MethodConfig, settings: RunConfig) -> None:
-    """Refuses what is wrong before any image is read."""
+def check(recipe: Recipe, config: MethodConfig, settings: RunConfig) -> None:
+    """Raises InputError for what is wrong with a command before any image is read."""
     run_settings.check(recipe)
     if settings.tensorboard and importlib.util.find_spec("tensorboardX") is None:
         raise InputError("config.tensorboard: needs tensorboardX; pip install 'tensorboardX>=2.6'")
@@ -125,6 +127,7 @@ class _Runner:
         self._records = Records(opener)
         self._working: dict[str, Opened] = {}  # by stem
         self._failed: dict[str, dict[str, Any]] = {}
+        self._finished: set[str] = set()  # what was so when its turn came
         self._skipped: set[str] = set()  # what another process had when its turn came
         self._alone = False  # whether what is wrong with the one image is the user's mistake
 
@@ -144,7 +147,7 @@ class _Runner:
         owners = Counter(filter(None, (self._claims.owner(job.stem) for job in jobs)))
         for owner, images in owners.items():
             if owner != self._claims.name:
-                print(f"left to {owner}: {images} images", file=sys.stderr)
+                tell(f"left to {owner}: {images} images")
 
     def _check(self, job: Job) -> None:
         """Refuses a job that has results from other files."""
@@ -186,14 +189,17 @@ class _Runner:
         except InputError:
             raise
         except Exception as error:  # not one image's, but what is on disk is safe
+            board.close()
             for opened in self._working.values():
                 self._fail(opened.job, error, opened)
             self._working.clear()
+        finally:
+            board.close()
         for jobs in others.values():
             self._train(Group(tuple(jobs), group.canvas), stop)
 
-    def _programs(self, first: Opened, group: Group) -> tuple[Programs, Board | None]:
-        """The programs of a group, and the progress that its images share if they train at once."""
+    def _programs(self, first: Opened, group: Group) -> tuple[Programs, Board]:
+        """The programs of a group, and the progress that its images share."""
         settings, parallel = self._settings, self._settings.parallel
         images = sum(not self._opener.is_done(job, first.limit) for job in group.jobs)
         devices, per_device = spread(
@@ -208,24 +214,15 @@ class _Runner:
             devices=devices,
             debug_nans=settings.debug_nans,
         )
-        return programs, Board(images, enabled=settings.progress) if programs.lanes > 1 else None
+        return programs, Board(images, enabled=settings.progress)
 
     def _open(self, group: Group) -> Iterator[Opened]:
         """What of a group is to be trained on: not finished, and not another process's."""
         index, count = self._process
         share = group.jobs[index::count]
         for job in [*share, *(job for job in group.jobs if job not in share)]:
-            if not self._claims.take(job.stem):
-                self._skipped.add(job.stem)
-                continue
             try:
-                if not self._opener.is_finished(job):
-                    opened = self._opener.open(job, group.canvas)
-                    if not self._opener.is_done(job, opened.limit):
-                        self._working[job.stem] = opened
-                        yield opened
-                        continue
-                    self._records.score_again(opened)
+                opened = self._ready(job, group.canvas)
             except RefusedError:
                 raise
             except Exception as error:  # one image's failure must not cost the others
@@ -233,13 +230,47 @@ class _Runner:
                     raise
                 self._fail(job, error)
                 continue  # and keep the claim, so that no one else tries
-            self._claims.release(job.stem)
+            if opened:
+                self._working[job.stem] = opened
+                yield opened
 
-    def _run(self, opened: Opened, board: Board | None) -> Run:
+    def _ready(self, job: Job, canvas: tuple[int, int] | None) -> Opened | None:
+        """A job to be trained on, claimed; None where it is finished, or another process has it."""
+        opener, opened = self._opener, None
+        if self._alone:  # what is wrong with the only image is found before anything is written
+            if opener.is_finished(job):
+                self._finished.add(job.stem)
+                return None
+            try:
+                opened = opener.open(job, canvas)
+            except InputError:
+                raise
+            except Exception:  # a fault of ours: noted as such below, once the image is claimed
+                opened = None
+        self._begin()
+        if not self._claims.take(job.stem):
+            self._skipped.add(job.stem)
+            return None
+        if not opener.is_finished(job):
+            opened = opened or opener.open(job, canvas)
+            opener.note(opened)
+            if not opener.is_done(job, opened.limit):
+                return opened
+            self._records.score_again(opened)
+        self._finished.add(job.stem)
+        self._claims.release(job.stem)
+        return None
+
+    def _begin(self) -> None:
+        """Lets the work folder begin, unless others have begun to work in what it is to discard."""
+        if self._workdir.discards:
+            _check_unused(str(self._workdir.path))
+        self._workdir.begin()
+
+    def _run(self, opened: Opened, board: Board) -> Run:
         settings, stem = self._settings, opened.job.stem
         folder, label = self._workdir.folder(stem), show_path(stem)
-        progress = Progress(label, opened.limit, enabled=settings.progress)
-        progress = board.share(label) if board else progress
+        progress = board.share(label, opened.limit)
         progress.remark(opened.remarks)
         every = settings.snapshot_every
         telemetry = functools.partial(TensorBoard, folder / TENSORBOARD, self._workdir.fields)
@@ -277,9 +308,9 @@ class _Runner:
             run.progress.close(word)
         except LostError as error:
             run.progress.close("left to another process")
-            print(f"{show_path(opened.job.stem)}: {error}", file=sys.stderr)
+            tell(f"{show_path(opened.job.stem)}: {error}")
         except Exception as error:  # one image's failure must not cost the others
-            run.progress.close("failed")
+            run.progress.close()
             self._fail(opened.job, error, opened, run)
             return
         finally:
@@ -295,11 +326,21 @@ class _Runner:
 
         Another process may end at the same moment: the last one to look sees all.
         """
+        if self._workdir.discards or not self._workdir.path.is_dir():  # stopped before it began
+            return []
         images = None
         while images != (images := self._results(jobs)):
-            self._workdir.write_summary(images)
-            report.write_index(self._workdir.path, images, self._records.thumbnails)
+            write_summary(self._workdir.path, images)
+            report.write_index(self._workdir.path, images)
         return images
+
+    def say_if_finished(self, jobs: Sequence[Job]) -> None:
+        """Prints a line where nothing was left to do."""
+        count = len(jobs)
+        if self._settings.progress and self._finished == {job.stem for job in jobs}:
+            index = show_path(self._workdir.path / "index.html")
+            verb = "is" if count == 1 else "are"
+            tell(f"{count} of {count} images {verb} done already: {index}")
 
     def _results(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
         found = (self._failed.get(j.stem) or self._workdir.metrics(j.stem) for j in jobs)

@@ -19,7 +19,7 @@ from deepinternal.runs.inputs import Job, companion, mask_files
 from deepinternal.runs.results import Truth, read_truth, write_input
 from deepinternal.runs.settings import RunConfig
 from deepinternal.runs.workdir import Noted, Workdir
-from deepinternal.types import InputError, Inputs, Method, input_spec
+from deepinternal.types import Example, InputError, Inputs, Method, input_spec
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,6 +34,7 @@ class Opened:
         truth: the ground truth, if there is one.
         shape: of the result.
         limit: steps that training may take.
+        noted: what `Opener.note` notes of it in the work folder.
         started: `time.monotonic()` when reading it began.
         remarks: what the method said of it before training.
     """
@@ -45,6 +46,7 @@ class Opened:
     truth: Truth | None
     shape: tuple[int, ...]
     limit: int
+    noted: Noted
     started: float
     remarks: tuple[str, ...]
 
@@ -73,11 +75,7 @@ class Opener:
     # Files
 
     def _side_files(self, job: Job) -> dict[str, Path]:
-        kinds, fields = self.recipe.side_inputs, self.config
-        found = {
-            f: companion(f, getattr(fields, f), job, kind=kind, tag=f) for f, kind in kinds.items()
-        }
-        return {field: path for field, path in found.items() if path}
+        return _side_files(self.recipe, self.config, job)
 
     def _truth_file(self, job: Job) -> Path | None:
         if not self.recipe.scored or self._grouping.kind == "video":
@@ -95,16 +93,7 @@ class Opener:
 
     def shapes(self, job: Job) -> Shapes | None:
         """What the headers of a job's files say; None where one cannot be read."""
-        kinds = self.recipe.side_inputs
-        try:
-            if self._grouping.kind != "video":
-                images = tuple(map(image_shape, job.files))
-            else:  # a video file tells its size when it is read
-                images = ((len(job.several), *image_shape(job.files[0])),) if job.several else ()
-            sides = self._side_files(job).items()
-            return Shapes(images, {f: sources.side_shape(kinds[f], path) for f, path in sides})
-        except InputError:
-            return None
+        return shapes(self.recipe, self.config, job)
 
     # What is left to do
 
@@ -163,7 +152,7 @@ class Opener:
         return self._result_shapes[key]
 
     def open(self, job: Job, canvas: tuple[int, int] | None = None) -> Opened:
-        """Reads a job and notes in the work folder what it is made from.
+        """Reads and prepares a job; writes nothing.
 
         Args:
             job: the job.
@@ -171,7 +160,7 @@ class Opener:
 
         Raises:
             InputError: something is wrong with one of its files.
-            RefusedError: the work folder has it from other files.
+            RefusedError: the work folder has it from other files, or with more steps.
         """
         started, config = time.monotonic(), self.config
         files = self.look_at(job)
@@ -183,33 +172,90 @@ class Opener:
             raise InputError(f"{source.name}: {error}" if job.files else str(error)) from None
         limit, shape = sum(stage.steps for stage in method.stages), self._result_shape(inputs)
         truth = None if truth is None else read_truth(truth, shape, name=source.name)
-        asked = self.workdir.asked
-        self.workdir.note(job.stem, dataclasses.replace(files, steps=limit, asked=asked))
-        if job.path is None:
-            write_input(source, self.workdir.folder(job.stem))
+        noted = dataclasses.replace(files, steps=limit, asked=self.workdir.asked)
+        self.workdir.check(job.stem, noted)
         placed = inputs if canvas is None else self.recipe.canvas.pad(config, inputs, canvas)
         remarks = self.remarks(inputs, None)
-        return Opened(job, source, inputs, placed, truth, shape, limit, started, remarks)
+        return Opened(job, source, inputs, placed, truth, shape, limit, noted, started, remarks)
+
+    def note(self, opened: Opened) -> None:
+        """Notes in the work folder what a job is made from, and writes the sample if it is one.
+
+        Raises:
+            RefusedError: the work folder has it from other files, or with more steps.
+            InputError: the job's folder cannot be made.
+        """
+        self.workdir.note(opened.job.stem, opened.noted)
+        if opened.job.path is None:
+            write_input(opened.source, self.workdir.folder(opened.job.stem))
 
     def _read(self, job: Job) -> tuple[sources.Source, dict[str, Any], Path | np.ndarray | None]:
         """The input, its side inputs, and its ground truth: a path, an array or None."""
-        kinds, files, truth = self.recipe.side_inputs, self._side_files(job), self._truth_file(job)
-        sides = {f: sources.read_side(kinds[f], path, job, tag=f) for f, path in files.items()}
-        if job.path is not None:
-            source = sources.read_source(job, self._grouping)
-        else:
-            example = self.recipe.example(self.config, _photo(), **sides)
-            source = sources.from_example(example.image, self._grouping, name=example.name)
-            sides = {**example.sides, **sides}
-            if truth is None and self.recipe.scored and not source.is_video:
-                truth = example.truth
-        sources.check_sides(sides, kinds, source, files)
+        truth = self._truth_file(job)
+        source, sides, example = read(self.recipe, self.config, job)
+        if example and truth is None and self.recipe.scored and not source.is_video:
+            truth = example.truth
         return source, sides, truth
 
     def remarks(self, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
         """What the method says of its decisions, a line each; `figures` as of `Recipe.remarks`."""
         found = self.recipe.remarks(self.config, inputs, figures)
         return tuple(printable(" ".join(remark.split())) for remark in found)
+
+
+def read(
+    recipe: Recipe, config: MethodConfig, job: Job
+) -> tuple[sources.Source, dict[str, Any], Example | None]:
+    """Reads the files of a job; without files, the recipe's example takes their place.
+
+    Args:
+        recipe: the method's.
+        config: its config.
+        job: the job.
+
+    Returns:
+        The input, its side inputs by field, and the example.
+
+    Raises:
+        InputError: a file that cannot be read or is not of the image's size.
+    """
+    kinds, files, grouping = recipe.side_inputs, _side_files(recipe, config, job), recipe.grouping
+    sides = {f: sources.read_side(kinds[f], path, job, tag=f) for f, path in files.items()}
+    example = None
+    if job.path is not None:
+        source = sources.read_source(job, grouping(config))
+    else:
+        example = recipe.example(config, _photo(), **sides)
+        source = sources.from_example(example.image, grouping(config), name=example.name)
+        sides = {**example.sides, **sides}
+    sources.check_sides(sides, kinds, source, files)
+    return source, sides, example
+
+
+def shapes(recipe: Recipe, config: MethodConfig, job: Job) -> Shapes | None:
+    """What `headers` returns; None where a file cannot be read."""
+    try:
+        return headers(recipe, config, job)
+    except InputError:
+        return None
+
+
+def headers(recipe: Recipe, config: MethodConfig, job: Job) -> Shapes:
+    """What the headers of a job's files say. Raises InputError where one cannot be read."""
+    kinds = recipe.side_inputs
+    if recipe.grouping(config).kind != "video":
+        images = tuple(map(image_shape, job.files))
+    else:  # a video file tells its size when it is read
+        images = ((len(job.several), *image_shape(job.files[0])),) if job.several else ()
+    sides = _side_files(recipe, config, job).items()
+    return Shapes(images, {f: sources.side_shape(kinds[f], path) for f, path in sides})
+
+
+def _side_files(recipe: Recipe, config: MethodConfig, job: Job) -> dict[str, Path]:
+    """The files that go with a job, by field."""
+    kinds = recipe.side_inputs.items()
+    found = {f: companion(f, getattr(config, f), job, kind=kind, tag=f) for f, kind in kinds}
+    return {field: path for field, path in found.items() if path}
 
 
 def _photo() -> np.ndarray:

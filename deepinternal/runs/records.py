@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import sys
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +13,8 @@ from deepinternal.codecs.decoding import decode
 from deepinternal.engine.parallel import Programs
 from deepinternal.engine.run import Run, Spent
 from deepinternal.files import atomic_write_text, printable, show_path
+from deepinternal.messages import tell
 from deepinternal.report import report
-from deepinternal.report.pictures import thumbnail
 from deepinternal.runs.inputs import Job
 from deepinternal.runs.opening import Opened, Opener
 from deepinternal.runs.results import cut, score_result, views, write_outputs
@@ -28,11 +27,9 @@ class Records:
 
     Attributes:
         opener: who opened the jobs.
-        thumbnails: small pictures of the results that were written, by stem.
     """
 
     opener: Opener
-    thumbnails: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         self.workdir = self.opener.workdir
@@ -75,18 +72,28 @@ class Records:
             self.workdir.folder(stem),
             metrics,
             self.workdir.fields,
-            before=None if source.is_video else before,
-            inputs=() if source.is_video else source.images,
+            before=before,
+            inputs=source.images,
             samples=samples,
+            formulas=self.opener.recipe.equations(self.opener.config, opened.inputs),
         )
-        if "result.png" in samples:
-            self.thumbnails[stem] = thumbnail(samples["result.png"])
         self.workdir.write_metrics(stem, metrics)
 
     def stopped(self, opened: Opened, run: Run) -> None:
         """Notes that a signal ended a run."""
-        metrics = self._metrics(opened.job, "stopped", opened, run)
-        self.workdir.write_metrics(opened.job.stem, metrics)
+        stem, metrics = opened.job.stem, self._metrics(opened.job, "stopped", opened, run)
+        self._write_page(stem, metrics, opened)
+        self.workdir.write_metrics(stem, metrics)
+
+    def _write_page(self, stem: str, metrics: dict, opened: Opened | None) -> None:
+        """Writes the report of an image without a result."""
+        report.write_report(
+            self.workdir.folder(stem),
+            metrics,
+            self.workdir.fields,
+            before=None,
+            inputs=opened.source.images if opened else None,
+        )
 
     def fail(
         self, job: Job, error: Exception, opened: Opened | None = None, run: Run | None = None
@@ -106,14 +113,14 @@ class Records:
         if not isinstance(error, InputError):
             text = f"{type(error).__name__}: {text[:300]}"
             trace = printable("".join(traceback.format_exception(error)))
-        print(f"{show_path(job.stem)}: failed: {text}", file=sys.stderr)
+        tell(f"{show_path(job.stem)}: failed: {text}")
         metrics = self._metrics(job, "failed", opened, run) | {"error": printable(text)}
         with contextlib.suppress(OSError, InputError):  # the folder itself may be what is wrong
             folder = self.workdir.folder(job.stem)
             if trace:
                 atomic_write_text(folder / "traceback.txt", trace)
             if (self.workdir.metrics(job.stem) or {}).get("status") != "done":
-                report.write_report(folder, metrics, self.workdir.fields, before=None)
+                self._write_page(job.stem, metrics, opened)
                 self.workdir.write_metrics(job.stem, metrics)
         return metrics
 
@@ -133,6 +140,7 @@ class Records:
             "seed": self.workdir.fields["seed"],
             **spent,
             "steps_per_second": round(rate, 4),
+            **self.workdir.made_with,
             "device": jax.local_devices()[0].device_kind,
             "device_count": devices,
             "images_per_device": lanes // devices,

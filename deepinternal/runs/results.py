@@ -20,7 +20,7 @@ from deepinternal.files import (
     show_path,
 )
 from deepinternal.ops import metrics as measures
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 from deepinternal.report import kernel_picture
 from deepinternal.runs.sources import Source
 from deepinternal.runs.workdir import PROGRESS

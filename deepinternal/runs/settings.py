@@ -1,6 +1,7 @@
 """The settings that say how to run, and configs as `ml_collections` has them, for flags."""
 
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
@@ -28,10 +29,14 @@ class Parallel(Config):
     )
 
 
+NAMED = ("method", "presets")  # fields that are not set by their names, but by `--config`
+
+
 class RunConfig(Config):
     """What a command says besides the method's settings; nothing here changes a result."""
 
     method: Text = field("", "name of the method, or package.module:RECIPE")
+    presets: Text = field("", "names of the presets that were applied, joined by commas")
     input: Text = field(
         "", "file, folder, glob, or several of these joined by commas; '': a sample photograph"
     )
@@ -65,7 +70,7 @@ def to_config_dict(recipe: Recipe, presets: str | None = "") -> ml_collections.C
         InputError: an unknown preset.
     """
     config = recipe.config(**merge(recipe.presets, presets or ""))
-    run = RunConfig(method=recipe.name)
+    run = RunConfig(method=recipe.name, presets=presets or "")
     return ml_collections.ConfigDict({**_fields(run), **_fields(config)})
 
 
@@ -95,14 +100,28 @@ def split(recipe: Recipe, config: ml_collections.ConfigDict) -> tuple[MethodConf
     Raises:
         InputError: a field that cannot be used.
     """
-    values = config.to_dict()
-    known = [*recipe.config.model_fields, *RunConfig.model_fields]
+    own, run = sort(recipe, config.to_dict())
+    return recipe.build("", **own), RunConfig(**run)
+
+
+def sort(recipe: Recipe, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Fields of the method, and those of `RunConfig`; neither parsed nor checked.
+
+    Args:
+        recipe: the method's.
+        values: fields by name, nested ones as mappings.
+
+    Raises:
+        InputError: a field that neither has.
+    """
+    known = [n for n in (*recipe.config.model_fields, *RunConfig.model_fields) if n not in NAMED]
     for name in values:
-        if name not in known:
+        if name not in (*known, *NAMED):
             hint = did_you_mean(name, known) or f"; there are: {', '.join(known)}"
             raise InputError(f"config.{name}: there is no such field{hint}")
-    run = {name: values.pop(name) for name in RunConfig.model_fields if name in values}
-    return recipe.build("", **values), RunConfig(**run)
+    is_run = lambda name: name in RunConfig.model_fields
+    own = {name: value for name, value in values.items() if not is_run(name)}
+    return own, {name: value for name, value in values.items() if is_run(name)}
 
 
 def check(recipe: Recipe) -> None:

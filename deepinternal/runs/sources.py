@@ -55,7 +55,7 @@ def read_source(job: Job, grouping: Grouping) -> Source:
     """
     if grouping.kind != "video":
         _check_count(grouping, job.files, "config.input")
-        return _of_images([image_io.read_image(path) for path in job.files], grouping)
+        return of_images([image_io.read_image(path) for path in job.files], grouping)
     name, rate = show_path(job.path), 0.0
     if job.several:
         _check_count(grouping, job.several, name)
@@ -79,7 +79,7 @@ def from_example(image: Any, grouping: Grouping, *, name: str) -> Source:
     images = image if grouping.kind == "together" else [image]
     images = [np.asarray(x, np.float32) for x in images]
     files = [ImageFile(x, None, 8, x.shape[2] == 1, name) for x in images]
-    return dataclasses.replace(_of_images(files, grouping), name=name)
+    return dataclasses.replace(of_images(files, grouping), name=name)
 
 
 def from_memory(image: Any, grouping: Grouping) -> Source:
@@ -94,7 +94,7 @@ def from_memory(image: Any, grouping: Grouping) -> Source:
         InputError: no such arrays.
     """
     if grouping.kind == "single":
-        return _of_images([image_io.to_array(image)], grouping)
+        return of_images([image_io.to_array(image)], grouping)
     shape = image.shape if isinstance(image, np.ndarray) else ()
     is_one = len(shape) in (1, 2) or (len(shape) == 3 and shape[2] <= 4)
     if grouping.kind == "together":
@@ -102,7 +102,7 @@ def from_memory(image: Any, grouping: Grouping) -> Source:
             raise InputError(f"images: one array of shape {shape}; give a list of images")
         _check_count(grouping, image, "images")
         images = [image_io.to_array(x, name=f"images[{i}]") for i, x in enumerate(image)]
-        return _of_images(images, grouping)
+        return of_images(images, grouping)
     if is_one:
         raise InputError(f"video: one image of shape {shape}; give (T, H, W) or (T, H, W, C)")
     sizes = {np.shape(frame) for frame in image}
@@ -114,7 +114,7 @@ def from_memory(image: Any, grouping: Grouping) -> Source:
     return _of_frames(np.round(np.stack(frames) * 255).astype(np.uint8), "video")
 
 
-def _of_images(images: Sequence[ImageFile], grouping: Grouping) -> Source:
+def of_images(images: Sequence[ImageFile], grouping: Grouping) -> Source:
     """One image, or several; grey ones beside coloured ones become coloured."""
     first = images[0]
     if grouping.kind == "single":

@@ -5,21 +5,22 @@ folder never mixes results of different settings. DIR/<stem>/ belongs to one ima
 """
 
 import contextlib
-import csv
 import dataclasses
-import io
+import errno
 import json
 import math
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import deepinternal
 from deepinternal.config import MethodConfig
 from deepinternal.files import atomic_write_text, sha256_files, show_path, stamp
 from deepinternal.recipe import Recipe
+from deepinternal.report.downloads import ARCHIVE
 from deepinternal.report.report import PROGRESS
+from deepinternal.runs.provenance import provenance
 from deepinternal.runs.renamed import SHORTHANDS, renamed
 from deepinternal.runs.settings import RunConfig
 from deepinternal.types import InputError
@@ -32,10 +33,8 @@ CONTINUED = ("steps", "train_steps")
 RUN_FILES = ("config.json", "summary.json", "summary.csv", "index.html")
 RUN_FOLDERS = (CLAIMS := ".claims", PROFILE := "profile")
 IMAGE_FILES = ("metrics.json", "train.jsonl", "report.html", "traceback.txt", "result.png")
-IMAGE_FILES += ("baseline.png", "input.png", "input.mp4", NOTED := "input.json")
+IMAGE_FILES += ("baseline.png", "input.png", "input.mp4", ARCHIVE, NOTED := "input.json")
 IMAGE_FOLDERS = ("checkpoints", "input", PROGRESS, TENSORBOARD := "tensorboard")
-
-_UNCOUNTED = ("seed", "device_count", "steps_limit")  # numbers whose mean says nothing
 
 
 class RefusedError(InputError):
@@ -62,9 +61,14 @@ class Noted:
 class Workdir:
     """A work folder, checked against the config before anything is computed.
 
+    Nothing is written before `begin`, so that a command that is refused leaves no trace.
+
     Attributes:
         path: the folder.
         fields: all fields of the config, resolved, as plain JSON types.
+        made_with: what config.json and each metrics.json say of the program: `presets`, and what
+            `provenance` returns.
+        discards: whether `begin` is still to discard what earlier runs have made in the folder.
     """
 
     def __init__(
@@ -76,14 +80,15 @@ class Workdir:
         *,
         overwrite: bool = False,
     ):
-        """Opens or makes the folder.
+        """Checks the folder, which may not exist yet.
 
         Args:
             path: the folder.
             recipe: the method's.
             config: its config.
             settings: how to run.
-            overwrite: discard what earlier runs made in the folder, instead of refusing.
+            overwrite: discard what earlier runs made in the folder, instead of refusing; `begin`
+                does it.
 
         Raises:
             RefusedError: it cannot be written, or holds results of another config.
@@ -95,23 +100,45 @@ class Workdir:
         # Command-line bytes that are no valid UTF-8 become question marks.
         text = to_json({**settings.plain(), **config.plain()}).encode("utf-8", "replace")
         self.fields: dict[str, Any] = json.loads(text)
+        self.made_with = {"presets": self.fields["presets"], **provenance()}
+        self.fields = {name: value for name, value in self.fields.items() if name != "presets"}
+        self.discards = overwrite
+        self._check_writable()
+        saved = self._saved()
+        if saved and not overwrite:
+            self._compare(saved, recipe)
+        elif not overwrite and any(self.path.glob(f"*/{NOTED}")):
+            raise self._refusal("a config that is not known, for config.json is missing")
+
+    def _check_writable(self) -> None:
+        """Refuses a folder that cannot be written, or cannot be made where it is to be."""
+        place = self.path
+        while not os.path.lexists(place) and place != place.parent:
+            place = place.parent
+        if not os.path.isdir(place):
+            raise self._unwritable(os.strerror(errno.ENOTDIR))
+        effective = os.access in os.supports_effective_ids
+        if not os.access(place, os.W_OK | os.X_OK, effective_ids=effective):
+            raise self._unwritable(os.strerror(errno.EACCES))
+
+    def _unwritable(self, why: str) -> RefusedError:
+        return RefusedError(
+            f"--workdir={show_path(self.path)}: cannot be written: {why}; give a folder that can"
+        )
+
+    def begin(self) -> None:
+        """Makes the folder, or discards what it is to be cleared of; before anything is written.
+
+        Raises:
+            RefusedError: it cannot be made.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".writable"
-            probe.write_bytes(b"")
-            probe.unlink(missing_ok=True)  # another process may have been as quick
         except OSError as error:
-            raise RefusedError(
-                f"--workdir={show_path(path)}: cannot be written: {error.strerror}; "
-                "give a folder that can"
-            ) from None
-        saved = self._saved()
-        if overwrite:
+            raise self._unwritable(error.strerror) from None
+        if self.discards:
+            self.discards = False
             self._discard()
-        elif saved:
-            self._compare(saved, recipe)
-        elif any(self.path.glob(f"*/{NOTED}")):
-            raise self._refusal("a config that is not known, for config.json is missing")
 
     def _saved(self) -> dict[str, Any] | None:
         """What config.json says of how the folder's results were made; None where there is none."""
@@ -175,22 +202,33 @@ class Workdir:
 
     def noted(self, stem: str) -> Noted | None:
         """What is known of an image's earlier runs."""
+        if self.discards:
+            return None
         try:
             noted = json.loads((self.path / stem / NOTED).read_text(encoding="utf-8"))
             return Noted(**{**noted, "files": dict(noted["files"]), "steps": int(noted["steps"])})
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def begun(self, stem: str) -> int:
+        """Steps up to the newest checkpoint of an image; 0 where there is none."""
+        folder = self.path / stem / "checkpoints"
+        if self.discards or not folder.is_dir():
+            return 0
+        return max((int(p.name) for p in folder.iterdir() if p.name.isdecimal()), default=0)
+
     def folder(self, stem: str) -> Path:
         """The folder of one image, made if missing. Raises InputError where it cannot be."""
         folder = self.path / stem
+        self.begin()
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise InputError(
-                f"{show_path(folder)}: cannot be made: {error.strerror}; use another --workdir"
-            ) from None
+            raise self._unmakable(folder, error.strerror) from None
         return folder
+
+    def _unmakable(self, folder: Path, why: str) -> InputError:
+        return InputError(f"{show_path(folder)}: cannot be made: {why}; use another --workdir")
 
     def look_at(self, stem: str, paths: Mapping[str, Sequence[Path]]) -> Noted:
         """What an image's files are; only those are read that have changed since they were noted.
@@ -217,6 +255,25 @@ class Workdir:
             )
         return new
 
+    def check(self, stem: str, new: Noted) -> None:
+        """Refuses what `note` cannot note; writes nothing.
+
+        Args:
+            stem: name of the image's folder.
+            new: what goes into its result.
+
+        Raises:
+            RefusedError: fewer steps than before; checkpoints of files that are not known.
+            InputError: a file is where the image's folder should be.
+        """
+        folder, before = self.path / stem, self.noted(stem)
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise self._unmakable(folder, os.strerror(errno.EEXIST))
+        if before is None and (folder / "checkpoints").is_dir() and not self.discards:
+            raise self._refusal(f"unknown files: {stem}/{NOTED} is missing or damaged")
+        if before and new.steps < before.steps:
+            raise self._refusal(f"another config: steps ({before.steps} there, {new.steps} now)")
+
     def note(self, stem: str, new: Noted) -> None:
         """Notes the config and what goes into an image's result before work on it begins.
 
@@ -225,16 +282,12 @@ class Workdir:
             new: what goes into it.
 
         Raises:
-            RefusedError: fewer steps than before; checkpoints of files that are not known.
+            RefusedError: as of `check`.
             InputError: the image's folder cannot be made.
         """
-        before = self.noted(stem)
-        if before is None and (self.path / stem / "checkpoints").is_dir():
-            raise self._refusal(f"unknown files: {stem}/{NOTED} is missing or damaged")
-        if before and new.steps < before.steps:
-            raise self._refusal(f"another config: steps ({before.steps} there, {new.steps} now)")
+        self.check(stem, new)
         folder = self.folder(stem)
-        content = {"version": deepinternal.__version__, "config": self.fields}
+        content = {**self.made_with, "config": self.fields}
         config, path = to_json(content, indent=2) + "\n", self.path / "config.json"
         if not path.exists() or path.read_text(encoding="utf-8") != config:
             atomic_write_text(path, config)
@@ -243,6 +296,8 @@ class Workdir:
 
     def metrics(self, stem: str) -> dict[str, Any] | None:
         """The metrics.json of an image, None where there is none."""
+        if self.discards:
+            return None
         try:
             return json.loads((self.path / stem / "metrics.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -253,34 +308,7 @@ class Workdir:
         path = self.folder(stem) / "metrics.json"
         atomic_write_text(path, to_json(metrics, indent=2) + "\n")
 
-    def write_summary(self, images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Writes summary.json and summary.csv of all images; returns the summary."""
-        done = [m for m in images if m["status"] == "done"]
-        names = [k for m in done for k, v in m.items() if is_number(v) and k not in _UNCOUNTED]
-        values = {n: [m[n] for m in done if is_number(m.get(n))] for n in dict.fromkeys(names)}
-        mean = {name: sum(figures) / len(figures) for name, figures in values.items()}
-        total = _covered([span for m in done for span in m.get("spans", ())])
-        per_hour = 3600 * len(done) / total if total else 0.0
-        summary = {"images": list(images), "mean": mean, "images_per_hour": per_hour}
-        atomic_write_text(self.path / "summary.json", to_json(summary, indent=2) + "\n")
-        table = io.StringIO()
-        columns = dict.fromkeys(k for m in images for k in m if k != "spans")
-        writer = csv.DictWriter(table, columns, restval="", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(images)
-        atomic_write_text(self.path / "summary.csv", table.getvalue())
-        return summary
-
 
 def _same(a: Any, b: Any) -> bool:
     """Whether two values are equal, numbers up to the rounding of a change of unit."""
     return a == b or (is_number(a) and is_number(b) and math.isclose(a, b, rel_tol=1e-9))
-
-
-def _covered(spans: Sequence[Sequence[float]]) -> float:
-    """Seconds that lie in at least one of the spans: images may train side by side."""
-    total, until = 0.0, -math.inf
-    for begin, end in sorted(spans):
-        total += max(0.0, end - max(begin, until))
-        until = max(until, end)
-    return total

@@ -1,6 +1,7 @@
 """What is measured as a form of batched convolutions is that form."""
 
 import jax
+import pytest
 import skimage.data
 
 from benchmarks import batching, common
@@ -11,6 +12,7 @@ TINY = {"layers": 2, "features": 6, "crop": 24, "back_projection": 1, "ensemble"
 PHOTO = skimage.data.astronaut()[:48, 180:228].astype("float32") / 255
 
 
+@pytest.mark.slow
 def test_every_form_is_another_program():
     """Only loop has a convolution for each image."""
     config = find("zssr").build("", **TINY)
@@ -27,6 +29,7 @@ def test_every_form_is_another_program():
     assert counts["loop"] > counts["grouped"] > counts["patches"] == counts["taps"]
 
 
+@pytest.mark.slow
 def test_figures_of_each_form():
     config = find("zssr").build("", **TINY)
     options = {"images": (2,), "forms": ["taps"], "steps": 1, "rounds": 2}

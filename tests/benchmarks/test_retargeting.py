@@ -62,6 +62,7 @@ def test_a_doubled_pixel_is_averaged_with_its_neighbours():
     np.testing.assert_allclose(wide, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(24, 60), (31, 11)])
 @pytest.mark.parametrize("name", retargeting.METHODS)
 def test_sizes_are_exact(name, size):
@@ -76,6 +77,7 @@ def test_the_same_size_is_the_same_image(name):
     np.testing.assert_array_equal(retargeting.METHODS[name](photo(), (24, 30)), photo())
 
 
+@pytest.mark.slow
 def test_bidirectional_lowers_its_own_distance():
     image = photo(28, 32)
     similarity = jax.jit(lambda x: bidirectional_similarity(image, x, scales=(1.0,), stride=1))
@@ -101,6 +103,7 @@ def test_scales_are_checked(text):
         retargeting.parse_scale(text)
 
 
+@pytest.mark.slow
 def test_command(tmp_path):
     write_image(tmp_path / "small.png", photo(28, 30))
     write_image(tmp_path / "net.png", retargeting.stretched(photo(28, 30), (28, 45)))
@@ -121,5 +124,5 @@ def test_command(tmp_path):
 
 def test_a_result_of_another_size_is_refused(tmp_path):
     write_image(tmp_path / "small.png", photo(32, 40))
-    with pytest.raises(InputError, match="it is 32x40x3, the target 32x80x3"):
+    with pytest.raises(InputError, match="is 32x40x3, must be 32x80x3"):
         retargeting.read_ours(tmp_path / "small.png", (32, 80, 3))

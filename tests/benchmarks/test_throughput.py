@@ -52,6 +52,7 @@ def test_a_run_is_as_long_as_asked_for():
     assert roofline.step_cost(full.programs.method, state, inputs).contractions == tiny_recipe.FLOPS
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_recipe_of_anyone(tmp_path):
     out = tmp_path / "figures.json"
     done = program.run(

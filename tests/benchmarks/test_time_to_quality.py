@@ -32,6 +32,7 @@ def leaves(tree):
 # What is looked at
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method", [tiny_methods.gan(), tiny_methods.decomposition(8, target=0.0, replicas=1)]
 )
@@ -156,6 +157,7 @@ def test_tables_say_when_and_how_many_times_faster():
 # The command
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_the_figure_of_the_launcher(tmp_path):
     pytest.importorskip("matplotlib")
     data = tmp_path / "data"

@@ -13,7 +13,7 @@ def test_on_8_devices(tmp_path):
     cache = jax.config.jax_compilation_cache_dir
     environment = {
         **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8",
         "JAX_PLATFORMS": "cpu",
         "JAX_COMPILATION_CACHE_DIR": str(cache or tmp_path),
     }

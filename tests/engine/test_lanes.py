@@ -78,6 +78,7 @@ def alone():
     return {name: run(Programs(make())) for name, make in METHODS.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("chunk", [1, 4])
 def test_lanes_agree_with_one_by_one(alone, tmp_path, name, chunk):
@@ -110,6 +111,7 @@ def test_refills_compile_nothing():
     assert programs.count == compiled
 
 
+@pytest.mark.slow
 def test_a_lane_is_refilled_when_its_image_ends_early():
     """The others go on where they are; evaluations stay common to all lanes."""
     method = tiny_methods.decomposition(replicas=1, target=0.03)
@@ -135,6 +137,7 @@ def test_a_lane_is_refilled_when_its_image_ends_early():
     assert len(evaluated) < rounds, "lanes are evaluated one by one"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_a_run_goes_on_with_other_lanes(alone, tmp_path, name):
     """Each image from where it was, whatever trained beside it before."""
@@ -154,6 +157,7 @@ def test_a_run_goes_on_with_other_lanes(alone, tmp_path, name):
         assert [e["step"] for e in log] == list(range(1, one.steps + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["decomposition", "plain"])
 def test_a_loss_that_is_no_number_ends_that_image_only(alone, tmp_path, name):
     images = [*IMAGES[:1], IMAGES[1].at[:].set(jnp.nan), *IMAGES[2:]]

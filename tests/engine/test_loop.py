@@ -13,7 +13,7 @@ import pytest
 
 from deepinternal import types
 from deepinternal.engine.checkpoint import Checkpoints
-from deepinternal.engine.loop import Stopped, train
+from deepinternal.engine.loop import Loop, Stopped, train
 from deepinternal.engine.parallel import Programs
 from deepinternal.engine.run import NonFiniteError, Run
 from deepinternal.replicas import over_replicas
@@ -284,3 +284,38 @@ def test_a_method_without_replicas_is_left_alone():
         types.Method("x", method.init, method.stages, method.outputs, replicas=2)
     with pytest.raises(ValueError, match="advance"):
         types.Method("x", method.init, method.stages * 2, method.outputs)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_callback_gets_what_the_log_gets(programs, tmp_path, name):
+    (tmp_path / "logged").mkdir()
+    run(programs[name], tmp_path / "logged", log_every=4)
+    log = read_jsonl(tmp_path / "logged/train.jsonl")
+    other = {"step", "seconds", "stage", "compile_seconds", "programs", "memory_mb"}
+    expected = [(e["step"], {k: v for k, v in e.items() if k not in other}) for e in log]
+    seen = []
+    began = time.monotonic()
+    ended = run(programs[name], log_every=4, callback=lambda *told: seen.append(told))
+    assert seen == expected
+    assert all(type(value) is float for _, metrics in seen for value in metrics.values())
+    assert 0 < ended.seconds < time.monotonic() - began + 0.001  # it is rounded
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_what_a_callback_raises_ends_its_run_only(programs, images):
+    error = RuntimeError("RESOURCE_EXHAUSTED of the user's own")
+
+    def callback(step, metrics):
+        if step == 5:
+            raise error
+
+    if images == 1:
+        with pytest.raises(RuntimeError) as caught:
+            run(programs["gan"], callback=callback)
+        assert caught.value is error
+        return
+    runs = [Run(INPUTS, seed=3, log_every=1, callback=c) for c in (callback, None)]
+    alone = Programs(tiny_methods.gan(sizes=(8,)), images_per_device=2)
+    ended = list(Loop(alone).train(runs))
+    assert [r.status for r in ended] == ["failed", "done"]
+    assert (ended[0].error, ended[0].steps, ended[1].steps) == (error, 5, 12)

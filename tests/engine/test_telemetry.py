@@ -1,7 +1,6 @@
 """What the runtime tells of itself."""
 
 import dataclasses
-import io
 import os
 import resource
 
@@ -11,7 +10,6 @@ import pytest
 
 from deepinternal.engine.loop import Loop, train
 from deepinternal.engine.parallel import Programs
-from deepinternal.engine.progress import Board
 from deepinternal.engine.run import Run
 from deepinternal.engine.telemetry import Profile, free_memory, memory_mb
 from tests import tiny_methods
@@ -64,25 +62,6 @@ def test_no_trace_unless_asked(tmp_path):
         profile.tick()
     profile.close()
     assert not list(tmp_path.iterdir())
-
-
-def test_a_board_counts_all_images():
-    stream = io.StringIO()
-    board = Board(3, stream=stream)
-    a, b = board.share("a"), board.share("b")
-    board._line._interval = 0.0
-    a.update(1)
-    b.update(1)
-    a.update(11)
-    b.close("done, 5 steps")
-    a.update(12)
-    lines = stream.getvalue().splitlines()
-    assert "0 ended, 2 in training" in lines[2]
-    assert lines[3] == "3 images: 1 ended, b: done, 5 steps"
-    assert "1 ended, 1 in training" in lines[4]
-    silent = io.StringIO()
-    Board(3, enabled=False, stream=silent).share("a").close("done")
-    assert silent.getvalue() == ""
 
 
 def test_debugging_stops_at_the_operation_that_makes_a_nan():

@@ -17,7 +17,7 @@ def _photo(y, x):
 def test_weights_of_two_mixtures_are_found(weights):
     first, second = _photo(60, 160), _photo(300, 40)
     mixed = [np.float32(a * first + (1 - a) * second) for a in weights]
-    found = np.asarray(alphas.search(*map(jnp.asarray, mixed)))
+    found = np.asarray(alphas.search_alphas(*map(jnp.asarray, mixed)))
     expected = weights if weights[0] > weights[1] else tuple(1 - a for a in weights)
     np.testing.assert_allclose(found, expected, atol=0.06)
     layers = solve(*map(jnp.asarray, mixed), jnp.float32(expected))

@@ -11,7 +11,7 @@ import pytest
 import skimage.data
 
 from deepinternal.estimators import jpeg
-from deepinternal.ops import color, kernels, resize
+from deepinternal.ops import color, kernels, resizing
 
 PHOTOS = ("astronaut", "coffee", "chelsea", "camera", "coins")
 blocking = jax.jit(jpeg.jpeg_blocking)
@@ -27,7 +27,7 @@ def photo(name, sigma=None):
     y, x = ((n - 272) // 2 for n in image.shape[:2])
     image = jnp.asarray(image[y : y + 272, x : x + 272].reshape(272, 272, -1))
     if sigma is None:
-        return rounded(resize.resize(image, scale=0.5))
+        return rounded(resizing.resize(image, scale=0.5))
     return rounded(blurred(image, kernels.gaussian_kernel(13, (sigma, sigma)), 2))
 
 

@@ -5,7 +5,7 @@ import pytest
 import skimage.data
 
 from deepinternal.estimators import marks
-from deepinternal.estimators.marks import search, search_common
+from deepinternal.estimators.marks import search_common, search_mark
 
 
 def _letters(height, width):
@@ -31,11 +31,11 @@ def test_colour_and_opacity(name, colour, opacity):
     part[:] = mask * np.array(colour) + (1 - mask) * part
     hint = np.zeros(photo.shape[:2], bool)
     hint[98:162, 148:352] = True
-    found = search(np.round(255 * photo) / 255, hint)
+    found = search_mark(np.round(255 * photo) / 255, hint)
     assert found.score > 15
     np.testing.assert_allclose(found.colour, colour, atol=0.12)
     assert abs(found.opacity - opacity) < 0.12
-    grey = search(photo.mean(-1, keepdims=True), hint)
+    grey = search_mark(photo.mean(-1, keepdims=True), hint)
     assert grey.colour.shape == (1,)
 
 
@@ -50,6 +50,7 @@ def alike():
     return photos, marked, place, search_common(marked)
 
 
+@pytest.mark.slow
 def test_what_several_images_have_in_common(alike):
     """Where the letters are and what they are like; nothing of that without them."""
     photos, _, place, (found, where) = alike
@@ -61,6 +62,7 @@ def test_what_several_images_have_in_common(alike):
     assert search_common(photos)[0].score < 15
 
 
+@pytest.mark.slow
 def test_large_images_are_searched_reduced(monkeypatch, alike):
     """The same is found in images three times as large, whose sides do not divide by three."""
     _, marked, _, (found, where) = alike
@@ -76,4 +78,4 @@ def test_large_images_are_searched_reduced(monkeypatch, alike):
 def test_nothing_to_find_in_a_flat_image():
     hint = np.zeros((20, 30), bool)
     hint[5:10, 5:20] = True
-    assert search(np.full((20, 30, 3), 0.5), hint).score == 0
+    assert search_mark(np.full((20, 30, 3), 0.5), hint).score == 0

@@ -10,7 +10,7 @@ import scipy.ndimage
 import skimage.data
 
 from deepinternal.estimators import noise
-from deepinternal.ops import resize
+from deepinternal.ops import resizing
 
 COLOUR = ("astronaut", "coffee", "chelsea", "rocket")
 GREY = ("camera", "coins", "moon")
@@ -23,7 +23,7 @@ def photo(name, size=128):
     image = np.float32(getattr(skimage.data, name)()) / 255
     y, x = ((n - 2 * size) // 2 for n in image.shape[:2])
     image = image[y : y + 2 * size, x : x + 2 * size].reshape(2 * size, 2 * size, -1)
-    return rounded(np.asarray(resize.resize(jnp.asarray(image), scale=0.5)))
+    return rounded(np.asarray(resizing.resize(jnp.asarray(image), scale=0.5)))
 
 
 def rounded(image):

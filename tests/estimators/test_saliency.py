@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepinternal.estimators.saliency import hints, saliency
+from deepinternal.estimators.saliency_map import hints, saliency
 
 
 def _thing_on_texture(place):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepinternal.estimators.spread import likeness, spread, walk
+from deepinternal.estimators.spreading import likeness, spread, walk
 
 
 def _striped_disc(shape=(48, 64), shift=0):

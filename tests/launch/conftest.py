@@ -48,12 +48,13 @@ class Launcher:
         self._server.stdin.flush()
         return json.loads(self._server.stdout.readline())
 
-    def start(self, *argv, module="launch.main"):
+    def start(self, *argv, module="launch.main", printed=None, **environment):
         """Starts a program; returns its process id and the file with what it prints."""
         self._count += 1
-        printed = self._folder / f"printed-{self._count}.txt"
+        printed = printed or self._folder / f"printed-{self._count}.txt"
         argv, path = list(map(str, argv)), list(map(str, self.path))
-        return self._ask(module=module, argv=argv, stderr=str(printed), path=path), printed
+        told = {"stderr": str(printed), "path": path, "environment": environment}
+        return self._ask(module=module, argv=argv, **told), printed
 
     def wait(self, process, seconds=120):
         status = self._ask(wait=process, seconds=seconds)

@@ -1,8 +1,8 @@
 """Starts `python -m launch.main`, or another module, many times at the price of one import.
 
-Reads one JSON command per line: {"module", "argv", "stderr", "path"} starts a program, with the folders
-of "path" on Python's path, and answers its process id; {"wait", "seconds"} answers its exit status, as
-a shell would give it, or null where it is still running after so long.
+Reads one JSON command per line: {"module", "argv", "stderr", "path", "environment"} starts a program,
+with the folders of "path" on Python's path, and answers its process id; {"wait", "seconds"} answers its
+exit status, as a shell would give it, or null where it is still running after so long.
 """
 
 import importlib
@@ -31,7 +31,9 @@ def serve() -> None:
         print(json.dumps(answer), flush=True)
 
 
-def _start(module: str, argv: list[str], stderr: str, path: list[str]) -> int:
+def _start(
+    module: str, argv: list[str], stderr: str, path: list[str], environment: dict[str, str]
+) -> int:
     child = os.fork()
     if child:
         return child
@@ -39,6 +41,7 @@ def _start(module: str, argv: list[str], stderr: str, path: list[str]) -> int:
     null = os.open(os.devnull, os.O_RDWR)
     for source, target in ((null, 0), (sink, 1), (sink, 2)):
         os.dup2(source, target)
+    os.environ.update(environment)
     sys.argv, sys.path = [module, *argv], [*path, *sys.path]
     status = 0
     try:

@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from deepinternal import methods
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 from deepinternal.types import InputError
 from tests.codecs.image_samples import SIGNATURE, chunk, png_bytes
 from tests.launch.conftest import picture, save
@@ -81,6 +81,7 @@ def test_one_bad_file(train, tmp_path, kind):
     assert not (tmp_path / "out" / "config.json").exists(), "binds the folder to a failed config"
 
 
+@pytest.mark.slow
 def test_in_a_folder_the_others_are_done(train, tmp_path, capfd):
     source = tmp_path / "in"
     source.mkdir()
@@ -131,6 +132,7 @@ def test_a_fault_of_ours_is_one_line_too(train, tmp_path, small_png, capfd):
     assert "Traceback" in (tmp_path / "out/small/traceback.txt").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["with  spaces.png", "écran 画像 🖼.png", "a, b [1].png"])
 def test_names_that_must_work(train, tmp_path, name):
     (tmp_path / "in put é").mkdir()
@@ -206,6 +208,7 @@ def kernels(folder):
         yield path, message
 
 
+@pytest.mark.slow
 def test_kernels(train, tmp_path, small_png):
     for path, message in kernels(tmp_path):
         if message:

@@ -10,7 +10,7 @@ from scipy import ndimage
 from skimage import data
 
 from deepinternal.codecs.image_io import read_image, write_image
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 from tests.launch.conftest import picture, save
 
 FLAGS = ["--kernel=div2krk", "--noise_std=0.012", "--seed=7"]
@@ -167,6 +167,7 @@ def test_jpeg_is_lossy_but_in_place(degraded, photos):
         assert np.sqrt(np.mean((one - np.roll(other, shift, (0, 1))) ** 2)) > 1.5 * error
 
 
+@pytest.mark.slow
 def test_main_takes_the_folder_as_it_is(train, alone, tmp_path):
     assert train(alone, preset="kernel", kernel=str(alone)) == 0
     (image,) = json.loads((tmp_path / "out/summary.json").read_text())["images"]

@@ -5,8 +5,6 @@ import os
 import random
 import signal
 import socket
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -55,16 +53,23 @@ def members(count, port=None):
     return [[*common, f"--process_id={i}"] for i in range(count)]
 
 
-def start(code, *argv, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, argv)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environment},
-    )
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """A folder with the modules `member` and `lonely`."""
+    folder = tmp_path_factory.mktemp("programs")
+    for name, code in (("member", MEMBER), ("lonely", LONELY)):
+        (folder / f"{name}.py").write_text(code, encoding="utf-8")
+    return folder
 
 
+@pytest.fixture
+def here(launcher, programs, monkeypatch):
+    """The launcher with these modules on Python's path."""
+    monkeypatch.setattr(launcher, "path", [programs])
+    return launcher
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
@@ -114,13 +119,13 @@ def test_a_port_that_is_taken(launcher, tmp_path):
     assert f"port {port}" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [0, 1])
-def test_waiting_in_vain_ends_in_one_line(index):
-    process = start(LONELY, *members(2)[index])
-    printed, error = process.communicate(timeout=60)
-    assert (process.returncode, printed, error.count("\n")) == (2, "", 1), error
-    assert "not all processes of 2 met at 127.0.0.1:" in error
-    assert "2 s" in error
+def test_waiting_in_vain_ends_in_one_line(here, index):
+    status, printed = here.run(*members(2)[index], module="lonely")
+    assert (status, printed.count("\n")) == (2, 1), printed
+    assert "not all processes of 2 met at 127.0.0.1:" in printed
+    assert "2 s" in printed
 
 
 def slurm(job, index):
@@ -129,23 +134,27 @@ def slurm(job, index):
     return {f"SLURM_{name}": str(value) for name, value in {"JOB_ID": job, **names}.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("told_by", ["flags", "Slurm"])
-def test_having_met_each_is_alone(tmp_path, told_by):
+def test_having_met_each_is_alone(here, tmp_path, told_by):
     """No device, no barrier and no death of another process concerns one that is at work."""
-    three = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3", "JAX_PLATFORMS": "cpu"}
+    three = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=3"
+    environment = {"XLA_FLAGS": three, "JAX_PLATFORMS": "cpu"}
     flags = members(2) if told_by == "flags" else [[], []]
     job = random.randrange(4096)
     told = [{} if told_by == "flags" else slurm(job, i) for i in range(2)]
     first, second = (
-        start(MEMBER, tmp_path / f"saved-{i}", *flags[i][1:], **three, **told[i]) for i in range(2)
+        here.start(
+            tmp_path / f"saved-{i}", *flags[i][1:], module="member", **environment, **told[i]
+        )
+        for i in range(2)
     )
-    printed, error = second.communicate(timeout=120)
-    first.communicate()
-    assert first.returncode == -signal.SIGKILL
-    assert second.returncode == 0, error
-    assert json.loads(printed) == [1, 2, 3, 3, 1, 3.0]
-    assert "gloo" not in (printed + error).lower()
-    assert "warn" not in error.lower()
+    ends = [here.wait(process) for process, _ in (first, second)]
+    printed = second[1].read_text()
+    assert ends == [128 + signal.SIGKILL, 0], printed
+    assert json.loads(printed.splitlines()[-1]) == [1, 2, 3, 3, 1, 3.0]
+    assert "gloo" not in printed.lower()
+    assert "warn" not in printed.lower()
 
 
 def command(source, workdir, steps):
@@ -170,6 +179,7 @@ def statuses(out):
 ALL_DONE = [(name, "done") for name in "abcd"]
 
 
+@pytest.mark.slow
 def test_a_job_of_two_shares_a_list(launcher, tmp_path, four):
     """Each image is trained by one of them, once; results are those of one process alone."""
     out, alone = tmp_path / "out", tmp_path / "alone"
@@ -187,6 +197,7 @@ def test_a_job_of_two_shares_a_list(launcher, tmp_path, four):
         assert result == (alone / name / "result.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_another_finishes(launcher, tmp_path, four):
     """Two launches of one command that know nothing of each other."""
     out = tmp_path / "out"

@@ -24,6 +24,7 @@ WORKDIR = "--workdir=never-made"
         ([CONFIG, WORKDIR, "--colour=1"], ["'colour'"]),
         ([CONFIG, WORKDIR, "--overwrite=perhaps"], ["--overwrite=perhaps", "true or false"]),
         (["--config=configs/nosuch.py", WORKDIR], ["configs/nosuch.py", "no such file"]),
+        (["--config=lost/zssr.py", WORKDIR], ["no such file; for the method give --config=zssr"]),
         (["--config=", WORKDIR], ["--config", "empty"]),
         (["--config=configs", WORKDIR], ["--config", "no method 'configs'", "zssr"]),
         (["--config=zsr:fast", WORKDIR], ["--config: no method 'zsr', did you mean zssr?"]),
@@ -34,6 +35,10 @@ WORKDIR = "--workdir=never-made"
         ([CONFIG, WORKDIR, "--config.nosuch=1"], ["config.nosuch: ", "no such field", "seed"]),
         ([CONFIG, WORKDIR, "--config.sed=1"], ["config.sed: ", "did you mean seed?"]),
         ([CONFIG, WORKDIR, "--config.log_evry=1"], ["config.log_evry", "did you mean log_every?"]),
+        ([CONFIG, WORKDIR, "--config.presets=fast"], ["config.presets", "--config=NAME:PRESET"]),
+        ([CONFIG, WORKDIR, "--json"], ["--json: goes with --show"]),
+        ([CONFIG, "--show", "--config.nosuch=1"], ["config.nosuch: ", "no such field", "seed"]),
+        ([CONFIG, "--show", "--config.scale=100"], ["config.scale=100: must be"]),
         ([CONFIG, WORKDIR, "--config.parallel.x=1"], ["config.parallel.x", "no such field"]),
         ([CONFIG, WORKDIR, "--config.input.x=1"], ["--config.input.x=1", "no such field"]),
         (
@@ -69,14 +74,45 @@ def test_a_mistake_is_one_line(launcher, argv, words):
         assert word in printed
 
 
-def test_help_says_how_to_call_it(launcher):
-    status, printed = launcher.run("--help")
-    assert status in (0, 1)
-    assert "python -m launch.main --config=" in printed
-    assert "--workdir" in printed
-    assert "Traceback" not in printed
+@pytest.mark.parametrize("program", ["main", "sweep", "degrade", "retarget"])
+def test_help_fits_on_a_screen(launcher, program):
+    for flag in ("--help", "-h"):
+        # Without a work folder, 'retarget' is the verb.
+        words = [flag, "--workdir=none"] if program == "retarget" else [flag]
+        status, printed = launcher.run(*words, module=f"launch.{program}")
+        assert status == 0
+        assert f"python -m launch.{program} " in printed
+        assert "Traceback" not in printed
+        assert len(printed.splitlines()) <= 40
+        assert max(map(len, printed.splitlines())) <= 104
+        names = [line.split()[0] for line in printed.splitlines() if line.startswith("--")]
+        assert len(names) == len(set(names)) > 4
+        assert ("--workdir=..." in names) == (program != "degrade")
 
 
+def test_show_needs_no_workdir(launcher):
+    status, printed = launcher.run(CONFIG, "--config.scale=3", "--show", "--json")
+    assert status == 0
+    found = json.loads(printed)
+    assert found["fields"]["scale"]["value"] == "3"
+    assert found["fields"]["train_steps"]["value"] == 30
+    assert found["presets"]["smoke"]["fields"]["train_steps"] == 30
+    status, printed = launcher.run("dip:smoke", "--json", module="launch.show")
+    assert status == 0
+    assert json.loads(printed)["fields"]["train_steps"]["value"] == 20
+
+
+@pytest.mark.slow
+def test_a_dry_run_makes_nothing(launcher, tmp_path, small_png):
+    words = ["--config=zssr:smoke", f"--config.input={small_png}", "--config.crop=16"]
+    status, printed = launcher.run(*words, f"--workdir={tmp_path / 'new'}", "--dry_run")
+    assert status == 0
+    assert f"zssr:smoke in {tmp_path / 'new'}, which is to be made" in printed
+    assert f"{small_png}  24x32x3 -> 48x64x3  30 steps  new" in printed
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.slow
 def test_as_users_start_it(tmp_path, small_png, cache):
     """All of it once without the fork server: a run, its output and its exit status."""
     fields = [f"--config.{name}={value}" for name, value in SMALL.items()]

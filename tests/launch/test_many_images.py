@@ -55,6 +55,7 @@ def test_side_by_side_as_one_by_one(train, tmp_path, folder):
     assert one[1:] == [0, 0], "compiled again for another size"
 
 
+@pytest.mark.slow
 def test_a_bad_image_in_a_folder_costs_only_itself(train, tmp_path, folder, capfd):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image")
@@ -98,6 +99,7 @@ def test_run_fields_out_of_range(train, folder):
             train(folder, **FIELDS, parallel={name: value})
 
 
+@pytest.mark.slow
 def test_a_cpu_counts_as_several_devices_if_told_to(launcher, tmp_path, folder):
     fields = {**SMALL, **FIELDS, "input": folder, "steps": 3, "ensemble": "off"}
     flags = [f"--config.{name}={value}" for name, value in fields.items()]

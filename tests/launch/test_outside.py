@@ -17,7 +17,7 @@ from deepinternal.types import InputError
 from tests.launch.conftest import picture, save, until
 
 README = Path(di.__file__).with_name("README.md").read_text(encoding="utf-8")
-CODE = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+CODE = next(b for b in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "RECIPE =" in b)
 RECIPE = "my_package.deblur:RECIPE"
 KERNEL = np.float32([[0, 1, 0], [1, 4, 1], [0, 0, 2]]) / 9
 
@@ -70,6 +70,7 @@ def read(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_it_trains_stops_resumes_and_reports(outside, tmp_path, blurred):
     out, alone = tmp_path / "out", tmp_path / "alone"
     fields = ["--config.train_steps=100", "--config.log_every=1", "--config.checkpoint_every=0.1"]
@@ -79,6 +80,7 @@ def test_it_trains_stops_resumes_and_reports(outside, tmp_path, blurred):
     os.kill(process, signal.SIGTERM)
     assert outside.wait(process) == 143, printed.read_text()
     assert read(out / "a/metrics.json")["status"] == "stopped"
+    assert "The same command resumes it." in (out / "a/report.html").read_text()
     status, printed = outside.run(*command)
     assert status == 0, printed
     metrics = read(out / "a/metrics.json")
@@ -95,6 +97,7 @@ def test_it_trains_stops_resumes_and_reports(outside, tmp_path, blurred):
     assert (alone / "a/result.png").read_bytes() == (out / "a/result.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_its_fields_are_swept(outside, tmp_path, blurred):
     argv = [f"--config={RECIPE}:smoke", f"--workdir={tmp_path / 'out'}", *blurred]
     status, printed = outside.run(*argv, "--sweep=train_steps=2|3", module="launch.sweep")
@@ -116,6 +119,7 @@ def test_an_entry_point_is_found_by_its_name(outside, tmp_path, importable):
     assert "config.featurs: there is no such field, did you mean features?" in printed
 
 
+@pytest.mark.slow
 def test_registered_it_is_called_by_name(importable):
     recipe = di.methods.register(di.methods.find(RECIPE))
     assert recipe.name == "deblur"
@@ -130,6 +134,7 @@ def test_registered_it_is_called_by_name(importable):
         di.run("deblur", image, features=8)
 
 
+@pytest.mark.slow
 def test_it_is_measured_on_its_example(importable):
     recipe = di.methods.find(RECIPE)
     tiny = {"photo": np.float32(picture(32, 320)) / 255, "multiplied": 64, "copied": 2**16}
@@ -143,7 +148,7 @@ def test_it_is_measured_on_its_example(importable):
     [
         ("my_package.deblur:RECIP", "has no attribute"),
         ("my_package.nosuch:RECIPE", "No module named"),
-        ("my_package.deblur:PRESETS", "is a dict; give a deepinternal Recipe"),
+        ("my_package.deblur:PRESETS", "is of type dict; give a deepinternal Recipe"),
         ("deblurr", "did you mean deblur"),
     ],
 )

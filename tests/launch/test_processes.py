@@ -18,13 +18,13 @@ STEPS = 200
 SIZES = [(24, 32), (32, 24), (28, 28), (24, 32), (26, 30)]
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
     """Images of several sizes, all to share one canvas."""
-    (tmp_path / "in").mkdir()
+    folder = tmp_path_factory.mktemp("in")
     for i, (height, width) in enumerate(SIZES):
-        save(tmp_path / f"in/{i}.png", np.roll(picture(height, width), 3 * i, axis=1))
-    return tmp_path / "in"
+        save(folder / f"{i}.png", np.roll(picture(height, width), 3 * i, axis=1))
+    return folder
 
 
 def command(source, workdir, steps=STEPS):
@@ -51,6 +51,14 @@ def results(workdir):
     return {path.parent.name: path.read_bytes() for path in workdir.glob("*/result.png")}
 
 
+@pytest.fixture(scope="module")
+def alone(launcher, tmp_path_factory, folder):
+    """The results of one process."""
+    workdir = tmp_path_factory.mktemp("alone") / "out"
+    assert launcher.run(*command(folder, workdir))[0] == 0
+    return results(workdir)
+
+
 def assert_whole(workdir):
     """All images are done, with whole logs, and the summary knows them."""
     images = metrics(workdir)
@@ -64,22 +72,21 @@ def assert_whole(workdir):
     assert all(m["status"] == "done" for m in summary["images"])
 
 
-def test_two_processes_share_the_work(launcher, tmp_path, folder):
-    alone, shared = tmp_path / "alone", tmp_path / "shared"
-    assert launcher.run(*command(folder, alone))[0] == 0
+@pytest.mark.slow
+def test_two_processes_share_the_work(launcher, tmp_path, folder, alone):
+    shared = tmp_path / "shared"
     processes = [launcher.start(*command(folder, shared))[0] for _ in range(2)]
     assert [launcher.wait(process) for process in processes] == [0, 0]
     assert_whole(shared)
-    assert results(shared) == results(alone)
+    assert results(shared) == alone
     begun = sum(not m["resumed_steps"] for m in metrics(shared).values())
     assert begun == len(SIZES), "an image was taken twice"
 
 
 @pytest.mark.slow
-def test_what_killed_processes_leave_is_finished(launcher, tmp_path, folder):
+def test_what_killed_processes_leave_is_finished(launcher, tmp_path, folder, alone):
     """Nothing is lost, and nothing that was finished is done again."""
-    alone, shared = tmp_path / "alone", tmp_path / "shared"
-    assert launcher.run(*command(folder, alone))[0] == 0
+    shared = tmp_path / "shared"
     finished: dict[str, int] = {}
     for kills in (1, 2):
         before = written(shared)
@@ -98,9 +105,10 @@ def test_what_killed_processes_leave_is_finished(launcher, tmp_path, folder):
         finished = {s: (shared / s / "result.png").stat().st_mtime_ns for s in done}
     assert launcher.run(*command(folder, shared))[0] == 0
     assert_whole(shared)
-    assert results(shared) == results(alone)
+    assert results(shared) == alone
 
 
+@pytest.mark.slow
 def test_what_another_process_holds_is_left_to_it(train, tmp_path, folder):
     claims = Claims(tmp_path / "out" / CLAIMS)
     try:
@@ -113,6 +121,7 @@ def test_what_another_process_holds_is_left_to_it(train, tmp_path, folder):
     assert len(metrics(tmp_path / "out")) == len(SIZES)
 
 
+@pytest.mark.slow
 def test_what_a_dead_machine_holds_is_taken_over_in_the_end(train, tmp_path, folder, monkeypatch):
     """Its claim is young when the list begins, and never touched again."""
     out = tmp_path / "out"
@@ -126,6 +135,7 @@ def test_what_a_dead_machine_holds_is_taken_over_in_the_end(train, tmp_path, fol
     assert sorted(metrics(out)) == ["0", "1", "2", "3", "4"]
 
 
+@pytest.mark.slow
 def test_an_image_that_was_taken_over_is_not_written(train, tmp_path, folder, monkeypatch, capfd):
     """A process that slept for too long neither saves nor publishes what another works on."""
     monkeypatch.setattr(Claims, "held", lambda self, name: name != "2")
@@ -148,6 +158,7 @@ def test_each_process_begins_with_its_share(train, folder, monkeypatch):
     assert order == ["1", "3", "0", "2", "4"]
 
 
+@pytest.mark.slow
 def test_overwriting_what_others_work_on_is_refused(train, tmp_path, folder):
     assert train(folder, steps=1) == 0
     claims = Claims(tmp_path / "out" / CLAIMS)

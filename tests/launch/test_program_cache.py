@@ -27,6 +27,7 @@ def _run(**environment):
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_programs_are_kept_in_the_users_cache(tmp_path):
     folder = _run(XDG_CACHE_HOME=str(tmp_path))
     assert folder.startswith(str(tmp_path / "deepinternal" / "programs-"))
@@ -36,6 +37,7 @@ def test_programs_are_kept_in_the_users_cache(tmp_path):
     assert {p.name for p in (tmp_path / "deepinternal").glob("*/*-cache")} == files  # found again
 
 
+@pytest.mark.slow
 def test_a_second_run_compiles_none_of_the_methods_programs_again(tmp_path):
     kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
     kept |= {"XDG_CACHE_HOME": str(tmp_path), "JAX_DEBUG_LOG_MODULES": "jax._src.compiler"}
@@ -53,6 +55,7 @@ def test_a_second_run_compiles_none_of_the_methods_programs_again(tmp_path):
         assert f"CACHE MISS for '{name}'" not in logs[1]
 
 
+@pytest.mark.slow
 def test_the_users_word_counts(tmp_path):
     here = {"XDG_CACHE_HOME": str(tmp_path / "home")}
     assert _run(**here, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "mine")) == str(tmp_path / "mine")

@@ -51,6 +51,7 @@ def assert_same_run(a, b):
     assert losses(a) == losses(b)
 
 
+@pytest.mark.slow
 def test_what_a_folder_holds(train, tmp_path, small_png):
     save(tmp_path / "small_gt.png", picture(48, 64))
     assert train(small_png, ensemble="on") == 0
@@ -103,6 +104,7 @@ def test_a_finished_image_is_skipped(train, tmp_path, small_png, monkeypatch):
         metrics = scored
 
 
+@pytest.mark.slow
 def test_an_added_file_is_just_added(train, tmp_path):
     (tmp_path / "in").mkdir()
     save(tmp_path / "in/b.png", picture())
@@ -115,6 +117,7 @@ def test_an_added_file_is_just_added(train, tmp_path):
     assert [(m["image"], m["status"]) for m in images] == [("a", "done"), ("b", "done")]
 
 
+@pytest.mark.slow
 def test_other_results_are_refused_and_overwritten(train, tmp_path, small_png):
     kernel = tmp_path / "kernel.npy"
     np.save(kernel, np.ones((3, 3)) / 9)
@@ -165,6 +168,7 @@ def test_fewer_steps_than_the_methods_own_are_refused(train, tmp_path, small_png
         train(small_png, steps=0)
 
 
+@pytest.mark.slow
 def test_more_steps_go_on_with_a_finished_run(train, tmp_path, small_png):
     assert train(small_png, steps=7) == 0
     assert train(small_png, steps=12) == 0
@@ -175,6 +179,7 @@ def test_more_steps_go_on_with_a_finished_run(train, tmp_path, small_png):
     assert metrics["steps"] == 12
 
 
+@pytest.mark.slow
 def test_the_sample_needs_no_input(train, tmp_path, monkeypatch):
     photo = picture(48, 64)
     monkeypatch.setattr("skimage.data.astronaut", lambda: photo)
@@ -259,6 +264,7 @@ def test_signals_and_kills(launcher, tmp_path, small_png):
     assert read(folder / "metrics.json")["steps"] == steps
 
 
+@pytest.mark.slow
 def test_a_gradual_run_goes_on_in_its_second_jump(launcher, tmp_path, small_png):
     """The pool, the moments of both optimisers and the average of weights are in a checkpoint."""
     fields = {"scale": "1.5;2", "net": "subpixel", "optimizer": "muon", "layers": 3}

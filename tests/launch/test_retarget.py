@@ -14,6 +14,8 @@ from deepinternal.types import InputError
 from deepinternal.writers import read_jsonl
 from tests.launch.conftest import picture, save
 
+pytestmark = pytest.mark.slow  # all of them need a trained net
+
 
 @pytest.fixture(scope="module")
 def folder(launcher, tmp_path_factory):
@@ -125,11 +127,11 @@ def test_folders_without_a_trained_net_are_refused(folder, tmp_path):
             retargeter.load(str(workdir), stem, **options)
 
     (tmp_path / "empty").mkdir()
-    refused("holds no trained InGAN", tmp_path / "empty")
+    refused("holds no results of a run", tmp_path / "empty")
     refused("holds a, b: pick one with --stem")
     refused("--step=3: .* there are 2, 4", stem="a", step=3)
     other = shutil.copytree(folder, tmp_path / "other")
-    (other / "a/input.png").unlink()
+    (other / "a/metrics.json").unlink()
     refused("has not ended", other, "a")
     for name in "ab":
         shutil.rmtree(other / name / "checkpoints")

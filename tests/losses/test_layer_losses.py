@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from deepinternal.losses.exclusion import exclusion
+from deepinternal.losses.layers import exclusion
 from deepinternal.losses.pixel import hinted_l1, masked_l2
 from deepinternal.losses.smoothness import binarity, gradient_l1, std_blur
 

@@ -111,6 +111,7 @@ def estimated(config, inputs, averages=None):
     return method, *compiled(first.advance)(state, inputs)
 
 
+@pytest.mark.slow
 def test_kernel_then_super_resolution():
     config, inputs = setting(photo(), kernel_use="estimated")
     method, state, after = estimated(config, inputs)
@@ -122,6 +123,7 @@ def test_kernel_then_super_resolution():
     assert float(jnp.abs(after["kernel"] - inputs["kernel"]).max()) > 1e-3
 
 
+@pytest.mark.slow
 def test_of_several_replicas_the_best_kernel_is_used():
     config, inputs = setting(photo(64), kernel_use="estimated", estimation={"replicas": 3})
     averages = jnp.stack([kernels.gaussian_kernel(13, width) for width in (0.6, 1.0, 2.0)])

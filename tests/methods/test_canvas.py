@@ -102,6 +102,7 @@ def assert_same(on_canvas, alone):
     np.testing.assert_allclose(on_canvas[3][:h, :w], alone[3], atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["grey kernel", "gradual"])
 def test_training_and_results_are_those_of_the_image_alone(name):
     config = config_of(name)
@@ -112,6 +113,7 @@ def test_training_and_results_are_those_of_the_image_alone(name):
     assert all(np.isfinite(score["test_mse"]) for score in alone[1])
 
 
+@pytest.mark.slow
 def test_images_of_different_sizes_side_by_side_in_one_program():
     """Each as alone; other neighbours and other surroundings change nothing."""
     name = "side by side"

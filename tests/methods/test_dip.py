@@ -13,7 +13,7 @@ from deepinternal.losses.pixel import l2
 from deepinternal.losses.smoothness import gradient_l1
 from deepinternal.methods import dip
 from deepinternal.methods.dip_tasks import TASKS
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 from deepinternal.types import InputError, Output, input_spec
 
 TINY = {"channels": "8,16", "skip": "4", "depth": 8, "early_stop": False}
@@ -42,6 +42,7 @@ def _mse(a, b):
     return float(np.mean((np.asarray(a) - b) ** 2))
 
 
+@pytest.mark.slow
 def test_it_denoises():
     photo = _photo()
     noisy = np.clip(photo + np.random.default_rng(0).normal(0, 0.15, photo.shape), 0, 1)
@@ -50,6 +51,7 @@ def test_it_denoises():
     assert _mse(result, photo) < 0.6 * _mse(noisy, photo)
 
 
+@pytest.mark.slow
 def test_it_fills_holes_and_keeps_what_is_known():
     photo = _photo(24)
     known = np.random.default_rng(1).random((24, 24)) < 0.7
@@ -61,6 +63,7 @@ def test_it_fills_holes_and_keeps_what_is_known():
     assert _mse(result[~known], photo[~known]) < 0.8 * _mse(constant, photo[~known])
 
 
+@pytest.mark.slow
 def test_a_data_term_and_a_regularizer_of_ones_own():
     """A data term equal to the default one changes nothing; a regularizer is logged and smoothes."""
     photo, own = _photo(16), lambda image, inputs: l2(image, inputs["image"])

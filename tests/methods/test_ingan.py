@@ -19,7 +19,7 @@ from deepinternal.methods.ingan import (
     training,
 )
 from deepinternal.nets.ingan import PatchDiscriminator
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 from deepinternal.types import InputError, input_spec
 from deepinternal.writers import read_jsonl
 from tests.engine.stop import Stop
@@ -50,6 +50,7 @@ def run(tmp_path_factory):
     return programs, made, read_jsonl(log)
 
 
+@pytest.mark.slow
 def test_steps_change_both_nets(run):
     programs, made, log = run
     before = programs.init(jax.random.key(FIELDS["seed"]), made.inputs)
@@ -67,6 +68,7 @@ def test_steps_change_both_nets(run):
     assert [line["learning_rate"] for line in log] == pytest.approx([5e-5] * 4)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_with_the_same_bits(run, tmp_path):
     programs, whole, _ = run
     count, stop = programs.count, Stop(1)
@@ -81,6 +83,7 @@ def test_a_resumed_run_ends_with_the_same_bits(run, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_what_is_made_in_the_end_and_on_the_way(run):
     programs, trained, _ = run
     made = programs.outputs(trained.state, trained.inputs)

@@ -10,11 +10,12 @@ import skimage.data
 
 from deepinternal import methods
 from deepinternal.methods.kernelgan import RECIPE, estimate, training
-from deepinternal.ops import kernel_scores, kernels, resize
+from deepinternal.ops import kernel_scores, kernels, resizing
 from deepinternal.replicas import over_replicas
 from deepinternal.types import InputError, input_spec
 
 TINY = {"features": 8, "replicas": 1, "bicubic_every": 4, "evaluate_every": 5}
+divergence = jax.jit(estimate.divergence)
 
 
 def photo(size=128):
@@ -60,6 +61,7 @@ def built():
     return Built(blurred(slanted()))
 
 
+@pytest.mark.slow
 def test_divergence_prefers_the_true_kernel():
     true = slanted()
     _, inputs, _ = setting(blurred(true, 192))
@@ -67,7 +69,7 @@ def test_divergence_prefers_the_true_kernel():
     wide = kernels.gaussian_kernel(13, 3.0)
     turned = kernels.gaussian_kernel(13, (2.0, 0.8), theta=np.pi / 6 + np.pi / 2)
     candidates = [np.pad(true, 1), sharp, wide, turned, kernels.cubic_kernel(2, 13)]
-    scores = [float(estimate.divergence(jnp.asarray(k), inputs["statistics"])) for k in candidates]
+    scores = [float(divergence(jnp.asarray(k), inputs["statistics"])) for k in candidates]
     assert scores[0] < 0.5 * min(scores[1:])
 
 
@@ -81,11 +83,12 @@ def test_divergence_of_noisy_images_is_that_of_clean_ones():
 
     def score(given):
         kernel = jnp.asarray(np.pad(true, 1))
-        return float(estimate.divergence(kernel, given["statistics"]))
+        return float(divergence(kernel, given["statistics"]))
 
     assert score(inputs) < 0.6 * score(unaware)
 
 
+@pytest.mark.slow
 def test_a_step_learns_and_all_is_in_the_state(built):
     state = built.init()
     first = built.steps(state, 1)
@@ -120,6 +123,7 @@ def several():
     return Built(blurred(slanted()), replicas=3)
 
 
+@pytest.mark.slow
 def test_the_best_of_several_replicas_is_taken(several):
     made = several
     state = made.steps(made.init(), 6)
@@ -130,7 +134,7 @@ def test_the_best_of_several_replicas_is_taken(several):
     finished = [
         np.asarray(estimate.finished(average, "peak")) for average in state.model_state["average"]
     ]
-    errors = [float(estimate.divergence(k, made.inputs["statistics"])) for k in finished]
+    errors = [float(divergence(k, made.inputs["statistics"])) for k in finished]
     best = int(np.argmin(errors))
     np.testing.assert_allclose(outputs["kernel_divergence"], errors, rtol=1e-4)
     assert outputs["kernel_seed"] == best
@@ -142,6 +146,7 @@ def test_the_best_of_several_replicas_is_taken(several):
     np.testing.assert_allclose(outputs["result"], np.clip(small, 0, 1), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_settled_replica_rests_and_the_run_ends_with_the_last(several):
     made = several
     state = made.init()
@@ -166,6 +171,7 @@ def test_cubic_weight_reacts_and_brings_in_the_late_terms():
     assert [float(w["centre"]) for w in weights] == [0, 0, 0, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_once_settled_a_step_changes_nothing(built):
     state = built.init()
     state = state.replace(model_state={**state.model_state, "still": jnp.asarray(3)})
@@ -196,6 +202,7 @@ def test_who_shares_a_canvas(built):
     assert len({group((72, 70, 3), {}), *others}) == 4
 
 
+@pytest.mark.slow
 def test_a_canvas_changes_nothing(built):
     padded = RECIPE.canvas.pad(built.config, built.inputs, (72, 70))
     other = RECIPE.method(built.config, input_spec(padded))
@@ -251,7 +258,7 @@ def test_tiny_and_flat_images():
         RECIPE.prepare(config, photo(39))
     flat = np.full((64, 64, 3), 0.5, np.float32)
     statistics = RECIPE.prepare(config, flat)["statistics"]
-    assert np.isfinite(estimate.divergence(jnp.asarray(kernels.cubic_kernel(2, 13)), statistics))
+    assert np.isfinite(divergence(jnp.asarray(kernels.cubic_kernel(2, 13)), statistics))
     said = RECIPE.remarks(config, {"statistics": statistics}, None)
     assert len(said) == 1
     assert "little texture" in said[0]
@@ -265,6 +272,6 @@ def test_example_has_its_kernel():
     made_again = kernels.downscale(jnp.asarray(photo(128)), jnp.asarray(reference), 4)
     np.testing.assert_allclose(made.image, np.clip(made_again, 0, 1), atol=0.51 / 255)
     assert (
-        np.abs(np.asarray(resize.resize(jnp.asarray(made.image), scale=4.0)) - photo(128)).mean()
+        np.abs(np.asarray(resizing.resize(jnp.asarray(made.image), scale=4.0)) - photo(128)).mean()
         < 0.2
     )

@@ -10,7 +10,7 @@ from flax import traverse_util
 from deepinternal.methods import registry, zssr
 from deepinternal.methods.zssr import RECIPE
 from deepinternal.nets.zssr import ZSSRNet
-from deepinternal.ops import kernels, resize
+from deepinternal.ops import kernels, resizing
 from deepinternal.types import InputError, input_spec
 from tests.tiny_methods import photo
 
@@ -54,7 +54,7 @@ def layers_numpy(params, x):
 
 def resize_numpy(x, scale, shape):
     """(H, W, C) by the float64 matrices, which have tests of their own."""
-    rows, cols = (resize.resize_matrix(n, o, s) for n, o, s in zip(x.shape[:2], shape, scale))
+    rows, cols = (resizing.resize_matrix(n, o, s) for n, o, s in zip(x.shape[:2], shape, scale))
     return np.einsum("yh,xw,hwc->yxc", rows, cols, x)
 
 
@@ -105,6 +105,7 @@ def test_a_step_is_one_step_of_adam_on_the_mean_absolute_error():
     assert int(first.step) == 1
 
 
+@pytest.mark.slow
 def test_fathers_and_sons_change_with_the_step_and_the_key():
     method, inputs, state = build(p_as_is=0.0, p_dihedral=0.0)
     step = jax.jit(method.step)
@@ -115,6 +116,7 @@ def test_fathers_and_sons_change_with_the_step_and_the_key():
     assert again <= losses
 
 
+@pytest.mark.slow
 def test_noise_on_sons_has_the_given_deviation():
     # Zero weights: the output is the interpolated son, the loss its distance from a grey father.
     grey = np.full((64, 64, 3), 0.5, np.float32)
@@ -239,11 +241,12 @@ def test_back_projection_makes_the_result_agree_with_the_input():
     for iterations in (0, 2, 10):
         method, inputs, state = build(image, back_projection=iterations, ensemble="off")
         result = jax.jit(method.outputs)(state, inputs)["result"].value
-        errors.append(np.abs(resize.resize(result, scale=0.5) - image).mean())
+        errors.append(np.abs(resizing.resize(result, scale=0.5) - image).mean())
     assert errors[0] > 2 * errors[1]
     assert errors[1] > 2 * errors[2]
 
 
+@pytest.mark.slow
 def test_a_kernel_turns_flips_off_and_is_used_for_sons_and_back_projection():
     kernel = np.asarray(kernels.gaussian_kernel(7, (2.0, 0.6), theta=0.4))
     method, inputs, state = build(kernel=kernel, p_as_is=1.0, p_dihedral=0.0, crop=32)
@@ -267,15 +270,16 @@ def test_a_kernel_turns_flips_off_and_is_used_for_sons_and_back_projection():
     assert metrics["loss"] == pytest.approx(loss, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_pure_functions_jit_vmap_scan_and_pmap():
     method, inputs, _ = build(crop=16)
     keys = jax.random.split(jax.random.key(0), 2)
-    states = jax.vmap(method.init, (0, None))(keys, inputs)
-    alone = []
+    states = jax.jit(jax.vmap(method.init, (0, None)))(keys, inputs)
+    init, step, alone = jax.jit(method.init), jax.jit(method.step), []
     for key in keys:
-        state = method.init(key, inputs)
+        state = init(key, inputs)
         for _ in range(3):
-            state, _ = method.step(state, inputs)
+            state, _ = step(state, inputs)
         alone.append(state)
 
     def three(state):
@@ -294,6 +298,7 @@ def test_pure_functions_jit_vmap_scan_and_pmap():
                 np.testing.assert_allclose(pmapped[0], w, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_patch_batch_is_the_mean_over_its_fathers():
     one, inputs, state = build(patch_batch=1)
     three, _, _ = build(patch_batch=3)
@@ -346,7 +351,7 @@ def test_training_beats_cubic_interpolation():
         ({"noise_std": 25}, "0.098"),
         ({"kernel_use": "given"}, "config.kernel: give the blur kernel"),
         ({"affine_scale_max": 0.2}, "at least affine_scale_min=0.5"),
-        ({"kernel_use": "cubic"}, "kernel_use=cubic: goes with config.blind=True only"),
+        ({"kernel_use": "cubic"}, "kernel_use=cubic: needs config.blind=True"),
         ({"featurs": 8}, "config.featurs: there is no such field, did you mean features"),
     ],
 )
@@ -384,7 +389,7 @@ def test_prepared_kernels_of_one_size_have_one_size(off):
     assert made.shape == (17, 17)
     assert made.sum() == pytest.approx(1, abs=1e-6)
     np.testing.assert_allclose(kernels.centre_of_mass(jnp.asarray(made)), [8.5, 8.5], atol=1e-3)
-    small = resize.resize(IMAGE, scale=2)
+    small = resizing.resize(IMAGE, scale=2)
     expected = kernels.downscale(small, kernels.centre_kernel(kernel, 2), 2)
     np.testing.assert_allclose(kernels.downscale(small, made, 2), expected, atol=1e-5)
 

@@ -10,7 +10,7 @@ from flax import linen as nn
 import deepinternal as di
 from deepinternal import methods
 from deepinternal.methods.zssr import RECIPE
-from deepinternal.ops import resize
+from deepinternal.ops import resizing
 from deepinternal.types import InputError, input_spec
 from tests.methods.test_zssr import (
     IMAGE,
@@ -74,6 +74,7 @@ def test_the_mean_of_the_ensemble_is_back_projected_once():
     np.testing.assert_allclose(outputs["uncertainty"].value, spread, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
@@ -93,6 +94,7 @@ def test_tiles_equal_the_whole(fields):
         np.testing.assert_allclose(results[1][name].value, whole.value, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_tiles_with_a_kernel_equal_the_whole():
     kernel = np.random.default_rng(0).random((7, 7)).astype(np.float32)
     results = []
@@ -102,6 +104,7 @@ def test_tiles_with_a_kernel_equal_the_whole():
     np.testing.assert_allclose(results[1], results[0], atol=2e-5)
 
 
+@pytest.mark.slow
 def test_gradual_results_join_the_pool_and_weights_carry_over():
     fields = {"scale": "1,1.5;2,2", "back_projection": "1,3", "ensemble": "off"}
     method, inputs, state = build(steps=3, **fields)
@@ -124,7 +127,7 @@ def test_gradual_results_join_the_pool_and_weights_carry_over():
     result = jax.jit(method.outputs)(state, inputs)["result"].value
     assert result.shape == (64, 64, 3)
     # Back-projection ties it to the image.
-    np.testing.assert_allclose(resize.resize(result, scale=0.5), inputs["image"], atol=0.1)
+    np.testing.assert_allclose(resizing.resize(result, scale=0.5), inputs["image"], atol=0.1)
 
 
 def test_after_a_change_of_base_the_result_is_the_input():
@@ -185,13 +188,14 @@ def motion_blur(x):
     return blurred[::2, ::2]
 
 
+@pytest.mark.slow
 def test_a_degradation_of_ones_own_makes_the_sons_and_is_inverted():
     truth = photo(96)
     image = np.asarray(motion_blur(jnp.asarray(truth)))
     fields = {"features": 12, "layers": 4, "crop": 32, "steps": 150, "learning_rate": 4e-3}
     fields |= {"schedule": "cosine", "evaluate_every": 0, "net": "subpixel"}
     out = di.super_resolve(image, scale=2, down=motion_blur, **fields)["result"]
-    cubic = np.asarray(resize.resize(jnp.asarray(image), scale=2))
+    cubic = np.asarray(resizing.resize(jnp.asarray(image), scale=2))
     errors = [np.mean((x - truth)[4:-4, 4:-4] ** 2) for x in (out, cubic)]
     assert 10 * np.log10(errors[1] / errors[0]) > 1.0
     assert np.abs(motion_blur(out) - image).mean() < 0.01
@@ -199,7 +203,7 @@ def test_a_degradation_of_ones_own_makes_the_sons_and_is_inverted():
 
 def test_a_degradation_of_another_size_or_with_tiles_is_refused():
     image = photo(32)
-    with pytest.raises(InputError, match=r"down: makes \(24, 24, 3\)"):
+    with pytest.raises(InputError, match=r"down: returns \(24, 24, 3\)"):
         di.super_resolve(image, scale=2, down=lambda x: x, crop=24)
     with pytest.raises(InputError, match=r"config\.tile"):
         di.super_resolve(image, scale=2, down=motion_blur, tile=16)
@@ -212,7 +216,7 @@ def test_a_degradation_of_another_size_or_with_tiles_is_refused():
     [
         ({"scale": "2;1"}, "greater than 1"),
         ({"scale": "1.5;2", "base_change": "3"}, "base_change"),
-        ({"scale": "2;1.5", "base_change": "2"}, "change of base"),
+        ({"scale": "2;1.5", "base_change": "2"}, "after a base change"),
         (
             {"scale": "1.5;2", "back_projection": "1,2,3"},
             "=1,2,3: give one number, or 2",
@@ -270,7 +274,7 @@ def test_presets_apply_in_the_order_given():
 
 
 def test_one_kernel_does_not_serve_several_factors():
-    with pytest.raises(InputError, match="one factor"):
+    with pytest.raises(InputError, match="a single factor"):
         build(kernel=np.full((5, 5), 0.04, np.float32), scale="1.5;2")
 
 
@@ -299,6 +303,7 @@ def own(net, image=IMAGE, **fields):
     return methods.make("zssr", fields, {"image": image}, net=net)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("factor", "reduce"), [((1, 1), "median"), ((2, 2), "mean")])
 def test_a_net_of_ones_own_trains_and_sees_flipped_images(factor, reduce):
     net, image = Own(factor), photo(24)[:20]
@@ -336,9 +341,9 @@ class Normalised(Own):
 @pytest.mark.parametrize(
     ("net", "fields", "message"),
     [
-        (lambda x: x, {}, "net: is of function; give an instance of a linen module"),
-        (Own, {}, "net: is of Own; give an instance"),
-        (nn.Conv(4, (3, 3)), {}, r"net: makes \(1, 24, 24, 4\) of \(1, 24, 24, 3\)"),
+        (lambda x: x, {}, "net: function is no instance; give an instance of a linen module"),
+        (Own, {}, "net: Own is no instance; give an instance"),
+        (nn.Conv(4, (3, 3)), {}, r"net: returns \(1, 24, 24, 4\) for \(1, 24, 24, 3\)"),
         (Normalised(), {}, "net: has batch_stats, params"),
         (Own(), {"optimizer": "muon"}, "config.optimizer=muon"),
         (Own(), {"tile": 16}, "config.tile"),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from deepinternal.nets import ingan
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 
 
 def _count(params):

@@ -132,6 +132,7 @@ def test_gradient_is_that_of_finite_differences():
             np.testing.assert_allclose(float(jnp.vdot(grad, way)), slope, rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_images_of_a_batch_and_lanes_do_not_see_each_other():
     net = SkipNet(1, (4,), skip=2)
     _, x = drawn(net, (20, 16), count=2, dtype=np.float32)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from deepinternal.ops import augment
-from deepinternal.ops.resize import output_size
-from deepinternal.ops.warp import warp
+from deepinternal.ops.resizing import output_size
+from deepinternal.ops.warping import warp
 
 KEYS = jax.random.split(jax.random.key(7), 4000)
 SIZE, CROP = (60, 80), (20, 24)

@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from deepinternal.ops.back_projection import back_project, descend
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 
 SIZE, SMALL = (24, 28), (12, 14)
 

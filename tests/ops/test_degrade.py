@@ -11,12 +11,12 @@ from skimage import data
 from skimage.filters import window
 from skimage.registration import phase_cross_correlation
 
-from deepinternal.ops import degrade as d
+from deepinternal.ops import degradation
 from deepinternal.ops.kernels import centre_kernel, gaussian_kernel
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 
-_degraded = jax.jit(d.degrade, static_argnums=3)
-_line = jax.jit(d.line_kernel, static_argnums=0, static_argnames="scale")
+_degraded = jax.jit(degradation.degrade, static_argnums=3)
+_line = jax.jit(degradation.line_kernel, static_argnums=0, static_argnames="scale")
 KEYS = jax.random.split(jax.random.key(0), 100)
 
 
@@ -27,13 +27,13 @@ def _photo():
 
 @functools.cache
 def _motions(length, size):
-    draw = functools.partial(d.motion_kernel, size=size, length=length, scale=2)
+    draw = functools.partial(degradation.motion_kernel, size=size, length=length, scale=2)
     return np.asarray(jax.jit(jax.vmap(draw))(KEYS), np.float64)
 
 
 @functools.cache
 def _div2krks(scale=2):
-    draw = functools.partial(d.div2krk_kernel, scale=scale)
+    draw = functools.partial(degradation.div2krk_kernel, scale=scale)
     return np.asarray(jax.jit(jax.vmap(draw))(KEYS[: 400 // scale**2]), np.float64)
 
 
@@ -83,11 +83,11 @@ def test_div2krk_of_scale_4_is_scale_2_twice():
 
 def test_div2krk_has_no_scale_3():
     with pytest.raises(ValueError, match="2, 4"):
-        d.div2krk_kernel(KEYS[0], scale=3)
+        degradation.div2krk_kernel(KEYS[0], scale=3)
 
 
 def test_motions_are_centred_thin_asymmetric_and_as_long_as_asked():
-    length, size = 8, d.motion_size(8, scale=2)
+    length, size = 8, degradation.motion_size(8, scale=2)
     kernels = _motions(length, size)
     assert kernels.min() == 0
     np.testing.assert_allclose(kernels.sum((1, 2)), 1, atol=1e-5)
@@ -192,7 +192,7 @@ def test_vmapped_over_images_kernels_and_strengths():
     images = np.random.default_rng(2).random((3, 24, 20, 1)).astype(np.float32)
     kernels = jnp.asarray(_motions(8, 17)[:3], jnp.float32)
     strengths = jnp.array([0.0, 0.1, 0.2])
-    one = jax.jit(lambda q, i, k, s: d.degrade(q, i, k, 2, noise_std=s))
+    one = jax.jit(lambda q, i, k, s: degradation.degrade(q, i, k, 2, noise_std=s))
     together = jax.vmap(one)(KEYS[:3], images, kernels, strengths)
     for n in range(3):
         alone = one(KEYS[n], images[n], kernels[n], strengths[n])

@@ -5,7 +5,7 @@ import numpy as np
 import scipy.ndimage
 import skimage.data
 
-from deepinternal.ops import haze
+from deepinternal.ops import atmosphere
 
 
 def _scene():
@@ -16,17 +16,17 @@ def test_dehazing_undoes_haze():
     image = _scene()
     t = np.linspace(0.15, 1, image.shape[0], dtype=np.float32)[:, None, None]
     light = np.array([0.8, 0.85, 0.9], np.float32)
-    hazy = haze.haze(image, t, light)
+    hazy = atmosphere.haze(image, t, light)
     np.testing.assert_allclose(hazy, t * image + (1 - t) * light, atol=1e-6)
-    np.testing.assert_allclose(haze.dehaze(jnp.asarray(hazy), t, light), image, atol=1e-5)
-    dense = haze.dehaze(jnp.asarray(hazy), 0 * t, light, floor=0.5)
+    np.testing.assert_allclose(atmosphere.dehaze(jnp.asarray(hazy), t, light), image, atol=1e-5)
+    dense = atmosphere.dehaze(jnp.asarray(hazy), 0 * t, light, floor=0.5)
     np.testing.assert_allclose(dense, np.clip(2 * hazy - light, 0, 1), atol=1e-5)
 
 
 def test_dark_channel():
     image = _scene()
     expected = scipy.ndimage.minimum_filter(image.min(-1), 15, mode="constant", cval=np.inf)
-    np.testing.assert_array_equal(haze.dark_channel(jnp.asarray(image)), expected)
+    np.testing.assert_array_equal(atmosphere.dark_channel(jnp.asarray(image)), expected)
 
 
 def test_airlight_of_the_dark_channel_is_the_haziest_spot():
@@ -34,7 +34,7 @@ def test_airlight_of_the_dark_channel_is_the_haziest_spot():
     image[20:60, 30:80] = (0.7, 0.75, 0.8)
     image[100, 100] = 1  # a highlight is no haze
     np.testing.assert_allclose(
-        haze.airlight_dark_channel(jnp.asarray(image)), (0.7, 0.75, 0.8), atol=1e-6
+        atmosphere.airlight_dark_channel(jnp.asarray(image)), (0.7, 0.75, 0.8), atol=1e-6
     )
 
 
@@ -43,10 +43,10 @@ def test_transmission_of_the_dark_channel():
     y, x = np.mgrid[:60, :60]
     scene = np.where(((x // 3 + y // 3) % 2)[..., None], [0.6, 0.4, 0.5], 0.0)
     light = np.array([0.8, 0.85, 0.9], np.float32)
-    hazy = jnp.asarray(haze.haze(scene, 0.4, light), jnp.float32)
-    found = haze.transmission_dark_channel(hazy, light, omega=1.0)
+    hazy = jnp.asarray(atmosphere.haze(scene, 0.4, light), jnp.float32)
+    found = atmosphere.transmission_dark_channel(hazy, light, omega=1.0)
     np.testing.assert_allclose(found, 0.4, atol=1e-5)
-    kept = haze.transmission_dark_channel(hazy, light, omega=0.95)
+    kept = atmosphere.transmission_dark_channel(hazy, light, omega=0.95)
     np.testing.assert_allclose(kept, 1 - 0.95 * 0.6, atol=1e-5)
-    clear = haze.transmission_dark_channel(jnp.asarray(scene, jnp.float32), light)
+    clear = atmosphere.transmission_dark_channel(jnp.asarray(scene, jnp.float32), light)
     np.testing.assert_allclose(clear, 1, atol=1e-6)

@@ -16,7 +16,7 @@ from skimage.filters import window
 from skimage.registration import phase_cross_correlation
 
 from deepinternal.ops import kernels
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 
 
 def _image(*shape, seed=0):

@@ -12,7 +12,7 @@ from skimage import data
 from deepinternal.ops import fitting
 from deepinternal.ops.patches import measures, search
 from deepinternal.ops.patches.voting import detailed
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 
 similarity = jax.jit(
     measures.bidirectional_similarity, static_argnames=("patch", "scales", "stride")

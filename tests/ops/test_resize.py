@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepinternal.ops import resize as resize_module
-from deepinternal.ops.resize import METHODS, mirror_index, output_size, resize, resize_matrix
+from deepinternal.ops import resizing
+from deepinternal.ops.resizing import METHODS, mirror_index, output_size, resize, resize_matrix
 
 
 def _keys(x):
@@ -141,7 +141,7 @@ def test_output_size_rounds_up_but_not_rounding_errors(shape, scale, expected):
 @pytest.mark.parametrize("factor", [1.3, 0.37])
 def test_banded_path_equals_the_dense_matrix(method, factor):
     """Long axes take another path; both axes, with batch axes in front."""
-    n = resize_module.DENSE_LIMIT + 30
+    n = resizing.DENSE_LIMIT + 30
     out = output_size((n, n), (factor, factor))[0]
     matrix = _reference_matrix(n, out, factor, method)
     tall, wide = _image(2, n, 3, 2), _image(2, 3, n, 2)
@@ -154,7 +154,7 @@ def test_banded_path_equals_the_dense_matrix(method, factor):
 
 @pytest.mark.parametrize("limit", [0, 512])
 def test_gradient_is_the_transpose(monkeypatch, limit):
-    monkeypatch.setattr(resize_module, "DENSE_LIMIT", limit)
+    monkeypatch.setattr(resizing, "DENSE_LIMIT", limit)
     x, g = _image(7, 10, 2), _image(11, 5, 2, seed=1)
     pull = jax.vjp(lambda x: resize(x, scale=(1.5, 0.5)), x)[1]
     rows, columns = _reference_matrix(7, 11, 1.5), _reference_matrix(10, 5, 0.5)
@@ -228,7 +228,7 @@ def _on_canvas(limit, scale, shape, method, antialias):
 )
 def test_an_image_on_a_canvas(monkeypatch, limit, size, scale, method, antialias):
     """As if it were alone, whatever lies around it."""
-    monkeypatch.setattr(resize_module, "DENSE_LIMIT", limit)
+    monkeypatch.setattr(resizing, "DENSE_LIMIT", limit)
     (h, w), shape = size, output_size(size, scale)
     x = _image(*size, 2)
     expected = _reference(x, scale, shape, method, antialias)
@@ -253,7 +253,7 @@ def test_images_on_canvases_side_by_side():
 
 def test_mistakes_are_told():
     x = _image(4, 4, 1)
-    with pytest.raises(ValueError, match="with a size, a scale"):
+    with pytest.raises(ValueError, match="with a size it needs a scale"):
         resize(x, output_shape=(8, 8), size=(3, 3))
     with pytest.raises(ValueError, match=r"'bicubic'.*cubic, linear, box, lanczos2, lanczos3"):
         resize(x, scale=2, method="bicubic")

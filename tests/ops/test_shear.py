@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepinternal.ops import shear
-from deepinternal.ops.warp import warp
+from deepinternal.ops.warping import warp
 
 SHIFTS = [(0.0, 0.0), (0.3, 0.2), (0.4, -0.4), (-0.2, 0.35)]
 
@@ -23,6 +23,7 @@ def test_where_the_corners_go(shifts):
         np.testing.assert_allclose(_at(matrix, x, 0), [x, 0], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shifts", SHIFTS)
 def test_there_and_back_is_the_identity(shifts):
     """Of points exactly, of a smooth image up to interpolation."""

@@ -10,7 +10,7 @@ import pytest
 from jax import lax
 
 from deepinternal.ops import tiles
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 
 LAYERS = 2
 CASES = [  # sizes that are multiples of nothing, and of much

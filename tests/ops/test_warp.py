@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from deepinternal.ops import warp as warps
-from deepinternal.ops.warp import warp
+from deepinternal.ops import warping
+from deepinternal.ops.warping import warp
 
 jit_warp = functools.partial(
     jax.jit, static_argnames=("output_shape", "method", "boundary", "cubic_a")
@@ -77,7 +77,7 @@ def test_whole_pixel_shifts_copy(method, boundary):
         mode="symmetric" if boundary == "mirror" else "constant",
     )
     for x, y in ((0, 0), (2, 1), (-3, 4), (5, -7), (-25, 22)):
-        got = jit_warp(image, warps.translation(x, y), (8, 7), method=method, boundary=boundary)
+        got = jit_warp(image, warping.translation(x, y), (8, 7), method=method, boundary=boundary)
         np.testing.assert_array_equal(got, padded[30 + y :, 30 + x :][:8, :7])
 
 
@@ -89,10 +89,10 @@ def test_quarter_turns_copy(method, turns):
     expected = np.rot90(image, turns)
     (h, w), (height, width) = image.shape[:2], expected.shape[:2]
     c, s = ((1, 0), (0, 1), (-1, 0), (0, -1))[turns]
-    matrix = warps.compose(
-        warps.translation((w - 1) / 2, (h - 1) / 2),
-        warps.linear_map(c, -s, s, c),
-        warps.translation(-(width - 1) / 2, -(height - 1) / 2),
+    matrix = warping.compose(
+        warping.translation((w - 1) / 2, (h - 1) / 2),
+        warping.linear_map(c, -s, s, c),
+        warping.translation(-(width - 1) / 2, -(height - 1) / 2),
     )
     got = jit_warp(image, matrix, (height, width), method=method, boundary="zero")
     np.testing.assert_array_equal(got, expected)
@@ -221,15 +221,15 @@ def test_size_picks_from_a_pool():
 
 def test_matrices():
     point = np.array([3.0, 2.0, 1.0])
-    np.testing.assert_allclose(warps.translation(5, -1) @ point, [8, 1, 1])
-    np.testing.assert_allclose(warps.linear_map(1, 2, 3, 4) @ point, [7, 17, 1])
+    np.testing.assert_allclose(warping.translation(5, -1) @ point, [8, 1, 1])
+    np.testing.assert_allclose(warping.linear_map(1, 2, 3, 4) @ point, [7, 17, 1])
     # A quarter turn takes the x axis to the y axis.
     np.testing.assert_allclose(
-        warps.rotation(np.pi / 2) @ np.array([1.0, 0, 1]), [0, 1, 1], atol=1e-6
+        warping.rotation(np.pi / 2) @ np.array([1.0, 0, 1]), [0, 1, 1], atol=1e-6
     )
-    parts = [np.asarray(AFFINE), np.asarray(PERSPECTIVE), np.asarray(warps.rotation(0.3))]
+    parts = [np.asarray(AFFINE), np.asarray(PERSPECTIVE), np.asarray(warping.rotation(0.3))]
     expected = parts[0].astype(np.float64) @ parts[1] @ parts[2]
-    np.testing.assert_allclose(warps.compose(*map(jnp.asarray, parts)), expected, atol=1e-5)
+    np.testing.assert_allclose(warping.compose(*map(jnp.asarray, parts)), expected, atol=1e-5)
 
 
 def test_numpy_images_are_taken():

@@ -8,6 +8,7 @@ import re
 import runpy
 import sys
 import types
+import zipfile
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -18,13 +19,13 @@ from PIL import Image
 
 from deepinternal.codecs import image_io, png
 from deepinternal.codecs.image_io import write_image
-from deepinternal.report import charts, pictures, report
+from deepinternal.report import charts, downloads, equations, gallery, pictures
 from deepinternal.report.report import write_index, write_report
 from deepinternal.writers import to_json
 
 EVIL = "</script><script>alert(1)</script>&\"'%41#?ü"
 ROOT = Path(__file__).parent.parent.parent
-VOID = ("meta", "link", "img", "path", "circle")
+VOID = ("meta", "link", "img", "path", "circle", "wbr")
 
 
 class Page(html.parser.HTMLParser):
@@ -94,9 +95,9 @@ def shown(address):
 
 
 def test_names_are_escaped(page):
-    assert len(page.all("script")) == 2 == len(page.scripts), "data and program, nothing else"
+    assert len(page.all("script")) == 3 == len(page.scripts), "curves, files, program; nothing else"
     assert page.text.count(EVIL) >= 5, "title, heading, error, curve, tables"
-    for text in ("31.42", "+1.17 over 30.25", "77", "parallel.steps.deep", "white is 0.25"):
+    for text in ("31.42", "+1.17 over 30.25", "77", "parallel.steps.deep", "white stands for 0.25"):
         assert text in page.text
     assert json.loads(page.scripts[0])["points"]
 
@@ -123,7 +124,7 @@ def test_nothing_is_loaded_from_elsewhere(page, made):
                 assert tag in ("a", "video")
             assert not name.startswith("on"), "no scripts in attributes"
             assert name == "src" or not re.search(r"https?:|//|url\(", value or "")
-    assert not re.search(r"https?:|import |fetch|XMLHttp|url\(", "".join(page.scripts[1:]))
+    assert not re.search(r"https?:|import |fetch|XMLHttp|url\(", "".join(page.scripts[2:]))
     policy = page.all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
     assert policy.startswith("default-src 'none'")
     films = [unquote(a["src"]) for a in page.all("video")]
@@ -138,7 +139,7 @@ def test_curves_follow_the_log(made):
     text = (folder / "report.html").read_text(encoding="utf-8")
     drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     assert len(drawings) == 2, "the loss, of which another term is a copy, and one more"
-    assert "<b>loss = same</b> <small>logarithmic" in text
+    assert "<b>loss = same</b> <small>logarithmic scale" in text
     for drawing, name in zip(drawings, ("loss", EVIL)):
         curve = re.search(r'class="curve" d="(.*?)"', drawing)[1]
         points = np.array(re.findall(r"([\d.]+) ([\d.]+)", curve), float)
@@ -157,22 +158,39 @@ def test_curves_follow_the_log(made):
         assert boundary[1][1] == "2: x"
 
 
-@pytest.mark.parametrize("log", [[], [{"step": 1, "a": 2.0}], [{"step": 1, "a": None}] * 2])
-def test_too_little_for_a_curve(log):
-    assert charts.charts(log) == []
+def test_what_does_not_change_is_a_figure():
+    log = [
+        {"step": s, "a": v, "late": 0.5 if s == 1 else 3.0, "same": 7.0, "programs": s}
+        for s, v in ((1, -1.0), (2, 5.0), (3, 5.0), (4, None))
+    ]
+    log[2]["once"] = 1.25
+    log[0]["lost"], log[1]["lost"], log[2]["lost"] = 2.5, None, None
+    metrics = {"programs": 9, "same": 8}
+    assert [c["label"] for c in charts.charts(log)] == ["a", "lost"]
+    found = {f["title"]: f["value"] for f in charts.figures(log, metrics)}
+    assert found == {"late": 3.0, "same": 7.0, "programs": 9, "once": 1.25}
+    pair = [{"step": 1, "x": 1.0, "psnr_y": 2.0}, {"step": 2, "x": 2.0, "psnr_y": 2.0}]
+    assert [c["label"] for c in charts.charts(pair)] == ["x"], "two values are a curve"
+    (figure,) = charts.figures(pair, {})
+    assert (figure["title"], figure["unit"]) == ("PSNR y", "dB")
 
 
-def test_linear_and_constant_curves():
-    log = [{"step": s, "a": v, "b": 3.0, "psnr": p} for s, v, p in ((1, -1.0, 1), (5, 2.0, 20))]
+@pytest.mark.parametrize("log", [[], [{"step": 1, "a": None}] * 2, [{"step": 1, "a": "text"}] * 2])
+def test_too_little_for_a_figure(log):
+    assert charts.charts(log) == charts.figures(log, {}) == []
+
+
+def test_linear_curves():
+    log = [{"step": s, "a": v, "psnr": p} for s, v, p in ((1, -1.0, 1), (5, 2.0, 20))]
     for chart in charts.charts(log):
         assert not chart["log"], "neither what is negative nor what is in decibels"
         heights = [y for *_, y in chart["points"]]
-        assert all(18 <= y <= 190 for y in heights)
+        assert all(charts.FRAME[2] <= y <= charts.FRAME[3] for y in heights)
         for place, text in chart["y"]:
-            assert 18 <= place <= 190
+            assert charts.FRAME[2] <= place <= charts.FRAME[3]
             assert np.isfinite(float(text))
         assert 2 <= len(chart["y"]) <= 6
-    assert [c["label"] for c in charts.charts(log)] == ["a", "b", "psnr"]
+    assert [c["label"] for c in charts.charts(log)] == ["a", "PSNR (dB)"]
 
 
 @pytest.mark.parametrize("low", [-3.0, 0.0, 35.2841, 1e-7])
@@ -267,7 +285,7 @@ def test_what_is_at_hand_is_not_read_again(tmp_path, monkeypatch):
     (tmp_path / "samples/2x1.png").write_bytes(png.encode(samples))
     monkeypatch.setattr(pictures, "PREVIEW", 10)
     monkeypatch.setattr(pictures, "READABLE", 1)
-    for module in (pictures, report):
+    for module in (pictures, gallery):
         monkeypatch.setattr(module, "decode", lambda *_: pytest.fail("decoded"))
     write_report(
         tmp_path,
@@ -293,6 +311,8 @@ def test_index(tmp_path):
     for name in (*names[:2], names[3]):
         (tmp_path / name / "report.html").touch()
         write_image(tmp_path / name / "result.png", np.full((300, 500, 3), (0.8, 0.4, 0.2)))
+    write_image(tmp_path / names[0] / "baseline.png", np.full((30, 30, 3), 0.5))
+    write_image(tmp_path / "given.png", np.full((20, 30, 3), 0.25))
     grey = np.full((20, 3000, 1), 0.5)
     write_image(tmp_path / "a b%" / "result.png", grey, bit_depth=16, alpha=grey[..., 0])
     images = [
@@ -300,9 +320,13 @@ def test_index(tmp_path):
         for i, n in enumerate(names)
     ]
     images[2] = {"image": "c", "status": "failed", "error": EVIL, "psnr_y": None, "steps": 0}
+    images[2]["input"] = str(tmp_path / "given.png")
     images[4] = {"image": "later", "status": "stopped", "steps": 3, "seconds": 1.5}
-    known = {"c": pictures.thumbnail(np.full((80, 40), 9, np.uint8))}
-    write_index(tmp_path, images, known)
+    images[4]["input"] = "x" * 5000
+    images[3]["input"] = str(tmp_path / "given.png")
+    before, samples = np.zeros((80, 40, 1)), {"result.png": np.zeros((80, 20), np.uint8)}
+    write_report(tmp_path / names[3], images[3], {}, before=before, samples=samples)
+    write_index(tmp_path, images)
     page = Page(tmp_path / "index.html")
     assert len(page.all("script")) == 1
     assert EVIL in page.text
@@ -312,15 +336,18 @@ def test_index(tmp_path):
     text = " ".join(page.text.split())
     for words in ("3 done 1 failed 1 stopped", "30.12", "+1.12", "31.46", "+2.46"):
         assert words in text, "counts, figures and gains, and at the foot their means"
+    whats = [a["alt"] for a in page.all("img")]
+    assert whats == ["before", "result", "result", "before", "before", "result"]
     small = [a["src"].split(",", 1) for a in page.all("img")]
     sizes = []
     for kind, data in small:
         assert kind == "data:image/jpeg;base64"
         assert len(data) < 4000
         sizes.append(Image.open(io.BytesIO(base64.b64decode(data))))
-    assert [s.size for s in sizes] == [(160, 96), (160, 1), (40, 80), (160, 96)]
-    np.testing.assert_allclose(np.asarray(sizes[0]).mean((0, 1)), [204, 102, 51], atol=2)
-    np.testing.assert_allclose(np.asarray(sizes[1]).mean(), 128, atol=2)
+    expected = [(30, 30), (128, 77), (128, 1), (30, 20), (40, 80), (20, 80)]
+    assert [s.size for s in sizes] == expected
+    for image, colour in zip(sizes, ((128,) * 3, (204, 102, 51), (128,), (64,) * 3)):
+        np.testing.assert_allclose(np.asarray(image).mean((0, 1)), colour, atol=2)
 
 
 def test_index_of_nothing(tmp_path):
@@ -351,6 +378,99 @@ def test_large_pictures_are_reduced(tmp_path, monkeypatch):
     assert page.all("a", href="a%20b.png")
 
 
+def test_first_frames_of_a_video_are_compared(tmp_path):
+    (tmp_path / "v/result").mkdir(parents=True)
+    for number, value in enumerate((0.2, 0.6)):
+        write_image(tmp_path / f"v/result/{number:05d}.png", np.full((20, 30, 1), value))
+    metrics = {"image": "v", "status": "done", "outputs": ["result/"]}
+    before = np.full((20, 30, 1), 0.9)
+    first = image_io.to_array(before, name="x")
+    write_report(tmp_path / "v", metrics, {}, before=before, inputs=[first])
+    page = Page(tmp_path / "v/report.html")
+    roles = [a["data-role"] for a in page.all("figure") if "data-role" in a]
+    assert roles == ["before", "result", "other"], "the last one is the strip of frames"
+    pair = [a["src"] for a in page.all("img") if "src" in a][:2]
+    assert [shown(src).mean() for src in pair] == [230, 51]
+    assert page.text.count("first frame") == 2
+    write_index(tmp_path, [metrics])
+    small = [a["src"].split(",")[1] for a in Page(tmp_path / "index.html").all("img")]
+    means = [np.asarray(Image.open(io.BytesIO(base64.b64decode(s)))).mean() for s in small]
+    np.testing.assert_allclose(means, [230, 51], atol=1)
+
+
+def test_an_equation_shows_layers_and_numbers(tmp_path):
+    """Of one image, of several, and of what is only known as a sign."""
+    rng = np.random.default_rng(0)
+    colours = {"mask": 0.2, "foreground": 0.4, "clean2": 0.6}
+    for name, value in colours.items():
+        write_image(tmp_path / f"{name}.png", np.full((40, 60, 1), value))
+    (tmp_path / "back").mkdir()
+    write_image(tmp_path / "back/00000.png", np.full((40, 60, 1), 0.8))
+    given = [image_io.to_array(np.full((40, 60), v), name="x") for v in (0.1, 0.9)]
+    formulas = [
+        "input = mask * foreground + (1 - mask) * back",
+        "input2=a[1]*clean2 - noise + (1 - a[0])*nothing + scale",
+    ]
+    metrics = {"image": "x", "a": [0.25, 0.123456], "scale": 2}
+    before = rng.random((40, 60, 3))
+    write_report(tmp_path, metrics, {}, before=before, inputs=given, formulas=formulas)
+    page = Page(tmp_path / "report.html")
+    layers = [a for a in page.all("img") if a.get("src", "").startswith("data:image/jpeg")]
+    names = ["input", "mask", "foreground", "mask", "back", "input2", "clean2"]
+    assert [a["alt"] for a in layers] == names
+    for attrs, value in zip(layers, (0.1, 0.2, 0.4, 0.2, 0.8, 0.9, 0.6), strict=True):
+        image = Image.open(io.BytesIO(base64.b64decode(attrs["src"].split(",")[1])))
+        assert image.size == (60, 40)
+        assert abs(np.asarray(image) / 255 - value).max() < 0.01
+    words = " ".join(page.text.split())
+    for text in (
+        "input = mask × foreground + (1 − mask ) × back",
+        "0.123a[1]",
+        "− noise",
+        "2scale",
+    ):
+        assert text in words
+    terms = equations.parts(formulas[0], lambda name: "", {})
+    assert [t[0]["sign"] for t in terms] == ["input", "= mask × foreground", "+ (1 − mask) × back"]
+
+
+@pytest.mark.parametrize("formula", ["", "a[9] = b[", "(((", "= + *", "x" * 300, "<b>&\"'"])
+def test_any_equation_makes_a_page(tmp_path, formula):
+    write_report(tmp_path, {"image": "x", "a": [1.0]}, {}, before=None, formulas=[formula])
+    said = formula.replace("*", "×").replace(" ", "")
+    assert said in "".join(Page(tmp_path / "report.html").text.split())
+
+
+def test_outputs_that_are_too_large_lie_beside_the_page(made, monkeypatch):
+    folder, metrics, images, _ = made
+    (folder / "frames").mkdir()
+    (folder / "frames/ü 0.png").write_bytes(b"frame")
+    (folder / "film <1>.mp4").write_bytes(b"film")
+    metrics["outputs"].append("frames/")
+
+    def page(packed):
+        monkeypatch.setattr(downloads, "PACKED", packed)
+        write_report(folder, metrics, {}, before=images["before"])
+        return Page(folder / "report.html")
+
+    (beside,) = page(10).all("a", href="outputs.zip")
+    assert beside["download"] == f"{EVIL}.zip"
+    with zipfile.ZipFile(folder / "outputs.zip") as archive:
+        assert archive.testzip() is None
+        packed = {name: archive.read(name) for name in archive.namelist()}
+    names = [n for n in metrics["outputs"] if n not in ("missing.png", "frames/")]
+    assert packed == {n: (folder / n).read_bytes() for n in (*names, "frames/ü 0.png")}
+    inside = page(10**6)
+    assert not inside.all("a", href="outputs.zip")
+    assert not (folder / "outputs.zip").exists()
+    held = json.loads(inside.scripts[1])
+    shown = {a["data-file"] for name, a in inside.tags if "data-file" in a}
+    for name in packed:
+        assert (held.pop(name) is None) == (name in shown)
+    assert not held
+    assert base64.b64decode(json.loads(inside.scripts[1])["frames/ü 0.png"]) == b"frame"
+
+
 def test_the_package_brings_its_templates(monkeypatch):
     found = {}
     stub = types.ModuleType("setuptools")
@@ -362,3 +482,17 @@ def test_the_package_brings_its_templates(monkeypatch):
     assert shipped == {p for p in (folder / "templates").rglob("*") if p.is_file()}
     assert {p.name for p in shipped} >= {"report.html", "index.html", "page.css", "report.js"}
     assert any(r.startswith("jinja2") for r in found["install_requires"])
+
+
+def test_the_environment_is_that_of_the_result(tmp_path):
+    metrics = {"image": "x", "status": "done", "version": "9.8.7", "device": "some device"}
+    metrics |= {"packages": {"jax": "1.2.3"}, "git": {"commit": "abcdef", "dirty": True}}
+    write_report(tmp_path, metrics, {}, before=None)
+    text = Page(tmp_path / "report.html").text
+    for words in (
+        "deepinternal9.8.7",
+        "jax1.2.3",
+        "commitabcdef, with changes",
+        "devicesome device",
+    ):
+        assert text.count(words) == 1

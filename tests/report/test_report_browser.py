@@ -5,18 +5,19 @@ import json
 import os
 import re
 import shutil
+import zipfile
 from urllib.parse import unquote
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from deepinternal import methods
+from deepinternal.codecs.image_io import read_image
 from deepinternal.codecs.kernel_io import write_kernel
-from deepinternal.report.report import write_report
-from deepinternal.runs import jobs, settings
-from deepinternal.writers import read_jsonl
+from deepinternal.report.report import write_index, write_report
+from deepinternal.writers import to_json
 from tests.tiny_methods import photo
 
 pytestmark = pytest.mark.browser
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.browser
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
 --disable-background-networking --disable-component-update --force-color-profile=srgb"""
 EVIL = "\"><script>alert('1')%41#?ü&amp;"
-SMALL = {"features": 4, "layers": 2, "steps": 12, "evaluate_every": 5, "ensemble": "on"}
+LOG = [{"step": s, "loss": 1 / s, "learning_rate": 0.1**s, "programs": 3} for s in range(1, 13)]
 DIVIDER, PANE, OVER, STAGE = ".divider", ".pane", ".over", ".stage"
 
 
@@ -43,50 +44,91 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    """Results of three runs: an evil name with ground truth, one without, one that failed."""
-    folder = tmp_path_factory.mktemp("inputs")
-    large = np.round(photo(64)[:48] * 255).astype(np.uint8)
-    small = np.asarray(Image.fromarray(large).resize((32, 24), Image.Resampling.BICUBIC))
-    Image.fromarray(large).save(folder / f"{EVIL}_gt.png")
-    Image.fromarray(small).save(folder / f"{EVIL}.png")
-    Image.fromarray(small[:, ::-1]).save(folder / "plain.png")
-    (folder / "broken.png").write_bytes(b"<b>no picture</b>")
-    recipe, out = methods.find("zssr"), tmp_path_factory.mktemp("out")
-    config = settings.to_config_dict(recipe)
-    config.update({**SMALL, "input": str(folder), "progress": False, "log_every": 1})
-    assert jobs.run_all(recipe, *settings.split(recipe, config), str(out)) == 1
+    """Pages of three images: an evil name with a ground truth, one without, one that failed."""
+    given, out = tmp_path_factory.mktemp("inputs"), tmp_path_factory.mktemp("out")
+    large = Image.fromarray(np.round(photo(64)[:48] * 255).astype(np.uint8))
+    small = large.resize((32, 24), Image.Resampling.BICUBIC)
+    images = [
+        {
+            "image": EVIL,
+            "status": "done",
+            "psnr_y": 31.4159,
+            "baseline_psnr_y": 30.25,
+            "seconds": 2.5,
+        },
+        {"image": "plain", "status": "done", "seconds": 12.25},
+        {
+            "image": "broken",
+            "status": "failed",
+            "error": "broken.png: is not a PNG",
+            "seconds": 0.0,
+        },
+    ]
+    images[0] |= {"ssim_y": 0.912345, "baseline_ssim_y": 0.9, "ground_truth": f"x/{EVIL}_gt.png"}
+    for m in images[:2]:
+        folder = out / m["image"]
+        folder.mkdir()
+        small.save(given / f"{m['image']}.png")
+        large.save(folder / "result.png")
+        large.convert("L").point(lambda v: 255 - v).save(folder / "uncertainty.png")
+        np.save(folder / "own 1.npy", np.arange(3))
+        m |= {"input": str(given / f"{m['image']}.png"), "uncertainty_max": 0.0625, "steps": 12}
+        m |= {"outputs": ["result.png", "uncertainty.png", "own 1.npy"]}
+        (folder / "train.jsonl").write_text("".join(to_json(e) + "\n" for e in LOG))
+    (out / "broken").mkdir()
+    for m in images:
+        options = {"before": None}
+        if m["status"] == "done":
+            before = np.asarray(small.resize((64, 48), Image.Resampling.NEAREST)) / 255
+            options = {"before": before, "inputs": [read_image(m["input"])]}
+            options["formulas"] = ["input = uncertainty * result + (1 - uncertainty) * input"]
+        write_report(out / m["image"], m, {"parallel": {"steps_per_dispatch": 0}}, **options)
+        (out / m["image"] / "metrics.json").write_text(to_json(m))
+    write_index(out, images)
     return out
 
 
+class Seen:
+    """A page without a network, and what it asked for and said."""
+
+    def __init__(self, browser, **options):
+        self.asked, self.wrong = [], []
+        self._context = browser.new_context(offline=True, **options)
+        self._context.on("request", lambda request: self.asked.append(request.url))
+        self.page = self._context.new_page()
+        self.page.set_default_timeout(10_000)
+        self.page.on("console", lambda message: self.wrong.append(message.text))
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("dialog", lambda box: (self.wrong.append(box.message), box.dismiss()))
+
+    def go(self, path, width=1000, height=800):
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.goto(path.as_uri())
+        return self.page
+
+    def check(self):
+        """Nothing may be asked of a network, nothing may go wrong."""
+        assert not self.wrong
+        assert self.asked
+        assert not [u for u in self.asked if not u.startswith(("file:", "data:", "blob:"))]
+        self.asked.clear()
+
+
+@pytest.fixture(scope="module")
+def desk(chromium):
+    return Seen(chromium)
+
+
 @pytest.fixture
-def visit(chromium):
-    """Opens a file without a network; nothing may be asked of it, nothing may go wrong."""
-    contexts, asked, wrong = [], [], []
-
-    def open_page(path, **options):
-        options = {"viewport": {"width": 1000, "height": 800}, **options}
-        context = chromium.new_context(offline=True, **options)
-        contexts.append(context)
-        context.on("request", lambda request: asked.append(request.url))
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-        page.goto(path.as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not wrong
-    assert asked
-    assert not [url for url in asked if not url.startswith(("file:", "data:"))]
+def visit(desk):
+    """Opens a file on the screen of a computer."""
+    yield desk.go
+    desk.check()
 
 
 @pytest.fixture
 def report(visit, workdir):
-    return lambda **options: visit(workdir / EVIL / "report.html", **options)
+    return lambda **size: visit(workdir / EVIL / "report.html", **size)
 
 
 def pixels(path):
@@ -163,9 +205,10 @@ def test_figures_and_tables_are_those_of_the_files(report, workdir):
     assert tables[0]["ground_truth"].endswith(f"{EVIL}_gt.png")
     assert float(tables[0]["ssim_y"]) == pytest.approx(metrics["ssim_y"])
     assert tables[1]["parallel.steps_per_dispatch"] == "0"
-    assert tables[2]["jax"] == metrics["jax_version"]
-    peak = page.locator("figcaption", has_text="uncertainty").inner_text()
-    assert f"white is {metrics['uncertainty_max']:.4g}" in peak
+    assert tables[2]["jax"] == jax.__version__
+    assert page.locator("section .key").inner_text().split() == ["programs", "3"]
+    peak = page.locator(".pictures figcaption", has_text="uncertainty").inner_text()
+    assert f"white stands for {metrics['uncertainty_max']:.4g}" in peak
 
 
 def test_the_mouse_moves_the_divider(report, workdir):
@@ -185,8 +228,9 @@ def test_the_mouse_moves_the_divider(report, workdir):
     assert assert_divided(page, workdir / EVIL, scale) == pytest.approx(0.75, abs=0.01)
 
 
-def test_a_finger_moves_the_divider(report):
-    page = report(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 800})
+def test_a_finger_moves_the_divider(chromium, workdir):
+    phone = Seen(chromium, has_touch=True, is_mobile=True)
+    page = phone.go(workdir / EVIL / "report.html", width=390)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     width = box_of(page, STAGE)["width"]
     session = page.context.new_cdp_session(page)
@@ -207,6 +251,7 @@ def test_a_finger_moves_the_divider(report):
     assert now(page) == pytest.approx(25, abs=1)
     page.touchscreen.tap(x, y)
     assert now(page) == pytest.approx(50, abs=1)
+    phone.check()
 
 
 def test_keys_move_the_divider(report):
@@ -236,7 +281,7 @@ def test_zoom_shows_whole_pixels(report, workdir):
 
 
 def test_an_enlarged_picture_is_panned_with_both_layers_in_place(report, workdir):
-    page = report(viewport={"width": 420, "height": 500})
+    page = report(width=420, height=500)
     page.get_by_role("button", name="8×").click()
     start = page.eval_on_selector(PANE, "e => [e.scrollLeft, e.scrollTop]")
     pane = box_of(page, PANE)
@@ -300,7 +345,7 @@ def test_every_output_opens_in_the_viewer(report, workdir):
 
 def test_links_lead_to_the_files(report, workdir):
     page = report()
-    page.get_by_role("link", name="result.png").click()
+    page.get_by_role("link", name="result.png", exact=True).click()
     assert unquote(page.url).endswith(f"/{EVIL}/result.png")
     assert page.evaluate("document.images[0].naturalWidth") == 64
     page.go_back()
@@ -311,8 +356,8 @@ def test_links_lead_to_the_files(report, workdir):
 
 def test_a_curve_is_read_by_mouse_and_keys(report, workdir):
     page = report()
-    log = read_jsonl(workdir / EVIL / "train.jsonl")
-    chart = page.locator(".chart", has_text="learning_rate")
+    log = LOG
+    chart = page.locator(".chart", has_text="learning rate")
     svg, output = chart.locator("svg"), chart.locator("output")
     svg.scroll_into_view_if_needed()
     assert output.inner_text() == ""
@@ -338,26 +383,27 @@ def test_a_curve_is_read_by_mouse_and_keys(report, workdir):
 
 def test_the_index_is_sorted_by_mouse_and_keys(visit, workdir):
     page = visit(workdir / "index.html")
-    metrics = {m["image"]: m for m in json.loads((workdir / "summary.json").read_text())["images"]}
+    files = workdir.glob("*/metrics.json")
+    metrics = {m["image"]: m for m in (json.loads(path.read_text()) for path in files)}
     assert page.locator(".counts span").all_inner_texts() == ["2 done", "1 failed", "0 stopped"]
     assert "broken.png: is not a PNG" in page.locator("tbody .error").inner_text()
 
     def names():
-        return page.locator("tbody th .image > :last-child").all_inner_texts()
+        return page.locator("tbody .image").all_inner_texts()
 
     def by(key):
         return sorted(metrics, key=lambda name: metrics[name][key])
 
-    head = page.locator("th", has_text="seconds")
+    head = page.locator("th", has_text="time (s)")
     head.get_by_role("button").click()
     assert names() == by("seconds")
     assert head.get_attribute("aria-sort") == "ascending"
     head.get_by_role("button").press("Enter")
     assert names() == by("seconds")[::-1]
     assert head.get_attribute("aria-sort") == "descending"
-    page.get_by_role("button", name="PSNR").press("Space")
+    page.get_by_role("button", name="PSNR, luma").press("Space")
     assert names()[0] == EVIL, "the only one with a figure; missing ones stay below"
-    page.get_by_role("button", name="PSNR").press("Space")
+    page.get_by_role("button", name="PSNR, luma").press("Space")
     assert names()[0] == EVIL
     assert head.get_attribute("aria-sort") is None
     foot = page.locator("tfoot td").all_inner_texts()
@@ -365,7 +411,7 @@ def test_the_index_is_sorted_by_mouse_and_keys(visit, workdir):
     assert float(foot[1]) == pytest.approx(np.mean([m["seconds"] for m in done]), abs=0.051)
     assert foot[2] == f"{metrics[EVIL]['psnr_y']:.2f}"
     sizes = page.evaluate("Array.from(document.images, i => i.naturalWidth)")
-    assert sizes == [64, 64], "thumbnails of the two results"
+    assert sizes == [64, 64, 64, 64], "thumbnails before and after"
 
 
 @pytest.mark.parametrize("shown", ["nothing", "input", "before"])
@@ -387,15 +433,51 @@ def test_a_run_that_came_to_nothing(visit, tmp_path, shown):
 
 @pytest.mark.parametrize("page", ["index.html", f"{EVIL}/report.html"], ids=["index", "report"])
 def test_dark_and_narrow(visit, workdir, page):
-    for scheme, least, most in (("light", 200, 255), ("dark", 0, 60)):
-        options = {"color_scheme": scheme, "viewport": {"width": 340, "height": 700}}
-        shown = visit(workdir / page, **options)
+    shown = visit(workdir / page, width=340)
+    for scheme, least, most in (("dark", 0, 60), ("light", 200, 255)):
+        shown.emulate_media(color_scheme=scheme)
         assert shown.evaluate("document.documentElement.scrollWidth") <= 340
         get = "name => getComputedStyle(document.body)[name]"
         style = (shown.evaluate(get, name) for name in ("backgroundColor", "color"))
         back, text = (np.mean([int(n) for n in re.findall(r"\d+", c)]) for c in style)
         assert least <= back <= most
         assert abs(back - text) > 150
+
+
+def test_a_phone_shows_every_figure_of_the_index(visit, workdir):
+    page = visit(workdir / "index.html", width=360)
+    card = page.locator("tbody tr").first
+    for cell in card.locator("td, th").all():
+        box = cell.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+    label = "e => getComputedStyle(e, '::before').content + e.textContent"
+    words = card.locator("td.number").evaluate_all(f"cells => cells.map({label})")
+    assert any("PSNR, luma (dB)" in w and w.endswith("31.42") for w in words)
+
+
+def test_all_outputs_are_downloaded(visit, workdir):
+    """Those that are pictures of the page, and those that are not."""
+    folder = workdir / EVIL
+    page = visit(folder / "report.html")
+    with page.expect_download() as caught:
+        page.get_by_role("button", name="Download all outputs").click()
+    assert caught.value.suggested_filename.endswith(".zip")
+    with zipfile.ZipFile(caught.value.path()) as archive:
+        assert archive.testzip() is None
+        found = {name: archive.read(name) for name in archive.namelist()}
+    names = json.loads((folder / "metrics.json").read_text())["outputs"]
+    assert found == {name: (folder / name).read_bytes() for name in names}
+
+
+def test_an_equation_lies_in_a_row_or_wraps_between_terms(report):
+    for width, rows in ((1000, [0, 0, 0, 0, 0]), (360, [0, 0, 0, 1, 1])):
+        page = report(width=width)
+        boxes = [i.bounding_box() for i in page.locator(".equation img").all()]
+        tops = sorted({round(box["y"]) for box in boxes})
+        assert [tops.index(round(box["y"])) for box in boxes] == rows
+        assert all(0 < box["x"] < width - box["width"] for box in boxes)
+        assert all(box["width"] >= 64 for box in boxes)
 
 
 def test_a_smaller_result_is_shown_at_the_size_of_what_it_is_compared_with(visit, tmp_path):

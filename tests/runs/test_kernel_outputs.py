@@ -154,7 +154,7 @@ def test_remarks_are_told_once_and_kept(run, tmp_path, capsys):
     metrics = json.loads((tmp_path / "out/a/metrics.json").read_text())
     assert metrics["remarks"] == [REMARK, last]
     page = (tmp_path / "out/a/report.html").read_text()
-    section = re.search(r"<h2>What was decided</h2>(.*?)</section>", page, re.DOTALL)[1]
+    section = re.search("<h2>Decisions made for this image</h2>(.*?)</section>", page, re.DOTALL)[1]
     escaped = [REMARK.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")]
     escaped.append(last.replace("'", "&#39;"))
     assert re.findall("<li>(.*)</li>", section) == escaped
@@ -190,6 +190,9 @@ def test_a_report_draws_kernels(run, inputs, tmp_path):
             assert page.count(f'href="{name}{suffix}"') == 1
     titles = re.findall('data-title="(.*?)"', page)
     assert titles == ["before", "result"], "no small picture of the kernel"
+    equation = re.search('<div class="equation">(.*?)</section>', page, re.DOTALL)[1]
+    assert re.findall(r"<figcaption>(\w+)<", equation) == ["width", "input", "kernel", "result"]
+    assert re.findall("<b>(.*?)</b>", equation) == ["4"]
     (out / "kernel.npy").write_bytes(b"changed")
     assert run(reference_kernel=str(inputs), steps=5) == 0
     assert len(np.load(out / "kernel.npy")) == 13

@@ -13,6 +13,7 @@ from deepinternal.runs import renamed
 from deepinternal.runs import workdir as workdir_module
 from deepinternal.runs.inputs import Job, companion, list_jobs, tags_of
 from deepinternal.runs.settings import split, to_config_dict
+from deepinternal.runs.summary import write_summary
 from deepinternal.runs.workdir import Noted, RefusedError, Workdir
 from deepinternal.types import InputError
 from tests import tiny_sets
@@ -226,7 +227,7 @@ def test_a_config_says_which_version_wrote_it(tmp_path):
 def test_opening_binds_nothing(tmp_path):
     at(tmp_path / "x")
     at(tmp_path / "x", seed=1)
-    assert not list((tmp_path / "x").iterdir())
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"config": 1, "inputs": {}}', "\xff"])
@@ -244,7 +245,7 @@ def test_results_of_an_unknown_config_or_unknown_files_are_refused(tmp_path):
     (tmp_path / "config.json").unlink()
     with pytest.raises(RefusedError, match=r"config\.json is missing"):
         at(tmp_path)
-    at(tmp_path, overwrite=True)
+    at(tmp_path, overwrite=True).begin()
     assert not (tmp_path / "a").exists()
     folder = at(tmp_path)
     folder.note("a", Noted({"input": "1"}, steps=10))
@@ -266,10 +267,13 @@ def test_overwrite_removes_what_runs_made(tmp_path):
         outputs = ["result.png", "mask.png", "samples/2x1.png", "clean/"]
         done = {"image": stem, "status": "done", "outputs": outputs}
         workdir.write_metrics(stem, done)
-    workdir.write_summary([])
+    write_summary(tmp_path, [])
     (tmp_path / "a/mine.png").write_bytes(b"x")
     (tmp_path / "mine").mkdir()
-    at(tmp_path, seed=1, overwrite=True)
+    new = at(tmp_path, seed=1, overwrite=True)
+    assert new.noted("a") is new.metrics("a") is None
+    assert (tmp_path / "a/result.png").exists(), "discarded before the command has begun"
+    new.begin()
     assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == [
         "a",
         "a/mine.png",
@@ -278,7 +282,6 @@ def test_overwrite_removes_what_runs_made(tmp_path):
 
 
 def test_summary(tmp_path):
-    workdir = at(tmp_path)
     images = [
         {"image": "a", "status": "done", "seconds": 30.0, "seed": 3, "psnr_y": 30.0, "ok": True},
         {"image": 'b,"\né', "status": "done", "seconds": 60.0, "seed": 3, "psnr_y": math.inf},
@@ -288,12 +291,12 @@ def test_summary(tmp_path):
     # Side by side for 20 seconds, and a pause of 1000 between two parts: 120 seconds in all.
     images[0]["spans"] = [[1000.0, 1030.0]]
     images[2]["spans"] = [[1010.0, 1070.0], [2070.0, 2120.0]]
-    workdir.write_summary([*images[:1], *images[2:]])
+    write_summary(tmp_path, [*images[:1], *images[2:]])
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["mean"] == {"seconds": 60.0, "psnr_y": 31.0}
     assert summary["images_per_hour"] == 60.0
     assert summary["images"] == [images[0], *images[2:]]
-    workdir.write_summary(images)
+    write_summary(tmp_path, images)
     summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
     assert summary["images"][1]["psnr_y"] is None
     with open(tmp_path / "summary.csv", newline="", encoding="utf-8") as file:
@@ -301,6 +304,6 @@ def test_summary(tmp_path):
     assert [r["image"] for r in rows] == ["a", 'b,"\né', "c", "d"]
     assert rows[3]["error"] == "x"
     assert rows[3]["psnr_y"] == rows[0]["error"] == ""
-    workdir.write_summary([])
+    write_summary(tmp_path, [])
     empty = {"images": [], "mean": {}, "images_per_hour": 0.0}
     assert json.loads((tmp_path / "summary.json").read_text()) == empty

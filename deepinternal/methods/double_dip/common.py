@@ -1,4 +1,4 @@
-"""What the decompositions share: their nets, and how finished layers are refined."""
+"""Functions that the decompositions share: their nets, and the refinement of finished layers."""
 
 from collections.abc import Mapping
 
@@ -13,23 +13,23 @@ from deepinternal.types import Array, Output
 
 
 def net(config: FitConfig, outputs: int, *, filters: int = 3, scales: int = 0) -> SkipNet:
-    """A layer's net: `outputs` channels, kernels of side `filters`, the finest `scales` (0: all)."""
+    """Returns a net of `outputs` channels, kernels of side `filters` and `scales` scales (0: all)."""
     how = {"filter_down": filters, "filter_up": filters, "upsample": "corners"}
     return config.net(outputs, scales=scales, **how)
 
 
 def limited(config: FitConfig, steps: int) -> int:
-    """A stage's steps: `config.steps`, where given, is the limit of each."""
+    """The number of steps of a stage, at most `config.steps` unless that is 0."""
     return min(steps, config.steps) if config.steps else steps
 
 
 def reconstruction_psnr(made: Array, image: Array) -> Array:
-    """PSNR in dB of a mixture made from layers."""
+    """The PSNR in dB of a mixture that is reconstructed from layers."""
     return -10 * jnp.log10(jnp.maximum(jnp.mean(jnp.square(made - image)), 1e-12))
 
 
 def refined(mask: Array, image: Array, *, radius: int = 50) -> Array:
-    """A mask or transmission map (h, w, 1) at the image's size, its edges the image's: (H, W)."""
+    """Enlarges a mask or transmission (h, w, 1) to (H, W) and fits its edges to the image's."""
     shape = image.shape[:2]
     radius = min(radius, (min(shape) - 1) // 2)
     return guided_filter(image, fitting.enlarged(mask, shape)[..., 0], radius=radius, epsilon=1e-4)

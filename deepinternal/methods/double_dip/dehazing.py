@@ -1,17 +1,18 @@
 """Double-DIP dehazing (Gandelsman, Shocher, Irani, CVPR 2019, section 6).
 
 I = t * J + (1 - t) * A: one net each for the haze-free image J, the transmission t and, unless it is
-uniform, the airlight A. J of one kind of patches and a smooth t are easier to make than their mixture.
+uniform, the airlight A. A net fits J, whose patches are of one kind, and a smooth t more easily than
+their mixture.
 
-Where the paper is in the code: eq. 5 -> `_loss`; the airlight to begin with ->
-`ops.haze` (dark channel: He, Sun, Tang 2009) and `estimators.airlight` (patch recurrence: Bahat, Irani
-2016); non-uniform airlight -> the net 'A', pulled to it at first; the final J -> `_solve`.
+Where the paper is in the code: eq. 5 -> `_loss`; the initial airlight ->
+`ops.atmosphere` (dark channel: He, Sun, Tang 2009) and `estimators.airlight` (patch recurrence: Bahat,
+Irani 2016); non-uniform airlight -> the net 'A', at first pulled to the initial one; J -> `_solve`.
 
-Deliberate deviations from the authors' code: the airlight to begin with is estimated from patch
-recurrence unless it is given; sides over `fit_side` are reduced by a whole factor; transmission and
-airlight of two passes are reported combined, so that they explain the input. Beyond the paper, by
-fields (preset `fast`): `dark_prior` keeps the transmission near the dark channel prior's (He, Sun, Tang
-2009), `bounded` from falling under it; `omega` leaves some of the haze.
+Deliberate deviations from the authors' code: the initial airlight is estimated from patch recurrence
+unless it is given; images with sides over `fit_side` are reduced by a whole factor; the transmissions
+and airlights of two passes are combined, so that they explain the input. Beyond the paper, by fields
+(preset `fast`): `dark_prior` keeps the transmission near that of the dark channel prior (He, Sun, Tang
+2009), `bounded` keeps it from falling below; `omega` leaves some of the haze.
 """
 
 import functools
@@ -29,15 +30,15 @@ from deepinternal.losses.smoothness import std_blur
 from deepinternal.methods import fit
 from deepinternal.methods.double_dip import common
 from deepinternal.methods.fit_config import FitConfig
-from deepinternal.ops import fitting, haze
+from deepinternal.ops import atmosphere, fitting
 from deepinternal.recipe import Recipe, check_smallest
 from deepinternal.types import Example, Inputs, Method, Output
 
-FLOOR = 0.1  # the least transmission that the haze-free image is divided by
-_ESTIMATES = {"auto": airlight_patch_recurrence, "dark_channel": haze.airlight_dark_channel}
+FLOOR = 0.1  # the least transmission by which the image is divided
+_ESTIMATES = {"auto": airlight_patch_recurrence, "dark_channel": atmosphere.airlight_dark_channel}
 _FORM = (
-    "auto (patch recurrence), dark_channel, or red,green,blue, each over 0 and at most 1, such as "
-    "0.56,0.65,0.73"
+    "auto (patch recurrence), dark_channel, or red,green,blue, each greater than 0 and at most 1, such "
+    "as 0.56,0.65,0.73"
 )
 
 
@@ -56,79 +57,94 @@ def _parse_airlight(text: str) -> str | tuple[float, ...]:
 class Config(FitConfig):
     """Settings of dehazing; the defaults are the published ones, with a learned airlight."""
 
-    pass_steps: int = field(4000, "steps of each pass", unit="steps", ge=1)
+    pass_steps: int = field(4000, "number of steps of each pass", unit="steps", ge=1)
     anchor_until: int = field(
         1000,
-        "steps in which the airlight is pulled to the one to begin with",
+        "steps at the start of each pass in which the airlight is pulled to its initial value",
         unit="steps",
         ge=1,
     )
-    passes: int = field(2, "a second pass works on the result of the first", ge=1, le=2)
-    airlight: parsed(str | tuple[float, ...], _parse_airlight, spelled, _FORM) = field(
-        "auto", "colour of the haze to begin with"
+    passes: int = field(
+        2, "number of passes; the second one dehazes the result of the first", ge=1, le=2
     )
-    uniform: bool = field(False, "whether the airlight stays what it is to begin with")
+    airlight: parsed(str | tuple[float, ...], _parse_airlight, spelled, _FORM) = field(
+        "auto",
+        "initial colour of the haze; auto: estimated from patch recurrence; dark_channel: from the "
+        "haziest pixels",
+    )
+    uniform: bool = field(
+        False, "keep the initial airlight everywhere instead of learning an airlight for each pixel"
+    )
     smoothness: float = field(
-        0.005, "weight of the transmission's deviation from its blurred self", ge=0
+        0.005, "weight of the difference between the transmission and its blurred version", ge=0
     )
     dark_prior: float = field(
-        0.0, "weight of the transmission's distance from the dark channel's; 0: none", ge=0
+        0.0,
+        "weight of the distance between the transmission and that of the dark channel prior; 0: not "
+        "used",
+        ge=0,
     )
-    bounded: bool = field(
-        False, "whether no transmission is less than what would leave negative colours"
+    bounded: bool = field(False, "keep the transmission at or above that of the dark channel prior")
+    omega: float = field(
+        1.0,
+        "fraction of the haze that the dark channel prior removes, for dark_prior and bounded",
+        ge=0,
+        le=1,
     )
-    omega: float = field(1.0, "share of the haze that these two take for haze", ge=0, le=1)
     fit_side: int = field(
         799,
-        "the image is fitted with no side over this; 0: at its own size",
+        "greatest side of the fitted image, to which larger images are reduced; 0: images are not "
+        "reduced",
         unit="pixels",
         ge=0,
     )
 
 
 PRESETS: Mapping[str, Preset] = {
-    "default": Preset({}, "the published settings, a learned airlight", "takes hours on a CPU"),
-    "uniform": Preset({"uniform": True}, "one airlight for the whole image, which is not learned"),
+    "default": Preset(
+        {}, "the published settings, with a learned airlight", "takes hours on a CPU"
+    ),
+    "uniform": Preset({"uniform": True}, "one fixed airlight for the whole image"),
     "fast": Preset(
         {
             **{"fit_side": 320, "pass_steps": 200, "anchor_until": 200, "passes": 1},
             **{"learning_rate": 5e-3, "schedule": "cosine"},
             **{"smoothness": 0.5, "dark_prior": 0.3, "bounded": True, "omega": 0.95},
         },
-        "one short pass on a smaller image, near the dark channel prior",
-        "scikit-image's motorcycle (250x371) behind haze of its disparity: 21.66 dB (hazy 18.11) "
-        "with beta 1, 20.47 (16.94) with beta 1.5, in 75 to 106 s on two busy cores of an AMD EPYC",
+        "one short pass on a smaller image, with the dark channel prior",
+        "scikit-image's motorcycle (250x371) with haze computed from its disparity: 21.66 dB (hazy "
+        "18.11) at beta 1, 20.47 (16.94) at beta 1.5, in 75 to 106 s on two busy cores of an AMD EPYC",
     ),
     "smoke": Preset(
         {"steps": 10, "fit_side": 96, "passes": 1, "channels": "8,16", "skip": "0,4"},
-        "a few steps of tiny nets, to see that everything runs",
+        "a few steps of tiny nets, to check that everything runs",
     ),
 }
 
 
 def example(config: Config, photo: np.ndarray, **sides: Any) -> Example:
-    """The photograph behind haze that grows towards the top."""
+    """Returns the photograph with haze that grows towards the top."""
     del config, sides
     photo = photo[:256, 128:384]
     depth = np.linspace(1.4, 0.2, photo.shape[0], dtype=np.float32)[:, None, None]
-    hazy = haze.haze(photo, np.exp(-depth), np.array([0.8, 0.84, 0.88], np.float32))
+    hazy = atmosphere.haze(photo, np.exp(-depth), np.array([0.8, 0.84, 0.88], np.float32))
     name = "skimage.data.astronaut, a part behind made-up haze"
     return Example(name, np.asarray(hazy, np.float32), photo)
 
 
 def prepare(config: Config, image: np.ndarray) -> Inputs:
-    """The inputs of the method from what the user gave; on the host.
+    """Makes the method's inputs from the user's image, on the host.
 
     Args:
-        config: the settings.
+        config: The settings.
         image: (H, W, C) in [0, 1].
 
     Returns:
-        `full` (H, W, C), `image` (h, w, C) to be fitted, `airlight` (1, 1, C) to begin with; with a
-        dark prior `expected` (h, w, 1), the transmission to be near to.
+        `full` (H, W, C), `image` (h, w, C) to be fitted, and the initial `airlight` (1, 1, C); with
+        `dark_prior` also `expected` (h, w, 1), the transmission of the dark channel prior.
 
     Raises:
-        InputError: the image is too small.
+        InputError: The image is too small.
     """
     check_smallest(image, 16)
     small = fitting.reduced(image, config.fit_side)
@@ -150,7 +166,7 @@ def _light(layers, inputs):
 
 
 def _loss(config, until: int, layers, inputs, step):
-    """Reconstruction (eq. 5), a smooth transmission, an airlight near the one to begin with."""
+    """Terms of eq. 5: reconstruction, a smooth transmission, an airlight near the initial one."""
     image, t = inputs["image"], layers["t"]
     light = _light(layers, inputs)
     made = t * layers["J"] + (1 - t) * light
@@ -170,31 +186,31 @@ def _loss(config, until: int, layers, inputs, step):
 
 
 def _dark(config, image, light):
-    """Transmission (h, w, 1) after the dark channel prior; the window grows with the image."""
+    """Transmission (h, w, 1) of the dark channel prior, whose window grows with the image."""
     window = max(min(image.shape[:2]) // 30, 3) * 2 + 1  # 15 pixels at 210 to 239
-    return haze.transmission_dark_channel(image, light, window=window, omega=config.omega)[
+    return atmosphere.transmission_dark_channel(image, light, window=window, omega=config.omega)[
         ..., None
     ]
 
 
 def _expected(config, image, light):
-    """The dark channel's transmission (h, w, 1), its edges the image's."""
+    """Transmission (h, w, 1) of the dark channel prior, refined to the edges of the image."""
     return common.refined(_dark(config, image, light), image)[..., None]
 
 
 def _solve(config, layers, inputs):
-    """Haze-free image, transmission (H, W, 1) and airlight (H, W, C) at full size."""
+    """Returns the haze-free image, the transmission (H, W, 1) and the airlight (H, W, C)."""
     full, t = inputs["full"], layers["t"]
     if config.bounded:
         t = jnp.maximum(t, _dark(config, inputs["image"], _light(layers, inputs)))
     t = jnp.clip(common.refined(t, full), FLOOR, 1)[..., None]
     light = jnp.broadcast_to(_light(layers, inputs), (*layers["t"].shape[:2], full.shape[-1]))
     light = fitting.enlarged(light, full.shape[:2])
-    return haze.dehaze(full, t, light, floor=FLOOR), t, light
+    return atmosphere.dehaze(full, t, light, floor=FLOOR), t, light
 
 
 def _second(config, layers, inputs) -> Inputs:
-    """The inputs of the second pass: the first one's result, its airlight as the anchor."""
+    """The inputs of the second pass: the result of the first, whose airlight is the anchor."""
     result, t, light = _solve(config, layers, inputs)
     small = result
     if result.shape != inputs["image"].shape:
@@ -209,7 +225,7 @@ def _second(config, layers, inputs) -> Inputs:
 
 
 def _outputs(config, layers, inputs) -> dict[str, Output]:
-    """Haze-free image; transmission and airlight that explain the image as it came."""
+    """The haze-free image, and the transmission and airlight that explain the user's image."""
     result, t, light = _solve(config, layers, inputs)
     if "first_transmission" in inputs:
         first, first_light = inputs["first_transmission"], inputs["first_airlight"]
@@ -229,18 +245,18 @@ def _outputs(config, layers, inputs) -> dict[str, Output]:
 
 
 def make(config: Config, spec: Inputs) -> Method:
-    """Dehazing of images of one shape.
+    """Makes dehazing for images of one shape.
 
     Args:
-        config: the settings.
-        spec: shapes of `prepare`'s inputs.
+        config: The settings.
+        spec: The shapes of the inputs that `prepare` returns.
 
     Returns:
-        The method. Outputs: `result` (H, W, C), haze-free; `transmission` (H, W); `airlight`
-        (H, W, C); `airlight_colour` (C,), its mean where there is haze.
+        The method. Its outputs are `result` (H, W, C), the haze-free image; `transmission` (H, W);
+        `airlight` (H, W, C); and `airlight_colour` (C,), the mean of the airlight weighted by the haze.
     """
     *shape, channels = spec["image"].shape
-    # Published: noise of +-0.05 for the two layers, of which only J's is perturbed.
+    # Published: input noise of +-0.05 for both layers; only the input of J is perturbed.
     wide = {"depth": 8, "low": -0.05, "high": 0.05}
     generators = {
         "J": fit.Generator(common.net(config, channels), jitter=1 / 30, **wide),
@@ -267,6 +283,11 @@ def make(config: Config, spec: Inputs) -> Method:
     return fit.build("dehazing", generators, phases, outputs, shape=shape, baseline=baseline)
 
 
+def _equations(config: Config, inputs: Inputs) -> tuple[str, ...]:
+    del config, inputs
+    return ("input = transmission * result + (1 - transmission) * airlight",)
+
+
 RECIPE = Recipe(
     name="dehazing",
     config=Config,
@@ -274,4 +295,5 @@ RECIPE = Recipe(
     prepare=prepare,
     make=make,
     example=example,
+    equations=_equations,
 )

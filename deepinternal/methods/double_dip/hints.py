@@ -1,10 +1,10 @@
-"""Hints of what is surely foreground and surely background: checked, shrunk, and as inputs of a fit."""
+"""Masks of sure foreground and background (hints): checks, reduction, and the inputs of a fit."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from deepinternal.estimators.spread import spread
+from deepinternal.estimators.spreading import spread
 from deepinternal.recipe import check_size
 from deepinternal.types import InputError, Inputs
 
@@ -16,49 +16,51 @@ def checked(
     *,
     hints: str,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Hints from files, if they can be used.
+    """Checks hints from files and converts them to booleans.
 
     Args:
-        image: (H, W, C), of whose size they must be.
-        foreground: (H, W), above 0.5 surely foreground.
-        background: likewise.
-        hints: the field of that name.
+        image: (H, W, C).
+        foreground: (H, W), above 0.5 where a pixel is surely foreground.
+        background: (H, W), above 0.5 where a pixel is surely background.
+        hints: The value of the field `hints`.
 
     Returns:
-        Two arrays (H, W) of booleans.
+        Foreground and background, (H, W) booleans each.
 
     Raises:
-        InputError: only one of the hints, empty or overlapping ones, another size, or hints that are
-            to be found automatically.
+        InputError: One hint is missing, a hint is empty or has another size than the image, the hints
+            overlap, or `hints` is 'auto'.
     """
     given = {"foreground": foreground, "background": background}
     for name, hint in given.items():
         if hint is None:
             other = next(n for n in given if n != name)
             raise InputError(
-                f"config.{name}: give a hint for it, too, besides config.{other}; or neither, with "
+                f"config.{name}: give this hint as well as config.{other}, or neither and "
                 "config.hints=auto"
             )
         if hints == "auto":
-            raise InputError(f"config.hints=auto and config.{name} exclude each other: give one")
+            raise InputError(
+                f"config.hints=auto and config.{name} exclude each other: give only one"
+            )
         check_size(name, hint, image)
     foreground, background = foreground > 0.5, background > 0.5
     for name, hint in (("foreground", foreground), ("background", background)):
         if not hint.any() or hint.all():
             what = "nothing is white" if not hint.any() else "everything is white"
             raise InputError(
-                f"config.{name}: {what}; white pixels are those that surely belong to it"
+                f"config.{name}: {what}; make those pixels white that are surely {name}"
             )
     if (both := int((foreground & background).sum())) > 0:
         raise InputError(
-            f"config.foreground and config.background overlap in {both} pixels: a pixel is one or "
-            "the other"
+            f"config.foreground and config.background overlap in {both} pixels: make each pixel white "
+            "in at most one of them"
         )
     return foreground, background
 
 
 def shrunk(hint: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A hint (H, W) at the size of the fit: pixels of which most is hinted."""
+    """Reduces a hint (H, W) to the size of the fit; a pixel is hinted if at least half of it is."""
     if hint.shape == tuple(size):
         return hint
     factor = -(-hint.shape[0] // size[0])
@@ -70,16 +72,16 @@ def shrunk(hint: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def inputs(images: np.ndarray, pair: Sequence[np.ndarray], *, passed_on: bool) -> Inputs:
-    """What a fit is given of images and hints.
+    """Makes the inputs of a fit from images and hints.
 
     Args:
         images: (T, h, w, C) in [0, 1].
-        pair: foreground and background, booleans of T * h * w values.
-        passed_on: whether they are passed on to similar patches and along the image.
+        pair: Foreground and background, booleans of T * h * w values each.
+        passed_on: Whether the hints are spread to similar patches and to neighbouring pixels.
 
     Returns:
-        `image`; `foreground` and `background` (T, h, w, 1) of zeros and ones; `prior`, likewise, the
-        mask that they suggest, 0.5 where they say nothing.
+        `image`; `foreground` and `background` (T, h, w, 1) of zeros and ones; and `prior` (T, h, w, 1)
+        in [0, 1], the mask that the hints suggest, 0.5 where they say nothing.
     """
     fg, bg = (np.asarray(hint, bool).reshape(images.shape[:3]) for hint in pair)
     prior = (1.0 + fg - bg) / 2

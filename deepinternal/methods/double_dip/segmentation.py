@@ -1,17 +1,17 @@
 """Double-DIP segmentation of an image or a video (Gandelsman, Shocher, Irani, CVPR 2019, section 4).
 
-I = m * y1 + (1 - m) * y2: one net each for the foreground y1, the background y2 and the mask m. Each
-makes a layer of one kind of patches more easily than a mixture of two kinds. Hints say which layer is
-which: pixels that are surely foreground, and surely background.
+I = m * y1 + (1 - m) * y2: one net each for the foreground y1, the background y2 and the mask m. A net
+fits a layer with one kind of patches more easily than a mixture of two kinds. Hints, pixels that are
+surely foreground or surely background, tell which layer is which.
 
 Where the paper is in the code: eq. 1 -> `_fit_loss`; hints and the first phase (public code) ->
 `_hint_loss`; the video's coherent inputs (section 4) -> `fit.Generator.drift`.
 
-Deliberate deviations from the authors' code: hints are files or come from an internal saliency map
-computed here (`hints='auto'`), without external tools; frames without hints do not pull the mask.
-`fit_side` fits a smaller image, whose mask the guided filter brings to full size. Beyond the paper, by
-fields (preset `fast`): `spread` passes hints on to similar patches and along the image
-(`estimators/spread.py`), `anchor` keeps the mask near them, `edges` keeps the guided filter local.
+Deliberate deviations from the authors' code: hints are files or come from a saliency map computed here
+(`hints='auto'`), without external tools; frames without hints do not pull the mask. `fit_side` fits a
+smaller image, whose mask the guided filter enlarges to full size. Beyond the paper, by fields (preset
+`fast`): `spread` spreads the hints to similar patches and to neighbouring pixels
+(`estimators/spreading.py`), `anchor` keeps the mask near them, `edges` keeps the guided filter local.
 """
 
 import functools
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepinternal.config import Form, Preset, Text, field
-from deepinternal.estimators import saliency
+from deepinternal.estimators import saliency_map
 from deepinternal.losses.compose import weighted_sum
 from deepinternal.losses.pixel import hinted_l1, l1
 from deepinternal.losses.smoothness import binarity
@@ -38,50 +38,67 @@ from deepinternal.types import Array, Example, Inputs, Method, Output
 class Config(FitConfig):
     """Settings of segmentation; the defaults are the published ones."""
 
-    hint_steps: int = field(2000, "steps of fitting the hints", unit="steps", ge=1)
-    fit_steps: int = field(4000, "steps of fitting the image", unit="steps", ge=1)
+    hint_steps: int = field(
+        2000, "number of steps of the first stage, which fits the hints", unit="steps", ge=1
+    )
+    fit_steps: int = field(
+        4000, "number of steps of the second stage, which fits the image", unit="steps", ge=1
+    )
     hints_until: int = field(
-        1000, "steps of fitting the image in which the hints still count", unit="steps", ge=1
+        1000, "steps of the second stage in which the hints are fitted, too", unit="steps", ge=1
     )
     foreground: Text = field(
-        "", "file or folder of masks, white where a pixel is surely foreground"
+        "",
+        "file or folder of masks, white where a pixel is surely foreground; '': the hints are "
+        "estimated from the image",
     )
     background: Text = field(
-        "", "file or folder of masks, white where a pixel is surely background"
+        "",
+        "file or folder of masks, white where a pixel is surely background; '': the hints are "
+        "estimated from the image",
     )
     hints: Annotated[Literal["", "auto"], Form("auto or empty")] = field(
-        "", "auto: hints come from the image itself; '': they do where no files are given"
+        "",
+        "auto: the hints are estimated from the image; '': only where foreground and background are "
+        "empty",
     )
     hint_share: float = field(
-        0.06, "share of the pixels of each of the two automatic hints", ge=0.001, lt=0.5
+        0.06,
+        "fraction of the pixels that the estimated hints mark as foreground, and as background",
+        ge=0.001,
+        lt=0.5,
     )
-    spread: bool = field(
-        False, "whether hints are passed on to similar patches and along the image"
-    )
+    spread: bool = field(False, "spread the hints to similar patches and to neighbouring pixels")
     anchor: float = field(
-        0.0, "weight of the mask's distance from the hints while the image is fitted", ge=0
+        0.0, "weight of the distance between the mask and the hints in the second stage", ge=0
     )
     edges: int = field(
-        50, "radius of the mask's guided filter, in pixels of the fit", unit="pixels", ge=1
+        50,
+        "radius, in the fitted image, of the filter that fits the mask to the image's edges",
+        unit="pixels",
+        ge=1,
     )
     jitter: float = field(
         1e-3,
-        "growth of the noise added to the nets' inputs, every 100 of the first 1000 steps",
+        "growth per 100 steps, over the first 1000 steps, of the standard deviation of the noise "
+        "added to the nets' inputs; also its value afterwards",
         ge=0,
     )
     fit_side: int = field(
         0,
-        "the image is fitted with no side over this; 0: at its own size",
+        "greatest side of the fitted image, to which larger images are reduced; 0: images are not "
+        "reduced",
         unit="pixels",
         ge=0,
     )
-    channels: Channels = field("8,16,32", "channels of each scale of the nets, the finest first")
+    channels: Channels = field(
+        "8,16,32", "channels of the nets at each scale, the finest scale first"
+    )
     skip: Skip = field(
-        "0", "channels of the skip branches, one number or one for each scale; 0: none"
+        "0",
+        "channels of the skip branches, one number for all scales or one for each; 0: no branch",
     )
-    target: float = field(
-        30.0, "PSNR of the reconstruction with which the fit ends", unit="dB", ge=1
-    )
+    target: float = field(30.0, "PSNR of the reconstruction at which the fit ends", unit="dB", ge=1)
 
 
 PRESETS: Mapping[str, Preset] = {
@@ -92,19 +109,19 @@ PRESETS: Mapping[str, Preset] = {
             **{"learning_rate": 4e-3, "schedule": "cosine", "target": 60.0, "jitter": 0.0},
             **{"spread": True, "anchor": 0.5, "edges": 8},
         },
-        "fewer steps on a smaller image; hints are passed on",
-        "IoU .80, .83, .58, .89 and .72 on five composites (200x256 to 256x320) with hints of 5 % of "
-        "the pixels, in 58 to 105 s on two cores of an AMD EPYC",
+        "fewer steps on a smaller image, with hints that are spread",
+        "five composites (200x256 to 256x320) with hints for 5 % of the pixels: IoU .80, .83, .58, .89 "
+        "and .72, in 58 to 105 s on two cores of an AMD EPYC",
     ),
     "smoke": Preset(
         {"steps": 15, "fit_side": 96, "channels": "4,8", "skip": "0"},
-        "a few steps of tiny nets, to see that everything runs",
+        "a few steps of tiny nets, to check that everything runs",
     ),
 }
 
 
 def example(config: Config, photo: np.ndarray, **sides: Any) -> Example:
-    """Part of the photograph; hints are then automatic."""
+    """Returns a part of the photograph, without hints."""
     del config, sides
     return Example("skimage.data.astronaut, a part", photo[:288, 96:352])
 
@@ -115,25 +132,26 @@ def prepare(
     foreground: np.ndarray | None = None,
     background: np.ndarray | None = None,
 ) -> Inputs:
-    """The inputs of the method from what the user gave; on the host.
+    """Makes the method's inputs from the user's arrays, on the host.
 
     Args:
-        config: the settings.
+        config: The settings.
         image: (H, W, C) in [0, 1].
-        foreground: (H, W), above 0.5 surely foreground.
-        background: likewise.
+        foreground: (H, W), above 0.5 where a pixel is surely foreground.
+        background: (H, W), above 0.5 where a pixel is surely background.
 
     Returns:
         `full` (H, W, C), `image` (h, w, C) to be fitted, and at its size `foreground` and
         `background` (h, w, 1) of zeros and ones, and `prior` (h, w, 1), the mask that they suggest.
 
     Raises:
-        InputError: only one of the hints, empty or overlapping ones, another size.
+        InputError: The image is too small, one hint is missing, a hint is empty or has another size
+            than the image, or the hints overlap.
     """
     check_smallest(image, 16)
     small = fitting.reduced(image, config.fit_side)
     if foreground is None and background is None:
-        pair = saliency.hints(saliency.saliency(small), share=config.hint_share)
+        pair = saliency_map.hints(saliency_map.saliency(small), share=config.hint_share)
     else:
         pair = hints.checked(image, foreground, background, hints=config.hints)
         pair = [hints.shrunk(hint, small.shape[:2]) for hint in pair]
@@ -142,7 +160,7 @@ def prepare(
 
 
 def _hint_loss(layers, inputs, step):
-    """The first phase: each layer on its hint, the mask on both."""
+    """The loss of the first phase: each layer fits the image in its hint, the mask fits both hints."""
     del step
     image = inputs["image"]
     terms = {
@@ -154,14 +172,14 @@ def _hint_loss(layers, inputs, step):
 
 
 def _mask_error(layers, inputs):
-    """The mask's distance from what the hints suggest, over frames of which they say something."""
+    """Distance between the mask and the prior, over the frames that have hints."""
     prior = inputs["prior"]
     told = jnp.max(jnp.abs(prior - 0.5), axis=(-3, -2, -1), keepdims=True) > 0
     return hinted_l1(layers["mask"], prior, told + 0 * prior)
 
 
 def _fit_loss(config, until: int, layers, inputs, step):
-    """The second phase: reconstruction (eq. 1) and a mask of zeros and ones."""
+    """The loss of the second phase: reconstruction (eq. 1) and a mask of zeros and ones."""
     image, mask = inputs["image"], layers["mask"]
     made = mask * layers["foreground"] + (1 - mask) * layers["background"]
     hinted = jnp.where(step < until, 1.0, 0.0)
@@ -188,7 +206,7 @@ def _fit_loss(config, until: int, layers, inputs, step):
 
 
 def phases(config: Config) -> list[fit.Phase]:
-    """The two phases, of images and of videos."""
+    """The two phases, for images and for videos."""
     counts = [common.limited(config, n) for n in (config.hint_steps, config.fit_steps)]
     until = max(min(config.hints_until, counts[1]), 1)
     rates = [config.rate(n) for n in counts]
@@ -207,7 +225,7 @@ def phases(config: Config) -> list[fit.Phase]:
 def generators(
     config: Config, channels: int, *, drift: float = 0.0, **ranges: float
 ) -> dict[str, fit.Generator]:
-    """The three nets; the two layers have one input."""
+    """The three generators; those of the two layers share one input."""
     jitter = growing(config.jitter, 100) if config.jitter else 0.0
     layer = common.net(config, channels)
     return {
@@ -218,13 +236,13 @@ def generators(
 
 
 def cut(config: Config, mask: Array, full: Array) -> Array:
-    """The mask (H, W) of zeros and ones, from the layer (h, w, 1), with the image's edges."""
+    """Turns the layer (h, w, 1) into a mask (H, W) of zeros and ones, refined to the image's edges."""
     radius = round(config.edges * max(full.shape[:2]) / max(mask.shape[:2]))
     return (common.refined(mask, full, radius=radius) > 0.5).astype(jnp.float32)
 
 
 def _outputs(config, layers, inputs) -> dict[str, Output]:
-    """The mask, the two layers, and what the mask cuts out of the image."""
+    """The mask, the two layers, and the image inside the mask."""
     full = inputs["full"]
     shape = full.shape[:2]
     mask = cut(config, layers["mask"], full)
@@ -237,15 +255,15 @@ def _outputs(config, layers, inputs) -> dict[str, Output]:
 
 
 def make(config: Config, spec: Inputs) -> Method:
-    """Segmentation of images of one shape.
+    """Makes segmentation for images of one shape.
 
     Args:
-        config: the settings.
-        spec: shapes of `prepare`'s inputs.
+        config: The settings.
+        spec: The shapes of the inputs that `prepare` returns.
 
     Returns:
-        The method. Outputs: `mask` (H, W) of zeros and ones, `foreground` and `background`
-        (H, W, C), the layers; `result`, the image where the mask is one.
+        The method. Its outputs are `mask` (H, W) of zeros and ones; the layers `foreground` and
+        `background` (H, W, C); and `result` (H, W, C), the image multiplied by the mask.
     """
     *shape, channels = spec["image"].shape
     return fit.build(
@@ -258,6 +276,12 @@ def make(config: Config, spec: Inputs) -> Method:
     )
 
 
+def equations(config: Config, inputs: Inputs) -> tuple[str, ...]:
+    """The equation of the layers of an image or a video."""
+    del config, inputs
+    return ("input = mask * foreground + (1 - mask) * background",)
+
+
 RECIPE = Recipe(
     name="segmentation",
     config=Config,
@@ -266,4 +290,5 @@ RECIPE = Recipe(
     make=make,
     example=example,
     side_inputs={"foreground": "mask", "background": "mask"},
+    equations=equations,
 )

@@ -1,17 +1,17 @@
 """Double-DIP separation of transparent layers (Gandelsman, Shocher, Irani, CVPR 2019, section 5).
 
-From one image, I = y1 + y2: each layer's net likes patches that recur, and the exclusion loss forbids
-both layers an edge in the same place. From two mixtures of the same layers,
-I_k = a_k * y1 + (1 - a_k) * y2 with unknown constants a_k: far better posed.
+One image is I = y1 + y2: the net of each layer favours patches that recur, and the exclusion loss
+penalises edges that both layers have in the same place. Two mixtures of the same layers are
+I_k = a_k * y1 + (1 - a_k) * y2 with unknown constants a_k, a far better posed problem.
 
 Where the paper is in the code: eq. 3 -> `_single_loss`; section 5.2 (two mixtures) -> `_pair_loss`; the
-exclusion loss (Zhang, Ng, Chen 2018) -> `losses.exclusion`.
+exclusion loss (Zhang, Ng, Chen 2018) -> `losses.layers`.
 
-Deliberate deviations from the authors' code: a constant a_k is the centre of what a net of the
-published kind makes, as there, but of a small input, for only that pixel counts; the best layers are
-those of both mixtures; images that are not square are mirrored, not turned. Beyond the paper, by fields
-(preset `fast`): the constants are searched for (`alphas=searched`, see
-`estimators.alphas`), and the layers solved for.
+Deliberate deviations from the authors' code: a constant a_k is the centre pixel of the output of a
+published net, as there, but the net has a small input, since no other pixel counts; the best layers are
+chosen for both mixtures together; images that are not square are mirrored, not transposed. Beyond the
+paper, by fields (preset `fast`): the constants are found by a search (`alphas=searched`, see
+`estimators.alphas`), and the layers by solving the mixtures for them.
 """
 
 import functools
@@ -23,9 +23,9 @@ import numpy as np
 from annotated_types import Ge
 
 from deepinternal.config import Auto, Preset, field
-from deepinternal.estimators.alphas import search
+from deepinternal.estimators.alphas import search_alphas
 from deepinternal.losses.compose import weighted_sum
-from deepinternal.losses.exclusion import exclusion
+from deepinternal.losses.layers import exclusion
 from deepinternal.losses.pixel import l1, l2
 from deepinternal.methods import fit
 from deepinternal.methods.double_dip import common
@@ -35,46 +35,62 @@ from deepinternal.ops.mixtures import solve
 from deepinternal.recipe import Grouping, Recipe, check_smallest
 from deepinternal.types import Example, InputError, Inputs, Method, Output
 
-ALPHA_SIDE = 32  # sides of the nets' inputs that make the constants
+ALPHA_SIDE = 32  # side of the inputs of the nets that make the constants
 
 
 class Config(FitConfig):
-    """Settings of separation. Fields that are 'auto' follow from `task` and `effort`, see `TASKS`."""
+    """Settings of separation. `task` and `effort` replace the fields that are 'auto', see `TASKS`."""
 
     task: Literal["single", "pair"] = field(
-        "single", "one image, or two mixtures of the same layers"
+        "single", "single: one image; pair: two mixtures of the same layers"
     )
     effort: Literal["published", "fast"] = field(
-        "published", "what 'auto' fields stand for: the paper's settings, or fewer steps"
+        "published", "values of the fields that are auto: the paper's, or those of fewer steps"
     )
-    train_steps: Auto[Annotated[int, Ge(1)]] = field("auto", "steps of the fit", unit="steps")
-    exclusion: Auto[Annotated[float, Ge(0)]] = field("auto", "weight of the exclusion loss")
+    train_steps: Auto[Annotated[int, Ge(1)]] = field(
+        "auto", "number of steps of the fit; auto: set by task and effort", unit="steps"
+    )
+    exclusion: Auto[Annotated[float, Ge(0)]] = field(
+        "auto", "weight of the exclusion loss; auto: set by task and effort"
+    )
     alphas: Literal["auto", "learned", "searched"] = field(
-        "auto", "of pair: constants by nets of their own, or searched for before the fit"
+        "auto",
+        "how the constants of pair are found: learned by nets of their own, or searched before the "
+        "fit; auto: set by task and effort",
     )
     alpha_until: int = field(
         1000,
-        "of pair: steps in which learned constants are pulled to 0.5",
+        "steps in which the learned constants of pair are pulled to 0.5",
         unit="steps",
         ge=1,
     )
     trust: Auto[Annotated[float, Ge(0)]] = field(
         "auto",
-        "of pair: the layers are solved for at last; this is the weight of their distance to those "
-        "fitted; 0: they are not solved for",
+        "weight of the fitted layers when those of pair are finally solved for by least squares; 0: "
+        "they are not solved for; auto: set by task and effort",
     )
     flips: Auto[Annotated[int, Ge(0)]] = field(
-        "auto", "every so many steps a mirrored or turned variant is fitted; 0: never", unit="steps"
+        "auto",
+        "interval at which a step fits a mirrored or transposed image; 0: never; auto: set by task "
+        "and effort",
+        unit="steps",
     )
-    depth: Auto[Annotated[int, Ge(1)]] = field("auto", "channels of the noise the nets are given")
+    depth: Auto[Annotated[int, Ge(1)]] = field(
+        "auto",
+        "channels of the noise that is the input of each net; auto: set by task and effort",
+    )
     filters: Odd = field(5, "side of the kernels of the layers' nets", unit="pixels")
-    learning_rate: Auto[Annotated[float, Ge(0)]] = field("auto", "learning rate of Adam")
+    learning_rate: Auto[Annotated[float, Ge(0)]] = field(
+        "auto", "learning rate of Adam; auto: set by task and effort"
+    )
     schedule: Literal["auto", "constant", "cosine"] = field(
-        "auto", "learning rate over the steps; cosine: to zero at the end"
+        "auto",
+        "learning rate over the steps; cosine: it falls to 0 at the last step; auto: set by task and "
+        "effort",
     )
 
     def standard(self) -> Mapping[str, Any]:
-        """What the task and the effort stand for."""
+        """The values of the task and the effort."""
         task = TASKS[self.task]
         return task["published"] | (task["fast"] if self.effort == "fast" else {})
 
@@ -100,26 +116,28 @@ TASKS: Mapping[str, Mapping[str, dict[str, Any]]] = {
 }
 
 PRESETS: Mapping[str, Preset] = {
-    "single": Preset({"task": "single"}, "one image, the published settings"),
-    "pair": Preset({"task": "pair"}, "two mixtures of the same layers"),
+    "single": Preset({"task": "single"}, "one image, with the published settings (default)"),
+    "pair": Preset(
+        {"task": "pair"}, "two mixtures of the same layers, with the published settings"
+    ),
     "fast": Preset(
         {
             **{"effort": "fast", "train_steps": "auto", "learning_rate": "auto"},
             **{"schedule": "auto", "alphas": "auto", "trust": "auto"},
         },
-        "fewer steps of a higher rate; of two mixtures the constants are searched for",
-        "of two mixtures (192x192, weights .7 and .4) weights of .705 and .404, correlations of the "
-        "layers 1.00; of one image correlations .77 and .66, in 250 s on two cores of an AMD EPYC",
+        "fewer steps at a higher rate, and for pair a search for the constants",
+        "two mixtures (192x192, weights .7 and .4): weights .705 and .404, correlations of the layers "
+        "1.00; one image: correlations .77 and .66, in 250 s on two cores of an AMD EPYC",
     ),
     "smoke": Preset(
         {"steps": 10, "channels": "8,16", "skip": "0,4", "filters": 3},
-        "a few steps of tiny nets, to see that everything runs",
+        "a few steps of tiny nets, to check that everything runs",
     ),
 }
 
 
 def example(config: Config, photo: np.ndarray, **sides: Any) -> Example:
-    """Mixtures of two parts of the photograph."""
+    """Returns one or two mixtures of two parts of the photograph."""
     del sides
     first, second = photo[:160, 160:320], photo[320:480, 40:200]
     if config.task == "pair":
@@ -130,18 +148,18 @@ def example(config: Config, photo: np.ndarray, **sides: Any) -> Example:
 
 
 def prepare(config: Config, image: np.ndarray | Sequence[np.ndarray]) -> Inputs:
-    """The inputs of the method from what the user gave; on the host.
+    """Makes the method's inputs from the user's image or images, on the host.
 
     Args:
-        config: the settings.
+        config: The settings.
         image: (H, W, C) in [0, 1]; for `pair` a list of two.
 
     Returns:
-        `image`, for `pair` `first` and `second`, each (H, W, C), and `alphas` (2,) where they are
-        searched for.
+        `image` (H, W, C); for `pair` `first` and `second` (H, W, C), and `alphas` (2,) if they are
+        searched.
 
     Raises:
-        InputError: an image is too small, or the two are equal.
+        InputError: An image is too small, or the two are equal.
     """
     images = [np.asarray(x, np.float32) for x in (image if config.task == "pair" else [image])]
     for x in images:
@@ -149,15 +167,15 @@ def prepare(config: Config, image: np.ndarray | Sequence[np.ndarray]) -> Inputs:
     if config.task == "single":
         return {"image": images[0]}
     if np.array_equal(*images):
-        raise InputError("config.input: the two mixtures are equal: give different ones")
+        raise InputError("config.input: the two mixtures are equal; give two different mixtures")
     inputs = dict(zip(("first", "second"), images))
     if config.alphas == "searched":
-        inputs["alphas"] = np.asarray(search(*images))
+        inputs["alphas"] = np.asarray(search_alphas(*images))
     return inputs
 
 
 def _single_loss(config, layers, inputs, step):
-    """The sum of the layers is the image (eq. 3); no edge in both."""
+    """The loss for one image: the layers add up to it (eq. 3) and share no edges."""
     del step
     made = layers["layer1"] + layers["layer2"]
     terms = {
@@ -169,7 +187,7 @@ def _single_loss(config, layers, inputs, step):
 
 
 def constants(layers, inputs):
-    """The constants (2,): centre pixel * 0.9 + 0.05 of what their nets make, or those found."""
+    """The constants (2,): 0.9 * centre pixel + 0.05 of their nets' outputs, or those searched."""
     if "alphas" in inputs:
         return inputs["alphas"]
     half = ALPHA_SIDE // 2
@@ -177,7 +195,7 @@ def constants(layers, inputs):
 
 
 def _pair_loss(config, until: int, layers, inputs, step):
-    """Both mixtures, no edge in both layers, constants near 0.5 at first."""
+    """The loss for two mixtures: reconstruction, exclusion, and constants near 0.5 at first."""
     y1, y2, alphas = layers["layer1"], layers["layer2"], constants(layers, inputs)
     images = inputs["first"], inputs["second"]
     errors = [l2(a * y1 + (1 - a) * y2, x) for a, x in zip(alphas, images)]
@@ -204,15 +222,15 @@ def _outputs(config, layers, inputs) -> dict[str, Output]:
 
 
 def make(config: Config, spec: Inputs) -> Method:
-    """Separation for images of one shape.
+    """Makes separation for images of one shape.
 
     Args:
-        config: the settings.
-        spec: shapes of `prepare`'s inputs.
+        config: The settings.
+        spec: The shapes of the inputs that `prepare` returns.
 
     Returns:
-        The method. Outputs: `layer1`, `layer2` (H, W, C), `result` (the former); of `pair` `alphas`
-        (2,), the weight of layer1 in each mixture.
+        The method. Its outputs are `layer1`, `layer2` (H, W, C) and `result`, which is `layer1`; for
+        `pair` also `alphas` (2,), the weight of `layer1` in each mixture.
     """
     pair = config.task == "pair"
     *shape, channels = spec["first" if pair else "image"].shape
@@ -243,8 +261,17 @@ def make(config: Config, spec: Inputs) -> Method:
 
 
 def _grouping(config: Config) -> Grouping:
-    """Two files are one job of `pair`."""
+    """With `pair`, two files are one job."""
     return Grouping("together", least=2, most=2) if config.task == "pair" else Grouping()
+
+
+def _equations(config: Config, inputs: Inputs) -> tuple[str, ...]:
+    """Of `pair` one for each mixture."""
+    del inputs
+    if config.task == "single":
+        return ("input = layer1 + layer2",)
+    form = "input{} = alphas[{}] * layer1 + (1 - alphas[{}]) * layer2"
+    return tuple(form.format(n + 1, n, n) for n in range(2))
 
 
 RECIPE = Recipe(
@@ -255,4 +282,5 @@ RECIPE = Recipe(
     make=make,
     example=example,
     grouping=_grouping,
+    equations=_equations,
 )

@@ -1,12 +1,12 @@
 """Double-DIP segmentation of a video (Gandelsman, Shocher, Irani, CVPR 2019, section 4).
 
-The nets of `segmentation`, with one set of weights for all frames; the input of a frame is that of
-the frame before it and a little noise, so that neighbouring frames get similar layers and masks. A step
-takes some of the frames.
+The nets are those of `segmentation`, with one set of weights for all frames. The input of a frame is
+that of the previous frame plus a little noise, so that neighbouring frames get similar layers and
+masks. A step takes a batch of the frames.
 
 Deliberate deviations: the authors published no code for videos. The drifting inputs are reflected at
-the ends of their range; hints are of the first frame, of each, or automatic: what differs from the
-median over time, and is salient, is foreground.
+the ends of their range. Hints are given for the first frame or for each frame, or they are automatic:
+the foreground is salient and differs from the median over time.
 """
 
 import functools
@@ -17,25 +17,31 @@ import jax
 import numpy as np
 
 from deepinternal.config import Preset, field
-from deepinternal.estimators import saliency
+from deepinternal.estimators import saliency_map
 from deepinternal.methods import fit
 from deepinternal.methods.double_dip import hints, segmentation
 from deepinternal.ops import fitting
 from deepinternal.recipe import Grouping, Recipe, check_smallest
 from deepinternal.types import Example, InputError, Inputs, Method, Output
 
-RANGE, DRIFT = 0.05, 0.01  # of the nets' inputs, and of their change from frame to frame
+RANGE, DRIFT = 0.05, 0.01  # bounds of the nets' inputs and of their change from frame to frame
 
 
 class Config(segmentation.Config):
     """The settings for images, with batches of frames."""
 
-    batch: int = field(4, "frames that a step takes", ge=1)
+    batch: int = field(4, "number of frames in each step", ge=1)
     frame_rate: float = field(
-        0.0, "of the videos written; 0: that of the input", unit="frames per second", ge=0
+        0.0,
+        "frame rate of the written videos; 0: that of the input",
+        unit="frames per second",
+        ge=0,
     )
     hint_share: float = field(
-        0.02, "share of the pixels that is automatically hinted as foreground", ge=0.001, lt=0.5
+        0.02,
+        "fraction of each frame's pixels that the estimated hints mark as foreground",
+        ge=0.001,
+        lt=0.5,
     )
 
 
@@ -43,9 +49,9 @@ PRESETS: Mapping[str, Preset] = {
     "default": segmentation.PRESETS["default"],
     "fast": Preset(
         {**segmentation.PRESETS["fast"].fields, "fit_side": 192},
-        "fewer steps on smaller frames; hints are passed on",
-        "IoU .96 to .97 in each of 8 frames of 160x240 with hints of the first (flicker .0037), .98 to "
-        ".995 with hints of each (.0007), in 115 s on two busy cores of an AMD EPYC",
+        "fewer steps on smaller frames, with hints that are spread",
+        "8 frames of 160x240: IoU .96 to .97 in each frame with hints for the first (flicker .0037), "
+        ".98 to .995 with hints for each (.0007), in 115 s on two busy cores of an AMD EPYC",
     ),
     "smoke": Preset(
         {**segmentation.PRESETS["smoke"].fields, "batch": 2},
@@ -55,7 +61,7 @@ PRESETS: Mapping[str, Preset] = {
 
 
 def example(config: Config, photo: np.ndarray, **sides: Any) -> Example:
-    """A round part of the photograph moving over another part, in six frames."""
+    """Returns six frames in which a round part of the photograph moves over another part."""
     del config, sides
     background, thing = photo[320:416, 40:168], photo[60:100, 200:240]
     y, x = np.mgrid[:40, :40]
@@ -75,49 +81,50 @@ def prepare(
     foreground: np.ndarray | None = None,
     background: np.ndarray | None = None,
 ) -> Inputs:
-    """The inputs of the method from what the user gave; on the host.
+    """Makes the method's inputs from the user's arrays, on the host.
 
     Args:
-        config: the settings.
+        config: The settings.
         image: (T, H, W, C) uint8.
-        foreground: (T, H, W), above 0.5 surely foreground; (1, H, W) is of the first frame.
-        background: likewise.
+        foreground: (T, H, W), above 0.5 where a pixel is surely foreground, or (1, H, W) for the first
+            frame alone.
+        background: (T, H, W) or (1, H, W), above 0.5 where a pixel is surely background.
 
     Returns:
         `full` (T, H, W, C), `image` (T, h, w, C) to be fitted, and at its size `foreground` and
-        `background` (T, h, w, 1) of zeros and ones, none in frames without hints, and `prior`
+        `background` (T, h, w, 1) of zeros and ones, zero in frames without hints, and `prior`
         (T, h, w, 1), the mask that they suggest.
 
     Raises:
-        InputError: as of `segmentation.prepare`.
+        InputError: See `segmentation.prepare`; or the hints differ in their number of masks.
     """
     check_smallest(image[0], 16)
     full = np.asarray(image, np.float32) / 255
     small = np.stack([fitting.reduced(frame, config.fit_side) for frame in full])
     if foreground is None and background is None:
-        pair = saliency.moving_hints(small, share=config.hint_share)
+        pair = saliency_map.moving_hints(small, share=config.hint_share)
     else:
         pair = _given(config, small, image, foreground, background)
     return {"full": full, **hints.inputs(small, pair, passed_on=config.spread)}
 
 
 def _given(config: Config, small, image, foreground, background) -> np.ndarray:
-    """Hints from files at the size of the fit, (2, T, h, w) bool."""
+    """Returns the hints from files, reduced to the size of the fit: (2, T, h, w) booleans."""
     pair = foreground, background
     first = [None if x is None else x[0] for x in pair]
     hints.checked(image[0], *first, hints=config.hints)
     if len(pair[0]) != len(pair[1]):
         raise InputError(
-            f"config.foreground has {len(pair[0])} masks, config.background {len(pair[1])}: give as "
-            "many"
+            f"config.foreground has {len(pair[0])} masks and config.background {len(pair[1])}: give "
+            "equal numbers of masks"
         )
     found = np.zeros((2, *small.shape[:3]), bool)
     for number, frames in enumerate(zip(*pair)):
         both = [np.asarray(frame) > 0.5 for frame in frames]
         if (both[0] & both[1]).any():
             raise InputError(
-                f"config.foreground and config.background overlap in frame {number}: a pixel is one or "
-                "the other"
+                f"config.foreground and config.background overlap in frame {number}: make each pixel "
+                "white in at most one of them"
             )
         for hint, into in zip(both, found[:, number]):
             into[:] = hints.shrunk(hint, small.shape[1:3])
@@ -125,7 +132,7 @@ def _given(config: Config, small, image, foreground, background) -> np.ndarray:
 
 
 def _outputs(config, layers, inputs) -> dict[str, Output]:
-    """As of an image, frame by frame."""
+    """The outputs of `segmentation` for each frame."""
     full = inputs["full"]
     shape = full.shape[1:3]
     mask = jax.lax.map(lambda pair: segmentation.cut(config, *pair), (layers["mask"], full))
@@ -140,15 +147,15 @@ def _outputs(config, layers, inputs) -> dict[str, Output]:
 
 
 def make(config: Config, spec: Inputs) -> Method:
-    """Segmentation of videos of one shape.
+    """Makes segmentation for videos of one shape.
 
     Args:
-        config: the settings.
-        spec: shapes of `prepare`'s inputs.
+        config: The settings.
+        spec: The shapes of the inputs that `prepare` returns.
 
     Returns:
-        The method. Outputs, of the kind 'frames': `mask` (T, H, W) of zeros and ones, `foreground` and
-        `background` (T, H, W, C), the layers; `result`, the video where the mask is one.
+        The method. Its outputs, of kind 'frames', are `mask` (T, H, W) of zeros and ones; the layers
+        `foreground` and `background` (T, H, W, C); and `result`, the video multiplied by the mask.
     """
     frames, *shape, channels = spec["image"].shape
     return fit.build(
@@ -173,4 +180,5 @@ RECIPE = Recipe(
     example=example,
     side_inputs={"foreground": "masks", "background": "masks"},
     grouping=lambda config: Grouping("video", least=2),
+    equations=segmentation.equations,
 )

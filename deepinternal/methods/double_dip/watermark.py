@@ -1,17 +1,17 @@
 """Double-DIP watermark removal (Gandelsman, Shocher, Irani, CVPR 2019, section 5.3).
 
-I = m * w + (1 - m) * c: nets for the clean image c, the watermark w and its opacity m. Of one image the
-user gives a rough region; of several images with the same mark nothing: w and m are common to them.
+I = m * w + (1 - m) * c: nets for the clean image c, the watermark w and its opacity m. For a single
+image the user gives a rough region. Several images with the same mark need none: they share w and m.
 
-Where the paper is in the code: one image -> `_clean_loss` (outside of the region only), then
+Where the paper is in the code: one image -> `_clean_loss` (only outside the region), then
 `_single_loss`; several -> `_many_loss`; the median of three fits, and the input's values where there is
 no mark (public code) -> `_finish`.
 
-Deliberate deviations from the authors' code: images of different sizes are cut to the common centre for
-the fit only; `margin` fits no more than the region's surroundings, for the rest stays as it is. Beyond
-the paper, by fields (preset `fast`): the mark's colour is searched for (`colour=searched`, see
-`estimators.marks`), `sparsity` and `edges`; without them the mark's nets may make the whole region, or
-nothing.
+Deliberate deviations from the authors' code: images of different sizes are cropped to their common
+centre for the fit only; `margin` limits the fit to the region and its surroundings, since the rest does
+not change. Beyond the paper, by fields (preset `fast`): a search for the mark's colour
+(`colour=searched`, see `estimators.marks`), `sparsity` and `edges`; without them the mark's nets may
+take over the whole region, or none of it.
 """
 
 import functools
@@ -30,18 +30,18 @@ from deepinternal.methods.generator import growing
 from deepinternal.recipe import Grouping, Recipe
 from deepinternal.types import Inputs, Method, Output
 
-THRESHOLD = 0.1  # less opacity than this is no mark
+THRESHOLD = 0.1  # pixels of less opacity do not belong to the mark
 
 
 def _clean_loss(layers, inputs, step):
-    """The clean image outside of the region."""
+    """The loss of the first phase: the clean image outside the region."""
     del step
     loss = hinted_l1(layers["clean"], inputs["image"], 1 - inputs["hint"])
     return loss, {"outside": loss}
 
 
 def _mark(layers, inputs):
-    """Colours (H, W, C) and opacity (H, W, 1) of the mark; what was found of them instead."""
+    """Colour (H, W, C) and opacity (H, W, 1) of the mark; the colour is that of the search, if any."""
     colour, opacity = layers["watermark"], layers["mask"]
     if "hint" in inputs:
         opacity = inputs["hint"] * opacity
@@ -52,9 +52,9 @@ def _mark(layers, inputs):
 
 
 def _mark_terms(config, layers, inputs, opacity, cleans):
-    """Beyond the paper: little opacity, few edges left; terms and their weights.
+    """Terms beyond the paper, low opacity and few remaining edges, and their weights.
 
-    With a colour of its own everywhere the mark would take any edge, so that they are not counted.
+    A mark whose colour is learned could take over any edge, so that edges then have no weight.
     """
     hint = inputs.get("hint", jnp.ones_like(opacity))
     weights = {"sparsity": config.sparsity}
@@ -70,7 +70,7 @@ def _mark_terms(config, layers, inputs, opacity, cleans):
 
 
 def _single_loss(config, layers, inputs, step):
-    """The same, and the whole image from all three."""
+    """The loss of the second phase: as in the first, and the whole image from all three layers."""
     del step
     image, (colour, mask) = inputs["image"], _mark(layers, inputs)
     made = mask * colour + (1 - mask) * layers["clean"]
@@ -85,7 +85,7 @@ def _single_loss(config, layers, inputs, step):
 
 
 def _many_loss(config, count: int, layers, inputs, step):
-    """Every image from its clean layer and the common mark."""
+    """The loss for several images: each from its clean layer and the common mark."""
     del step
     colour, mask = _mark(layers, inputs)
     numbers = range(1, count + 1)
@@ -98,7 +98,7 @@ def _many_loss(config, count: int, layers, inputs, step):
 
 
 def _single_outputs(layers, inputs) -> dict[str, Output]:
-    """The layers of one fit, and what `_finish` needs besides."""
+    """The layers of one fit, and the inputs that `_finish_single` needs."""
     colour, mask = _mark(layers, inputs)
     return {
         "clean": Output(layers["clean"], "image"),
@@ -109,12 +109,12 @@ def _single_outputs(layers, inputs) -> dict[str, Output]:
 
 
 def _pasted(part, whole, corner):
-    """`whole` with `part` put into it at (row, column) `corner`."""
+    """Returns `whole` with `part` pasted at (row, column) `corner`."""
     return jax.lax.dynamic_update_slice(whole, part, (*corner, *[0] * (part.ndim - 2)))
 
 
 def _finish_single(outputs: dict[str, Output]) -> dict[str, Output]:
-    """The clean image: the input where there is no mark, to the bit."""
+    """The clean image, which equals the input to the bit where there is no mark."""
     value = {name: output.value for name, output in outputs.items()}
     marked = value["mask"][..., None] >= THRESHOLD
     part = jnp.where(marked, jnp.clip(value["clean"], 0, 1), value["image"])
@@ -128,7 +128,7 @@ def _finish_single(outputs: dict[str, Output]) -> dict[str, Output]:
 
 
 def _many_outputs(count: int, layers, inputs) -> dict[str, Output]:
-    """As `_single_outputs`, of several images."""
+    """The layers of one fit of several images, and the inputs that `_finish_many` needs."""
     made = {f"clean{n}": Output(layers[f"clean{n}"]) for n in range(1, count + 1)}
     made |= {name: Output(x) for name, x in inputs.items()}
     colour, mask = _mark(layers, inputs)
@@ -141,7 +141,7 @@ def _many_outputs(count: int, layers, inputs) -> dict[str, Output]:
 
 
 def _finish_many(count: int, outputs: dict[str, Output]) -> dict[str, Output]:
-    """The clean images, the first of them the result too."""
+    """The clean images, of which the first one is also the result."""
     value = {name: output.value for name, output in outputs.items()}
     made = {}
     for n in range(1, count + 1):
@@ -163,15 +163,15 @@ def _finish_many(count: int, outputs: dict[str, Output]) -> dict[str, Output]:
 
 
 def make(config: Config, spec: Inputs) -> Method:
-    """Watermark removal for images of given shapes.
+    """Makes watermark removal for images of given shapes.
 
     Args:
-        config: the settings.
-        spec: shapes of `prepare`'s inputs.
+        config: The settings.
+        spec: The shapes of the inputs that `prepare` returns.
 
     Returns:
-        The method. Outputs: `result` (H, W, C), the clean image, of `many` also `clean1`, ...;
-        `watermark` (H, W, C) and its opacity `mask` (H, W), of `many` at the common size.
+        The method. Its outputs are `result` (H, W, C), the clean image; for `many` also `clean1`, ...;
+        `watermark` (H, W, C) and its opacity `mask` (H, W), for `many` at the common size.
     """
     many = config.task == "many"
     count = sum(name.startswith("image") for name in spec) if many else 1
@@ -197,7 +197,7 @@ def make(config: Config, spec: Inputs) -> Method:
 
 
 def _phases(config: Config, count: int, noisy: list[str]) -> list[fit.Phase]:
-    """The phases; only the inputs of the nets called `noisy` are perturbed."""
+    """The phases. Noise is added to the inputs of the nets named in `noisy` only."""
     every = config.jitter_every * 2
     jitters = [dict.fromkeys(noisy, growing(1e-3, n, math.inf)) for n in every]
 
@@ -217,8 +217,17 @@ def _phases(config: Config, count: int, noisy: list[str]) -> list[fit.Phase]:
 
 
 def _grouping(config: Config) -> Grouping:
-    """All files are one job of `many`; they may differ in size, for they share their centre."""
+    """With `many`, all files are one job; their sizes may differ, since the common centre is used."""
     return Grouping("together", least=2, any_size=True) if config.task == "many" else Grouping()
+
+
+def _equations(config: Config, inputs: Inputs) -> tuple[str, ...]:
+    """The equation of the layers; with `many`, one for each image."""
+    if config.task == "single":
+        return ("input = mask * watermark + (1 - mask) * result",)
+    count = sum(name.startswith("image") for name in inputs)
+    form = "input{} = mask * watermark + (1 - mask) * clean{}"
+    return tuple(form.format(n, n) for n in range(1, count + 1))
 
 
 RECIPE = Recipe(
@@ -230,4 +239,5 @@ RECIPE = Recipe(
     example=example,
     side_inputs={"mask": "mask"},
     grouping=_grouping,
+    equations=_equations,
 )

@@ -1,4 +1,4 @@
-"""Watermarks: the settings of their removal, and what the fit is given of images and regions."""
+"""Watermark removal: its settings, and the inputs of the fit from images and regions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from deepinternal.methods.fit_config import FitConfig, Odd
 from deepinternal.recipe import check_size, check_smallest
 from deepinternal.types import Example, InputError, Inputs
 
-SURE = 15.0  # the score from which a colour that was found is taken
+SURE = 15.0  # the least score at which a colour from the search is used
 _BOX = "y0,x0,y1,x1, four whole numbers of pixels, the end excluded; '': none"
 
 
@@ -29,49 +29,62 @@ class Config(FitConfig):
     """Settings of watermark removal; the defaults are the published ones for one image."""
 
     task: Literal["single", "many"] = field(
-        "single", "one image with a mark, or several with the same mark"
+        "single", "single: one image with a mark; many: several images with the same mark"
     )
     clean_steps: int = field(
-        4000, "of single: steps of fitting what is outside of the region", unit="steps", ge=1
+        4000,
+        "number of steps of single's first stage, which fits the image outside the region",
+        unit="steps",
+        ge=1,
     )
-    fit_steps: int = field(7000, "steps of fitting everything", unit="steps", ge=1)
-    mask: Text = field("", "of single: file or folder, white where the mark is, roughly; or a box")
+    fit_steps: int = field(
+        7000, "number of steps of the stage that fits all layers", unit="steps", ge=1
+    )
+    mask: Text = field(
+        "",
+        "file or folder of masks for single, roughly white where the mark is; '': the region is box",
+    )
     box: parsed(tuple[int, ...], _parse_box, spelled, _BOX) = field(
-        "", "of single: where the mark is, instead of a mask", unit="pixels"
+        "", "rectangle around the mark for single; '': the region is mask", unit="pixels"
     )
     margin: int = field(
         0,
-        "width of the surroundings that are fitted with the region; 0: the whole image",
+        "width of the surroundings that are fitted with the region of the mark; 0: the whole image",
         unit="pixels",
         ge=0,
     )
     colour: Literal["learned", "searched"] = field(
-        "learned", "searched: the mark has one colour, which is searched for, and how opaque it is"
+        "learned",
+        "learned: the mark may have any colours; searched: it has one colour, which is found before "
+        "the fit together with its opacity",
     )
     sparsity: float = field(
-        0.0, "weight of the mark's mean opacity, of single within the region", ge=0
+        0.0, "weight of the mark's mean opacity in its region; 0: not used", ge=0
     )
     edges: float = field(
-        0.0, "weight of the mean gradient of the clean image, of single within the region", ge=0
+        0.0,
+        "weight of the clean image's mean gradient in the region of the mark; 0: not used",
+        ge=0,
     )
     replicas: int = field(
-        3, "fits of different seeds, side by side, of which the median is taken", ge=1
+        3, "number of seeds that are fitted side by side; the result is their median", ge=1
     )
     flips: int = field(
         4,
-        "of single: every so many steps a mirrored variant is fitted; 0: never",
+        "interval at which a step of single fits a mirrored or transposed image; 0: never",
         unit="steps",
         ge=0,
     )
     jitter_every: whole_numbers(at_least=1) = field(
         "300,700",
-        "steps in which the noise added to the inputs grows by 0.001, one number or one for each stage",
+        "steps after which the standard deviation of the noise added to the nets' inputs grows by "
+        "0.001, one number or one for each stage",
         unit="steps",
     )
     filters: Odd = field(5, "side of the kernels of the layers' nets", unit="pixels")
 
     def resolved(self) -> "Config":
-        """The config, if its fields go together."""
+        """The config itself. Raises InputError if `jitter_every` has more than two numbers."""
         if len(self.jitter_every) > 2:
             raise InputError(
                 f"config.jitter_every={spelled(self.jitter_every)}: give one or two whole numbers"
@@ -81,14 +94,16 @@ class Config(FitConfig):
 
 PRESETS: Mapping[str, Preset] = {
     "single": Preset(
-        {"task": "single"}, "one image, the published settings", "takes hours on a CPU"
+        {"task": "single"},
+        "one image, with the published settings (default)",
+        "takes hours on a CPU",
     ),
     "many": Preset(
         {
             **{"task": "many", "fit_steps": 4000, "filters": 3, "flips": 0},
             **{"jitter_every": "400,400"},
         },
-        "several images with the same mark, without hints",
+        "several images with the same mark, without a region, with the published settings",
         "takes hours on a CPU",
     ),
     "fast": Preset(
@@ -97,19 +112,19 @@ PRESETS: Mapping[str, Preset] = {
             **{"learning_rate": 4e-3, "schedule": "cosine"},
             **{"sparsity": 0.01, "edges": 0.03, "colour": "searched"},
         },
-        "fewer steps around a mark of one colour, which is searched for",
-        "fotolia: the mark gone but for a bright line, in 162 s on two cores of an AMD EPYC; fotolia1 "
-        "and fotolia3 together: gone but for thin outlines, in 255 s",
+        "fewer steps on the surroundings of a mark that has one colour",
+        "fotolia: the mark is removed but for a bright line, in 162 s on two cores of an AMD EPYC; "
+        "fotolia1 and fotolia3 together: removed but for thin outlines, in 255 s",
     ),
     "smoke": Preset(
         {"steps": 8, "replicas": 1, "channels": "8,16", "skip": "0,4", "filters": 3},
-        "a few steps of tiny nets, to see that everything runs",
+        "a few steps of tiny nets, to check that everything runs",
     ),
 }
 
 
 def example(config: Config, photo: np.ndarray, **sides: Any) -> Example:
-    """Parts of the photograph with a ring drawn over them, and the ring's surroundings."""
+    """Returns one or two parts of the photograph with a ring drawn over them, and a rough mask."""
     y, x = np.mgrid[:160, :160]
     mark = 0.6 * (np.abs(np.hypot(y - 80, x - 80) - 24) < 4)[..., None].astype(np.float32)
     parts = [photo[:160, 160:320], photo[320:480, 40:200]]
@@ -127,23 +142,23 @@ def prepare(
     image: np.ndarray | Sequence[np.ndarray],
     mask: np.ndarray | None = None,
 ) -> Inputs:
-    """The inputs of the method from what the user gave; on the host.
+    """Makes the method's inputs from the user's arrays, on the host.
 
     Args:
-        config: the settings.
-        image: (H, W, C) in [0, 1]; for `many` a list of such.
-        mask: (H, W), above 0.5 where the mark is, roughly; for `single` only.
+        config: The settings.
+        image: (H, W, C) in [0, 1]; for `many` a list of images.
+        mask: (H, W), roughly above 0.5 where the mark is; for `single` only.
 
     Returns:
-        Of `single` `full` (H, W, C), `image` (h, w, C) to be fitted, `hint` (h, w, 1) of zeros and
-        ones, `corner` (2,) int32, where the latter lies in the former, and, where they are searched
-        for, the mark's `colour` (1, 1, C) and greatest `opacity`, and whether they were `found`; of
-        `many` likewise `full1`, ..., `image1`, ... of one size, `corner1`, ..., and `corner` in the
-        common centre; `hint` only where it is searched for.
+        For `single`: `full` (H, W, C); `image` (h, w, C), the part of it that is fitted; `corner` (2,)
+        int32, the place (row, column) of that part in `full`; and `hint` (h, w, 1) of zeros and ones.
+        For `many`: `full1`, ...; `image1`, ... of one size; `corner1`, ...; `corner`, the place in the
+        common centre; and `hint` after a search. After a search also the mark's `colour` (1, 1, C), its
+        greatest `opacity`, and whether they were `found`.
 
     Raises:
-        InputError: no region, an empty one, all of the image, one outside of it, or both forms of it;
-            an image that is too small.
+        InputError: An image is too small; or the region is missing, empty, the whole image, outside the
+            image, or given in both forms.
     """
     if config.task == "many":
         return _prepare_many(image, mask, config)
@@ -155,19 +170,19 @@ def prepare(
         "image": np.asarray(image[window], np.float32),
         "corner": np.array([s.start for s in window], np.int32),
         "hint": hint[window][..., None].astype(np.float32),
-        **(_found(marks.search(image, hint)) if config.colour == "searched" else {}),
+        **(_found(marks.search_mark(image, hint)) if config.colour == "searched" else {}),
     }
 
 
 def _region(config: Config, image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Where the mark is, roughly, as the user says: (H, W) booleans; errors as of `prepare`."""
+    """Returns the user's region of the mark, (H, W) booleans. Raises the errors of `prepare`."""
     if mask is not None and config.box:
-        raise InputError("config.mask and config.box exclude each other: give one of them")
+        raise InputError("config.mask and config.box exclude each other: give only one of them")
     if config.box:
         (y0, x0, y1, x1), (h, w) = config.box, image.shape[:2]
         if not (0 <= y0 < y1 <= h and 0 <= x0 < x1 <= w):
             raise InputError(
-                f"config.box={spelled(config.box)}: not inside the image of {h}x{w}; "
+                f"config.box={spelled(config.box)}: must be inside the image of {h}x{w}, with "
                 "0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width"
             )
         hint = np.zeros((h, w), bool)
@@ -177,30 +192,31 @@ def _region(config: Config, image: np.ndarray, mask: np.ndarray | None) -> np.nd
         hint = mask > 0.5
     else:
         raise InputError(
-            "config.mask or config.box: say where the mark is: an image, white there, or y0,x0,y1,x1"
+            "config.mask, config.box: give the region of the mark, as an image that is white there or "
+            "as y0,x0,y1,x1"
         )
     if not hint.any() or hint.all():
-        what = "nothing is white" if not hint.any() else "all of the image"
+        what = "nothing is white" if not hint.any() else "covers the whole image"
         raise InputError(
-            f"config.{'box' if config.box else 'mask'}: {what}: give the region of the mark, with "
-            "clean pixels around"
+            f"config.{'box' if config.box else 'mask'}: {what}; give the region of the mark, with "
+            "clean pixels around it"
         )
     return hint
 
 
 def _found(mark: marks.Mark) -> Inputs:
-    """What the fit is told of a mark that was searched for."""
+    """The inputs of the fit that come from the search for the mark."""
     sure = mark.score >= SURE
-    # Soft edges make the estimate a little low.
+    # Soft edges make the estimate slightly too low.
     opacity = min(1.2 * mark.opacity, 1.0) if sure else 1.0
     told = {"colour": mark.colour.reshape(1, 1, -1), "opacity": opacity, "found": sure}
     return {name: np.asarray(value, np.float32) for name, value in told.items()}
 
 
 def _prepare_many(images, mask, config: Config) -> Inputs:
-    """The images, and their common centre."""
+    """The inputs of several images, of which the common centre is fitted."""
     if mask is not None or config.box:
-        raise InputError("config.mask, config.box: several images need none; leave them empty")
+        raise InputError("config.mask, config.box: must be empty for several images")
     for image in images:
         check_smallest(image, 32)
     size = tuple(min(image.shape[axis] for image in images) for axis in (0, 1))
@@ -226,11 +242,11 @@ def _prepare_many(images, mask, config: Config) -> Inputs:
 
 
 def _surroundings(hint: np.ndarray, margin: int) -> tuple[slice, slice]:
-    """The rows and columns within a margin of what is hinted, at least 32 where there are so many.
+    """Returns the rows and columns within a margin of the hint, at least 32 if the image has as many.
 
     Args:
-        hint: (H, W) booleans, somewhere true.
-        margin: in pixels; 0: all rows and columns.
+        hint: (H, W) booleans, not all False.
+        margin: In pixels; 0: all rows and columns.
 
     Returns:
         Two slices.

@@ -1,20 +1,19 @@
 """InGAN: a GAN that retargets one image (Shocher, Bagon, Isola, Irani, ICCV 2019).
 
-A GAN of one image. The generator makes the image anew at another size or shape; a discriminator of
-patches at many scales tells the result's patches from the image's; and the same generator must lead
-back to the image.
+A generator makes the image at another size or shape, a discriminator tells the patches of the result
+from those of the image at many scales, and the same generator must map the result back to the image.
 
 Where the paper is in the code: nets (section 4) -> `nets.ingan`; the sum over scales and their weights
-over time -> `scales`; adversarial and reconstruction loss (eq. 1 to 3), extra update for the way back
-(public code) -> `training`; the growing range of sizes (supplement) -> `sizes`; two rectangles swapped
--> `crops.swapped`; what a trained net makes (section 5) -> `retargeting`.
+over time -> `scales`; adversarial and reconstruction loss (eq. 1 to 3), extra update for the inverse
+(public code) -> `training`; the growing range of sizes (supplement) -> `sizes`; two swapped rectangles
+-> `crops.swapped`; applications of a trained net (section 5) -> `retargeting`.
 
-Deliberate deviations from the authors' code: sizes come from a finite set, each with its compiled
-program; the way back is the exact inverse of the transformation, which has one alignment of pixels
-everywhere; normalisations take the statistics of each image by itself; one power iteration of the
-spectral normalisation in a step. Beyond the paper, by fields (presets `lite` and `fast`): large images
-are fitted smaller (`fit_side`), and results then take their detail from the full image (`detail`); the
-discriminator's scales are smoothed when shrunk (`antialias`); the generator is averaged (`average`).
+Deliberate deviations from the authors' code: sizes come from a finite set, each with a compiled
+program of its own; the inverse transformation is exact, with the same alignment of pixels everywhere;
+normalisations use the statistics of each image separately; a step takes one power iteration of the
+spectral normalisation. Beyond the paper, by fields (presets `lite` and `fast`): large images are
+reduced for the net (`fit_side`), and results then take their detail from the full image (`detail`);
+images are smoothed for the discriminator's scales (`antialias`); the generator is averaged (`average`).
 """
 
 import functools
@@ -33,12 +32,12 @@ _SMALLEST = 40  # least side of an image, for the discriminator's scales
 
 
 def grouping(config: Config) -> Grouping:
-    """All files are one job of `many`, images of any size, for crops have the same."""
+    """With `together`, all files are one job; their sizes may differ, since crops have one size."""
     return Grouping("together", least=2, any_size=True) if config.together else Grouping()
 
 
 def example(config: Config, photo: np.ndarray, **sides: Any) -> Example:
-    """Scikit-image's coins; with `many`, two parts of the photograph."""
+    """Returns scikit-image's coins; with `together`, two parts of the photograph."""
     del sides
     if config.together:
         parts = [photo[:160, 160:320], photo[160:320, 160:320]]
@@ -50,17 +49,17 @@ def example(config: Config, photo: np.ndarray, **sides: Any) -> Example:
 
 
 def prepare(config: Config, image: np.ndarray | Sequence[np.ndarray]) -> Inputs:
-    """The inputs of the method from what the user gave; on the host.
+    """Makes the method's inputs from the user's image or images, on the host.
 
     Args:
-        config: the settings.
-        image: (H, W, C) in [0, 1]; a list of such with `together`.
+        config: The settings.
+        image: (H, W, C) in [0, 1]; with `together` a list of images.
 
     Returns:
-        `full1` (H, W, C), ... and `image1` (h, w, C), ..., to be learned from.
+        `full1` (H, W, C), ..., and `image1` (h, w, C), ..., from which the net learns.
 
     Raises:
-        InputError: an image is too small.
+        InputError: An image is too small.
     """
     inputs = {}
     for number, full in enumerate(image if config.together else [image], 1):
@@ -70,32 +69,32 @@ def prepare(config: Config, image: np.ndarray | Sequence[np.ndarray]) -> Inputs:
 
 
 def reduced(config: Config, full: np.ndarray) -> np.ndarray:
-    """The image (h, w, C) that a net learns from and is applied to, from the full one (H, W, C).
+    """Returns the image (h, w, C) that the net learns from and is applied to, from the full (H, W, C).
 
     Raises:
-        InputError: it is too small.
+        InputError: The image is too small.
     """
     small = fitting.reduced(full, config.fit_side)
     for which, x in (("the image", full), ("the image reduced to config.fit_side", small)):
         if min(x.shape[:2]) < _SMALLEST:
             h, w = x.shape[:2]
             raise InputError(
-                f"{which} is {h}x{w}: its sides must be at least {_SMALLEST} pixels, for the "
+                f"{which} is {h}x{w}: its sides must be at least {_SMALLEST} pixels for the "
                 "discriminator's scales"
             )
     return small
 
 
 def make(config: Config, spec: Inputs) -> Method:
-    """InGAN for images of given shapes.
+    """Makes InGAN for images of given shapes.
 
     Args:
-        config: the settings.
-        spec: shapes of `prepare`'s inputs.
+        config: The settings.
+        spec: The shapes of the inputs that `prepare` returns.
 
     Returns:
-        The method. Outputs: `result` at `result_scale`, `cycle`, which the way back makes of it, the
-        images themselves (`input`, ...), what is made at the other `samples`; figures, see
+        The method. Its outputs are `result` at `result_scale`; `cycle`, the image reconstructed from
+        it; the images themselves (`input`, ...); the further `samples`; and the scalars of
         `retargeting.outputs`.
     """
     if "image1" not in spec:
@@ -113,8 +112,10 @@ def make(config: Config, spec: Inputs) -> Method:
         "ingan",
         functools.partial(training.init, task),
         (stage,),
-        functools.partial(retargeting.outputs, config),
+        outputs := functools.partial(retargeting.outputs, config),
         baseline=functools.partial(retargeting.stretched, config),
+        final_params=lambda state: {"generator": retargeting.trained(state)},
+        apply=outputs,
     )
 
 

@@ -1,4 +1,4 @@
-"""Settings of InGAN and its presets."""
+"""The settings and the presets of InGAN."""
 
 import math
 from collections.abc import Mapping
@@ -7,17 +7,17 @@ from deepinternal.config import MethodConfig, NoiseStd, Preset, field, numbers, 
 from deepinternal.types import InputError
 
 Scale = tuple[float, float]
-_SCALE_FORM = "vertical,horizontal factors from 0.05 to 8, or one for both, such as 1,2"
+_SCALE_FORM = "vertical,horizontal factors from 0.05 to 8, such as 1,2, or one factor for both"
 
 
 def parse_scale(text: str) -> Scale:
-    """Factors of an image's sides from text.
+    """Parses the factors of an image's sides.
 
     Args:
         text: 'vertical,horizontal', or one factor for both.
 
     Raises:
-        ValueError: something else stands there, or a factor is not from 0.05 to 8.
+        ValueError: The text has another form, or a factor is not from 0.05 to 8.
     """
     try:
         found = numbers(text)
@@ -43,77 +43,95 @@ def _scales_text(scales: tuple[Scale, ...]) -> str:
 
 _Scale = parsed(Scale, parse_scale, _scale_text, _SCALE_FORM)
 _Scales = parsed(
-    tuple[Scale, ...], _parse_scales, _scales_text, f"{_SCALE_FORM}; several with ';', '' for none"
+    tuple[Scale, ...],
+    _parse_scales,
+    _scales_text,
+    f"{_SCALE_FORM}; several separated by ';', or '' for none",
 )
 
 
 class Config(MethodConfig):
     """Settings of InGAN; the defaults are the published ones."""
 
-    train_steps: int = field(75000, "steps of the training", unit="steps", ge=1)
+    train_steps: int = field(75000, "number of training steps", unit="steps", ge=1)
     together: bool = field(
-        False, "whether all files of config.input are one job: one net learns from all of them"
+        False, "train one net on all files of config.input together, as a single job"
     )
     fit_side: int = field(
         0,
-        "the net learns from the image reduced so that no side is over this; 0: from the whole one",
+        "greatest side of the image that the net learns from, to which larger images are reduced; "
+        "0: images are not reduced",
         unit="pixels",
         ge=0,
     )
     crop: int = field(
-        256, "side of the crops that it trains on; less in smaller images", unit="pixels", ge=40
+        256, "side of the training crops; smaller in smaller images", unit="pixels", ge=40
     )
     channels: int = field(64, "channels of the generator's first layer, a multiple of 4", ge=4)
-    blocks: int = field(6, "residual blocks of the generator", ge=0)
+    blocks: int = field(6, "number of residual blocks of the generator", ge=0)
     discriminator_channels: int = field(64, "channels of the discriminator's first layer", ge=1)
-    ratio: float = field(1.4, "factor from one scale of the discriminator to the next", ge=1.2)
+    ratio: float = field(
+        1.4, "ratio of the sizes of two successive scales of the discriminator", ge=1.2
+    )
     smallest: float = field(
-        0.15, "least factor of the sides of what is made in training", ge=0.05, lt=1
+        0.15, "smallest factor by which training changes the sides of a crop", ge=0.05, lt=1
     )
-    largest: float = field(2.25, "greatest factor of these sides", ge=1.01, lt=8)
-    shapes: int = field(40, "sizes to train with, each of which is a program to compile", ge=1)
+    largest: float = field(
+        2.25, "greatest factor by which training changes the sides of a crop", ge=1.01, lt=8
+    )
+    shapes: int = field(
+        40,
+        "number of sizes in training, besides the crop's own and four near it; each is a program to "
+        "compile",
+        ge=1,
+    )
     antialias: bool = field(
-        False, "whether images are smoothed when they are shrunk for the discriminator's scales"
+        False, "smooth images before they are reduced for the scales of the discriminator"
     )
-    hold: int = field(1, "steps for which a size is kept", unit="steps", ge=1)
+    hold: int = field(1, "steps for which a drawn size is kept", unit="steps", ge=1)
     growth: int = field(
-        10000, "steps in which the range of sizes and shifts grows to its width", unit="steps", ge=1
+        10000,
+        "steps over which the range of sizes and shifts grows to its full width",
+        unit="steps",
+        ge=1,
     )
     shift: float = field(
         0.0,
-        "greatest shift of two corners in half widths, for shapes that are not rectangular",
+        "greatest shift of two corners, in half widths of the image, for shapes that are not "
+        "rectangular; 0: rectangles only",
         ge=0,
         lt=0.5,
     )
     cycle: float = field(0.1, "weight of the reconstruction of the image", ge=0)
     inverse_from: int = field(
         10000,
-        "step from which the way back has an update of its own; -1: never",
+        "step from which the generator gets a second update, for the reconstruction alone; -1: never",
         unit="steps",
         ge=-1,
     )
-    swap: bool = field(False, "whether two rectangles of the crops are swapped")
+    swap: bool = field(False, "swap two rectangles of the crops, so that the net repairs them")
     noise_std: NoiseStd = field(
         1 / 255 / math.sqrt(3),
-        "standard deviation of the uniform noise added to what the nets see",
+        "standard deviation of the uniform noise added to the images that the nets see",
     )
     even_at: int = field(
         25000,
-        "step at which all scales of the discriminator weigh the same; coarse ones weigh more before",
+        "step at which all scales of the discriminator have equal weight; before it, coarse scales "
+        "have more",
         unit="steps",
         ge=1,
     )
-    learning_rate: float = field(5e-5, "learning rate of Adam", ge=0)
+    learning_rate: float = field(5e-5, "initial learning rate of Adam", ge=0)
     decay_from: int = field(
         20000,
-        "step from which the learning rate falls, to 0 at the end",
+        "step from which the learning rate falls linearly, to 0 at the last step",
         unit="steps",
         ge=0,
     )
     detail: int = field(
         0,
-        "rounds in which results at a greater size than the net's take their detail from patches of "
-        "the full image; 0: they are enlarged by cubic interpolation",
+        "number of passes in which results that are larger than the net makes them take their detail "
+        "from patches of the full image; 0: cubic interpolation",
         ge=0,
     )
     picture_every: int = field(
@@ -121,19 +139,20 @@ class Config(MethodConfig):
     )
     average: float = field(
         0.0,
-        "decay of the moving average of the generator that is used; 0: its last state",
+        "decay of the moving average of the generator's weights; 0: the last weights are used",
         ge=0,
         lt=1,
     )
     result_scale: _Scale = field(
-        "1,2", "vertical,horizontal factors of the image's sides that the result has"
+        "1,2", "vertical,horizontal factors of the result's sides relative to the image's"
     )
     samples: _Scales = field(
-        "2,1;0.5,1;1,0.5;1.5,1.5", "such factors of further results; several with ';'"
+        "2,1;0.5,1;1,0.5;1.5,1.5",
+        "vertical,horizontal factors of further results, separated by ';'; '': none",
     )
 
     def resolved(self) -> "Config":
-        """The config itself. Raises InputError where `channels` is no multiple of 4."""
+        """The config itself. Raises InputError if `channels` is not a multiple of 4."""
         if self.channels % 4:
             raise InputError(f"config.channels={self.channels}: must be a multiple of 4")
         return self
@@ -148,10 +167,10 @@ PRESETS: Mapping[str, Preset] = {
     "default": Preset(
         {},
         "the published settings, for accelerators",
-        "45 sizes to compile; not run at length: 75000 steps take days on a CPU",
+        "45 sizes to compile; not measured in full: 75000 steps take days on a CPU",
     ),
-    "nonrect": Preset({"shift": 0.45}, "shapes that are not rectangular"),
-    "swap": Preset({"swap": True}, "learn to repair images with two rectangles swapped"),
+    "nonrect": Preset({"shift": 0.45}, "results whose shape is not rectangular"),
+    "swap": Preset({"swap": True}, "repair of images in which two rectangles are swapped"),
     "many": Preset({"together": True}, "one net for several images"),
     "lite": Preset(
         {
@@ -159,9 +178,10 @@ PRESETS: Mapping[str, Preset] = {
             **{"fit_side": 144, "crop": 128, "train_steps": 3600, "growth": 1000, "even_at": 3200},
             **{"shapes": 6, "decay_from": 2200},
         },
-        "for machines without an accelerator: a narrow net that sees the image at no side over 144",
+        "for machines without an accelerator: a narrow net that learns from the image reduced to "
+        "sides of at most 144 pixels",
         "coins double, fruit in crates multiplies, larger objects do so in part; 930 s on the coins "
-        "with two CPU cores, a third of it compiling of 11 sizes",
+        "with two CPU cores, of which a third is the compilation of 11 sizes",
     ),
     "fast": Preset(
         {
@@ -169,7 +189,7 @@ PRESETS: Mapping[str, Preset] = {
             **{"fit_side": 112, "crop": 96, "train_steps": 3000, "growth": 800, "even_at": 2800},
             **{"shapes": 2, "decay_from": 1900},
         },
-        "half the time of `lite`, for sizes from the image's own on",
+        "half the time of lite, for results that are not smaller than the image",
         "coins double at twice the width; 481 s on the coins with two CPU cores",
     ),
     "smoke": Preset(
@@ -178,6 +198,6 @@ PRESETS: Mapping[str, Preset] = {
             **{"train_steps": 6, "growth": 99, "even_at": 6, "inverse_from": -1, "decay_from": 3},
             **{"shapes": 1, "samples": "", "ratio": 3.0, "picture_every": 0},
         },
-        "a few steps of tiny nets, to see that everything runs",
+        "a few steps of tiny nets, to check that everything runs",
     ),
 }

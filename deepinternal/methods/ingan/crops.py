@@ -1,4 +1,4 @@
-"""What InGAN's nets see in a step: random parts of the images, with rectangles swapped, with noise."""
+"""The inputs of InGAN's nets in a step: random crops, with swapped rectangles, and with noise."""
 
 import math
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ import jax.numpy as jnp
 
 from deepinternal.types import Array
 
-_SEAM = 5  # pixels on both sides of a swapped rectangle's border that do not count
+_SEAM = 5  # pixels on both sides of a swapped rectangle's border that the loss ignores
 
 
 def crops(key: Array, images: Sequence[Array], size: tuple[int, int]) -> Array:
-    """A random part of each image.
+    """Takes a random crop of each image.
 
     Args:
-        key: of the draw.
-        images: N of them, (H, W, C) in [0, 1], maybe of different sizes.
-        size: (h, w) of the parts.
+        key: The key of the draw.
+        images: N images (H, W, C) in [0, 1], possibly of different sizes.
+        size: (h, w) of the crops.
 
     Returns:
         (N, h, w, C) in [-1, 1].
@@ -32,14 +32,15 @@ def crops(key: Array, images: Sequence[Array], size: tuple[int, int]) -> Array:
 
 
 def swapped(key: Array, x: Array) -> tuple[Array, Array]:
-    """Images with two rectangles swapped, and where their seams are not.
+    """Swaps two random rectangles of the images.
 
     Args:
-        key: of the draw, which is the same for all images.
+        key: The key of the draw, which is the same for all images.
         x: (N, h, w, C).
 
     Returns:
-        (N, h, w, C), and (h, w, 1) of zeros near to the rectangles' borders and ones elsewhere.
+        The images (N, h, w, C), and a mask (h, w, 1) that is 0 near the rectangles' borders and 1
+        elsewhere.
     """
     h, w = x.shape[1:3]
     drawn = jax.random.uniform(key, (6,))
@@ -50,7 +51,7 @@ def swapped(key: Array, x: Array) -> tuple[Array, Array]:
     y, x_ = (jnp.arange(n, dtype=jnp.float32) for n in (h, w))
 
     def within(corner, margin):
-        """Whether a pixel lies in the rectangle widened by a margin, (h, w)."""
+        """Which pixels (h, w) lie in the rectangle widened by a margin."""
         rows = (y >= corner[0] - margin) & (y < corner[0] + sides[0] + margin)
         columns = (x_ >= corner[1] - margin) & (x_ < corner[1] + sides[1] + margin)
         return rows[:, None] & columns
@@ -68,12 +69,12 @@ def swapped(key: Array, x: Array) -> tuple[Array, Array]:
 
 
 def noisy(key: Array, x: Array, noise_std: float) -> Array:
-    """Uniform noise added.
+    """Adds uniform noise.
 
     Args:
-        key: of the draw.
-        x: in [-1, 1], of any shape.
-        noise_std: the noise's standard deviation in units of [0, 1].
+        key: The key of the draw.
+        x: An array of any shape in [-1, 1].
+        noise_std: Standard deviation of the noise, for images in [0, 1].
     """
     most = 2 * math.sqrt(3) * noise_std
     noise = jax.random.uniform(key, (x.size,), minval=-most, maxval=most)

@@ -1,7 +1,7 @@
-"""Named paths of sizes and shifts, for videos of an image that is retargeted continuously.
+"""Named paths of sizes and shifts, for videos in which an image is retargeted continuously.
 
-A path is a list of frames (vertical, horizontal, s0, s1): factors of the image's sides, and the shifts
-of two corners, see `ops.shear`.
+A path is a list of frames (vertical, horizontal, s0, s1): the factors of the image's sides, and the
+shifts of two corners, see `ops.shear`.
 """
 
 import math
@@ -13,25 +13,25 @@ Frame = tuple[float, float, float, float]
 
 
 def path(name: str, frames: int, *, seed: int = 0) -> list[Frame]:
-    """The frames of a named path.
+    """Returns the frames of a named path.
 
     Args:
-        name: one of `NAMES`.
-        frames: how many, at least 2.
-        seed: of the path 'random'.
+        name: One of `NAMES`.
+        frames: Number of frames, at least 2.
+        seed: Seed of the path 'random'.
 
     Returns:
-        The frames; factors from 0.5 to 2, shifts within +-0.45.
+        The frames, with factors from 0.5 to 2 and shifts from -0.45 to 0.45.
 
     Raises:
-        KeyError: no such path.
+        KeyError: There is no such path.
     """
     turns = np.arange(frames) / frames
     return [tuple(map(float, frame)) for frame in _PATHS[name](turns, np.random.default_rng(seed))]
 
 
 def _between(low: float, high: float, phase: np.ndarray) -> np.ndarray:
-    """From `low` at phase 0 to `high` at 0.5 and back."""
+    """Oscillates from `low` at phase 0 to `high` at phase 0.5 and back."""
     return low + (high - low) * (1 - np.cos(2 * math.pi * phase)) / 2
 
 
@@ -63,7 +63,7 @@ def _homography(t, rng):
 
 
 def _random(t, rng):
-    """A smooth way through random sizes and shifts."""
+    """A smooth path through random sizes and shifts."""
     knots = rng.uniform(-1, 1, (5, 4))
     angle = 2 * math.pi * t[:, None]
     way = sum(

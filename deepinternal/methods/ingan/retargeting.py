@@ -1,7 +1,7 @@
-"""What a trained InGAN generator is used for: images of other sizes and shapes.
+"""Applications of a trained InGAN generator: images of other sizes and shapes.
 
-Images are (H, W, C) in [0, 1]. A net may have learned from a reduced image (`fit_side`); sizes that
-users name are those of the full image, and what is made is enlarged to them.
+Images are (H, W, C) in [0, 1]. The net may have learned from a reduced image (`fit_side`). The sizes
+that users give refer to the full image, and results are enlarged to them.
 
 References:
     Shocher, Bagon, Isola, Irani: InGAN. ICCV 2019, section 5.
@@ -18,12 +18,12 @@ from deepinternal.methods.ingan.config import Config, Scale
 from deepinternal.nets.ingan import LEAST, Generator
 from deepinternal.ops import fitting, shear
 from deepinternal.ops.patches import measures, voting
-from deepinternal.ops.resize import resize
-from deepinternal.ops.warp import warp
+from deepinternal.ops.resizing import resize
+from deepinternal.ops.warping import warp
 from deepinternal.types import Array, InputError, Inputs, Metrics, Output, PyTree, TrainState
 
-LARGEST = 4096  # greatest side of what is made, in pixels of the net
-_MEASURED = 256  # greatest side of the image beside which results are measured
+LARGEST = 4096  # greatest side of the net's output, in pixels
+_MEASURED = 256  # greatest side of the image with which results are compared
 
 
 def network(config: Config) -> Generator:
@@ -32,14 +32,14 @@ def network(config: Config) -> Generator:
 
 
 def trained(state: TrainState) -> PyTree:
-    """The generator's normalised weights: averaged ones if there are."""
+    """The generator's normalised weights, averaged if the state holds an average."""
     net = gan.nets(state)["generator"]
     weights, _ = gan.normalized(net.replace(params=state.model_state.get("average", net.params)))
     return weights
 
 
 def images(inputs: Inputs, *, name: str = "image") -> list:
-    """The inputs `image1`, `image2`, ..., or others so numbered."""
+    """Returns the inputs `image1`, `image2`, ..., or those with another name before the number."""
     found = []
     while (key := f"{name}{len(found) + 1}") in inputs:
         found.append(inputs[key])
@@ -47,7 +47,7 @@ def images(inputs: Inputs, *, name: str = "image") -> list:
 
 
 def target(image: tuple[int, int], scale: Scale) -> tuple[int, int]:
-    """The size (H, W) that factors of an image's sides lead to."""
+    """The size (H, W) of an image whose sides are multiplied by `scale`."""
     return tuple(max(round(n * f), 1) for n, f in zip(image, scale))
 
 
@@ -57,11 +57,11 @@ def resizing(size: tuple[int, int]) -> Callable[[Array], Array]:
 
 
 def warping(matrix: Array, size: tuple[int, int]) -> Callable[[Array], Array]:
-    """The transformation to a size under a homography of coordinates, mirrored at the borders.
+    """The transformation to a size by a homography of coordinates, mirrored at the borders.
 
     Args:
         matrix: 3x3, from output to input coordinates, see `ops.shear`.
-        size: (H, W).
+        size: (H, W) of the output.
     """
 
     def transform(x: Array) -> Array:
@@ -79,14 +79,14 @@ def generate(
     *,
     shifts: Array | None = None,
 ) -> Array:
-    """Makes an image of a size, or with shifts of a shape, the outside of which is white.
+    """Makes an image of another size or, with shifts, of another shape on a white background.
 
     Args:
-        config: of the method.
-        weights: of the generator, as `trained` returns them.
+        config: The settings.
+        weights: The generator's weights, as `trained` returns them.
         image: (h, w, C) in [0, 1], both sides at least 8.
         size: (H, W), static, both at least 16.
-        shifts: (2,) of two corners, see `ops.shear`; None for none.
+        shifts: (2,), shifts of two corners, see `ops.shear`; None: no shifts.
 
     Returns:
         (H, W, C) in [0, 1].
@@ -103,35 +103,35 @@ def generate(
 
 
 def fitted(full: tuple[int, int], small: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """The size for the net, at least 16, of what shall have `size` beside a full image.
+    """Converts a size relative to the full image to the size, at least 16, of the net's output.
 
     Args:
-        full: (H, W) of the image.
-        small: (h, w) of the one that was learned from.
-        size: (H', W') wanted.
+        full: (H, W) of the full image.
+        small: (h, w) of the image from which the net learned.
+        size: (H', W') of the result.
 
     Raises:
-        InputError: larger than the net can make.
+        InputError: The size is too large for the net.
     """
     found = tuple(max(round(n * b / a), LEAST) for n, a, b in zip(size, full, small))
     if max(found) > LARGEST or found[0] * found[1] > LARGEST**2 / 4:
         raise InputError(
-            f"size {size[0]}x{size[1]}: too large, {found[0]}x{found[1]} pixels of the net; no side "
-            f"may be over {LARGEST}, nor the pixels over {LARGEST // 2} x {LARGEST // 2}"
+            f"size {size[0]}x{size[1]}: the net would have to make {found[0]}x{found[1]} pixels; its "
+            f"sides must be at most {LARGEST} and their product at most {LARGEST // 2} x {LARGEST // 2}"
         )
     return found
 
 
 def brought_to(made: Array, size: tuple[int, int], image: Array, full: Array, detail: int) -> Array:
-    """What the net has made at a wanted size, (*size, C) in [0, 1].
+    """Brings the net's output to the size of the result, (*size, C) in [0, 1].
 
     Args:
-        made: (h', w', C) in [0, 1].
-        size: (H', W').
-        image: (h, w, C), which the net has seen.
-        full: (H, W, C).
-        detail: how often patches of the full image take the place of those that were made, where the
-            image is a reduced one; 0 for cubic enlarging.
+        made: (h', w', C) in [0, 1], the net's output.
+        size: (H', W') of the result.
+        image: (h, w, C), the image from which the net learned.
+        full: (H, W, C), the full image.
+        detail: Number of passes that replace the output's patches by those of the full image, if the
+            net learned from a reduced image; 0: cubic enlargement.
     """
     if made.shape[:2] == tuple(size):
         return made
@@ -141,19 +141,19 @@ def brought_to(made: Array, size: tuple[int, int], image: Array, full: Array, de
 
 
 def outputs(config: Config, state: TrainState, inputs: Inputs) -> dict[str, Output]:
-    """What a trained net makes of the (first) image, and figures about it.
+    """Returns the results of a trained net for the (first) image, and measures of them.
 
     Args:
-        config: of the method.
-        state: the training state.
-        inputs: of the method.
+        config: The settings.
+        state: The training state.
+        inputs: The method's inputs.
 
     Returns:
         `result`, `cycle`, `input`, ..., `samples` by their factors ('2x1'), and scalars:
-        `cycle_error`, the mean absolute error of the way back; `coherence`, `completeness` and
-        `sifid` of the result beside the image, see `ops.patches.measures`, at sides of at most 256
-        pixels of the image; `diversity` of what is made, at the image's size, of its four corners,
-        each 3/4 of the sides.
+        `cycle_error`, the mean absolute error of the reconstruction; `coherence`, `completeness` and
+        `sifid`, which compare the result with the image at sides of at most 256 pixels (see
+        `ops.patches.measures`); `diversity` of the outputs, at the image's size, for the four corner
+        crops with 3/4 of its sides.
     """
     full, image = inputs["full1"], inputs["image1"]
     shape = full.shape[:2]
@@ -186,15 +186,15 @@ def outputs(config: Config, state: TrainState, inputs: Inputs) -> dict[str, Outp
 
 
 def evaluate(config: Config, state: TrainState, inputs: Inputs) -> tuple[TrainState, Metrics]:
-    """The state, and what the net makes of the (first) image so far: as `outputs`, but not enlarged.
+    """Evaluates the net on the (first) image, at the size of the net's output.
 
     Args:
-        config: of the method.
-        state: the training state.
-        inputs: of the method.
+        config: The settings.
+        state: The training state.
+        inputs: The method's inputs.
 
     Returns:
-        `(state, metrics)`: `result` and `cycle`, pictures; `cycle_error`.
+        `(state, metrics)` with the pictures `result` and `cycle`, and `cycle_error`.
     """
     there, back = _there_and_back(config, state, inputs, config.result_scale)
     error = jnp.mean(jnp.abs(back - inputs["image1"]))
@@ -202,21 +202,21 @@ def evaluate(config: Config, state: TrainState, inputs: Inputs) -> tuple[TrainSt
 
 
 def stretched(config: Config, inputs: Inputs) -> Array:
-    """The (first) image at the result's size by cubic interpolation."""
+    """The (first) image resized to the result's size by cubic interpolation."""
     full = inputs["full1"]
     size = target(full.shape[:2], config.result_scale)
     return jnp.clip(resize(full, output_shape=size), 0, 1)
 
 
 def _made(config: Config, state: TrainState, inputs: Inputs, scale: Scale) -> Array:
-    """What the net makes of the (first) image at factors of its size."""
+    """The net's output for the (first) image at a factor of its size."""
     full, image = inputs["full1"].shape[:2], inputs["image1"]
     size = fitted(full, image.shape[:2], target(full, scale))
     return generate(config, trained(state), image, size)
 
 
 def _there_and_back(config: Config, state, inputs: Inputs, scale: Scale) -> tuple[Array, Array]:
-    """What the net makes of the (first) image at factors of its size, and of that at its own."""
+    """The net's output for the (first) image at a factor of its size, and the way back from it."""
     there = _made(config, state, inputs, scale)
     return there, generate(config, trained(state), there, inputs["image1"].shape[:2])
 
@@ -231,7 +231,7 @@ def _diversity(config: Config, state: TrainState, image: Array) -> Array:
 
 
 def _measured_at(side: int) -> tuple[float, ...]:
-    """The scales at which an image of so many pixels a side has patches of 7x7."""
+    """The scales at which an image whose sides are `side` pixels has patches of 7x7."""
     return tuple(scale for scale in (1.0, 0.5, 0.25) if scale * side >= 7) or (7 / side,)
 
 
@@ -241,7 +241,7 @@ def _smaller(x: Array, factor: int) -> Array:
 
 
 def framed(image: np.ndarray) -> np.ndarray:
-    """An image (H, W, C) with a red frame, in grey ones a white one."""
+    """Draws a red frame, or a white one if C is 1, into an image (H, W, C)."""
     width = max(min(image.shape[:2]) // 40, 1)
     made = np.broadcast_to(np.float32([1, 0, 0])[: image.shape[-1]], image.shape).copy()
     made[width:-width, width:-width] = image[width:-width, width:-width]
@@ -249,7 +249,7 @@ def framed(image: np.ndarray) -> np.ndarray:
 
 
 def grid(rows: Sequence[Sequence[np.ndarray]], *, gap: int = 4) -> np.ndarray:
-    """Images (H, W, C), of one height in a row and of one width in a column, with white between."""
+    """Joins images (H, W, C), of equal height in a row and equal width in a column, with white gaps."""
     edge = ((0, gap), (0, gap), (0, 0))
     padded = [[np.pad(x, edge, constant_values=1) for x in row] for row in rows]
     return np.concatenate([np.concatenate(row, axis=1) for row in padded])[:-gap, :-gap]

@@ -1,4 +1,4 @@
-"""InGAN's discriminator of many scales (section 4.2): one net for each, their maps added."""
+"""InGAN's discriminator of many scales (section 4.2): one net for each scale, whose maps are added."""
 
 import math
 import operator
@@ -8,25 +8,25 @@ import jax
 import jax.numpy as jnp
 
 from deepinternal.nets.ingan import PatchDiscriminator
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 from deepinternal.types import Array, PyTree
 
-_SEEN = 13  # side of the smallest image that a scale looks at
+_SEEN = 13  # least side of an image that a scale judges
 
 
 def most(crop: int, ratio: float) -> int:
-    """How many scales the discriminator has for crops of so many pixels a side."""
+    """The number of the discriminator's scales for crops with a side of `crop` pixels."""
     return max(math.ceil(math.log(crop / 16) / math.log(ratio)), 1)
 
 
 def looking(size: Sequence[int], most: int, ratio: float) -> int:
-    """How many of `most` scales look at an image (H, W): fewer at small ones."""
+    """The number of scales, at most `most`, that judge an image (H, W): fewer for small images."""
     fitting = math.ceil(math.log(max(min(size) / _SEEN, 1.001)) / math.log(ratio))
     return min(max(fitting, 1), most)
 
 
 def weights(step: Array, *, even_at: int, ratio: float, count: int) -> Array:
-    """Weights (count,) of the scales: coarse ones first, fine ones after `even_at` steps."""
+    """Weights (count,) of the scales: greater for coarse ones before step `even_at`, then for fine."""
     factor = ratio ** ((even_at - step) / even_at)
     return factor ** jnp.arange(count)
 
@@ -40,19 +40,20 @@ def judge(
     ratio: float,
     antialias: bool = False,
 ) -> Array:
-    """The discriminator's map.
+    """Returns the discriminator's map.
 
     Args:
-        net: of one scale.
-        params: of all scales, along a leading axis (S, ...): the finest first.
+        net: The net of one scale.
+        params: The parameters of all scales along a leading axis (S, ...), the finest scale first.
         x: (N, H, W, C) in [-1, 1], sides at least 13.
-        weights: (S,), of all scales; those that look at x are made to sum to 1.
-        ratio: from one scale to the next.
-        antialias: whether images are smoothed when they are shrunk. Without it, as published, coarse
-            scales see, and by their gradients change, only a grid of the image's pixels.
+        weights: (S,), the weights of all scales; those of the scales that judge `x` are normalised to
+            a sum of 1.
+        ratio: Ratio of the sizes of two successive scales.
+        antialias: Whether images are smoothed before they are reduced. Without it, as published, coarse
+            scales see only a grid of the image's pixels, and their gradients change only these.
 
     Returns:
-        (N, H', W', 1) in (0, 1), H', W' those of the finest scale.
+        (N, H', W', 1) in (0, 1), where H', W' are those of the finest scale.
     """
     count = looking(x.shape[1:3], len(weights), ratio)
     weights = weights[:count] / jnp.sum(weights[:count])

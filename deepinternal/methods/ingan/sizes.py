@@ -1,9 +1,9 @@
-"""The sizes that InGAN trains with: a finite set, so that each has its program.
+"""The sizes for which InGAN is trained: a finite set, since each needs a program of its own.
 
 The paper draws the factor of each side anew in every iteration, from a range that grows from 1 to its
-full width. Here the pairs of factors are a fixed sequence: first those of one side alone, to its least
-and its most, then pairs that fill the full range evenly. Those within the range of the moment are drawn
-from.
+full width. Here the pairs of factors are a fixed sequence: first those that change one side to its
+least or greatest length, then pairs that fill the full range evenly. A step draws one of the sizes that
+lie within the current range.
 """
 
 import functools
@@ -14,14 +14,14 @@ import numpy as np
 
 from deepinternal.nets.ingan import LEAST, MULTIPLE
 
-# The additive recurrence of lowest discrepancy in two dimensions: powers of 1 / 1.3247..., the real
-# solution of x^3 = x + 1.
+# Steps of the additive recurrence of lowest discrepancy in two dimensions: powers of 1 / 1.3247..., the
+# real solution of x^3 = x + 1.
 _STEPS = (0.7548776662466927, 0.5698402909980532)
-_INNER = 0.3  # where in the range the first factors besides 1 are
+_INNER = 0.3  # position in the range of the first factors besides 1
 
 
 def rounded(side: float) -> int:
-    """A side of the generator's output: a multiple of 8, not less than `side`, and at least 16."""
+    """Rounds a side of the generator's output up to a multiple of 8, at least 16."""
     return max(math.ceil(round(side / MULTIPLE, 6)) * MULTIPLE, LEAST)
 
 
@@ -29,16 +29,16 @@ def rounded(side: float) -> int:
 def shapes(
     crop: tuple[int, int], count: int, smallest: float, largest: float
 ) -> tuple[tuple[tuple[int, int], float], ...]:
-    """The sizes, and how far the range must have grown for each.
+    """Returns the sizes, and how far the range must have grown for each.
 
     Args:
-        crop: (h, w) of what the generator is given.
-        count: of the sizes, besides that of `crop` and four near to it.
-        smallest: least factor, under 1.
-        largest: greatest factor, over 1.
+        crop: (h, w) of the generator's input.
+        count: Number of the sizes, besides that of `crop` and four near it.
+        smallest: Least factor, less than 1.
+        largest: Greatest factor, greater than 1.
 
     Returns:
-        ((H, W), reach) with reach from 0, the crop's own size, to 1; no size twice.
+        Distinct ((H, W), reach), with reach from 0, for the crop's own size, to 1.
     """
     down, up = 1 - smallest, largest - 1
     pairs = [(1.0, 1.0)]
@@ -59,16 +59,16 @@ def shapes(
 def draw(
     sizes: Sequence[tuple[tuple[int, int], float]], progress: float, seed: int, number: int
 ) -> tuple[int, int]:
-    """One of the sizes.
+    """Draws one of the sizes.
 
     Args:
-        sizes: as `shapes` returns them.
-        progress: how far the range has grown, 0 to 1.
-        seed: of the run.
-        number: of the draw.
+        sizes: As `shapes` returns them.
+        progress: How far the range has grown, from 0 to 1.
+        seed: Seed of the run.
+        number: Number of the draw.
 
     Returns:
-        (H, W), each within reach being as likely as the others.
+        (H, W). All sizes within the range are equally likely.
     """
     within = [size for size, reach in sizes if reach <= progress]
     return within[int(np.random.default_rng((seed, number)).integers(len(within)))]

@@ -1,4 +1,4 @@
-"""InGAN's training: its losses, and a step as a list of updates of its two nets."""
+"""InGAN's training: its losses, and a step, which is a list of updates of the two nets."""
 
 import dataclasses
 import functools
@@ -25,12 +25,12 @@ Judge = Callable[[Array], Array]
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What is static in a training.
+    """The static part of a training.
 
     Attributes:
-        config: of the method.
+        config: The settings.
         crop: (h, w) of the crops: multiples of 8, less than the images' sides.
-        scales: how many the discriminator has.
+        scales: Number of scales of the discriminator.
     """
 
     config: Config
@@ -39,12 +39,12 @@ class Training:
 
     @property
     def steps(self) -> int:
-        """How many steps it takes."""
+        """The number of steps."""
         return self.config.steps or self.config.train_steps
 
 
 def training(config: Config, images: Sequence[tuple[int, int]]) -> Training:
-    """The training on images of these sizes (H, W)."""
+    """Returns the training for images of these sizes (H, W)."""
     least = [min(size[axis] for size in images) for axis in (0, 1)]
     crop = tuple(min(config.crop, n - 1) // MULTIPLE * MULTIPLE for n in least)
     longest = max(min(config.crop, *map(max, images)), 32)
@@ -52,7 +52,7 @@ def training(config: Config, images: Sequence[tuple[int, int]]) -> Training:
 
 
 def variant(task: Training, seed: int, step: int) -> tuple[int, int, bool]:
-    """The size (H, W) that a step makes, and whether the way back has an update of its own."""
+    """The size (H, W) of a step's output, and whether the inverse gets an update of its own."""
     config = task.config
     known = sizes.shapes(task.crop, config.shapes, config.smallest, config.largest)
     progress = min(step / config.growth, 1.0)
@@ -79,7 +79,7 @@ def init(task: Training, key: Array, inputs: Inputs) -> TrainState:
 def step(
     task: Training, state: TrainState, inputs: Inputs, variant: tuple[int, int, bool]
 ) -> tuple[TrainState, Metrics]:
-    """An update of the generator and one of the discriminator; maybe one more of the generator."""
+    """Updates the generator, the discriminator and, in variants with `inverse`, the generator again."""
     config, (*size, inverse) = task.config, variant
     keys = jax.random.split(jax.random.fold_in(state.key, state.step), 6)
     images = retargeting.images(inputs)
@@ -119,17 +119,17 @@ def step(
 
 
 def _generator_loss(generate, there, back, judge: Judge, *, x, given, kept, cycle: float):
-    """Adversarial and reconstruction loss (eq. 1 to 3), and what is made.
+    """Adversarial and reconstruction loss (eq. 1 to 3), and the generated images.
 
     Args:
         generate: (images, transform) -> images.
-        there: the transformation.
-        back: its inverse.
-        judge: the discriminator.
-        x: (N, h, w, C), what should come back.
-        given: x with noise.
-        kept: (h, w, 1), where the reconstruction counts, or None for everywhere.
-        cycle: weight of the reconstruction.
+        there: The transformation.
+        back: Its inverse.
+        judge: The discriminator.
+        x: (N, h, w, C), the images that should be reconstructed.
+        given: `x` with noise, the generator's input.
+        kept: (h, w, 1), the weight of the reconstruction at each pixel; None: 1 everywhere.
+        cycle: Weight of the reconstruction.
     """
     made = generate(given, there)
     again = generate(made, back)
@@ -139,7 +139,7 @@ def _generator_loss(generate, there, back, judge: Judge, *, x, given, kept, cycl
 
 
 def _discriminator_loss(judge: Judge, real: Array, made: Array):
-    """Half the sum of what is wrong about real and made patches (eq. 2)."""
+    """The mean of the losses on real and on generated patches (eq. 2)."""
     terms = {"real": least_squares(judge(real), 1.0), "made": least_squares(judge(made), 0.0)}
     return weighted_sum(terms, {"real": 0.5, "made": 0.5}), terms
 
@@ -149,7 +149,7 @@ def _discriminator(config: Config) -> PatchDiscriminator:
 
 
 def _judging(task: Training, step: Array) -> Callable:
-    """From the discriminator's weights to what it does to images, at a step."""
+    """Returns a function from the discriminator's weights to the discriminator at a step."""
     config = task.config
     weights = scales.weights(step, even_at=config.even_at, ratio=config.ratio, count=task.scales)
     options = {"weights": weights, "ratio": config.ratio, "antialias": config.antialias}
@@ -166,6 +166,6 @@ def _transforms(config: Config, progress, key: Array, crop, size) -> tuple[Trans
 
 
 def _learning_rate(config: Config, steps: int, step: Array) -> Array:
-    """Constant, then falling to 0 at the end."""
+    """The learning rate: constant, then falling linearly to 0 at the last step."""
     start = min(config.decay_from, steps - 1)
     return config.learning_rate * jnp.clip((steps - step) / (steps - start), 0, 1)

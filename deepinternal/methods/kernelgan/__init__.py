@@ -1,21 +1,21 @@
-"""KernelGAN: the kernel an image was downscaled with (Bell-Kligler, Shocher, Irani, NeurIPS 2019).
+"""KernelGAN: estimates the blur kernel of an image (Bell-Kligler, Shocher, Irani, NeurIPS 2019).
 
-A linear generator downscales crops of the image; a discriminator must not be able to tell the result's
-patches from the image's own. What all the generator's layers do together is the kernel.
+A linear generator downscales crops of the image, so that a discriminator cannot tell the patches of the
+result from those of the image. The kernel is the convolution of all the generator's layers.
 
 Where the paper is in the code: nets (sections 4.1, 4.2) -> `nets.kernelgan`; L1 GAN (eq. 2) ->
 `losses.adversarial.absolute`; explicit kernel and its regularisation (section 4.3) -> `losses.kernel`;
-their weights over time (public code) -> `training.weights`; crops where there is texture (supplement)
--> `estimators.recurrence`; x4 (section 4.4) -> `ops.kernels.doubled_kernel`.
+their weights over time (public code) -> `training.weights`; crops with texture (supplement) ->
+`estimators.recurrence`; x4 (section 4.4) -> `ops.kernels.doubled_kernel`.
 
-Deliberate deviations from the authors' code: the generator is applied as its one kernel, which is the
-same to rounding; the cubic term compares each colour with itself, and its threshold fits that; the
-noise by which the discriminator is kept from comparing roundings is the same for real and made patches,
-and what the kernel takes away of the image's own noise is put back. Beyond the paper: a term says how
-differently patches of the image and of its downscaled version are distributed, by their covariances,
-from the whole image at once (field `covariance`, 0 for none): kernels come out less round, and in fewer
-steps. By the same measure the best of several `replicas` is chosen. Negative values count against a
-kernel. Training ends when the kernel has settled.
+Deliberate deviations from the authors' code: the generator is applied as a single kernel, which is the
+same up to rounding; the cubic term compares each colour with itself, and its threshold is chosen for
+that; the noise that keeps the discriminator from comparing rounding errors is the same for real and
+generated patches, and the image's own noise that the kernel removes is added again. Beyond the paper:
+a term measures, over the whole image, how much the patches of the image and of its downscaled version
+differ in their covariances (field `covariance`), which gives less round kernels in fewer steps. The
+same measure selects the best of several `replicas`. Negative values of a kernel are penalised. Training
+ends when the kernel has settled.
 """
 
 import functools
@@ -33,17 +33,17 @@ __all__ = ["PRESETS", "RECIPE", "Config", "Estimation", "example", "make", "prep
 
 
 def make(config: Config, spec: Inputs) -> Method:
-    """KernelGAN for images of given shapes.
+    """Makes KernelGAN for images of given shapes.
 
     Args:
-        config: the settings.
-        spec: shapes of the inputs that `prepare` or `pad` returned; `image` (H, W, C) alone will do.
+        config: The settings.
+        spec: The shapes of the inputs that `prepare` or `pad` returns, or of `image` (H, W, C) alone.
 
     Returns:
-        The method. Outputs: `kernel` (K, K); `result`, the image downscaled by it; figures.
+        The method. Its outputs are `kernel` (K, K); `result`, the image downscaled by it; and scalars.
 
     Raises:
-        InputError: the statistics are missing beside other inputs.
+        InputError: The statistics are missing although there are other inputs than the image.
     """
     spec = complete(spec)
     task, bind = training.Task(config, *sides(config, spec["image"].shape[:2])), functools.partial
@@ -69,12 +69,13 @@ def make(config: Config, spec: Inputs) -> Method:
         progress="divergence",
         replicas=config.replicas,
         reduce=training.best if many else None,
+        final_params=lambda state: {"kernel": state.model_state["average"]},
     )
     return for_spec(method, spec)
 
 
 def remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
-    """What speaks against the estimate; see `recipe.Recipe`."""
+    """Sentences about doubts in the estimate; see `recipe.Recipe`."""
     del config
     return estimate.remarks(inputs["statistics"], figures)
 

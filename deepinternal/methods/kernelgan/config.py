@@ -1,4 +1,4 @@
-"""Settings of KernelGAN."""
+"""The settings and the presets of KernelGAN."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -16,7 +16,7 @@ from deepinternal.config import (
     Config as BaseConfig,
 )
 
-_SCALE = "2 or 4, the factors that kernels are estimated for"
+_SCALE = "2 or 4"
 
 
 def _parse(text: str) -> int:
@@ -30,49 +30,82 @@ def _parse(text: str) -> int:
 
 
 class Estimation(BaseConfig):
-    """How a kernel is estimated: what ZSSR's settings hold, too, as `estimation`."""
+    """Settings of the kernel estimation; ZSSR's config holds them, too, as `estimation`."""
 
-    train_steps: int = field(1000, "most steps of the estimation", unit="steps", ge=1)
-    border: int = field(0, "what is not looked at on each side", unit="pixels", ge=0)
-    replicas: int = field(2, "kernels estimated side by side, of which the best is taken", ge=1)
+    train_steps: int = field(1000, "greatest number of steps of the estimation", unit="steps", ge=1)
+    border: int = field(
+        0, "width of the image's border that is ignored on each side", unit="pixels", ge=0
+    )
+    replicas: int = field(
+        2, "number of seeds trained side by side; the best kernel among theirs is used", ge=1
+    )
     features: int = field(64, "channels between the layers of both nets", ge=1)
-    crop: int = field(64, "side of the crops that are downscaled", unit="pixels", ge=32)
-    learning_rate: float = field(2e-4, "learning rate of Adam at first", ge=0)
+    crop: int = field(64, "side of the crops that the generator downscales", unit="pixels", ge=32)
+    learning_rate: float = field(2e-4, "initial learning rate of Adam", ge=0)
     decay_every: int = field(
-        200, "steps after which it falls tenfold, from nearness to cubic on", unit="steps", ge=1
+        200,
+        "steps between tenfold falls of the learning rate, counted from the step at which the "
+        "kernel is near the cubic one",
+        unit="steps",
+        ge=1,
     )
-    covariance: float = field(1.0, "weight of the difference of patches' covariances", ge=0)
-    sum: float = field(0.5, "weight of the distance of the kernel's sum from 1", ge=0)
-    boundary: float = field(0.5, "weight of values near the kernel's border", ge=0)
-    centre: float = field(1.0, "weight of the distance of its centre from the middle", ge=0)
-    sparse: float = field(2.0, "weight of many small values", ge=0)
-    negative: float = field(1.0, "weight of negative values", ge=0)
-    bicubic: float = field(1.0, "weight of the difference from cubic downscaling at first", ge=0)
+    covariance: float = field(
+        1.0,
+        "weight of the divergence between the patch covariances of the image and of its downscaled "
+        "version; 0: not used",
+        ge=0,
+    )
+    sum: float = field(0.5, "weight of the distance between the kernel's sum and 1", ge=0)
+    boundary: float = field(0.5, "weight of the kernel's values near its border", ge=0)
+    centre: float = field(
+        1.0, "weight of the distance between the kernel's centre of mass and its middle", ge=0
+    )
+    sparse: float = field(2.0, "weight of the term that makes the kernel sparse", ge=0)
+    negative: float = field(1.0, "weight of the kernel's negative values", ge=0)
+    bicubic: float = field(1.0, "initial weight of the difference from cubic downscaling", ge=0)
     bicubic_reached: float = field(
-        0.1, "the difference, in units of the variance, at which that weight falls", ge=0
+        0.1,
+        "difference from cubic downscaling, relative to the crop's variance, below which the weight "
+        "bicubic begins to fall",
+        ge=0,
     )
-    bicubic_every: int = field(100, "steps after which that weight falls", unit="steps", ge=1)
-    bicubic_fall: float = field(100.0, "by what that weight is divided then", ge=1)
+    bicubic_every: int = field(100, "steps between falls of the weight bicubic", unit="steps", ge=1)
+    bicubic_fall: float = field(
+        100.0, "number by which the weight bicubic is divided at each fall", ge=1
+    )
     faint: Literal["peak", "rank"] = field(
-        "peak", "what is cut off: under 2 % of the peak, or by the 41st greatest value's rank"
+        "peak",
+        "level subtracted from the kernel; peak: 2 % of its greatest value; rank: three quarters of "
+        "its 41st greatest value",
     )
-    evaluate_every: int = field(50, "steps between looks at the kernel", unit="steps", ge=1)
-    settled: float = field(1e-3, "change between looks that counts as none; three end it", ge=0)
+    evaluate_every: int = field(50, "steps between evaluations of the kernel", unit="steps", ge=1)
+    settled: float = field(
+        1e-3,
+        "change of the kernel between evaluations that counts as none; three unchanged evaluations "
+        "in a row end the estimation",
+        ge=0,
+    )
 
 
 class Config(Estimation, MethodConfig):
     """Settings of KernelGAN."""
 
-    scale: parsed(int, _parse, str, _SCALE) = field("2", "factor of the downscaling, 2 or 4")
-    reference_kernel: Text = field("", "the true kernel, to score the estimate: file or folder")
-    noise_std: Auto[NoiseStd] = field("auto", "deviation of the image's noise; auto: measured")
+    scale: parsed(int, _parse, str, _SCALE) = field(
+        "2", "factor of the downscaling whose kernel is estimated"
+    )
+    reference_kernel: Text = field(
+        "", "file or folder of true kernels, to score the estimate; '': it is not scored"
+    )
+    noise_std: Auto[NoiseStd] = field(
+        "auto", "standard deviation of the image's noise; auto: measured"
+    )
 
 
 PRESETS: Mapping[str, Preset] = {
     "x2": Preset(
         {},
         "the kernel of a downscaling by 2 (default)",
-        "the sample's slanted Gaussian: correlation .994 after 400 steps, 17 seconds on two CPU cores",
+        "slanted Gaussian of the sample: correlation .994 after 400 steps, 17 seconds on two CPU cores",
     ),
     "x4": Preset({"scale": "4"}, "the kernel of a downscaling by 4"),
     "published": Preset(
@@ -80,16 +113,16 @@ PRESETS: Mapping[str, Preset] = {
             **{"covariance": 0.0, "train_steps": 3000, "decay_every": 750, "bicubic_every": 200},
             **{"replicas": 1, "settled": 0.0, "sparse": 5.0, "negative": 0.0, "faint": "rank"},
         },
-        "the paper's losses alone",
-        "the sample's slanted Gaussian: correlation .949 after 2850 steps, 29 s on two CPU cores",
+        "only the losses of the paper",
+        "slanted Gaussian of the sample: correlation .949 after 2850 steps, 29 s on two CPU cores",
     ),
     "fast": Preset(
         {"train_steps": 600, "decay_every": 250, "replicas": 1},
-        "one seed and fewer steps",
-        "the sample's slanted Gaussian: correlation .995 after 400 steps, 13 seconds on two CPU cores",
+        "a single seed and fewer steps",
+        "slanted Gaussian of the sample: correlation .995 after 400 steps, 13 seconds on two CPU cores",
     ),
     "smoke": Preset(
         {"train_steps": 60, "replicas": 1, "features": 8, "bicubic_every": 5},
-        "a few steps of tiny nets, to see that everything runs",
+        "a few steps of tiny nets, to check that everything runs",
     ),
 }

@@ -1,4 +1,4 @@
-"""From a generator's kernel to the one that is used, and what speaks for it or against it."""
+"""The kernel that is made from a generator's, and the figures that tell how far to trust it."""
 
 import functools
 from collections.abc import Mapping
@@ -13,21 +13,21 @@ from deepinternal.nets.kernelgan import KERNEL_SIZE, STRIDE
 from deepinternal.ops import kernel_scores, kernels
 from deepinternal.types import Array, Inputs
 
-MARGIN = 3  # zeros around the kernel, so that it can be centred
-DOUBT = 0.8  # part of the cubic kernel's divergence above which an estimate is no better
-FLAT = 6 / 255  # standard deviation in patches with most texture under which there is none
-SATURATED = 0.1  # share of values at the ends of the range that is worth a word
+MARGIN = 3  # zeros around the kernel, which allow it to be centred
+DOUBT = 0.8  # fraction of the cubic kernel's divergence above which an estimate is no better
+FLAT = 6 / 255  # standard deviation of the most textured patches below which there is no texture
+SATURATED = 0.1  # fraction of values at the ends of the range above which a remark is made
 
 
 def divergence(kernel: Array, statistics: Inputs) -> Array:
-    """How differently patches of the image and of its downscaled version are distributed.
+    """The divergence between the patches of the image and those of its downscaled version.
 
     Args:
-        kernel: (13, 13), or one with zeros around it, centred on K // 2.
-        statistics: of the image, see `estimators.kernel_statistics`.
+        kernel: (13, 13), or a larger one padded with zeros, centred on K // 2.
+        statistics: Those of the image, see `estimators.kernel_statistics`.
 
     Returns:
-        `losses.kernel.covariance_divergence` of both, noise added where the kernel took it away.
+        `losses.kernel.covariance_divergence` of both, with the noise that the kernel removes added.
     """
     size, side = KERNEL_SIZE, SIDE
     cut = (kernel.shape[0] - size) // 2
@@ -45,28 +45,31 @@ def divergence(kernel: Array, statistics: Inputs) -> Array:
 
 
 def finished(average: Array, faint: str) -> Array:
-    """A generator's kernel (13, 13) without its faint values, centred for a factor of 2: (19, 19).
+    """Removes the faint values of a generator's kernel (13, 13) and centres it: (19, 19).
 
     Args:
-        average: the kernel, averaged over steps.
-        faint: what is faint, see `kernels.faint_level`.
+        average: The kernel, averaged over steps.
+        faint: The rule for faint values, see `kernels.faint_level`.
+
+    Returns:
+        (19, 19), centred for a factor of 2.
     """
     kernel = kernels.without_faint(average, kernels.faint_level(average, rule=faint))
     return kernels.centre_kernel(kernel, STRIDE, pad=MARGIN)
 
 
 def figures(average: Array, statistics: Inputs, faint: str) -> dict[str, Array]:
-    """The kernel that is used, and what speaks for it.
+    """Returns the kernel that is used, and how well it explains the image.
 
     Args:
         average: (13, 13), averaged over steps.
-        statistics: of the image, see `divergence`.
-        faint: what is faint, see `kernels.faint_level`.
+        statistics: Those of the image, see `divergence`.
+        faint: The rule for faint values, see `kernels.faint_level`.
 
     Returns:
-        `kernel` (19, 19), centred for a factor of 2; its `kernel_divergence`; `uncut_divergence`, the
-        one before its faint and negative values were cut off; `cubic_divergence`, that of cubic
-        downscaling, which has negative values, too.
+        `kernel` (19, 19), centred for a factor of 2; `kernel_divergence`, its divergence;
+        `uncut_divergence`, that before faint and negative values are removed; `cubic_divergence`, that
+        of cubic downscaling, whose kernel also has negative values.
     """
     kernel, cubic = finished(average, faint), kernels.cubic_kernel(STRIDE, KERNEL_SIZE)
     return {
@@ -78,20 +81,20 @@ def figures(average: Array, statistics: Inputs, faint: str) -> dict[str, Array]:
 
 
 def for_scale(scale: int, kernel: Array) -> Array:
-    """The kernel for a factor of 2 or 4, centred for it, from one for 2."""
+    """Returns the kernel for a factor of 2 or 4, centred for it, from the kernel for 2."""
     if scale == 2:
         return kernel
     return kernels.centre_kernel(kernels.doubled_kernel(kernel), scale, pad=1)
 
 
 def kernel_size(scale: int) -> int:
-    """Side of what `for_scale` returns of kernels as `finished` makes them."""
+    """The side of the kernel that `for_scale` returns for one that `finished` returned."""
     size = KERNEL_SIZE + 2 * MARGIN
     return size if scale == 2 else 3 * size - 2 - 2 * (size // 2) + 2
 
 
 def scores(kernel: Array, reference: Array) -> dict[str, Array]:
-    """Figures of a kernel (K, K) against a reference (L, L)."""
+    """Scores of a kernel (K, K) compared with a reference (L, L)."""
     return {
         "kernel_correlation": kernel_scores.correlation(kernel, reference),
         "kernel_psnr": kernel_scores.kernel_psnr(kernel, reference),
@@ -99,11 +102,11 @@ def scores(kernel: Array, reference: Array) -> dict[str, Array]:
 
 
 def remarks(statistics: Inputs, figures: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """Sentences on what speaks against an estimate.
+    """Sentences about doubts in an estimate.
 
     Args:
-        statistics: of the image.
-        figures: what was found, as Python numbers and lists; None before it has.
+        statistics: Those of the image.
+        figures: The scalar outputs, as Python numbers and lists; None before there are any.
     """
     spread, saturated = float(statistics["spread"]), float(statistics["saturated"])
     said = ()
@@ -113,14 +116,14 @@ def remarks(statistics: Inputs, figures: Mapping[str, Any] | None) -> tuple[str,
         )
     if spread <= FLAT:
         said += (
-            "there is little texture to estimate a kernel from (a standard deviation of "
-            f"{spread:.3f} in patches): it may be wrong",
+            "the image has little texture for the estimate of a kernel (a standard deviation of "
+            f"{spread:.3f} in patches): the kernel may be wrong",
         )
     if figures and figures["uncut_divergence"] > DOUBT * figures["cubic_divergence"]:
         said += (
-            "the estimated kernel explains the image no better than the cubic one does (patches "
-            f"differ by {figures['uncut_divergence']:.3f} between scales, with the cubic one by "
-            f"{figures['cubic_divergence']:.3f}): it may be wrong",
+            "the estimated kernel explains the image no better than the cubic one (patches differ by "
+            f"{figures['uncut_divergence']:.3f} between scales, and by "
+            f"{figures['cubic_divergence']:.3f} with the cubic kernel): it may be wrong",
         )
     if figures and figures["kernel_agreement"] < 0.9:
         said += (

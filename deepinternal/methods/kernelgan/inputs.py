@@ -1,4 +1,4 @@
-"""The inputs of KernelGAN, from what the user gave."""
+"""The inputs of KernelGAN, made from the user's arrays, and its sample."""
 
 from collections.abc import Hashable, Mapping
 
@@ -11,17 +11,17 @@ from deepinternal.nets.kernelgan import KERNEL_SIZE, STRIDE
 from deepinternal.ops import kernels
 from deepinternal.types import Example, InputError, Inputs, input_spec
 
-LEAST = 40  # smallest side of an image
+LEAST = 40  # least side of an image
 
 
 def sides(config: Estimation, size: tuple[int, int]) -> tuple[int, int]:
-    """Sides of the crops that are downscaled, and of the results, for an image or canvas (H, W)."""
+    """Returns the sides of the crops before and after downscaling, for an image or canvas (H, W)."""
     crop = min(config.crop, *(n - 2 * config.border for n in size)) // 2 * 2
     return crop, (crop - KERNEL_SIZE) // STRIDE + 1
 
 
 def statistics(config: Estimation, image: np.ndarray, noise_std: float) -> Inputs:
-    """What is known of an image (H, W, C) in [0, 1] beforehand; on the host."""
+    """Computes the statistics of an image (H, W, C) in [0, 1], on the host."""
     return kernel_statistics.statistics(
         image,
         sides(config, image.shape[:2]),
@@ -32,10 +32,10 @@ def statistics(config: Estimation, image: np.ndarray, noise_std: float) -> Input
 
 
 def complete(spec: Inputs) -> Inputs:
-    """Shapes of all inputs, from those of the image alone.
+    """Returns the shapes of all inputs, if need be from that of the image alone.
 
     Raises:
-        InputError: there are others, but the statistics are missing.
+        InputError: The statistics are missing although there are other inputs than the image.
     """
     if "statistics" in spec:
         return spec
@@ -49,26 +49,26 @@ def complete(spec: Inputs) -> Inputs:
 def prepare(
     config: Config, image: np.ndarray, reference_kernel: np.ndarray | None = None
 ) -> Inputs:
-    """The inputs of the method from what the user gave; on the host.
+    """Makes the method's inputs from the user's arrays, on the host.
 
     Args:
-        config: the settings.
+        config: The settings.
         image: (H, W, C) in [0, 1].
         reference_kernel: (K, K), or None.
 
     Returns:
-        `image`, `statistics` (see `estimators.kernel_statistics`), and `reference_kernel` where there
-        is one.
+        `image`, `statistics` (see `estimators.kernel_statistics`), and `reference_kernel` if there is
+        one.
 
     Raises:
-        InputError: the image is too small.
+        InputError: The image is too small.
     """
     b = config.border
     h, w = (n - 2 * b for n in image.shape[:2])
     if min(h, w) < LEAST:
         raise InputError(
             f"the image is {max(h, 0)}x{max(w, 0)}{' inside config.border' if b else ''}: its sides "
-            f"must be at least {LEAST} pixels, for there must be patches to compare"
+            f"must be at least {LEAST} pixels"
         )
     std = config.noise_std
     if std == "auto":
@@ -83,12 +83,12 @@ def prepare(
 
 
 def group(config: Config, shape: tuple[int, ...], given: Mapping[str, tuple[int, ...]]) -> Hashable:
-    """Images whose crops have one size share a canvas; see `recipe.Canvas`."""
+    """Returns what images share that share a canvas: the size of their crops; see `recipe.Canvas`."""
     return shape[-1], sides(config, shape[:2]), given.get("reference_kernel")
 
 
 def pad(config: Config, inputs: Inputs, canvas: tuple[int, int]) -> Inputs:
-    """Puts an image on a canvas; on the host. Crops lie inside of the image proper."""
+    """Puts an image on a canvas, on the host. Crops are taken inside the image proper."""
     del config
     size = inputs["image"].shape[:2]
     room = [(0, c - n) for c, n in zip(canvas, size)]
@@ -99,12 +99,12 @@ def pad(config: Config, inputs: Inputs, canvas: tuple[int, int]) -> Inputs:
 def example(
     config: Config, photo: np.ndarray, reference_kernel: np.ndarray | None = None
 ) -> Example:
-    """A photograph downscaled with a slanted Gaussian kernel, or another, to be found again."""
+    """Returns a photograph downscaled with the reference kernel or a slanted Gaussian."""
     return blurred(config.scale, photo, reference_kernel)
 
 
 def blurred(scale: int, photo: np.ndarray, kernel: np.ndarray | None = None) -> Example:
-    """A photograph (H, W, C), downscaled by 2 or 4 and rounded to 8 bits, and the kernel."""
+    """Returns a photograph (H, W, C) downscaled by 2 or 4 and rounded to 8 bits, and the kernel."""
     name = "the user's kernel"
     if kernel is None:
         name = "a slanted Gaussian kernel"

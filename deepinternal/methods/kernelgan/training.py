@@ -1,4 +1,4 @@
-"""What KernelGAN does in a step, and what it makes of the kernel that it has found."""
+"""KernelGAN's training: a step, the evaluation of the kernel, and the outputs."""
 
 import dataclasses
 import functools
@@ -18,16 +18,16 @@ from deepinternal.methods.kernelgan import estimate
 from deepinternal.methods.kernelgan.config import Config
 from deepinternal.methods.optimizers import moving_average
 from deepinternal.nets.kernelgan import KERNEL_SIZE, STRIDE, Discriminator, LinearGenerator
-from deepinternal.ops import kernels, resize, spectral
-from deepinternal.ops.correlation import correlate
+from deepinternal.ops import kernels, resizing, spectral
+from deepinternal.ops.correlating import correlate
 from deepinternal.types import Array, Inputs, Metrics, Output, PyTree, TrainState
 
-_STILL = 3  # evaluations without a change that end the training
+_STILL = 3  # number of successive evaluations without a change that end the training
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What is static: the config, and the sides of both kinds of crops."""
+    """The static part: the config, and the sides of the crops before and after downscaling."""
 
     config: Config
     crop: int
@@ -35,7 +35,7 @@ class Task:
 
     @property
     def generator(self) -> LinearGenerator:
-        """The net whose layers are the kernel."""
+        """The net whose layers together are the kernel."""
         return LinearGenerator(self.config.features)
 
     @property
@@ -61,12 +61,14 @@ def init(task: Task, key: Array, inputs: Inputs) -> TrainState:
         "generator": gan.new_net(generator),
         "discriminator": gan.new_net(discriminator, spectral.vectors(key_vectors, discriminator)),
     }
-    # Each an array of its own: a step may take over its state's memory.
+    # Each is an array of its own, since a step may donate the state's memory.
     return gan.new_state(
         key,
         nets,
-        near=jnp.zeros((), jnp.int32),  # how often in a row the kernel was near to the cubic one
-        since=jnp.zeros((), jnp.int32),  # steps since that began to count for less
+        near=jnp.zeros(
+            (), jnp.int32
+        ),  # successive steps in which the kernel was near the cubic one
+        since=jnp.zeros((), jnp.int32),  # steps since the weight of the cubic term began to fall
         average=jnp.zeros((KERNEL_SIZE, KERNEL_SIZE)),
         before=jnp.zeros((KERNEL_SIZE, KERNEL_SIZE)),
         still=jnp.zeros((), jnp.int32),
@@ -74,14 +76,14 @@ def init(task: Task, key: Array, inputs: Inputs) -> TrainState:
 
 
 def _drawn(key: Array, *shapes: PyTree) -> list[PyTree]:
-    """Initial weights of both nets from one draw, which compiles four times as fast as their `init`.
+    """Draws the weights of both nets at once, which compiles four times as fast as their `init`.
 
     Args:
-        key: of the draw.
-        *shapes: `jax.eval_shape` of nets' weights.
+        key: The key of the draw.
+        *shapes: The shapes of the nets' weights, from `jax.eval_shape`.
 
     Returns:
-        Weights of these shapes, with the distributions that the nets' own `init` has.
+        Weights of these shapes, with the distributions of the nets' own `init`.
     """
     leaves = jax.tree.leaves(shapes)
     ends = np.cumsum([math.prod(x.shape) if len(x.shape) == 4 else 0 for x in leaves])
@@ -98,7 +100,7 @@ def _drawn(key: Array, *shapes: PyTree) -> list[PyTree]:
 
 
 def weights(config: Config, since: Array) -> dict[str, Array]:
-    """Weights of the generator's terms so many steps after the kernel came near to the cubic one."""
+    """Weights of the generator's terms `since` steps after the kernel came near the cubic one."""
     falls = (since + config.bicubic_every - 1) // config.bicubic_every
     least = 1e-6 * config.bicubic
     bicubic = jnp.maximum(config.bicubic * config.bicubic_fall ** -falls.astype(jnp.float32), least)
@@ -117,7 +119,7 @@ def weights(config: Config, since: Array) -> dict[str, Array]:
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """What a step draws: the two crops, in [-1, 1], and noise for three images of the small size."""
+    """The random draws of a step: two crops in [-1, 1], and noise for three downscaled images."""
 
     large: Array
     real: Array
@@ -125,7 +127,7 @@ class Draw:
 
 
 def draw(task: Task, key: Array, inputs: Inputs) -> Draw:
-    """Crops where there is texture, and noise, from one draw: each adds to the time of compiling."""
+    """Draws crops with texture and noise, all at once: each draw would add to the compile time."""
     image, statistics = jnp.asarray(inputs["image"]), inputs["statistics"]
     shape, count = (3, task.small, task.small, image.shape[-1]), statistics["large"].shape[0]
     uniform = jax.random.uniform(key, (math.prod(shape) + 2,), minval=2**-24)
@@ -141,7 +143,7 @@ def draw(task: Task, key: Array, inputs: Inputs) -> Draw:
 
 
 def _missing(kernel: Array, statistics: Inputs) -> Array:
-    """Deviation of the noise for made patches: as in real ones, what the kernel takes away put back."""
+    """The noise added to generated patches: that of real ones and what the kernel removes."""
     lost = jnp.maximum(1 - jnp.sum(jnp.square(kernel)), 0)
     return jnp.sqrt(FLOOR**2 + lost * (2 * statistics["noise_std"]) ** 2)
 
@@ -157,10 +159,10 @@ def generator_loss(
     """The generator's loss on one crop, and its terms."""
     kernel = task.kernel(params)
     made = correlate(drawn.large, kernel, STRIDE)
-    first = KERNEL_SIZE // 2 // STRIDE  # the place whose kernel lies inside of the crop
+    first = KERNEL_SIZE // 2 // STRIDE  # the first position whose kernel lies inside the crop
     places = slice(first, first + task.small)
-    small = resize.resize(drawn.large, scale=1 / STRIDE)[places, places]
-    # The noise is that of the kernel before the step: it is no way to please the judge.
+    small = resizing.resize(drawn.large, scale=1 / STRIDE)[places, places]
+    # No gradient goes through the noise, so that the generator cannot fool the judge with it.
     std = jax.lax.stop_gradient(_missing(kernel, statistics))
     terms = {
         "adversarial": absolute(judge(made + std * drawn.noise[0]), 1.0),
@@ -179,7 +181,7 @@ def generator_loss(
 def discriminator_loss(
     task: Task, drawn: Draw, made: Array, params: PyTree
 ) -> tuple[Array, Metrics]:
-    """The discriminator's loss on a real and a made image of the small size, and its terms."""
+    """The discriminator's loss on a real and a generated image of the small size, and its terms."""
     judge = lambda x: task.discriminator.apply({"params": params}, x)
     judged = jax.vmap(judge)(jnp.stack([drawn.real + FLOOR * drawn.noise[2], made]))
     terms = {"real": absolute(judged[0], 1.0), "made": absolute(judged[1], 0.0)}
@@ -187,7 +189,7 @@ def discriminator_loss(
 
 
 def step(task: Task, state: TrainState, inputs: Inputs, variant) -> tuple[TrainState, Metrics]:
-    """One update of the generator, and then one of the discriminator."""
+    """One update of the generator, followed by one of the discriminator."""
     del variant
     config, statistics, model = task.config, inputs["statistics"], state.model_state
     drawn = draw(task, jax.random.fold_in(state.key, state.step), inputs)
@@ -220,7 +222,7 @@ def step(task: Task, state: TrainState, inputs: Inputs, variant) -> tuple[TrainS
 
 
 def evaluate(task: Task, state: TrainState, inputs: Inputs) -> tuple[TrainState, Metrics]:
-    """Whether the kernel still changes, and how well it fits."""
+    """Measures whether the kernel still changes, and how well it explains the image."""
     config, model = task.config, state.model_state
     now, before = model["average"], model["before"]
     length = jnp.sqrt(jnp.sum(now**2) * jnp.sum(before**2))
@@ -239,7 +241,7 @@ def done(state: TrainState) -> Array:
 
 
 def outputs(task: Task, state: TrainState, inputs: Inputs) -> dict[str, Output]:
-    """The kernel of one seed, the image downscaled by it, and what speaks for it."""
+    """The kernel of one replica, the image downscaled with it, and scalars about its quality."""
     scale, statistics = task.config.scale, inputs["statistics"]
     figures = estimate.figures(state.model_state["average"], statistics, task.config.faint)
     kernel, size = estimate.for_scale(scale, figures.pop("kernel")), inputs.get("size")
@@ -256,14 +258,14 @@ def outputs(task: Task, state: TrainState, inputs: Inputs) -> dict[str, Output]:
 
 
 def best(outputs: dict[str, Output]) -> dict[str, Output]:
-    """The outputs of the replica whose kernel diverges least, and how the others compare with it.
+    """Selects the outputs of the replica whose kernel has the least divergence.
 
     Args:
-        outputs: of all replicas, with a leading axis.
+        outputs: The outputs of all replicas, with a leading axis.
 
     Returns:
-        The best one's, but `kernel_divergence` of all; `kernel_seed`, its number; `kernel_agreement`,
-        the least correlation of another's kernel with it.
+        The outputs of the best replica, but `kernel_divergence` of all replicas; `kernel_seed`, its
+        index; `kernel_agreement`, the least correlation of any replica's kernel with the best one.
     """
     errors = outputs["kernel_divergence"].value
     number = jnp.argmin(errors)

@@ -1,8 +1,8 @@
 """ZSSR: zero-shot super-resolution (Shocher, Cohen, Irani, CVPR 2018).
 
-A small net learns, from one image alone, to undo a downscaling: at each step a random augmented crop
-of the image (the high-resolution *father*, as the paper calls it) is downscaled (its low-resolution
-*son*), and the net learns son -> father. Then it is applied to the image itself.
+A small net learns from a single image to undo a downscaling. At each step a random augmented crop of
+the image (the high-resolution *father* of the paper) is downscaled (to its low-resolution *son*), and
+the net learns to map the son to the father. The trained net is then applied to the image itself.
 
 Where the paper is in the code: section 3.1 (fathers, sons) -> `task.draw_pair`; section 3.2 (net,
 L1, Adam) -> `nets.zssr`, `training.step`; its learning-rate policy and stopping -> `training._policy`;
@@ -11,18 +11,19 @@ back-projection -> `enlarge`; section 3.3 (known kernel, noise) -> the input `ke
 `noise_std`, `flips`, `back_projection`.
 
 Deliberate deviations from the authors' code: hidden layers start with 20 times the variance, which
-saves about 200 idle steps (field `init_variance`); outside of the image fathers are mirrored, not
-black; all resizing mirrors alike on all four sides; rotations and mirrorings are exact (theirs are
-one pixel off); the centring of even-sized kernels is exact; images smaller than the crop are
-cropped smaller; the self-test looks at no more than the central 512x512 pixels.
-The ensemble applies the 8 transformed *weights* to the unchanged image, which is the same thing with
-one static shape.
+saves about 200 idle steps (field `init_variance`); beyond the image's borders fathers are mirrored, not
+black; all resizing mirrors in the same way on all four sides; rotations and mirrorings are exact
+(theirs are one pixel off); the centring of even-sized kernels is exact; images smaller than the crop
+get smaller crops; the self-test uses at most the central 512x512 pixels. The ensemble applies the 8
+transformed *weights* to the unchanged image, which is equivalent and has one static shape.
 
 Beyond the paper, by fields: `net=subpixel` works at the low resolution, `optimizer=muon`
-orthogonalises the updates of hidden layers, `schedule=cosine` takes a fixed number of steps,
-`average` averages the weights, `ensemble_reduce=mean`; presets `fast` and `best` are made of them.
+orthogonalises the updates of hidden layers, `schedule=cosine` takes a fixed number of steps, `average`
+averages the weights, and `ensemble_reduce=mean` averages the ensemble. The presets `fast` and `best`
+combine them.
 
-A linen module of the user's own can take the net's place, a function the degradation's: see `make`.
+A linen module of the user's own can replace the net, and a function can replace the degradation: see
+`make`.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +35,7 @@ from deepinternal.methods.zssr import blind, canvas, enlarge, task, training
 from deepinternal.methods.zssr.config import PRESETS, Config
 from deepinternal.methods.zssr.inputs import example, prepare
 from deepinternal.methods.zssr.jumps import target_size
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 from deepinternal.recipe import Canvas, Figures, Recipe
 from deepinternal.types import Array, InputError, Inputs, Method
 
@@ -48,32 +49,32 @@ def make(
     down: Callable[[Array], Array] | None = None,
     net: Any = None,
 ) -> Method:
-    """ZSSR for images of one shape.
+    """Makes ZSSR for images of one shape.
 
     Args:
-        config: the settings.
-        spec: shapes of the inputs: `image` (H, W, C), and `kernel` (K, K) where the blur kernel is
-            known (centred, as `prepare` returns it); of an image on a canvas what `pad` returns,
-            but not with `down` or `net`.
-        down: a degradation to undo instead of cubic downscaling or a kernel: any differentiable
+        config: The settings.
+        spec: The shapes of the inputs: `image` (H, W, C), and `kernel` (K, K) if the blur kernel is
+            known (centred, as `prepare` returns it); or, without `down` and `net`, those of the inputs
+            that `pad` returns for an image on a canvas.
+        down: A degradation to undo instead of cubic downscaling or a kernel: any differentiable
             function (h, w, C) -> (ceil(h / scale), ceil(w / scale), C) of images in [0, 1].
-        net: a linen module to train instead of the built-in net: (N, h, w, C) -> (N, v h, u w, C),
-            where its attribute `factor` is (v, u), two whole numbers. (1, 1), or no such attribute: it
-            gets images that have been enlarged by cubic interpolation. It sees flipped images in
-            the ensemble, and large images at once, not in tiles.
+        net: A linen module to train instead of the built-in net: (N, h, w, C) -> (N, v h, u w, C),
+            where its attribute `factor` is (v, u), two whole numbers. If that is (1, 1), or without
+            this attribute, the module gets images that have been enlarged by cubic interpolation. In
+            the ensemble it gets flipped images, and it gets large images at once, not in tiles.
 
     Returns:
-        The method. Outputs: `result` (H', W', C), and with the ensemble `uncertainty` (H', W'), the
-        standard deviation over the flips.
+        The method. Its outputs are `result` (H', W', C) and, with the ensemble, `uncertainty` (H', W'),
+        the standard deviation over the flips.
 
     Raises:
-        InputError: fields that the image does not suit, inputs that lack something, a `down` that
-            makes other sizes, or a `net` that does, or that is no linen module.
+        InputError: The fields do not suit the image, an input is missing, `down` or `net` returns
+            images of another size, or `net` is no linen module.
     """
     if config.blind and "decisions" not in spec:
         raise InputError("config.blind: the inputs lack `decisions`; take them from `zssr.prepare`")
     if "sizes" in spec and not (down is None and net is None):
-        raise InputError("down, net: cannot be had for an image on a canvas")
+        raise InputError("down, net: cannot be given for an image on a canvas")
     tasks, channels = task.build(config, spec, down, net), spec["image"].shape[-1]
     for jump in tasks:
         enlarge.tile_of(jump)
@@ -95,11 +96,25 @@ def make(
     def outputs(state, inputs):
         return training.outputs(tasks[-1], state, inputs)
 
-    return Method("zssr", init, stages, outputs, baseline=baseline, progress="test_psnr")
+    def apply(state, inputs):
+        for stage in stages[:-1]:  # intermediate results with the final weights
+            _, inputs = stage.advance(state, inputs)
+        return outputs(state, inputs)
+
+    return Method(
+        "zssr",
+        init,
+        stages,
+        outputs,
+        baseline=baseline,
+        progress="test_psnr",
+        final_params=lambda state: {"net": training.weights(state)},
+        apply=None if config.blind else apply,
+    )
 
 
 def remarks(config: Config, inputs: Inputs, figures: Figures) -> Sequence[str]:
-    """What was decided for an image with `blind`; see `recipe.Recipe`."""
+    """Sentences about the decisions for an image with `blind`; see `recipe.Recipe`."""
     return blind.remarks(config, inputs, figures) if config.blind else ()
 
 

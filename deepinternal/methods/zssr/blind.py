@@ -1,15 +1,15 @@
-"""Photographs with unknown blur, noise and compression: these are estimated, and ZSSR set accordingly.
+"""Photographs with unknown blur, noise and compression, which are estimated and decide how ZSSR works.
 
-Noise and JPEG blocks are looked for on the host before training; the kernel is found by KernelGAN, a
-stage of its own before ZSSR's. What follows from them are arrays among the inputs (`decisions`), so
-that images that differ in them share programs:
+Noise and JPEG blocks are measured on the host before training. KernelGAN estimates the kernel in a
+stage of its own before ZSSR's. The decisions are arrays among the inputs (`decisions`), so that images
+for which they differ share programs:
 
-* noise_std: added to sons, so that the net learns to enlarge such images without their noise;
-* refine: whether results are back-projected, which would bring noise and blocks back;
+* noise_std: the noise added to sons, so that the net learns to enlarge such images without their noise;
+* refine: whether results are back-projected, which would restore noise and blocks;
 * flips: whether fathers are rotated and mirrored, which an asymmetric kernel does not allow;
-* estimated: whether the estimated kernel takes the cubic one's place.
+* estimated: whether the estimated kernel replaces the cubic one.
 
-Each can be set by a field instead: `noise_std`, `back_projection`, `flips`, `kernel_use`, `jpeg`.
+Fields can set each of them instead: `noise_std`, `back_projection`, `flips`, `kernel_use`, `jpeg`.
 """
 
 import dataclasses
@@ -30,12 +30,13 @@ from deepinternal.recipe import Figures
 from deepinternal.replicas import over_replicas
 from deepinternal.types import Array, Inputs, Output, Stage, TrainState
 
-# Divergence over which the cubic kernel does not explain an image. Of 15 photographs reduced by it 14
-# are below; of the same with kernels by DIV2KRK's recipe 14 are above (0.25 to 2.7).
+# Divergence above which the cubic kernel does not explain an image. Of 15 photographs downscaled with
+# it, 14 are below; of the same photographs with kernels by DIV2KRK's recipe, 14 are above (0.25 to
+# 2.7).
 UNEXPLAINED = 0.25
 _FIGURES = ("kernel", "kernel_divergence", "kernel_seed", "kernel_agreement")
 _FIGURES += ("uncut_divergence", "cubic_divergence")
-SATURATED = 0.5  # share of values at the ends of the range from which on no estimate is trusted
+SATURATED = 0.5  # fraction of values at the ends of the range at which no estimate is trusted
 
 
 def _settings(config: Config) -> kernelgan.Config:
@@ -44,23 +45,23 @@ def _settings(config: Config) -> kernelgan.Config:
 
 
 def estimates_kernel(config: Config, size: tuple[int, int], given: bool) -> bool:
-    """Whether there is a stage that estimates the kernel of an image (H, W)."""
+    """Whether a stage estimates the kernel for an image of size (H, W)."""
     small = min(size) - 2 * config.estimation.border < kernel_inputs.LEAST
     return config.blind and not given and config.kernel_use != "cubic" and not small
 
 
 def prepare(config: Config, image: np.ndarray, kernel, reference) -> Inputs:
-    """What joins the inputs; on the host.
+    """Makes the inputs that `blind` adds, on the host.
 
     Args:
-        config: the settings, with `blind`.
+        config: The settings, with `blind`.
         image: (H, W, C) in [0, 1].
-        kernel: (K, K), given by the user and centred, or None.
+        kernel: (K, K), the user's kernel, centred, or None.
         reference: (K, K), or None.
 
     Returns:
-        `kernel`, to begin with the cubic one where none is given; `decisions`; `statistics` where
-        the kernel is estimated; `reference_kernel`.
+        `kernel`, initially the cubic one if none is given; `decisions`; `statistics` if the kernel is
+        to be estimated; `reference_kernel` if there is one.
     """
     given = kernel is not None
     facts = image_facts.measure(image, compressed=config.jpeg)
@@ -87,15 +88,15 @@ def prepare(config: Config, image: np.ndarray, kernel, reference) -> Inputs:
 def stage(
     config: Config, spec: Inputs, begin: Callable[[Array, Inputs], TrainState]
 ) -> tuple[Callable[[Array, Inputs], TrainState], Stage]:
-    """KernelGAN as the first stage.
+    """Makes KernelGAN the first stage.
 
     Args:
-        config: the settings.
-        spec: shapes of the inputs.
-        begin: ZSSR's first state from a key and inputs.
+        config: The settings.
+        spec: The shapes of the inputs.
+        begin: `(key, inputs) -> state`, ZSSR's `init`.
 
     Returns:
-        `init` of the method, and the stage.
+        The `init` of the method, and the stage.
     """
     own = lambda inputs: {name: inputs[name] for name in ("image", "statistics")}
     method = over_replicas(kernelgan.make(_settings(config), own(spec)))
@@ -121,7 +122,7 @@ def stage(
             "decisions": decisions,
             "estimate": figures,
         }
-        key = state.key.reshape(-1)[0]  # of the first replica
+        key = state.key.reshape(-1)[0]  # that of the first replica
         return begin(jax.random.fold_in(key, 1), new), new
 
     init = lambda key, inputs: method.init(key, own(inputs))
@@ -129,7 +130,7 @@ def stage(
 
 
 def outputs(inputs: Inputs) -> dict[str, Output]:
-    """The kernel that was used, and the figures that speak for the decisions."""
+    """The kernel that was used, and the figures behind the decisions."""
     decisions = inputs["decisions"]
     made = {"kernel": Output(inputs["kernel"], "kernel")}
     names = ("noise_std", "measured_std", "jpeg_score", "jpeg_quality", "refine", "flips")
@@ -147,14 +148,14 @@ def outputs(inputs: Inputs) -> dict[str, Output]:
 
 
 def remarks(config: Config, inputs: Inputs, figures: Figures) -> Sequence[str]:
-    """What was decided and why, in sentences; see `recipe.Recipe`."""
+    """Sentences about the decisions and their reasons; see `recipe.Recipe`."""
     facts = {name: float(x) for name, x in inputs["decisions"].items()}
     tiny = min(inputs["image"].shape[:2]) < image_facts.TINY
     said = [_on_noise(config, facts, tiny=tiny), _on_refinement(config, facts)]
     if "statistics" not in inputs:
         said.append(_without_estimate(config, inputs))
     elif (share := float(inputs["statistics"]["saturated"])) > estimate.SATURATED:
-        said.append(f"{100 * share:.0f} % of the values are saturated: a kernel may be too sharp")
+        said.append(f"{100 * share:.0f} % of the values are saturated: the kernel may be too sharp")
     if figures is None:
         return said
     if "statistics" in inputs:
@@ -171,22 +172,21 @@ def remarks(config: Config, inputs: Inputs, figures: Figures) -> Sequence[str]:
 def _on_noise(config: Config, facts: dict[str, float], *, tiny: bool) -> str:
     std, measured = facts["noise_std"], facts["measured_std"]
     if config.noise_std != "auto":
-        return f"noise of {std:.3f} is added to sons: set by config.noise_std"
+        return f"noise of {std:.3f} is added to the sons: set by config.noise_std"
     if tiny:
-        return (
-            f"noise and compression are not looked for: a side is under {image_facts.TINY} pixels"
-        )
+        least = image_facts.TINY
+        return f"noise and compression are not measured: a side is shorter than {least} pixels"
     if facts["jpeg_quality"]:
-        what = f"noise of {std:.3f}, as large as its errors, is added to sons"
+        what = f"noise of {std:.3f}, as large as its errors, is added to the sons"
         if not std:
             least = image_facts.QUIET
-            what = f"its errors are under {least:.3f}, which is too little to care for"
+            what = f"its errors are below {least:.3f}, which is negligible"
         how = "set by config.jpeg" if config.jpeg == "on" else "blocks of 8x8 pixels were found"
         return (
-            f"the image is taken for a JPEG of quality {facts['jpeg_quality']:.0f} ({how}, score "
+            f"the image is treated as a JPEG of quality {facts['jpeg_quality']:.0f} ({how}, score "
             f"{facts['jpeg_score']:.0f}): {what}"
         )
-    what = "; as much is added to sons" if std else ", which is too little to care for"
+    what = "; as much is added to the sons" if std else ", which is negligible"
     return f"noise of {measured:.3f} was measured{what}"
 
 
@@ -195,8 +195,8 @@ def _on_refinement(config: Config, facts: dict[str, float]) -> str:
         count = config.plain()["back_projection"]
         return f"{count} iterations of back-projection: set by config.back_projection"
     if facts["refine"]:
-        return "the result is back-projected: the image can be trusted to the pixel"
-    return "no back-projection: it would bring noise and compression back"
+        return "the result is back-projected: the image has no noise or compression to restore"
+    return "no back-projection: it would restore noise and compression"
 
 
 def _without_estimate(config: Config, inputs: Inputs) -> str:
@@ -206,28 +206,31 @@ def _without_estimate(config: Config, inputs: Inputs) -> str:
     if config.kernel_use == "cubic":
         return "the kernel is the cubic one: set by config.kernel_use"
     return (
-        f"the kernel is the cubic one: the image is {h}x{w}, and to estimate a kernel its sides must "
-        f"be at least {kernel_inputs.LEAST} pixels"
+        f"the kernel is the cubic one: the image is {h}x{w}, and the estimation of a kernel needs "
+        f"sides of at least {kernel_inputs.LEAST} pixels"
     )
 
 
 def _on_kernel(config: Config, figures: dict[str, Any]) -> str:
     ours, cubic = figures["uncut_divergence"], figures["cubic_divergence"]
     spread = figures["kernel_spread"]
-    between = f"patches differ by {ours:.3f} between scales, with the cubic one by {cubic:.3f}"
+    between = (
+        f"patches differ by {ours:.3f} between scales, and by {cubic:.3f} with the cubic kernel"
+    )
     if config.kernel_use == "estimated":
         return f"the estimated kernel is used: set by config.kernel_use; {between}"
     if figures["kernel_estimated"]:
         return f"the estimated kernel is used: {between}"
     if spread <= estimate.FLAT:
         return (
-            "the cubic kernel is used: there is too little texture to estimate one (a standard "
+            "the cubic kernel is used: the image has too little texture for an estimate (a standard "
             f"deviation of {spread:.3f} in patches)"
         )
     if figures["saturated"] >= SATURATED:
-        return "the cubic kernel is used: too much is saturated to estimate one"
+        return "the cubic kernel is used: too many values are saturated for an estimate"
     if cubic <= UNEXPLAINED:
-        return f"the cubic kernel is used, for it explains the image: {between}"
+        return f"the cubic kernel is used, because it explains the image: {between}"
     return (
-        f"the cubic kernel is used, for the estimated one explains the image no better: {between}"
+        "the cubic kernel is used, because the estimated one explains the image no better: "
+        f"{between}"
     )

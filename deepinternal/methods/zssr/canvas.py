@@ -1,8 +1,8 @@
-"""Images of different sizes in arrays of one size, so that they share programs and can be batched.
+"""Canvases: arrays of one size for images of different sizes, which thus share programs and batches.
 
-An image lies in the upper left of its canvas. All shapes come from the canvas; what depends on the
-image's size is computed from the input `sizes`, so that results are those of the image alone, up to
-float rounding, whatever the rest of the canvas holds.
+An image lies in the upper left of its canvas. All shapes are those of the canvas. Whatever depends on
+the image's size is computed from the input `sizes`, so that the results equal those of the image alone
+up to float rounding and do not depend on the rest of the canvas.
 """
 
 from collections.abc import Hashable, Iterator, Mapping
@@ -18,24 +18,24 @@ from deepinternal.methods.zssr.enlarge import tile_of
 from deepinternal.methods.zssr.jumps import plan
 from deepinternal.methods.zssr.task import TEST_SIDE, Task, build
 from deepinternal.ops.kernels import sample_positions, whole_positions
-from deepinternal.ops.resize import output_size
+from deepinternal.ops.resizing import output_size
 from deepinternal.types import InputError, Inputs
 
 
 def group(
     config: Config, shape: tuple[int, ...], given: Mapping[str, tuple[int, ...]]
 ) -> Hashable | None:
-    """What images must have in common in order to share a canvas; see `recipe.Canvas`.
+    """Returns a value that images must have in common in order to share a canvas; see `recipe.Canvas`.
 
     Args:
-        config: the settings.
+        config: The settings.
         shape: (H, W, C) of an image.
-        given: shapes of its kernels, by field.
+        given: The shapes of its kernels, by field.
 
     Returns:
-        A value that is equal for images which may share one; None for an image that can share none:
-        where `output_shape` makes the factor depend on the size, where it would be enlarged in tiles,
-        and where `zssr.make` refuses it.
+        A value that is equal for images that may share a canvas. None for an image that cannot share
+        one: if `output_shape` makes the factor depend on the size, if the image would be enlarged in
+        tiles, or if `zssr.make` refuses it.
     """
     if config.output_shape:
         return None
@@ -56,7 +56,7 @@ def group(
 
 
 def _regular(task: Task) -> bool:
-    """Whether downscaling with a kernel samples at the same places on a canvas."""
+    """Whether downscaling with a kernel samples the same positions with and without a canvas."""
     return not task.has_kernel or all(
         np.array_equal(whole_positions(n, s, m, m), sample_positions(n, s, m))
         for n, s, m in _downscalings(task)
@@ -64,7 +64,7 @@ def _regular(task: Task) -> bool:
 
 
 def _downscalings(task: Task) -> Iterator[tuple[int, float, int]]:
-    """(length, factor, length of the result) of each axis in back-projection and self-test."""
+    """Yields (length, factor, length of the result) of each axis in back-projection and self-test."""
     for base, large, scale in zip(task.jump.base, task.jump.shape, task.jump.scale):
         tested = min(base, TEST_SIDE)
         yield large, scale, base
@@ -72,16 +72,16 @@ def _downscalings(task: Task) -> Iterator[tuple[int, float, int]]:
 
 
 def pad(config: Config, inputs: Inputs, canvas: tuple[int, int]) -> Inputs:
-    """Puts an image on a canvas; on the host.
+    """Puts an image on a canvas, on the host.
 
     Args:
-        config: the settings.
-        inputs: what `zssr.prepare` returned.
-        canvas: (H, W), at least the image's in both axes.
+        config: The settings.
+        inputs: The inputs that `zssr.prepare` returned.
+        canvas: (H, W), at least that of the image along both axes.
 
     Returns:
-        The inputs with a larger `image`, zero beyond the given one, and `sizes`, int32 (jumps, 2, 2):
-        for each jump (H, W) of its base image and of its result.
+        The inputs with a larger `image`, which is zero beyond the given one, and `sizes`, int32
+        (jumps, 2, 2): for each jump (H, W) of its base image and of its result.
     """
     image = inputs["image"]
     size = image.shape[:2]

@@ -1,4 +1,4 @@
-"""Settings of ZSSR."""
+"""The settings and the presets of ZSSR."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -14,70 +14,154 @@ Switch = Literal["auto", "on", "off"]
 class Config(MethodConfig):
     """Settings of ZSSR; the defaults are the published ones, for one jump by a factor of 2."""
 
-    scale: Factors = field("2", "factor of enlargement; several are taken one after the other")
-    jumps: int = field(0, "most factors that are taken, from first to last; 0: all", ge=0)
-    rounds: int = field(1, "how often the last one is taken, learning from its own results", ge=1)
-    base_change: Bases = field("", "factors after which the result takes the input's place")
-    output_shape: Shape = field("", "height,width of the result, instead of scale", unit="pixels")
-    kernel: Text = field("", "blur kernels, file or folder; '': cubic, or with blind an estimate")
-    train_steps: int = field(3000, "most steps of each jump", unit="steps", ge=1)
+    scale: Factors = field(
+        "2", "enlargement factor; several factors, separated by ';', are reached one after another"
+    )
+    jumps: int = field(
+        0, "greatest number of factors used, evenly spread over those of scale; 0: all", ge=0
+    )
+    rounds: int = field(
+        1,
+        "number of jumps to the last factor, each of which also learns from earlier results",
+        ge=1,
+    )
+    base_change: Bases = field(
+        "", "factors of scale whose result replaces the input in the jumps after it; '': none"
+    )
+    output_shape: Shape = field(
+        "", "height,width of the result; '': it follows from scale", unit="pixels"
+    )
+    kernel: Text = field(
+        "", "file or folder of blur kernels; '': the cubic kernel, or an estimate with blind"
+    )
+    train_steps: int = field(3000, "greatest number of steps of each jump", unit="steps", ge=1)
     noise_std: Auto[NoiseStd] = field(
-        "auto", "standard deviation of noise added to sons; auto: with blind as measured, else 0"
+        "auto",
+        "standard deviation of the noise added to the small training images (sons); auto: as "
+        "measured with blind, else 0",
     )
-    tile: int = field(0, "side of the tiles of large images; 0: chosen", unit="pixels", ge=0)
+    tile: int = field(
+        0,
+        "side of the tiles into which a large input is divided; 0: chosen automatically",
+        unit="pixels",
+        ge=0,
+    )
     net: Literal["interpolated", "subpixel"] = field(
-        "interpolated", "what the net gets: the interpolated image, or the image as it is"
+        "interpolated",
+        "interpolated: the net refines the cubic enlargement; subpixel: the net works at the low "
+        "resolution",
     )
-    layers: int = field(8, "convolutions of the net", ge=1)
-    features: int = field(64, "channels between them", ge=1)
+    layers: int = field(8, "number of convolutions of the net", ge=1)
+    features: int = field(64, "channels between the convolutions of the net", ge=1)
     init_variance: float = field(
-        2.0, "variance of hidden initial weights times fan-in; 0.1 in the authors' code", ge=0
+        2.0,
+        "variance of the hidden layers' initial weights, times fan-in; the authors' code has 0.1",
+        ge=0,
     )
-    precision: Literal["default", "high", "highest"] = field("default", "the net's precision")
-    crop: int = field(128, "side of the fathers", unit="pixels", ge=16)
-    patch_batch: int = field(1, "fathers in a step", ge=1)
+    precision: Literal["default", "high", "highest"] = field(
+        "default", "matmul precision of the net; default: that of the backend"
+    )
+    crop: int = field(
+        128,
+        "side of the training crops (fathers); smaller in smaller images",
+        unit="pixels",
+        ge=16,
+    )
+    patch_batch: int = field(1, "number of fathers in each step", ge=1)
     optimizer: Literal["adam", "muon"] = field(
-        "adam", "what trains hidden layers; the first and the last are always Adam's"
+        "adam", "optimiser of the hidden layers; Adam always trains the first and the last layer"
     )
-    learning_rate: float = field(1e-3, "greatest learning rate of Adam", ge=0)
-    muon_rate: float = field(0.03, "greatest learning rate of Muon", ge=0)
+    learning_rate: float = field(1e-3, "peak learning rate of Adam", ge=0)
+    muon_rate: float = field(0.03, "peak learning rate of Muon", ge=0)
     schedule: Literal["policy", "cosine"] = field(
-        "policy", "fall of the learning rate: tenfold where the test error stalls, or to the end"
+        "policy",
+        "policy: the learning rate falls tenfold when the test error stalls; cosine: it falls to 0 "
+        "at the last step",
     )
-    warmup: int = field(20, "steps in which it rises, with cosine", unit="steps", ge=0)
-    average: float = field(0.0, "decay of the average of weights; 0: none", ge=0, lt=1)
-    min_learning_rate: float = field(9e-6, "learning rate below which the policy ends", ge=0)
+    warmup: int = field(
+        20, "steps in which the learning rate rises with schedule=cosine", unit="steps", ge=0
+    )
+    average: float = field(
+        0.0, "decay of the moving average of the weights; 0: the last weights are used", ge=0, lt=1
+    )
+    min_learning_rate: float = field(
+        9e-6, "learning rate below which training ends with schedule=policy", ge=0
+    )
     evaluate_every: int = field(50, "steps between self-tests; 0: none", unit="steps", ge=0)
-    policy_every: int = field(60, "steps between the policy's decisions", unit="steps", ge=1)
-    policy_wait: int = field(256, "least steps between falls of the rate", unit="steps", ge=0)
-    policy_slope: float = field(
-        1.5, "the rate falls where so many descents are less than their deviation", ge=0
+    policy_every: int = field(
+        60, "steps between decisions about the learning rate", unit="steps", ge=1
     )
-    p_as_is: float = field(0.05, "probability of fathers as they are", ge=0, le=1)
-    p_dihedral: float = field(0.45, "of rotated and mirrored ones; others: affine", ge=0, le=1)
-    affine_scale_min: float = field(0.5, "least scale of affine fathers", ge=0.1)
+    policy_wait: int = field(
+        256, "least number of steps between falls of the learning rate", unit="steps", ge=0
+    )
+    policy_slope: float = field(
+        1.5,
+        "the learning rate falls when this multiple of the test error's descent is within the "
+        "descent's standard error",
+        ge=0,
+    )
+    p_as_is: float = field(
+        0.05, "probability that a father is cut from the image without a transformation", ge=0, le=1
+    )
+    p_dihedral: float = field(
+        0.45,
+        "probability that a father is rotated by quarter turns or mirrored; the other fathers are "
+        "transformed affinely",
+        ge=0,
+        le=1,
+    )
+    affine_scale_min: float = field(0.5, "smallest scale of affine fathers", ge=0.1)
     affine_scale_max: float = field(1.0, "greatest scale of affine fathers", ge=0.1)
-    affine_scale_difference: float = field(0.25, "deviation of the axes' difference", ge=0)
-    affine_shear: float = field(0.1, "standard deviation of their shear", ge=0)
-    affine_sampling: Literal["cubic", "linear"] = field("cubic", "how fathers are sampled")
-    flips: Switch = field("auto", "rotate and mirror fathers; auto: with a symmetric kernel")
-    ensemble: Switch = field("auto", "combine the results of all flips; auto: as flips")
+    affine_scale_difference: float = field(
+        0.25,
+        "standard deviation of the difference between the two axes' scales of affine fathers",
+        ge=0,
+    )
+    affine_shear: float = field(
+        0.1, "standard deviation of the shear of affine fathers along each axis", ge=0
+    )
+    affine_sampling: Literal["cubic", "linear"] = field(
+        "cubic", "interpolation with which fathers are sampled from the image"
+    )
+    flips: Switch = field(
+        "auto",
+        "rotate and mirror fathers; auto: on with the cubic kernel, off with another kernel or a "
+        "degradation",
+    )
+    ensemble: Switch = field(
+        "auto",
+        "combine the results for all rotations and mirrorings of the image; auto: as flips, but off "
+        "where blind decides about flips",
+    )
     ensemble_reduce: Literal["median", "mean"] = field(
-        "median", "how they are combined; the mean is back-projected once, others each"
+        "median",
+        "median: the median of the back-projected results; mean: the mean of the results, which is "
+        "then back-projected",
     )
     back_projection: Auto[whole_numbers(at_least=0)] = field(
-        "auto", "iterations of back-projection; auto: 10, with a kernel 2, on noisy images none"
+        "auto",
+        "iterations of back-projection, one number or one for each jump; auto: 10, with a kernel or "
+        "blind 2, with blind on noisy images 0",
     )
-    blind: bool = field(False, "estimate kernel, noise and compression where they are not given")
+    blind: bool = field(
+        False, "estimate the blur kernel, the noise and the compression where they are not given"
+    )
     kernel_use: Literal["auto", "estimated", "cubic", "given"] = field(
-        "auto", "kernel used with blind; auto: the estimate, where the cubic one explains less"
+        "auto",
+        "kernel that is used where kernel is empty; auto: with blind the estimate, if it explains "
+        "the image better than the cubic kernel; given: kernel must not be empty",
     )
-    jpeg: Switch = field("auto", "treat the image as compressed, with blind; auto: if it looks so")
-    reference_kernel: Text = field("", "the true kernel, to score an estimate: file or folder")
+    jpeg: Switch = field(
+        "auto",
+        "treat the image as a JPEG, with blind; auto: if blocks of 8x8 pixels are found",
+    )
+    reference_kernel: Text = field(
+        "", "file or folder of true kernels, to score the estimate; '': it is not scored"
+    )
     estimation: Estimation = Estimation()
 
     def resolved(self) -> "Config":
-        """Takes `jumps` of the factors; raises InputError where fields do not go together."""
+        """Selects `jumps` of the factors. Raises InputError if fields contradict each other."""
         found: dict[str, Any] = {"scale": taken(self.scale, self.jumps), "jumps": 0}
         if self.noise_std == "auto" and not self.blind:
             found["noise_std"] = 0.0
@@ -93,23 +177,23 @@ class Config(MethodConfig):
         if self.blind:
             yield bool(self.output_shape), "output_shape: with blind give config.scale, 2 or 4"
             known = self.scale in (((2, 2),), ((4, 4),))
-            yield not known, f"scale={self.plain()['scale']}: kernels are estimated for 2 and for 4"
+            yield not known, f"scale={self.plain()['scale']}: must be 2 or 4 with blind"
         else:
             estimates = self.kernel_use in ("estimated", "cubic")
-            yield estimates, f"kernel_use={self.kernel_use}: goes with config.blind=True only"
+            yield estimates, f"kernel_use={self.kernel_use}: needs config.blind=True"
         lacks = self.kernel_use == "given" and not self.kernel
-        yield lacks, "kernel: give the blur kernel of the image, a file or a folder of them"
+        yield lacks, "kernel: give the blur kernel of the image, a file or a folder of kernels"
         least, most = self.affine_scale_min, self.affine_scale_max
         yield most < least, f"affine_scale_max={most}: must be at least affine_scale_min={least}"
         untested = self.schedule == "policy" and not self.evaluate_every
         yield untested, "evaluate_every=0: must be at least 1 with schedule=policy"
         if self.optimizer == "muon":
             yield self.layers < 3, f"layers={self.layers}: must be at least 3 with optimizer=muon"
-            yield not self.learning_rate, "learning_rate=0: must be more with optimizer=muon"
+            yield not self.learning_rate, "learning_rate=0: must be positive with optimizer=muon"
 
     @property
     def factor(self) -> int:
-        """The whole factor that kernels are estimated for."""
+        """The factor, a whole number, for which a kernel is estimated."""
         return int(self.scale[0][0])
 
 
@@ -124,17 +208,17 @@ _SIX_JUMPS = {"scale": "1,1.5;1.5,1;1.5,1.5;1.5,2;2,1.5;2,2"}
 PRESETS: Mapping[str, Preset] = {
     "ideal": Preset(
         {},
-        "the published settings for a cubic downscaling (default)",
+        "the published settings, for images downscaled with the cubic kernel (default)",
         "Set5 x2: 37.01 dB Y-PSNR (bicubic 33.68); the butterfly takes 413 seconds on two CPU cores",
     ),
     "gradual": Preset(
         {**_FAST, **_SIX_JUMPS, "train_steps": 300},
-        "fast in the published six steps from 1 to 2",
-        "Set5 x2: 37.51 dB Y-PSNR, 84 to 101 seconds an image on two CPU cores",
+        "the settings of fast with the six published factors from 1 to 2",
+        "Set5 x2: 37.51 dB Y-PSNR, 84 to 101 seconds per image on two CPU cores",
     ),
     "kernel": Preset(
         {"flips": "off", "back_projection": "2", "kernel_use": "given"},
-        "the blur kernel is known and given as config.kernel",
+        "an image with a known blur kernel, given as config.kernel",
         "two images blurred by anisotropic Gaussians: 32.70 and 30.91 dB (bicubic 28.33 and 24.09) "
         "after 300 steps; fast,kernel: 33.04 and 31.48 dB in 21 and 18 seconds on two CPU cores",
     ),
@@ -143,29 +227,31 @@ PRESETS: Mapping[str, Preset] = {
             **{"flips": "off", "back_projection": "0", "noise_std": 0.0125},
             **{"affine_scale_min": 0.75, "affine_scale_difference": 0.0, "affine_shear": 0.0},
         },
-        "a photograph with unknown noise and compression, by fixed settings; kernel optional",
+        "a photograph with unknown noise and compression, with fixed settings; the kernel is optional",
     ),
     "blind": Preset(
         {**_FAST, "blind": True, "noise_std": "auto"},
-        "a photograph with unknown blur, noise and compression, which are estimated; else as fast",
-        "four images of 128x128 with other kernels: 0.5 to 5.1 dB above fast, in 21 to 40 seconds on "
-        "two CPU cores",
+        "a photograph with unknown blur, noise and compression, which are estimated; otherwise the "
+        "settings of fast",
+        "four images of 128x128 pixels made with other kernels: 0.5 to 5.1 dB above fast, in 21 to 40 "
+        "seconds on two CPU cores",
     ),
     "fast": Preset(
         _FAST,
-        "the net at the low resolution, Muon, a fixed and small number of steps, averaged weights",
-        "Set5 x2: 37.33 dB Y-PSNR, 10 to 16 seconds an image on two CPU cores",
+        "a net at the low resolution, trained by Muon for a small, fixed number of steps, with "
+        "averaged weights",
+        "Set5 x2: 37.33 dB Y-PSNR, 10 to 16 seconds per image on two CPU cores",
     ),
     "best": Preset(
         {**_FAST, **_SIX_JUMPS, "features": 48, "train_steps": 800, "average": 0.99},
-        "gradual at length",
-        "Set5 x2: 37.65 dB Y-PSNR, 287 to 312 seconds an image on two CPU cores",
+        "the settings of gradual with a wider net and more steps",
+        "Set5 x2: 37.65 dB Y-PSNR, 287 to 312 seconds per image on two CPU cores",
     ),
     "smoke": Preset(
         {
             **{"train_steps": 30, "features": 16, "crop": 64, "jumps": 2},
             "estimation": {"train_steps": 20, "replicas": 1, "features": 8, "bicubic_every": 2},
         },
-        "a few steps of a small net, to see that everything runs",
+        "a few steps of a small net, to check that everything runs",
     ),
 }

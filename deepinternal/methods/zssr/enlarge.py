@@ -1,4 +1,4 @@
-"""The answer of a trained net: self-ensemble, back-projection, and tiles where the image is large."""
+"""The result of a trained net: self-ensemble, back-projection, and tiles for large images."""
 
 import math
 from collections.abc import Mapping
@@ -7,21 +7,23 @@ import jax
 import jax.numpy as jnp
 
 from deepinternal.methods.zssr.task import Task
-from deepinternal.ops import resize, tiles
+from deepinternal.ops import resizing, tiles
 from deepinternal.ops.augment import dihedral
 from deepinternal.ops.back_projection import back_project, descend
 from deepinternal.types import Array, InputError, Inputs, PyTree
 
-UNTILED = 1024  # longest side of what a net is applied to at once, unless the config says more
+UNTILED = (
+    1024  # longest side to which a net is applied at once, unless the config has a larger tile
+)
 
 
 def enlarge(task: Task, params: PyTree, inputs: Inputs) -> dict[str, Array]:
     """Super-resolves the base image.
 
     Args:
-        task: the jump.
-        params: the net's.
-        inputs: with the base image, (H, W, C) in [0, 1], or one on a canvas, which is never tiled.
+        task: The jump.
+        params: The parameters of the net.
+        inputs: With the base image (H, W, C) in [0, 1]. An image on a canvas is never tiled.
 
     Returns:
         `result` (H', W', C), and with an ensemble `uncertainty` (H', W').
@@ -35,12 +37,12 @@ def enlarge(task: Task, params: PyTree, inputs: Inputs) -> dict[str, Array]:
 
 
 def enlarge_window(task: Task, params: PyTree, image: Array, inputs: Inputs) -> dict[str, Array]:
-    """Super-resolves an image (h, w, C) or a window of it, taken at once; returns as `enlarge`."""
+    """Super-resolves an image (h, w, C) or a window of it at once. Returns what `enlarge` returns."""
     jump = task.jump
     whole = image.shape[:2] == jump.base
-    shape = jump.shape if whole else resize.output_size(image.shape[:2], jump.scale)
+    shape = jump.shape if whole else resizing.output_size(image.shape[:2], jump.scale)
     small, size = task.sizes(inputs)
-    # Where the factor is whole, so is the ratio of the sizes, and downscaling can be faster.
+    # A whole factor makes the ratio of the sizes whole, which allows faster downscaling.
     exact = all(float(s).is_integer() for s in jump.scale)
     sampled = {"size": size, "small": None if exact else small}
     mean = task.config.ensemble_reduce == "mean"
@@ -54,7 +56,7 @@ def enlarge_window(task: Task, params: PyTree, image: Array, inputs: Inputs) -> 
         return jnp.where(task.decided(inputs, "refine", True), refined, x)
 
     def view(params: PyTree, element: int = 0) -> Array:
-        """Of one flip; the net sees the image turned, and what it makes is turned back."""
+        """The result for one flip: the image is turned for the net, whose output is turned back."""
         turn = lambda pair: pair[::-1] if element % 2 else pair
         x = dihedral(image, element) if element else image
         x = task.refine(params, x, turn(shape), size=size, small=small)
@@ -63,7 +65,7 @@ def enlarge_window(task: Task, params: PyTree, image: Array, inputs: Inputs) -> 
 
     if not task.ensemble:
         return {"result": correct(view(params))}
-    # Only the axis-keeping elements where the two axes are treated differently.
+    # If the two axes are treated differently, only the elements that keep them.
     even = all(pair[0] == pair[1] for pair in (jump.scale, task.factor))
     elements = range(8) if even else (0, 2, 4, 6)
     if task.own_net:
@@ -76,22 +78,22 @@ def enlarge_window(task: Task, params: PyTree, image: Array, inputs: Inputs) -> 
 
 
 def _inverse(element: int) -> int:
-    """The dihedral element that undoes one; mirrorings undo themselves."""
+    """The inverse of a dihedral element; mirrorings are their own inverses."""
     return element if element >= 4 else -element % 4
 
 
 def turn_weights(
     params: Mapping[str, Array], element: int, factor: tuple[int, int] = (1, 1)
 ) -> dict[str, Array]:
-    """Weights of the net that sees its input under a dihedral transform, and undoes it.
+    """Transforms the weights of a net as if its input and output were transformed.
 
-    `dihedral(net(params, x), e) == net(turn_weights(params, e, factor), dihedral(x, e))` inside of
-    the image and at its border.
+    `dihedral(net(params, x), e) == net(turn_weights(params, e, factor), dihedral(x, e))` inside the
+    image and at its border.
 
     Args:
-        params: of a `ZSSRNet`.
-        element: as in `ops.augment.dihedral`; even where the two factors differ.
-        factor: the net's.
+        params: The parameters of a `ZSSRNet`.
+        element: As in `ops.augment.dihedral`; must be even if the two factors differ.
+        factor: The net's `factor`.
 
     Returns:
         Parameters of the same shapes.
@@ -105,32 +107,32 @@ def turn_weights(
 
 
 def tile_of(task: Task) -> int:
-    """Side of the tiles in input pixels; 0: the image is taken at once.
+    """The side of the tiles in pixels of the input; 0: the image is enlarged at once.
 
     Raises:
-        InputError: the config wants tiles, which this factor or degradation does not allow.
+        InputError: The config asks for tiles, which the factor, the degradation or the net rules out.
     """
     jump = task.jump
     side = math.ceil(UNTILED / max(jump.scale)) if task.factor == (1, 1) else UNTILED // 2
     tile = task.config.tile or (side if max(jump.base) > 1.5 * side else 0)
-    # Tiles must look alike, which they do not where the factor has no period.
+    # All tiles must be sampled alike, which is impossible if the factor has no period.
     known = task.degradation is None and not task.own_net
     regular = known and all(tiles.period(s) for s in jump.scale)
-    if jump.shape != resize.output_size(jump.base, jump.scale):
+    if jump.shape != resizing.output_size(jump.base, jump.scale):
         regular = False
     if task.has_kernel:
         regular &= all(n == b * s for n, b, s in zip(jump.shape, jump.base, jump.scale))
     if task.config.tile and not regular:
         raise InputError(
-            f"config.tile={task.config.tile}: tiles need a scale that is a fraction of small numbers "
-            "(such as 1.25) and, with a kernel, a result of exactly the image's size times the scale; "
-            "they are not possible with your own degradation or net; leave config.tile at 0"
+            f"config.tile={task.config.tile}: must be 0; tiles need a scale that is a fraction of "
+            "small numbers (such as 1.25), with a kernel a result of exactly the image's size times "
+            "the scale, and no degradation or net of your own"
         )
     return tile if regular else 0
 
 
 def reach(task: Task, inputs: Inputs) -> int:
-    """How far away an input pixel may be and still matter for an output pixel, in input pixels."""
+    """The greatest distance, in input pixels, at which an input pixel affects an output pixel."""
     scale = min(task.jump.scale)
     net = task.config.layers + 2  # layers and cubic enlargement, whose kernel has a radius of 2
     if task.factor == (1, 1):

@@ -1,4 +1,4 @@
-"""The inputs of ZSSR, from what the user gave."""
+"""The inputs of ZSSR, made from the user's arrays, and its sample."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +7,7 @@ from deepinternal.methods.kernelgan.inputs import blurred
 from deepinternal.methods.zssr import blind
 from deepinternal.methods.zssr.config import Config
 from deepinternal.methods.zssr.jumps import target_size
-from deepinternal.ops import kernels, resize
+from deepinternal.ops import kernels, resizing
 from deepinternal.types import Example, Inputs
 
 _ROOM = 2  # zeros around a kernel in the array that it is centred in
@@ -19,17 +19,17 @@ def prepare(
     kernel: np.ndarray | None = None,
     reference_kernel: np.ndarray | None = None,
 ) -> Inputs:
-    """The inputs of the method from what the user gave; on the host.
+    """Makes the method's inputs from the user's arrays, on the host.
 
     Args:
-        config: the settings.
+        config: The settings.
         image: (H, W, C) in [0, 1], C = 1 or 3.
         kernel: (K, K) blur kernel, summing to 1, or None.
-        reference_kernel: (K, K), what an estimate is compared with, or None.
+        reference_kernel: (K, K), the kernel with which an estimate is compared, or None.
 
     Returns:
-        `image`, and `kernel` centred for the scale factor where one is given; with `blind` what
-        `zssr.blind.prepare` adds.
+        `image`; `kernel`, centred for the scale factor, if one is given; with `blind` also the inputs
+        that `zssr.blind.prepare` returns.
     """
     inputs = {"image": np.asarray(image, np.float32)}
     if kernel is not None:
@@ -40,7 +40,7 @@ def prepare(
 
 
 def _centred(kernel: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
-    """A centred kernel (K, K) in an array whose side depends on K alone, unless it does not fit."""
+    """Centres a kernel (K, K) in an array whose side depends only on K, unless it does not fit."""
     made = np.asarray(kernels.centre_kernel(np.asarray(kernel, np.float32), scale))
     extra = (made.shape[0] - kernel.shape[0]) // 2 - _ROOM
     if extra <= 0:
@@ -55,17 +55,17 @@ def example(
     kernel: np.ndarray | None = None,
     reference_kernel: np.ndarray | None = None,
 ) -> Example:
-    """A low-resolution image made from a photograph, as the method supposes images to be made.
+    """Makes a low-resolution image from a photograph with the degradation that the method assumes.
 
     Args:
-        config: the settings; with an `output_shape` the factor is 2.
-        photo: (H, W, C) in [0, 1]: the ground truth, where its sides are multiples of the factor.
-        kernel: blur kernel, or None for cubic downscaling.
-        reference_kernel: with `blind` the kernel it is made with; None: a slanted Gaussian.
+        config: The settings; with an `output_shape` the factor is 2.
+        photo: (H, W, C) in [0, 1]; it is the ground truth if its sides are multiples of the factor.
+        kernel: Blur kernel, or None for cubic downscaling.
+        reference_kernel: The blur kernel of the degradation with `blind`; None: a slanted Gaussian.
 
     Returns:
-        (ceil(H / scale), ceil(W / scale), C) in [0, 1], rounded to 8 bits; with `blind` and no kernel
-        also the reference kernel.
+        An image (ceil(H / scale), ceil(W / scale), C) in [0, 1], rounded to 8 bits; with `blind` and
+        without `kernel` also the reference kernel.
     """
     if config.blind and kernel is None:
         made = blurred(config.factor, photo, reference_kernel)
@@ -75,7 +75,7 @@ def example(
     name = f"skimage.data.astronaut, downscaled by {scale[0]:g}x{scale[1]:g} with {by}"
     photo = jnp.asarray(photo)
     if kernel is None:
-        small = resize.resize(photo, scale=tuple(1 / s for s in scale))
+        small = resizing.resize(photo, scale=tuple(1 / s for s in scale))
     else:
         small = kernels.downscale(photo, kernels.centre_kernel(kernel, scale), scale)
     return Example(name, np.asarray(jnp.round(jnp.clip(small, 0, 1) * 255) / 255), photo)

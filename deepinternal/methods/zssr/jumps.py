@@ -1,11 +1,11 @@
-"""The factors of super-resolution: one jump, or several from one result to the next (gradual)."""
+"""The factors of super-resolution: a single jump, or several successive jumps (gradual)."""
 
 import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 from deepinternal.config import numbers, parsed
-from deepinternal.ops.resize import output_size
+from deepinternal.ops.resizing import output_size
 from deepinternal.types import InputError
 
 MAX_SCALE = 16.0
@@ -13,7 +13,7 @@ Factor = tuple[float, float]
 
 
 def _pairs(text: str) -> tuple[Factor, ...]:
-    """Reads '2', '1.5,2' and '1,1.5;1.5,1;2'."""
+    """Parses '2', '1.5,2' and '1,1.5;1.5,1;2'."""
     pairs = tuple(numbers(part.replace("x", ",")) for part in text.split(";"))
     if {len(pair) for pair in pairs} - {1, 2}:
         raise ValueError
@@ -39,7 +39,7 @@ def _size(text: str) -> tuple[int, ...]:
 
 
 def _spelled(pairs: tuple[Factor, ...]) -> str:
-    """'2', '1.5;3', or in full where an axis differs anywhere: '1,1.5;2,2'."""
+    """Formats factors: '2', '1.5;3', or in full if the axes of any factor differ: '1,1.5;2,2'."""
     pairs = [[repr(float(f)).removesuffix(".0") for f in pair] for pair in pairs]
     even = all(vertical == horizontal for vertical, horizontal in pairs)
     return ";".join(pair[0] if even else ",".join(pair) for pair in pairs)
@@ -50,7 +50,7 @@ def _joined(values: tuple[int, ...]) -> str:
 
 
 def _field(parse: Callable, text: Callable, form: str, *, optional: bool = True) -> Any:
-    """The type of a field that is a tuple, () where its text is empty."""
+    """The type of a field that holds a tuple, () for an empty text."""
 
     def read(given: str) -> tuple:
         if optional and not given.strip():
@@ -63,7 +63,7 @@ def _field(parse: Callable, text: Callable, form: str, *, optional: bool = True)
     return parsed(tuple, read, text, form)
 
 
-_FORM = "a factor, or 'vertical,horizontal', or several of these with ';' between them"
+_FORM = "a factor, or 'vertical,horizontal', or several of these separated by ';'"
 _RANGE = f"{_FORM}, greater than 1 and at most {MAX_SCALE:g}"
 Factors = _field(_factors, _spelled, _RANGE, optional=False)
 Bases = _field(_pairs, _spelled, f"empty, {_FORM}")
@@ -75,14 +75,14 @@ class Jump:
     """One factor of the list.
 
     Attributes:
-        number: its place in the list, from 0.
+        number: Its index in the list, from 0.
         scale: (vertical, horizontal) factor from the base image to this jump's result.
-        base: (H, W) of the base image: the input, or the result that took its place.
+        base: (H, W) of the base image: the input, or the result that replaced it.
         shape: (H', W') of the result.
-        pool: sizes of the images that fathers are cut from, in units of the base, which comes first.
-        pool_shapes: their (H, W).
-        back_projection: iterations.
-        rebase: whether the result is the base of the jumps that follow.
+        pool: Sizes of the images from which fathers are cut, relative to the base, which is the first.
+        pool_shapes: Their (H, W).
+        back_projection: Number of iterations.
+        rebase: Whether the result is the base of the following jumps.
     """
 
     number: int
@@ -96,7 +96,7 @@ class Jump:
 
 
 def taken(factors: tuple[Factor, ...], most: int) -> tuple[Factor, ...]:
-    """At most so many of the factors, evenly spread, the first and the last among them; 0: all."""
+    """Selects at most `most` of the factors, evenly spread, always with the last one; 0: all."""
     last = len(factors) - 1
     if not 0 < most <= last:
         return factors
@@ -104,23 +104,23 @@ def taken(factors: tuple[Factor, ...], most: int) -> tuple[Factor, ...]:
 
 
 def plan(config: Any, size: tuple[int, int], *, back_projection: int) -> tuple[Jump, ...]:
-    """The jumps for an input of `size`.
+    """Returns the jumps for an input of `size`.
 
     Args:
-        config: `scale`, `output_shape`, `rounds`, `base_change`, `back_projection`.
+        config: Has the fields `scale`, `output_shape`, `rounds`, `base_change`, `back_projection`.
         size: (H, W) of the input.
-        back_projection: iterations where the config leaves them open.
+        back_projection: Number of iterations if the config has 'auto'.
 
     Raises:
-        InputError: fields that do not go together, or a size that they do not suit.
+        InputError: The fields contradict each other, or they do not suit the size.
     """
     factors = _factors_for(config, size)
     factors += factors[-1:] * (config.rounds - 1)
     for change in config.base_change:
         if change not in factors or change == factors[-1]:
             raise InputError(
-                f"config.base_change={_spelled(config.base_change)}: {_spelled((change,))} is not one "
-                "of config.scale's factors before the last"
+                f"config.base_change={_spelled(config.base_change)}: {_spelled((change,))} must be one "
+                "of the factors of config.scale before the last"
             )
     counts = config.back_projection
     counts = (back_projection,) if counts == "auto" else counts
@@ -135,10 +135,10 @@ def plan(config: Any, size: tuple[int, int], *, back_projection: int) -> tuple[J
         scale = tuple(f / b for f, b in zip(factor, base_factor))
         if min(scale) < 1 or max(scale) == 1:
             raise InputError(
-                f"config.scale={_spelled(config.scale)}: after the change of base, factors must be "
-                "greater than the new base's"
+                f"config.scale={_spelled(config.scale)}: factors after a base change must be greater "
+                "than that of the new base"
             )
-        # Rounded up once, not at every change of base.
+        # The size is rounded up once, not at every change of base.
         last = factor == factors[-1]
         shape = target_size(config, size)[1] if last else output_size(base, scale)
         rebase = factor in config.base_change
@@ -150,17 +150,17 @@ def plan(config: Any, size: tuple[int, int], *, back_projection: int) -> tuple[J
 
 
 def target_size(config: Any, size: tuple[int, int]) -> tuple[Factor, tuple[int, int]]:
-    """((vertical, horizontal) factors, (H, W)) of the final result for an input of `size`.
+    """Returns the (vertical, horizontal) factor and the (H, W) of the result for an input of `size`.
 
     Raises:
-        InputError: an output shape that does not suit the size.
+        InputError: The output shape does not suit the size.
     """
     factor = _factors_for(config, size)[-1]
     return factor, config.output_shape or output_size(size, factor)
 
 
 def _factors_for(config: Any, size: tuple[int, int]) -> tuple[Factor, ...]:
-    """config.scale, or the one factor that config.output_shape stands for."""
+    """The factors of config.scale, or the single factor that config.output_shape implies."""
     if not config.output_shape:
         return config.scale
     factor = tuple(o / n for o, n in zip(config.output_shape, size))

@@ -1,7 +1,7 @@
-"""One jump of super-resolution: what is static in it, the pairs it learns from, and its self-test.
+"""One jump of super-resolution: its static part, the pairs from which it learns, and its self-test.
 
-Images may lie in the upper left of larger ones, canvases (see `zssr.canvas`): then the inputs hold
-their `sizes`, as arrays, and the shapes that a `Jump` knows are the canvases'.
+Images may lie in the upper left of canvases (see `zssr.canvas`): then the inputs hold their `sizes` as
+arrays, and the shapes in a `Jump` are those of the canvases.
 """
 
 import dataclasses
@@ -16,23 +16,23 @@ import numpy as np
 from deepinternal.methods.zssr.config import Config
 from deepinternal.methods.zssr.jumps import Jump, plan
 from deepinternal.nets.zssr import ZSSRNet
-from deepinternal.ops import augment, kernels, metrics, resize, warp
+from deepinternal.ops import augment, kernels, metrics, resizing, warping
 from deepinternal.types import Array, InputError, Inputs, PyTree
 
-TEST_SIDE = 512  # the self-test's image is at most so large
-Size = Array | None  # (H, W) of an image on a canvas; None: it fills its array
+TEST_SIDE = 512  # greatest side of the image in the self-test
+Size = Array | None  # (H, W) of an image on a canvas; None: the image fills its array
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What is static in one jump.
+    """The static part of one jump.
 
     Attributes:
-        config: the settings.
-        jump: factor, shapes and pool.
-        net: the network, a `ZSSRNet` or a linen module of the user's own.
+        config: The settings.
+        jump: Factor, shapes and pool.
+        net: The network, a `ZSSRNet` or a linen module of the user's own.
         degradation: (h, w, C) -> (ceil(h / scale), ceil(w / scale), C), given by the user, or None.
-        has_kernel: whether the inputs hold a blur kernel.
+        has_kernel: Whether the inputs hold a blur kernel.
     """
 
     config: Config
@@ -48,7 +48,7 @@ class Task:
 
     @property
     def own_net(self) -> bool:
-        """Whether the network is the user's own, of which nothing is known but what it makes."""
+        """Whether the network is the user's own, of which only the outputs are known."""
         return not isinstance(self.net, ZSSRNet)
 
     @property
@@ -64,11 +64,11 @@ class Task:
 
     @property
     def ensemble(self) -> bool:
-        """Whether the net is applied to all flips of the image."""
+        """Whether the result combines those of all flips of the image."""
         return {"on": True, "off": False, "auto": self.flips}[self.config.ensemble]
 
     def decided(self, inputs: Inputs, name: str, otherwise):
-        """A decision about the image, see `zssr.blind`; what holds where none was made."""
+        """A decision about the image, see `zssr.blind`, or `otherwise` if there are no decisions."""
         return inputs["decisions"][name] if "decisions" in inputs else otherwise
 
     def sizes(self, inputs: Inputs) -> tuple[Size, Size]:
@@ -84,24 +84,24 @@ class Task:
         size: Size = None,
         small: Size = None,
     ) -> Array:
-        """The degradation assumed: (H, W, C) -> (ceil(H / scale), ceil(W / scale), C) or `shape`.
+        """Applies the degradation: (H, W, C) -> (ceil(H / scale), ceil(W / scale), C) or `shape`.
 
-        On a canvas `size` is that of the image, `small` that of what is made of it; None: exactly
-        the former divided by the factor.
+        On a canvas, `size` is the size of the image and `small` that of the result. If `small` is None,
+        it is `size` divided by the factor exactly.
         """
         scale = self.jump.scale
         inverse = tuple(1 / s for s in scale)
-        shape = shape or resize.output_size(x.shape[:2], inverse)
+        shape = shape or resizing.output_size(x.shape[:2], inverse)
         if self.degradation is not None:
             return self.degradation(x)
         if self.has_kernel:
             kernel = inputs["kernel"]
             return kernels.downscale(x, kernel, scale, output_shape=shape, size=size, small=small)
-        return resize.resize(x, scale=inverse, output_shape=shape, size=size)
+        return resizing.resize(x, scale=inverse, output_shape=shape, size=size)
 
     def up(self, x: Array, shape: tuple[int, int], *, small: Size = None) -> Array:
-        """Cubic enlargement of (H, W, C), on a canvas of `small`, by the factor."""
-        return resize.resize(x, scale=self.jump.scale, output_shape=shape, size=small)
+        """Enlarges (H, W, C), on a canvas the image of size `small`, by cubic interpolation."""
+        return resizing.resize(x, scale=self.jump.scale, output_shape=shape, size=small)
 
     def refine(
         self,
@@ -112,9 +112,9 @@ class Task:
         size: Size = None,
         small: Size = None,
     ) -> Array:
-        """The net's enlargement: (h, w, C) -> (*shape, C), not clipped.
+        """Enlarges with the net: (h, w, C) -> (*shape, C), not clipped.
 
-        On a canvas `small` is the size of the image, `size` that of what is made of it.
+        On a canvas, `small` is the size of the image and `size` that of the result.
         """
 
         def apply(x: Array, size: Size) -> Array:
@@ -127,11 +127,11 @@ class Task:
         large = apply(x, small)
         rest = tuple(s / f for s, f in zip(self.jump.scale, factor))
         size = None if small is None else small * jnp.asarray(factor)
-        return resize.resize(large, scale=rest, output_shape=shape, size=size)
+        return resizing.resize(large, scale=rest, output_shape=shape, size=size)
 
 
 def draw_pair(task: Task, key: Array, inputs: Inputs) -> tuple[Array, Array]:
-    """A father (h, w, C), from the image or an earlier result, and its son."""
+    """Draws a father (h, w, C), from the image or an earlier result, and its son."""
     config, jump = task.config, task.jump
     size, sizes = task.sizes(inputs)[0], jump.pool_shapes
     if size is not None:
@@ -153,19 +153,19 @@ def draw_pair(task: Task, key: Array, inputs: Inputs) -> tuple[Array, Array]:
     image = jnp.asarray(inputs["image"])
     if len(jump.pool) > 1:
         image, size = inputs["pool"][source], jnp.asarray(sizes)[source]
-    father = warp.warp(image, matrix, task.crop, method=config.affine_sampling, size=size)
+    father = warping.warp(image, matrix, task.crop, method=config.affine_sampling, size=size)
     father = jnp.clip(father, 0, 1)
     son = task.down(father, inputs)
     std = task.decided(inputs, "noise_std", config.noise_std)
     if "decisions" in inputs or std:
-        key_noise = jax.random.fold_in(key, 2)  # `draw_father` uses the two children before it
+        key_noise = jax.random.fold_in(key, 2)  # `draw_father` splits the same key
         noise = jax.random.normal(key_noise, (son.size,)).reshape(son.shape)
         son = son + std * noise
     return father, jnp.clip(son, 0, 1)
 
 
 def self_test(task: Task, params: PyTree, inputs: Inputs) -> Array:
-    """Mean squared error of the image, or its centre, made again from its own downscaled version."""
+    """Mean squared error of the image, or its centre, enlarged from its own downscaled version."""
     window = tuple(min(n, TEST_SIDE) for n in task.jump.base)
     base, _ = task.sizes(inputs)
     if base is None:
@@ -177,8 +177,8 @@ def self_test(task: Task, params: PyTree, inputs: Inputs) -> Array:
     start, channels = (base - size) // 2, inputs["image"].shape[-1]
     image = jax.lax.dynamic_slice(inputs["image"], (*start, 0), (*window, channels))
     inverse = tuple(1 / s for s in task.jump.scale)
-    # Rounded up on the host, for every size that there can be: floats on the device are too short.
-    rounded = np.array([resize.output_size((n, n), inverse) for n in range(max(window) + 1)])
+    # Rounded up on the host for every possible size, because float32 is not precise enough.
+    rounded = np.array([resizing.output_size((n, n), inverse) for n in range(max(window) + 1)])
     small = jnp.asarray(rounded)[size, jnp.arange(2)]
     son = jnp.clip(task.down(image, inputs, size=size, small=small), 0, 1)
     made = jnp.clip(task.refine(params, son, window, size=size, small=small), 0, 1)
@@ -193,20 +193,20 @@ def build(
     down: Callable[[Array], Array] | None = None,
     net: Any = None,
 ) -> list[Task]:
-    """The jumps for inputs of given shapes; arguments and errors as of `zssr.make`."""
+    """Returns the jumps for inputs of given shapes. Arguments and errors are those of `zssr.make`."""
     size, has_kernel = spec["image"].shape[:2], "kernel" in spec
     path = plan(config, size, back_projection=2 if has_kernel else 10)
     largest = max(max(jump.scale) for jump in path)
     smallest = max(16, math.ceil(4 * largest))
     if min(*size, config.crop) < smallest:
         raise InputError(
-            f"the image is {size[0]}x{size[1]} and config.crop={config.crop}: at scale {largest:g} "
-            f"sides must be at least {smallest} pixels, for there must be patches to learn from"
+            f"the image is {size[0]}x{size[1]} and config.crop={config.crop}: at scale {largest:g} the "
+            f"sides of both must be at least {smallest} pixels"
         )
     if len({jump.scale for jump in path}) > 1 and (has_kernel or down is not None):
         raise InputError(
-            f"config.scale={config.plain()['scale']}: with a kernel or a degradation give one factor, "
-            "the one that it belongs to, and perhaps config.rounds"
+            f"config.scale={config.plain()['scale']}: with a kernel or a degradation give a single "
+            "factor, the one to which it belongs"
         )
     factor = (1, 1)
     if config.net == "subpixel":
@@ -222,29 +222,36 @@ def build(
 
 
 def check_degradation(task: Task, channels: int) -> None:
-    """Refuses a degradation that does not make images of the son's size."""
+    """Refuses a degradation that does not return images of the son's size."""
     for size in (task.crop, task.jump.shape):
-        small = resize.output_size(size, tuple(1 / s for s in task.jump.scale))
+        small = resizing.output_size(size, tuple(1 / s for s in task.jump.scale))
         spec = jax.ShapeDtypeStruct((*size, channels), jnp.float32)
-        made = jax.eval_shape(task.degradation, spec)
+        try:
+            made = jax.eval_shape(task.degradation, spec)
+        except Exception as error:  # whatever the user's function raises
+            why = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"down: cannot be traced for {spec.shape} ({type(error).__name__}: {why}); give a "
+                "differentiable function of a JAX array"
+            ) from error
         _check("down", made, spec.shape, (*small, channels))
 
 
 def check_net(task: Task, channels: int) -> None:
-    """Refuses a net of the user's own that is no linen module for images, or has more than weights."""
+    """Refuses a net of the user's own that is no linen module for images or has more than weights."""
     net, optimizer = task.net, task.config.optimizer
     if isinstance(net, type) or not all(hasattr(net, name) for name in ("init", "apply")):
         what = net if isinstance(net, type) else type(net)
-        raise InputError(f"net: is of {what.__name__}; give an instance of a linen module")
+        raise InputError(f"net: {what.__name__} is no instance; give an instance of a linen module")
     if optimizer != "adam":
         raise InputError(
-            f"config.optimizer={optimizer}: is for the built-in net; with one of your own give adam"
+            f"config.optimizer={optimizer}: needs the built-in net; give adam with a net of your own"
         )
     shape = (1, *task.crop, channels)
     spec = jax.ShapeDtypeStruct(shape, jnp.float32)
     made, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), spec)
     if set(variables) != {"params"}:
-        raise InputError(f"net: has {', '.join(sorted(variables))}; it must have params alone")
+        raise InputError(f"net: has {', '.join(sorted(variables))}; it must have only params")
     _check("net", made, shape, (1, *(n * f for n, f in zip(task.crop, task.factor)), channels))
 
 
@@ -252,5 +259,5 @@ def _check(name: str, made: Any, shape: tuple[int, ...], right: tuple[int, ...])
     shape_made = getattr(made, "shape", made)
     if shape_made != right:
         raise InputError(
-            f"{name}: makes {shape_made} of {shape}; at this scale it must make {right}"
+            f"{name}: returns {shape_made} for {shape}; at this scale it must return {right}"
         )

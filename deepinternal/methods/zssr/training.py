@@ -1,4 +1,4 @@
-"""What ZSSR does in a step, when it tests itself, and between jumps."""
+"""ZSSR's training: a step, the self-test, and the transition between jumps."""
 
 import functools
 from collections.abc import Callable
@@ -26,14 +26,14 @@ def init(task: Task, optimizer: optax.GradientTransformation, key: Array, inputs
         key=key,
         params={"net": params},
         opt_state={"net": optimizer.init(params)},
-        # A copy: a step may take over its state's memory, each array once.
+        # A copy, since a step may donate the state's memory, each array once.
         model_state={"average": jax.tree.map(jnp.copy, params)} if task.config.average else {},
     )
     return _restart(task.config, state)
 
 
 def _restart(config: Config, state: TrainState) -> TrainState:
-    """The state at the beginning of a jump: weights, moments and average are kept."""
+    """The state at the start of a jump, which keeps the weights, the moments and the average."""
     model_state = {k: v for k, v in state.model_state.items() if k == "average"}
     if config.schedule == "policy":
         tests = max(config.policy_wait // config.evaluate_every, 3)
@@ -53,7 +53,7 @@ def loss_fn(task: Task, params: PyTree, fathers: Array, sons: Array):
 
 
 def step(task: Task, optimizer, steps: int, state: TrainState, inputs: Inputs, variant=None):
-    """One step on `patch_batch` pairs."""
+    """Takes one step on `patch_batch` pairs."""
     del variant
     config = task.config
     keys = jax.random.split(jax.random.fold_in(state.key, state.step), config.patch_batch)
@@ -86,7 +86,7 @@ def step(task: Task, optimizer, steps: int, state: TrainState, inputs: Inputs, v
 
 
 def _policy(state: TrainState, config: Config) -> dict[str, Array]:
-    """The learning rate falls tenfold where the test error has stopped falling."""
+    """Divides the learning rate by ten when the test error has stopped falling."""
     new = state.model_state
     due = (state.step % config.policy_every == 0) & (
         state.step - new["changed_at"] > config.policy_wait
@@ -101,13 +101,13 @@ def _policy(state: TrainState, config: Config) -> dict[str, Array]:
 
 
 def done(config: Config, state: TrainState) -> Array:
-    """Whether the policy's learning rate has fallen below its least value."""
+    """Whether the learning rate of the policy has fallen below `min_learning_rate`."""
     return state.model_state["learning_rate"] < config.min_learning_rate
 
 
 def evaluate(task: Task, state: TrainState, inputs: Inputs):
-    """Notes how well the image is reconstructed from its own downscaled version."""
-    error = self_test(task, _weights(state), inputs)
+    """Records how well the net reconstructs the image from its own downscaled version."""
+    error = self_test(task, weights(state), inputs)
     scores = {"test_mse": error, "test_psnr": -10 * jnp.log10(error)}
     if task.config.schedule != "policy":
         return state, scores
@@ -115,13 +115,14 @@ def evaluate(task: Task, state: TrainState, inputs: Inputs):
     return state.replace(model_state={**state.model_state, "test_mse": history}), scores
 
 
-def _weights(state: TrainState) -> PyTree:
+def weights(state: TrainState) -> PyTree:
+    """The net's weights that results are made with: averaged ones if there are."""
     return state.model_state.get("average", state.params["net"])
 
 
 def outputs(task: Task, state: TrainState, inputs: Inputs) -> dict[str, Output]:
     """The super-resolved image, and the spread of the ensemble."""
-    made = enlarge.enlarge(task, _weights(state), inputs)
+    made = enlarge.enlarge(task, weights(state), inputs)
     kinds = {"result": "image", "uncertainty": "map"}
     _, size = task.sizes(inputs)
     results = {name: Output(value, kinds[name], size) for name, value in made.items()}
@@ -129,8 +130,8 @@ def outputs(task: Task, state: TrainState, inputs: Inputs) -> dict[str, Output]:
 
 
 def advance(task: Task, following: Task, state: TrainState, inputs: Inputs):
-    """State and inputs of the jump after `task`: its result joins the pool, or becomes the base."""
-    result = enlarge.enlarge(task, _weights(state), inputs)["result"]
+    """Returns state and inputs of the next jump: the result of `task` joins the pool or is the base."""
+    result = enlarge.enlarge(task, weights(state), inputs)["result"]
     new = {k: v for k, v in inputs.items() if k != "pool"}
     if task.jump.rebase:
         new["image"] = result
@@ -143,7 +144,7 @@ def advance(task: Task, following: Task, state: TrainState, inputs: Inputs):
 
 
 def stages(tasks: list[Task]) -> tuple[Callable[[Array, Inputs], TrainState], tuple[Stage, ...]]:
-    """`init` of the first jump, and a stage for each."""
+    """Returns the `init` of the first jump, and a stage for each jump."""
     config, bind = tasks[0].config, functools.partial
     optimizer = optimizers.adam()
     if config.optimizer == "muon":

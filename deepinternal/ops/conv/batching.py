@@ -1,8 +1,8 @@
 """Forms of convolution for several kernels, with N images for each kernel.
 
-JAX itself makes a grouped convolution of that, which is slow on CPU and whose gradients are reported to
-be slow on GPUs (JAX issue 13800). `patches` and `taps` are batched matrix products instead, with stride
-1 and padding.
+JAX itself turns this into a grouped convolution, which is slow on CPU and whose gradients are reported
+to be slow on GPUs (JAX issue 13800). `patches` and `taps` are batched matrix products instead, with
+stride 1 and padding.
 """
 
 import itertools
@@ -15,13 +15,13 @@ from jax import lax
 from deepinternal.ops.conv.forms import Form, Function, Spec, dot, shift
 from deepinternal.types import Array
 
-FORMS = ("loop", "grouped", "patches", "taps")  # what users choose from
+FORMS = ("loop", "grouped", "patches", "taps")  # the choices of `batching`
 
 Look = Callable[[Array], Array]
 
 
 def one_by_one(form: Form) -> Form:
-    """`form` of one kernel for one kernel after another, unrolled."""
+    """Applies the form of one kernel to one kernel after another, unrolled."""
 
     def unrolled(function: Function) -> Function:
         def every(a: Array, b: Array) -> Array:
@@ -34,7 +34,7 @@ def one_by_one(form: Form) -> Form:
 
 
 def patches(spec: Spec) -> Form:
-    """All shifted copies of the side with fewer channels, and one batched matrix product."""
+    """Joins all shifted copies of the side with fewer channels in one batched matrix product."""
     kh, kw, c_in, c_out = spec.kernel
     taps = kh * kw
 
@@ -60,7 +60,7 @@ def patches(spec: Spec) -> Form:
 
 
 def taps(spec: Spec) -> Form:
-    """A batched matrix product for each tap of the kernel, summed."""
+    """Sums one batched matrix product for each tap of the kernel."""
     *_, c_in, c_out = spec.kernel
 
     def correlate(looks: list[Look], x: Array, w: Array) -> Array:
@@ -80,7 +80,7 @@ def taps(spec: Spec) -> Form:
 
 
 def _form(spec: Spec, correlate: Callable[..., Array], kernel_grad: Function) -> Form:
-    """The form of `correlate(looks, x, w)`, which also takes g and w's transpose to x's gradient."""
+    """The form of `correlate(looks, x, w)`, which also maps g and w's transpose to x's gradient."""
 
     def forward(x: Array, w: Array) -> Array:
         return correlate(_looks(spec, 1), x, w)
@@ -92,7 +92,7 @@ def _form(spec: Spec, correlate: Callable[..., Array], kernel_grad: Function) ->
 
 
 def _looks(spec: Spec, sign: int) -> list[Look]:
-    """For each tap the function that shifts (A, N, H, W, C) to where the tap looks, or back."""
+    """For each tap, the function that shifts (A, N, H, W, C) to the tap's position, or back."""
     places = (range(-low, high + 1) for low, high in spec.frame)
     return [
         lambda x, i=i, j=j: shift(shift(x, sign * i, 2), sign * j, 3)
@@ -101,10 +101,10 @@ def _looks(spec: Spec, sign: int) -> list[Look]:
 
 
 def _copies(x: Array, looks: list[Look]) -> Array:
-    """(A, N, H, W, C) to (A, N, H, W, taps * C)."""
+    """Joins shifted copies: (A, N, H, W, C) to (A, N, H, W, taps * C)."""
     return jnp.concatenate([look(x) for look in looks], -1)
 
 
 def _products(a: Array, b: Array, axes: tuple[int, int], precision: lax.PrecisionLike) -> Array:
-    """A matrix products of (A, ..., C) arrays, as `dot` makes each."""
+    """Computes A matrix products of (A, ..., C) arrays, each as in `dot`."""
     return jax.vmap(lambda a, b: dot(a, b, axes, precision))(a, b)

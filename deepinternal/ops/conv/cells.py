@@ -1,7 +1,7 @@
-"""Strided convolutions in cells: the pixels of a small square become channels of one pixel.
+"""Strided convolutions in cells (space-to-depth): a square of pixels becomes one pixel's channels.
 
-A convolution with a stride is one with stride 1 of cells that have the stride's side, with more
-channels and a smaller kernel, which CPUs are several times faster with.
+A convolution with stride s equals a convolution with stride 1 of cells of s x s pixels, with more
+channels and a smaller kernel, which is several times faster on CPU.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from deepinternal.types import Array
 
 
 def in_cells(spec: Spec, make: Callable[[Spec], Form]) -> Form:
-    """The form without padding by way of `make`'s form of the convolution of cells."""
+    """The form without padding that uses the form `make` for the convolution of cells."""
     side, (*sizes, c_in, c_out) = spec.stride, spec.kernel
     kernel = tuple(-(-k // side) for k in sizes)
     image = tuple(k + n - 1 for k, n in zip(kernel, spec.result, strict=False))
@@ -28,9 +28,9 @@ def in_cells(spec: Spec, make: Callable[[Spec], Form]) -> Form:
 
 
 def _gather(x: Array, *, end: int, count: Sequence[int], side: int) -> Array:
-    """(..., h, w, C, ...), h the axis `end` from the end, to (..., *count, side * side * C, ...).
+    """Gathers cells: (..., h, w, C, ...), h at axis -`end`, to (..., *count, side * side * C, ...).
 
-    Zeros are added, or pixels dropped, at the end.
+    At the end of an axis zeros are added or pixels are dropped.
     """
     lead, (h, w, c), rest = x.shape[:-end], x.shape[-end:][:3], x.shape[-end:][3:]
     edges = [(0, n * side - size, 0) for n, size in zip(count, (h, w), strict=True)]

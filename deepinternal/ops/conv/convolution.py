@@ -1,8 +1,8 @@
-"""A convolution that trains fast on CPU as well, in the form that suits shapes and backend.
+"""A convolution that also trains fast on CPU, computed in a form chosen for its shapes and backend.
 
-On accelerators `conv2d` is `lax.conv_general_dilated`. On CPU that is as fast as the arithmetic allows
-as long as XLA leaves it to Eigen (see `engine.compiling`), with the exceptions in `fastest`. `choose`
-is the only place where a form is chosen; `ops.conv.forms` says what a form is.
+On accelerators `conv2d` is `lax.conv_general_dilated`. On CPU that function is as fast as the
+arithmetic allows if XLA uses Eigen for it (see `engine.compiling`), with the exceptions in `fastest`.
+Only `choose` chooses a form; `ops.conv.forms` defines forms.
 """
 
 import dataclasses
@@ -20,11 +20,11 @@ from deepinternal.ops.conv.cells import in_cells
 from deepinternal.ops.conv.forms import Form, Function, Spec, plain
 from deepinternal.types import Array, InputError
 
-# Channels from which 16 matrix products replace a convolution. With fewer they are no faster, and take
-# seconds longer to compile.
+# Least number of channels at which 16 matrix products replace a convolution. With fewer channels they
+# are no faster, and they take seconds longer to compile.
 _WIDE = 64
-_MIN_PIXELS = 32 * 32  # below this the copies cost more than they save
-_CELL_CHANNELS = 32  # up to which the input's gradient is faster in cells
+_MIN_PIXELS = 32 * 32  # with fewer pixels the copies cost more than they save
+_CELL_CHANNELS = 32  # greatest number of channels at which the input's gradient is faster in cells
 
 
 def conv2d(
@@ -36,35 +36,38 @@ def conv2d(
     precision: lax.PrecisionLike = None,
     batching: str | None = None,
 ) -> Array:
-    """Convolves (in fact correlates).
+    """Convolves images with a kernel (more exactly, correlates them).
 
-    The form is chosen while tracing, from the default backend and the shapes. The special forms
-    agree with `lax.conv_general_dilated` up to float rounding; reverse mode only, also nested.
+    The form is chosen while tracing, from the default backend and the shapes. The special forms agree
+    with `lax.conv_general_dilated` up to float rounding. Only reverse-mode differentiation is
+    supported; it may be nested.
 
-    Under `jax.vmap` images that share a kernel become one larger batch. Kernels that differ from image
-    to image take one of these forms:
+    Under `jax.vmap`, images that share a kernel become one larger batch. Kernels that differ from image
+    to image use one of these forms:
 
-    * 'loop': one image after another, unrolled, each as it would be without `jax.vmap`.
+    * 'loop': one image after another, unrolled, each as without `jax.vmap`.
     * 'grouped': the grouped convolution that JAX makes of `lax.conv_general_dilated`.
     * 'patches', 'taps': batched matrix products, see `ops.conv.batching`.
 
     Args:
-        x: (N, H, W, C_in), any H, W >= 1; without padding at least as large as the kernel.
+        x: (N, H, W, C_in), H, W >= 1; without padding at least as large as the kernel.
         w: (kh, kw, C_in, C_out).
-        stride: 1 with padding, else any.
+        stride: Stride of both axes; must be 1 with padding.
         padding: 'SAME' (zeros) or 'VALID' (none).
-        precision: as in `lax.conv_general_dilated`.
-        batching: one of them; None for 'loop' on CPU, the fastest as measured, and 'patches' on
-            accelerators, where none is measured yet.
+        precision: As in `lax.conv_general_dilated`.
+        batching: One of the forms above. None: 'loop' on CPU, which is the fastest in measurements, and
+            'patches' on accelerators, where none has been measured yet.
 
     Returns:
         (N, H, W, C_out); without padding (N, (H - kh) // stride + 1, ..., C_out).
 
     Raises:
-        InputError: `batching` is none of them, or `padding`, or a stride goes with padding.
+        InputError: `batching` or `padding` is unknown, or there is a stride with padding.
     """
     if padding not in ("SAME", "VALID") or (padding == "SAME" and stride != 1):
-        raise InputError(f"padding={padding!r}, stride={stride}: 'SAME' with stride 1, or 'VALID'")
+        raise InputError(
+            f"padding={padding!r}, stride={stride}: must be 'SAME' with stride 1, or 'VALID'"
+        )
     if batching not in (None, *several.FORMS):
         raise InputError(
             f"batching={batching!r}: choose one of {', '.join(several.FORMS)}, or None"
@@ -75,17 +78,17 @@ def conv2d(
 
 
 def choose(spec: Spec, batching: str | None, *, kernels: int, images: int, dtype) -> Form:
-    """The form of several kernels on the default backend.
+    """Chooses the form of several kernels for the default backend.
 
     Args:
-        spec: of the convolution.
-        batching: as in `conv2d`.
-        kernels: how many, A.
-        images: how many for each kernel, N.
-        dtype: of the arrays.
+        spec: The convolution.
+        batching: As in `conv2d`.
+        kernels: Number A of kernels.
+        images: Number N of images for each kernel.
+        dtype: Dtype of the arrays.
 
     Returns:
-        A form of arrays with a leading axis of A.
+        A form for arrays with a leading axis of size A.
     """
     batching = batching or ("loop" if jax.default_backend() == "cpu" else "patches")
     if batching == "loop" or kernels == 1:
@@ -100,22 +103,22 @@ def choose(spec: Spec, batching: str | None, *, kernels: int, images: int, dtype
 
 
 def fastest(spec: Spec, images: int, dtype) -> Form:
-    """The form of one kernel that trains fastest on the default backend.
+    """Returns the form of one kernel that trains fastest on the default backend.
 
-    On CPU there are exceptions from JAX's own:
+    On CPU there are exceptions to JAX's own form:
 
-    * wide 3x3 layers: the minimal filtering algorithm.
-    * the kernel's gradient with padding: without, of an input that is framed by zeros beforehand.
-    * without padding: layers that reduce the channels as convolutions of rows; the kernel's gradient
-      with a stride, and where there are few channels the input's, in cells.
+    * Wide 3x3 layers use the minimal filtering algorithm.
+    * With padding, the kernel's gradient is that without padding of an input framed by zeros.
+    * Without padding, layers that reduce the channels are convolutions of rows. With a stride, the
+      kernel's gradient, and with few channels also the input's, is computed in cells.
 
     Args:
-        spec: of the convolution.
-        images: how many, N.
-        dtype: of the arrays.
+        spec: The convolution.
+        images: Number N of images.
+        dtype: Dtype of the arrays.
 
     Returns:
-        A form of arrays without a leading axis.
+        A form for arrays without a leading axis.
     """
     form, (kh, kw, c_in, c_out) = plain(spec), spec.kernel
     full, pixels = dtype in (jnp.float32, jnp.float64), images * spec.size[0] * spec.size[1]
@@ -137,13 +140,13 @@ def fastest(spec: Spec, images: int, dtype) -> Form:
     return form
 
 
-# Gradients and jax.vmap. Here all arrays have the leading axis of A kernels.
+# Gradients and jax.vmap. From here on, all arrays have the leading axis of the A kernels.
 
 
 def _of_all(part: Callable[[Form], Function], *, second_is_kernel: bool = True) -> Callable:
-    """The function `part` of a form, for all A kernels; under `jax.vmap` the new axis joins A, or N.
+    """The function `part` of a form for all A kernels; under `jax.vmap` the new axis joins A or N.
 
-    Its first argument is (spec, batching), over which it is not differentiated.
+    Its first argument is (spec, batching), which is not differentiated.
     """
 
     @functools.partial(jax.jit, static_argnums=0, inline=True)  # equal layers are traced once
@@ -193,8 +196,8 @@ def _kernel_grad_bwd(options, residuals, w):
     return _input_grad(options, g, w), _correlate(options, x, w)
 
 
-# Each is a gradient of the others, and the forward passes are differentiable functions again, so that
-# gradients can be nested.
+# Each function is a gradient of the others, and the forward passes are again differentiable functions,
+# so that gradients can be nested.
 _evaluate.defvjp(lambda options, *xw: (_correlate(options, *xw), xw), _correlate_bwd)
 _correlate.defvjp(lambda options, *xw: (_correlate(options, *xw), xw), _correlate_bwd)
 _input_grad.defvjp(lambda options, *gw: (_input_grad(options, *gw), gw), _input_grad_bwd)

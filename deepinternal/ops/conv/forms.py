@@ -1,8 +1,8 @@
-"""What a form of convolution is, JAX's own form, and forms made of another one.
+"""Forms of convolution: their definition, JAX's own form, and forms that use another form.
 
-A *form* is a way of computing a correlation y of x and w, and both of its gradients. In a form of one
-kernel x is (N, H, W, C_in), w (kh, kw, C_in, C_out), y and its gradient g (N, H', W', C_out). In a form
-of several kernels every array has one more leading axis, that of the kernels.
+A *form* is a way to compute a correlation y of x and w and both of its gradients. In a form of one
+kernel, x is (N, H, W, C_in), w is (kh, kw, C_in, C_out), and y and its gradient g are (N, H', W',
+C_out). In a form of several kernels, every array has one more leading axis, that of the kernels.
 """
 
 import dataclasses
@@ -19,14 +19,14 @@ Function = Callable[[Array, Array], Array]
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """A convolution without its numbers.
+    """The static description of a convolution.
 
     Attributes:
         size: (H, W) of x.
         kernel: (kh, kw, C_in, C_out).
-        padded: whether there is zero 'SAME' padding, with stride 1, or none.
-        stride: of both axes.
-        precision: as in `lax.conv_general_dilated`.
+        padded: Whether there is zero 'SAME' padding, with stride 1.
+        stride: Stride of both axes.
+        precision: As in `lax.conv_general_dilated`.
     """
 
     size: tuple[int, int]
@@ -43,7 +43,7 @@ class Spec:
 
     @property
     def frame(self) -> list[tuple[int, int]]:
-        """Zeros that 'SAME' padding adds before and behind each axis."""
+        """The numbers of zeros that 'SAME' padding adds before and after each axis."""
         return [((k - 1) // 2, k // 2) for k in self.kernel[:2]]
 
 
@@ -52,10 +52,10 @@ class Form:
     """How a convolution and its gradients are computed.
 
     Attributes:
-        evaluate: (x, w) to y where no gradients are taken.
-        correlate: (x, w) to y where gradients follow.
-        input_grad: (g, w) to the gradient with respect to x.
-        kernel_grad: (x, g) to the gradient with respect to w.
+        evaluate: Maps (x, w) to y if no gradients are taken.
+        correlate: Maps (x, w) to y if gradients follow.
+        input_grad: Maps (g, w) to the gradient with respect to x.
+        kernel_grad: Maps (x, g) to the gradient with respect to w.
     """
 
     evaluate: Function
@@ -64,7 +64,7 @@ class Form:
     kernel_grad: Function
 
     def map(self, change: Callable[[Function], Function]) -> "Form":
-        """The form whose functions are `change` of these."""
+        """Returns the form with `change` applied to each function."""
         parts = (self.evaluate, self.correlate, self.input_grad, self.kernel_grad)
         return Form(*map(change, parts))
 
@@ -98,16 +98,16 @@ def transposed(linear: Callable[[Array], Array], shape: tuple[int, ...], y: Arra
 
 
 def dot(a: Array, b: Array, axes: tuple[int, int], precision: lax.PrecisionLike) -> Array:
-    """Matrix product of two arrays, all axes but the last taken as one.
+    """Returns the matrix product of two arrays, all of whose axes but the last count as one.
 
     Args:
         a: (..., C).
         b: (..., D).
-        axes: what of `a` and of `b` is contracted: 0 the leading axes, 1 the last one.
-        precision: as in `lax.dot_general`.
+        axes: The axes of `a` and of `b` that are contracted: 0 for the leading axes, 1 for the last.
+        precision: As in `lax.dot_general`.
 
     Returns:
-        The product; leading axes of `a` that are not contracted are as they were.
+        The product, with the leading axes of `a` if they are not contracted.
     """
     rows, columns = (side.reshape(-1, side.shape[-1]) for side in (a, b))
     contracting = ((axes[0],), (axes[1],))
@@ -116,7 +116,7 @@ def dot(a: Array, b: Array, axes: tuple[int, int], precision: lax.PrecisionLike)
 
 
 def shift(x: Array, offset: int, axis: int) -> Array:
-    """`y[i] = x[i + offset]` along `axis`, zero outside."""
+    """Shifts an array: `y[i] = x[i + offset]` along `axis`, zero outside."""
     size = x.shape[axis]
     offset = max(-size, min(offset, size))
     kept = lax.slice_in_dim(x, max(0, offset), size + min(0, offset), axis=axis)
@@ -126,7 +126,7 @@ def shift(x: Array, offset: int, axis: int) -> Array:
 
 
 def framed_kernel_grad(spec: Spec) -> Function:
-    """The kernel's gradient with padding, as that without of an input which zeros frame."""
+    """The kernel's gradient with padding, computed without padding from an input framed by zeros."""
 
     def kernel_grad(x: Array, g: Array) -> Array:
         if spec.kernel[:2] == (1, 1):
@@ -139,7 +139,7 @@ def framed_kernel_grad(spec: Spec) -> Function:
 
 
 def correlate_rows(spec: Spec) -> Function:
-    """The result without padding, stride 1: a convolution with each kernel row, and their sum."""
+    """The result without padding and with stride 1: the sum of the convolutions with kernel rows."""
 
     def correlate(x: Array, w: Array) -> Array:
         kh, kw, c_in, c_out = w.shape
@@ -151,7 +151,7 @@ def correlate_rows(spec: Spec) -> Function:
 
 
 def without_padding(spec: Spec, make: Callable[[Spec], Form]) -> Form:
-    """By `make`'s form with padding, stride 1: the frame of y is dropped, that of g is zero."""
+    """The form without padding from the form `make` with padding and stride 1, by cropping y."""
 
     def widen(y: Array) -> Array:
         edges = [*[(0, 0, 0)] * (y.ndim - 3), *((*ends, 0) for ends in spec.frame), (0, 0, 0)]
@@ -161,17 +161,17 @@ def without_padding(spec: Spec, make: Callable[[Spec], Form]) -> Form:
 
 
 def by_way_of(form: Form, spec: Spec, *, of_x=_itself, of_w=_itself, of_y=_itself) -> Form:
-    """The form of a convolution without padding that is another one of linear functions of its arrays.
+    """The form of a convolution without padding that equals another one of linearly mapped arrays.
 
     Args:
-        form: of the other convolution.
-        spec: of this one.
-        of_x: makes the other one's x of this one's; so do `of_w` and `of_y` w, and y and its gradient.
-        of_w: see `of_x`.
-        of_y: see `of_x`.
+        form: The form of the other convolution.
+        spec: The convolution without padding.
+        of_x: Maps its x to that of the other convolution.
+        of_w: Maps its w to that of the other convolution.
+        of_y: Maps its y, and the gradient of y, to those of the other convolution.
 
     Returns:
-        A form whose results are those of `form`, taken back by the functions' transposes.
+        A form whose results are those of `form`, mapped back by the transposes of the functions.
     """
 
     def forward(function: Function) -> Function:

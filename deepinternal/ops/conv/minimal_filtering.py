@@ -1,10 +1,11 @@
 """Stride-1 3x3 convolutions by minimal filtering, F(2x2, 3x3): 2.25 times fewer multiplications.
 
-Four outputs of a 2x2 block are `A^T [(G w G^T) * (B^T d B)] A`, d the 4x4 inputs they see; the products
-over channels are 16 matrix products. Both gradients are transposes of this expression. Here x, y and
-its gradient g are (N, H, W, C), w is (3, 3, C_in, C_out), padding is zero 'SAME'.
+The four outputs of a 2x2 block are `A^T [(G w G^T) * (B^T d B)] A`, where d are the 4x4 inputs on which
+they depend; the products over channels are 16 matrix products. Both gradients are transposes of this
+expression. Here x, y and its gradient g are (N, H, W, C), w is (3, 3, C_in, C_out), and the padding is
+zero 'SAME'.
 
-A 1-D transform takes an axis to four arrays of half its length (or back); 2-D transforms are lists of
+A 1-D transform maps an axis to four arrays of half its length (or back); 2-D transforms are lists of
 16. Tile t of an axis makes outputs 2t, 2t + 1 from inputs 2t-1 .. 2t+2.
 
 References:
@@ -25,7 +26,7 @@ def form(spec: Spec) -> Form:
     """The form of a convolution with padding and one 3x3 kernel."""
 
     def evaluate(x: Array, w: Array) -> Array:
-        # Without gradients images are whole and large: the tiles' memory is not worth the time.
+        # Without gradients images are whole and large, and the memory for tiles does not pay off.
         return plain(spec).evaluate(_pad_to_even(x), w)[:, : x.shape[1], : x.shape[2]]
 
     functions = (correlate, input_grad, kernel_grad)
@@ -33,7 +34,7 @@ def form(spec: Spec) -> Form:
 
 
 def correlate(x: Array, w: Array, precision: lax.PrecisionLike) -> Array:
-    """The convolution itself: y."""
+    """Computes the convolution y."""
     tiles = _to_tiles_2d(_input_to_tiles, _pad_to_even(x))
     products = _tiles_dot(tiles, _kernel_to_tiles(w), (1, 0), precision)
     return _from_tiles_2d(_tiles_to_output, products)[:, : x.shape[1], : x.shape[2]]
@@ -55,12 +56,12 @@ def kernel_grad(x: Array, g: Array, precision: lax.PrecisionLike) -> Array:
 
 
 def _pad_to_even(x: Array) -> Array:
-    """Adds a row and a column of zeros where their number is odd."""
+    """Adds a row of zeros if the number of rows is odd, and a column likewise."""
     return jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
 
 
 def _split(x: Array, axis: int) -> tuple[Array, Array]:
-    """Even and odd places along `axis`."""
+    """Returns the even and the odd positions along `axis`."""
     pairs = x.reshape(*x.shape[:axis], x.shape[axis] // 2, 2, *x.shape[axis + 1 :])
     return tuple(lax.index_in_dim(pairs, i, axis + 1, keepdims=False) for i in (0, 1))
 
@@ -110,5 +111,5 @@ def _from_tiles_2d(transform: Callable, tiles: Sequence[Array]) -> Array:
 
 
 def _tiles_dot(tiles, kernels, axes, precision):
-    """The product of each pair, contracting their `axes`."""
+    """Returns the product of each pair, contracted over their `axes`."""
     return [dot(*pair, axes, precision) for pair in zip(tiles, kernels, strict=True)]

@@ -1,4 +1,4 @@
-"""How well an image keeps the patches of another: similarity, statistics, diversity."""
+"""Measures of how well an image preserves the patches of another: similarity, statistics, diversity."""
 
 import math
 from collections.abc import Sequence
@@ -9,20 +9,21 @@ import jax.numpy as jnp
 from jax import lax
 
 from deepinternal.ops.patches.search import QUERIES, chunks, cut, grid, nearest
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 from deepinternal.types import Array
 
 
 class BidirectionalSimilarity(NamedTuple):
-    """Distances in both directions; less is more similar.
+    """Patch distances between a source and a target in both directions; smaller is more similar.
 
     Attributes:
-        coherence: mean distance of the target's patches to the nearest of the source; scalar, mean
-            over the scales. Great where the target shows what the source does not.
-        completeness: mean distance of the source's patches to the nearest of the target; scalar.
-            Great where the target lacks what the source shows.
-        coherences: (S,), for each scale.
-        completenesses: (S,).
+        coherence: Mean distance from the target's patches to their nearest patches in the source, a
+            scalar, the mean over the scales. It is large if the target has content that the source
+            lacks.
+        completeness: Mean distance from the source's patches to their nearest patches in the target, a
+            scalar. It is large if the target lacks content of the source.
+        coherences: (S,), `coherence` at each scale.
+        completenesses: (S,), `completeness` at each scale.
     """
 
     coherence: Array
@@ -43,23 +44,24 @@ def bidirectional_similarity(
     scales: Sequence[float] = (1.0, 0.5, 0.25),
     stride: int = 2,
 ) -> BidirectionalSimilarity:
-    """How far the patches of two images are from each other, in both directions.
+    """Measures the distances between the patches of two images, in both directions.
 
-    Simakov et al. add the two up, with squared distances in CIELAB; here both are told apart, and
-    distances are of the values as they are.
+    Simakov et al. use the sum of both directions and squared distances in CIELAB. Here the directions
+    are separate, and distances are those of the values as given.
 
     Args:
         source: (H, W, C) in [0, 1].
         target: (H', W', C) in [0, 1].
-        patch: side of a patch, at every scale.
-        scales: factors by which both images are resized (cubic, antialiased).
-        stride: patches whose nearest ones are looked for, see `grid`; all patches are searched.
+        patch: Side of a patch in pixels, at every scale.
+        scales: Factors by which both images are resized (cubic, antialiased).
+        stride: Stride of the patches whose nearest patches are searched, see `grid`; the search is over
+            all patches.
 
     Returns:
-        Mean squared differences per value; 0 is the best.
+        Mean squared differences of the values; 0 is the best.
 
     Raises:
-        ValueError: at some scale a side is shorter than a patch, or the channels differ.
+        ValueError: A side is shorter than a patch at some scale, or the numbers of channels differ.
 
     References:
         Simakov, Caspi, Shechtman, Irani: Summarizing Visual Data Using Bidirectional Similarity.
@@ -77,17 +79,17 @@ def bidirectional_similarity(
 
 
 def moments(image: Array, patch: int) -> tuple[Array, Array]:
-    """Mean and covariance of all patches of an image.
+    """Returns the mean and the covariance of all patches of an image.
 
     Args:
         image: (H, W, C).
-        patch: side of a patch.
+        patch: Side of a patch in pixels.
 
     Returns:
-        (D,) and (D, D), D = patch * patch * C; the covariance is divided by the number of patches.
+        (D,) and (D, D), D = patch * patch * C. The covariance is normalised by the number of patches.
 
     Raises:
-        ValueError: a side shorter than a patch.
+        ValueError: A side is shorter than a patch.
     """
     places = grid(image.shape[:2], patch)
     total = math.prod(map(len, places))
@@ -110,24 +112,24 @@ def moments(image: Array, patch: int) -> tuple[Array, Array]:
 
 
 def _root(covariance: Array) -> Array:
-    """Symmetric square root of a symmetric matrix; eigenvalues under 0 count as 0."""
+    """The symmetric square root of a symmetric matrix; negative eigenvalues count as 0."""
     values, vectors = jnp.linalg.eigh(covariance)
     scaled = vectors * jnp.sqrt(jnp.maximum(values, 0))
     return jnp.matmul(scaled, vectors.T, precision=lax.Precision.HIGHEST)
 
 
 def frechet(a: tuple[Array, Array], b: tuple[Array, Array]) -> Array:
-    """Frechet distance of two gaussians, |m - n|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2).
+    """Returns the Frechet distance of two gaussians, |m - n|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2).
 
-    The last trace is the sum of the singular values of A^1/2 B^1/2. So nothing is squared, and small
-    eigenvalues keep their digits.
+    The last trace is computed as the sum of the singular values of A^1/2 B^1/2, without squares, and
+    small eigenvalues keep their digits.
 
     Args:
-        a: mean (D,) and covariance (D, D).
-        b: mean and covariance.
+        a: Mean (D,) and covariance (D, D).
+        b: Mean (D,) and covariance (D, D).
 
     Returns:
-        Scalar, at least 0.
+        A scalar, at least 0.
 
     References:
         Dowson, Landau: The Frechet distance between multivariate normal distributions. J. Multivariate
@@ -147,22 +149,23 @@ def sifid(
     patch: int = 5,
     scales: Sequence[float] = (1.0, 0.5, 0.25),
 ) -> Array:
-    """A distance of two images' patch statistics, like SIFID, but of raw values.
+    """Returns a distance between the patch statistics of two images, like SIFID but of raw values.
 
-    Not SIFID, and not to be compared with its figures: SIFID fits gaussians to the features of a
-    pretrained Inception net, this one to the patches themselves, at several scales.
+    Its values are not comparable with SIFID, which fits gaussians to the features of a pretrained
+    Inception net. This function fits gaussians to the patches themselves, at several scales.
 
     Args:
         source: (H, W, C) in [0, 1].
         target: (H', W', C) in [0, 1].
-        patch: side of a patch, at every scale.
-        scales: factors by which both images are resized (cubic, antialiased).
+        patch: Side of a patch in pixels, at every scale.
+        scales: Factors by which both images are resized (cubic, antialiased).
 
     Returns:
-        Frechet distance divided by the values of a patch, mean over the scales; 0 is the best.
+        The Frechet distance divided by the number of values in a patch, the mean over the scales; 0 is
+        the best.
 
     Raises:
-        ValueError: at some scale a side is shorter than a patch.
+        ValueError: A side is shorter than a patch at some scale.
 
     References:
         Rott Shaham, Dekel, Michaeli: SinGAN: Learning a Generative Model from a Single Natural Image.
@@ -177,16 +180,16 @@ def sifid(
 
 
 def diversity(samples: Array, image: Array) -> Array:
-    """How much samples differ from each other: 0 if they are all the same.
+    """Measures how much samples differ from each other: 0 if all are equal.
 
     Args:
-        samples: (N, H, W, C), in the image's range.
-        image: (H', W', C), what they are samples of; its standard deviation is taken over the pixels
-            and averaged over the channels.
+        samples: (N, H, W, C), in the range of the image.
+        image: (H', W', C), the image from which the samples were generated.
 
     Returns:
-        Mean over the pixels and channels of the standard deviation over the samples, divided by that
-        of the image: about 1 for samples whose pixels are drawn from the image's.
+        The standard deviation over the samples, averaged over pixels and channels, divided by the
+        standard deviation over the image's pixels, averaged over channels. It is about 1 for samples
+        whose pixels are drawn from those of the image.
 
     References:
         Rott Shaham, Dekel, Michaeli: SinGAN. ICCV 2019, section 3.1.

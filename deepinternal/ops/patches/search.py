@@ -1,4 +1,4 @@
-"""Where patches lie, and the nearest patch of another image for each."""
+"""Positions of patches, and the search for the nearest patch of another image."""
 
 import math
 
@@ -9,23 +9,23 @@ from jax import lax
 
 from deepinternal.types import Array
 
-QUERIES, _SEARCHED = 1024, 2048  # patches in a chunk
+QUERIES, _SEARCHED = 1024, 2048  # numbers of patches in a chunk
 
 
 def grid(size: tuple[int, int], patch: int, *, stride: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Where patches lie: every `stride`-th row and column, and the last ones.
+    """Returns the positions of patches: every `stride`-th row and column, and the last ones.
 
     Args:
         size: (H, W) of the image.
-        patch: side of a patch.
-        stride: rows and columns from a patch to the next.
+        patch: Side of a patch in pixels.
+        stride: Distance in pixels from one patch to the next.
 
     Returns:
-        Rows (h,) and columns (w,) of the patches' upper left pixels; with them a stride of at most
-        `patch` leaves no pixel uncovered.
+        Rows (h,) and columns (w,) of the patches' upper left pixels. With a stride of at most `patch`,
+        the patches cover every pixel.
 
     Raises:
-        ValueError: a side shorter than a patch.
+        ValueError: A side is shorter than a patch.
     """
     if min(size) < patch:
         raise ValueError(f"an image of {size[0]}x{size[1]} has no patches of {patch}x{patch}")
@@ -34,13 +34,13 @@ def grid(size: tuple[int, int], patch: int, *, stride: int = 1) -> tuple[np.ndar
 
 
 def cut(image: Array, rows: Array, columns: Array, patch: int) -> Array:
-    """Patches at given places.
+    """Cuts out the patches at given positions.
 
     Args:
         image: (H, W, C).
-        rows: (N,), of the patches' upper left pixels.
-        columns: (N,).
-        patch: side of a patch.
+        rows: (N,), rows of the patches' upper left pixels.
+        columns: (N,), their columns.
+        patch: Side of a patch in pixels.
 
     Returns:
         (N, patch * patch * C).
@@ -51,15 +51,15 @@ def cut(image: Array, rows: Array, columns: Array, patch: int) -> Array:
 
 
 def chunks(rows: np.ndarray, columns: np.ndarray, length: int) -> tuple[Array, Array]:
-    """All pairs of a row and a column, in parts of bounded size.
+    """Divides all pairs of a row and a column into chunks of bounded size.
 
     Args:
         rows: (h,).
         columns: (w,).
-        length: of a part, at most.
+        length: Greatest number of pairs in a chunk.
 
     Returns:
-        Rows and columns, int32 (parts, at most `length`) each, the last pair repeated at the end.
+        Rows and columns, int32 (chunks, at most `length`) each, with the last pair repeated at the end.
     """
     places = [m.reshape(-1) for m in np.meshgrid(rows, columns, indexing="ij")]
     count = math.ceil(len(places[0]) / length)
@@ -69,12 +69,12 @@ def chunks(rows: np.ndarray, columns: np.ndarray, length: int) -> tuple[Array, A
 
 
 def _search(queries: Array, searched: Array, chunks: tuple[Array, Array], patch: int) -> Array:
-    """Places (N, 2) of the patches of `searched` that are nearest to the queries (N, D)."""
+    """Returns the positions (N, 2) of the patches of `searched` nearest to the queries (N, D)."""
 
     def closer(best, candidates):
         patches = cut(searched, *candidates, patch)
         products = jnp.matmul(queries, patches.T, precision=lax.Precision.HIGHEST)
-        distances = jnp.sum(patches**2, axis=1) - 2 * products  # less the query's square
+        distances = jnp.sum(patches**2, axis=1) - 2 * products  # without the square of the query
         least = jnp.min(distances, axis=1)
         # Not argmin, which XLA does not vectorise on CPU.
         order = jnp.arange(len(patches), dtype=jnp.int32)
@@ -92,35 +92,37 @@ def _search(queries: Array, searched: Array, chunks: tuple[Array, Array], patch:
 def nearest(
     image: Array, searched: Array, *, patch: int = 7, stride: int = 1
 ) -> tuple[Array, Array]:
-    """The nearest patch of another image for the patches of an image; exact, by matrix products.
+    """Finds the nearest patch of another image for each patch of an image, exactly, by matrix products.
 
-    Distances have gradients, as if the places were fixed.
+    Gradients flow through the distances as if the positions were fixed.
 
     Args:
-        image: (H, W, C), whose patches are looked up.
-        searched: (H', W', C), of which all patches are searched.
-        patch: side of a patch.
-        stride: of the patches of `image`, see `grid`.
+        image: (H, W, C), whose patches are the queries.
+        searched: (H', W', C), all of whose patches are searched.
+        patch: Side of a patch in pixels.
+        stride: Stride of the patches of `image`, see `grid`.
 
     Returns:
-        distance: (h, w), mean squared difference per value, where `grid` places the patches.
-        place: int32 (h, w, 2), row and column of the nearest patch in `searched`; the first in the
-            order of reading where several are equally near, up to rounding.
+        distance: (h, w), the mean squared difference for each patch of `grid`.
+        place: int32 (h, w, 2), row and column of the nearest patch in `searched`. If several patches
+            are equally near, up to rounding, it is the first one in reading order.
 
     Raises:
-        ValueError: a side shorter than a patch, or different channels.
+        ValueError: A side is shorter than a patch, or the numbers of channels differ.
     """
     if image.shape[-1] != searched.shape[-1]:
-        raise ValueError(f"images of {image.shape[-1]} and {searched.shape[-1]} channels")
+        raise ValueError(
+            f"images of {image.shape[-1]} and {searched.shape[-1]} channels: must be equal"
+        )
     rows, columns = grid(image.shape[:2], patch, stride=stride)
     parts = chunks(*grid(searched.shape[:2], patch), _SEARCHED)
-    # About their common mean, squares are small: they keep more of float32's digits.
+    # Without their common mean, squares are small and keep more of float32's digits.
     offset = jnp.mean(searched, axis=(0, 1))
     centred = [lax.stop_gradient(x - offset) for x in (image, searched)]
 
     def nearest_of(places):
         place = _search(cut(centred[0], *places, patch), centred[1], parts, patch)
-        # Anew, from the values as they were given: exactly 0 where patches are equal.
+        # Computed again from the original values, so that it is exactly 0 for equal patches.
         apart = cut(image, *places, patch) - cut(searched, *place.T, patch)
         return jnp.mean(jnp.square(apart), axis=1), place
 

@@ -1,4 +1,4 @@
-"""What overlapping patches of another image come to together."""
+"""Images made from overlapping patches of another image, by weighted means."""
 
 import math
 
@@ -7,28 +7,28 @@ import numpy as np
 from jax import lax
 
 from deepinternal.ops.patches.search import nearest
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 from deepinternal.types import Array
 
 
 def detailed(made: Array, small: Array, full: Array, *, patch: int = 7, passes: int = 1) -> Array:
-    """Enlarges an image with the detail of another, of which it has the patches.
+    """Enlarges an image with the detail of another image that has similar patches.
 
-    Each patch of `made` gives its place to the large original of the patch of `small` that is nearest
-    to it; where they overlap, the mean is taken, patches weighing the more the nearer their middle is.
+    Each patch of `made` is replaced by the part of `full` that belongs to its nearest patch of `small`.
+    Overlapping patches are averaged, with weights that fall with the distance from a patch's centre.
 
     Args:
         made: (h', w', C).
         small: (h, w, C), `full` at a smaller size.
-        full: (H, W, C); resized to whole multiples of `small` where it is not.
-        patch: side of the patches of `made` and `small`.
-        passes: how often, at least 1; before the others the result is shrunk to the size of `made`.
+        full: (H, W, C). It is resized if its sides are no whole multiples of those of `small`.
+        patch: Side in pixels of the patches of `made` and `small`.
+        passes: Number of passes, at least 1; between them the result is reduced to the size of `made`.
 
     Returns:
         (factor * h', factor * w', C), factor = ceil(max(H / h, W / w)).
 
     Raises:
-        ValueError: a side shorter than a patch, or different channels.
+        ValueError: A side is shorter than a patch, or the numbers of channels differ.
 
     References:
         Freeman, Jones, Pasztor: Example-based super-resolution. IEEE CG&A 2002; here the examples
@@ -50,7 +50,7 @@ def detailed(made: Array, small: Array, full: Array, *, patch: int = 7, passes: 
 
 
 def _voted(place: Array, cells: Array, patch: int) -> Array:
-    """What patches at places (h, w, 2) of `cells` (H, W, F) come to: (h + patch - 1, ..., F)."""
+    """Averages the patches at positions (h, w, 2) of `cells` (H, W, F): (h + patch - 1, ..., F)."""
     distances = np.square(np.arange(patch) - (patch - 1) / 2)
     weights = np.exp(-(distances[:, None] + distances) / (2 * (patch / 4) ** 2))
     size = [n + patch - 1 for n in place.shape[:2]]

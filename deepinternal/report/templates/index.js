@@ -1,12 +1,12 @@
 "use strict";
 const body = document.querySelector("tbody");
 const heads = [...document.querySelectorAll("thead th")];
-heads.forEach((head, column) => head.firstElementChild.addEventListener("click", () => {
+for (const head of heads) head.firstElementChild.addEventListener("click", () => {
   const down = head.ariaSort === "ascending";
   heads.forEach((other) => other.removeAttribute("aria-sort"));
   head.ariaSort = down ? "descending" : "ascending";
   const numbers = head.classList.contains("number");
-  const value = (row) => row.cells[column].dataset.sort;
+  const value = (row) => row.cells[head.cellIndex].dataset.sort;
   const order = (a, b) => numbers ? a - b : a.localeCompare(b, undefined, { numeric: true });
   const rows = [...body.rows].sort((one, two) => {
     const [a, b] = [value(one), value(two)];
@@ -14,4 +14,4 @@ heads.forEach((head, column) => head.firstElementChild.addEventListener("click",
     return down ? order(b, a) : order(a, b);
   });
   body.append(...rows);
-}));
+});

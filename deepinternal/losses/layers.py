@@ -1,31 +1,31 @@
-"""The exclusion loss: two layers of an image should have no edges in the same places."""
+"""The exclusion loss, which penalises edges that two layers of an image have in the same places."""
 
 import jax.numpy as jnp
 
 from deepinternal.types import Array
 
-_GUARD = 1e-12  # added under the fourth root, whose slope at 0 is infinite
+_GUARD = 1e-12  # is added before the fourth root, whose slope at 0 is infinite
 
 
 def exclusion(first: Array, second: Array, *, levels: int = 3) -> Array:
-    """Mean agreement of the gradients of two layers, at several scales.
+    """Returns the mean agreement of the gradients of two layers at several scales.
 
-    Forward differences g are squashed to 2 * sigmoid(g) - 1; for each pair of channels the squared
-    product of those of both layers is averaged over the image, and its fourth root taken; then the mean
-    over pairs, over both directions, and over `levels` levels of 2x2 average pooling.
+    Forward differences g are mapped to 2 * sigmoid(g) - 1. For each pair of channels, one of each
+    layer, the squared product of these is averaged over the image, and the fourth root is taken. The
+    loss is the mean over the pairs, both directions, and `levels` levels of 2x2 average pooling.
 
     Args:
         first: (..., H, W, C).
         second: (..., H, W, D).
-        levels: of the pyramid; those under 2 pixels are left out.
+        levels: Number of levels; those with sides under 2 pixels are omitted.
 
     Returns:
-        A scalar in [0, 1); of layers without common edges 0.001 rather than 0.
+        A scalar in [0, 1). For layers without common edges it is 0.001 instead of 0.
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from deepinternal.losses.exclusion import exclusion
-        >>> step = jnp.zeros((8, 8, 1)).at[:, 4:].set(1.0)  # edges across, and none down
+        >>> from deepinternal.losses.layers import exclusion
+        >>> step = jnp.zeros((8, 8, 1)).at[:, 4:].set(1.0)  # a vertical edge
         >>> bool(exclusion(step, step.swapaxes(0, 1)) < exclusion(step, step))
         True
 
@@ -49,7 +49,7 @@ def _agreement(first: Array, second: Array, axis: int) -> Array:
 
 
 def _pooled(x: Array) -> Array:
-    """Means of 2x2 pixels; an odd last row or column is left out."""
+    """The means of 2x2 pixels, without an odd last row or column."""
     h, w = (n // 2 * 2 for n in x.shape[-3:-1])
     corners = [x[..., i:h:2, j:w:2, :] for i in (0, 1) for j in (0, 1)]
     return sum(corners) / 4

@@ -1,32 +1,32 @@
-"""Internal saliency: what in an image is unlike the rest of it; hints for segmentation from it."""
+"""Internal saliency: the parts of an image that differ from the rest, and hints derived from them."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 from deepinternal.types import Array
 
-_SIDE = 56  # longer side of the image that is looked at
+_SIDE = 56  # longer side of the image in the comparison
 _PATCH = 5
 _SCALES = (1.0, 0.7, 0.4)
-_SIMILAR = 64  # patches that each one is compared with
+_SIMILAR = 64  # number of most similar patches with which each patch is compared
 _POSITION = 3.0  # weight of the distance in the image
-_CENTRE = 0.35  # spread of the centre prior, in sides
+_CENTRE = 0.35  # standard deviation of the centre prior relative to the sides
 
 
 def saliency(image: Array) -> np.ndarray:
-    """How distinct each place is from its most similar places elsewhere, at several scales.
+    """Measures how much each pixel's patch differs from the most similar patches, at several scales.
 
-    The distance of two patches is that of their colours (CIELAB), divided by 1 + 3 times that of their
-    places; a place is salient if even the patches most similar to it are far. Places near the centre
-    count more. Not to be traced.
+    The distance of two patches is the distance of their colours (CIELAB), divided by 1 + 3 times the
+    distance of their positions. A pixel is salient if even the patches most similar to its own are far
+    away. Pixels near the centre have more weight. The function runs on the host and cannot be traced.
 
     Args:
         image: (H, W, C) in [0, 1], C = 1 or 3.
 
     Returns:
-        (H, W) float32, from 0 to 1.
+        float32 (H, W), from 0 to 1.
 
     References:
         Goferman, Zelnik-Manor, Tal: Context-Aware Saliency Detection. CVPR 2010, section 3.
@@ -52,7 +52,7 @@ def saliency(image: Array) -> np.ndarray:
 
 @jax.jit
 def _distinctness(lab: Array) -> Array:
-    """1 - exp(-mean distance to the most similar patches), (H, W)."""
+    """1 - exp(-4 * mean distance to the most similar patches), (H, W)."""
     h, w = lab.shape[:2]
     reach = _PATCH // 2
     padded = jnp.pad(lab, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
@@ -69,18 +69,18 @@ def _distinctness(lab: Array) -> Array:
 
 
 def hints(salient: Array, *, share: float = 0.06) -> tuple[np.ndarray, np.ndarray]:
-    """What is surely foreground, and surely background.
+    """Returns hints for foreground and background: the most and the least salient pixels.
 
     Args:
-        salient: (H, W).
-        share: of the pixels, for each of the two, less than 0.5.
+        salient: (H, W), the saliency.
+        share: Fraction of the pixels in each hint, less than 0.5.
 
     Returns:
-        The most and the least salient pixels, (H, W) bool each, not overlapping; at least a pixel.
+        Foreground and background, (H, W) booleans each, which do not overlap; at least one pixel each.
 
     References:
-        Double-DIP (Gandelsman, Shocher, Irani, CVPR 2019), supplementary material: thresholds after an
-        equalised histogram.
+        Double-DIP (Gandelsman, Shocher, Irani, CVPR 2019), supplementary material: thresholds after a
+        histogram equalisation.
     """
     salient = np.asarray(salient)
     count = max(int(share * salient.size), 1)
@@ -94,22 +94,22 @@ def hints(salient: Array, *, share: float = 0.06) -> tuple[np.ndarray, np.ndarra
 
 
 def moving_hints(frames: np.ndarray, *, share: float = 0.02) -> tuple[np.ndarray, np.ndarray]:
-    """What surely moves and is salient, and what surely does neither.
+    """Returns hints for the frames of a video: the foreground moves and is salient.
 
     Args:
         frames: (T, H, W, C) in [0, 1].
-        share: of the pixels of each frame that are taken for foreground, less than 0.5; of the
-            background, most of a frame, 0.3 are.
+        share: Fraction of the pixels of each frame that are hinted as foreground, less than 0.5. For
+            the background, which is most of a frame, the fraction is 0.3.
 
     Returns:
-        Foreground and background, (T, H, W) bool each, not overlapping.
+        Foreground and background, (T, H, W) booleans each, which do not overlap.
     """
     from scipy.ndimage import gaussian_filter
 
     moving = np.abs(frames - np.median(frames, axis=0)).mean(axis=-1)
     moving = gaussian_filter(moving, (0, 2, 2))
     peak = max(np.quantile(moving, 0.99), 1e-6)
-    # Where nothing moves by more than noise does, saliency decides alone.
+    # If nothing moves by more than the noise, saliency alone decides.
     motion = np.clip(moving / peak, 0, 1) * min(peak / 0.02, 1)
     foreground, background = [], []
     for frame, change in zip(frames, motion):

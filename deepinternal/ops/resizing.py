@@ -1,12 +1,13 @@
-"""Image resizing by the conventions of MATLAB's `imresize`.
+"""Image resizing with the conventions of MATLAB's `imresize`.
 
-Pixel centres are aligned: output pixel o looks at input position (o + 0.5) / scale - 0.5 (0-based).
-When an axis shrinks, the kernel is stretched by 1 / scale (antialiasing, decided per axis). Weights
-are normalised per output pixel and the border is mirrored with the edge pixel repeated (abc|cba).
+Pixel centres are aligned: output pixel o is centred at input position (o + 0.5) / scale - 0.5
+(0-based). When an axis shrinks, the kernel is stretched by 1 / scale (antialiasing, for each axis
+separately). The weights of each output pixel are normalised, and the border is mirrored with the edge
+pixel repeated (abc|cba).
 
-As linear algebra that is one small matrix per axis, which depends on static shapes only. It is built
-on the host in float64 and applied on the device at highest matmul precision: dense where the axis is
-short, banded (a few weighted gathers) where it is long.
+Resizing is a product with one small matrix per axis, which depends only on static shapes. The matrix
+is built on the host in float64 and applied on the device at highest matmul precision: as a dense matrix
+to a short axis, as a few weighted gathers to a long one.
 """
 
 import functools
@@ -19,11 +20,11 @@ from jax import lax
 
 from deepinternal.types import Array
 
-DENSE_LIMIT = 512  # longest axis resized with a dense matrix; its cost grows with the cube
+DENSE_LIMIT = 512  # longest axis that is resized with a dense matrix; the cost grows with the cube
 
 
 def cubic(x: np.ndarray) -> np.ndarray:
-    """Keys' cubic convolution kernel with a = -0.5 (Keys 1981, eq. 15)."""
+    """Returns Keys' cubic convolution kernel with a = -0.5 (Keys 1981, eq. 15)."""
     x = np.abs(x)
     near = 1.5 * x**3 - 2.5 * x**2 + 1
     far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
@@ -57,11 +58,11 @@ def mirror_index(index: np.ndarray, length: int) -> np.ndarray:
     """Folds any integer index into [0, length) with the edge repeated (abc|cba|abc).
 
     Args:
-        index: integers of any shape, NumPy or JAX.
-        length: of the axis.
+        index: Integers of any shape, NumPy or JAX.
+        length: Length of the axis.
 
     Returns:
-        As `index`.
+        Integers of the shape of `index`.
     """
     index = index % (2 * length)
     return index + (index >= length) * (2 * length - 1 - 2 * index)
@@ -71,13 +72,13 @@ def mirror_index(index: np.ndarray, length: int) -> np.ndarray:
 def _taps(
     out_length: int, scale: float, method: str, antialias: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The table of `_table` before mirroring, which alone depends on the input's length."""
+    """Computes the table of `_table` before mirroring, which does not depend on the input's length."""
     if method not in _KERNELS:
         raise ValueError(f"unknown resize method {method!r}; known: {', '.join(METHODS)}")
     kernel, width = _KERNELS[method]
     stretch = scale if antialias and scale < 1 else 1.0
     width /= stretch
-    # MATLAB's own arithmetic (1-based), so that a box kernel's ties fall as they do there.
+    # MATLAB's own arithmetic (1-based), so that ties of a box kernel are resolved as in MATLAB.
     centre = np.arange(1, out_length + 1) / scale + 0.5 * (1 - 1 / scale) - 1
     first = np.floor(centre - width / 2).astype(np.int64)
     indices = first[:, None] + np.arange(math.ceil(width) + 2)
@@ -91,9 +92,9 @@ def _taps(
 def _table(
     in_length: int, out_length: int, scale: float, method: str, antialias: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which input samples make each output sample, mirrored into [0, in_length), and their weights.
+    """Returns the input samples of each output sample, mirrored into [0, in_length), and their weights.
 
-    int32 and float64 (out_length, taps); the weights' rows sum to 1.
+    Both are (out_length, taps), int32 and float64; the rows of the weights sum to 1.
     """
     indices, weights = _taps(out_length, scale, method, antialias)
     return mirror_index(indices, in_length).astype(np.int32), weights
@@ -103,20 +104,20 @@ def _table(
 def resize_matrix(
     in_length: int, out_length: int, scale: float, *, method: str = "cubic", antialias: bool = True
 ) -> np.ndarray:
-    """What `resize` does along one axis, as a matrix.
+    """Returns the matrix with which `resize` is a product along one axis.
 
     Args:
-        in_length: samples of the input axis.
-        out_length: samples of the output axis; need not be `in_length * scale`.
-        scale: output samples per input sample.
-        method: one of `METHODS`.
-        antialias: whether the kernel is stretched when scale < 1.
+        in_length: Number of samples of the input axis.
+        out_length: Number of samples of the output axis; it may differ from `in_length * scale`.
+        scale: Output samples per input sample.
+        method: One of `METHODS`.
+        antialias: Whether the kernel is stretched if scale < 1.
 
     Returns:
-        float64 (out_length, in_length), rows summing to 1; not to be written to.
+        float64 (out_length, in_length) with rows that sum to 1. The array is cached: do not modify it.
 
     Raises:
-        ValueError: unknown method.
+        ValueError: The method is unknown.
     """
     indices, weights = _table(in_length, out_length, scale, method, antialias)
     matrix = np.zeros((out_length, in_length))
@@ -125,11 +126,11 @@ def resize_matrix(
 
 
 def output_size(shape: tuple[int, int], scale: tuple[float, float]) -> tuple[int, int]:
-    """The size of an image after scaling, ceil(shape * scale) as MATLAB does.
+    """Returns the size of an image after scaling, ceil(shape * scale) as in MATLAB.
 
     Args:
         shape: (H, W).
-        scale: (vertical, horizontal); a product that is a whole number up to rounding (100 * 1.1)
+        scale: (vertical, horizontal). A product that is a whole number up to rounding (100 * 1.1)
             counts as that number.
 
     Returns:
@@ -149,26 +150,29 @@ def resize(
 ) -> Array:
     """Resizes images as MATLAB's `imresize` does.
 
+    On GPU and TPU the result does not depend on the default matmul precision.
+
     Args:
-        image: (..., H, W, C), any range.
-        scale: factor, or (vertical, horizontal) factors. Default: output_shape / (H, W).
-        output_shape: (H', W'). Default: ceil((H, W) * scale). Where both are given they need not
-            agree: `scale` sets the sampling positions, `output_shape` how many samples are taken.
+        image: (..., H, W, C), of any range.
+        scale: A factor, or (vertical, horizontal) factors. Default: output_shape / (H, W).
+        output_shape: (H', W'). Default: ceil((H, W) * scale). If both are given they need not agree:
+            `scale` sets the sampling positions, `output_shape` the number of samples.
         method: 'cubic', 'linear', 'box', 'lanczos2' or 'lanczos3'.
-        antialias: whether the kernel is stretched on an axis that shrinks.
-        size: (H, W) of the image proper, maybe traced, in the upper left of a larger array; default:
-            all of it. Needs `scale`. What lies beyond is not read, and what the result holds beyond
-            the image proper's result means nothing.
+        antialias: Whether the kernel is stretched along an axis that shrinks.
+        size: (H, W) of an image, possibly traced, in the upper left of a canvas; needs `scale`.
+            Default: the whole array. The rest of the canvas is not read, and the rest of the result
+            has no meaning.
 
     Returns:
         (..., H', W', C).
 
     Raises:
-        ValueError: neither scale nor output_shape given, size without scale, or an unknown method.
+        ValueError: `scale` and `output_shape` are missing, `size` is given without `scale`, or the
+            method is unknown.
 
     Example:
         >>> import numpy as np
-        >>> from deepinternal.ops.resize import resize
+        >>> from deepinternal.ops.resizing import resize
         >>> image = np.ones((5, 8, 3), np.float32)
         >>> resize(image, scale=2).shape
         (10, 16, 3)
@@ -177,7 +181,7 @@ def resize(
     """
     shape = image.shape[-3:-1]
     if scale is None and (output_shape is None or size is not None):
-        raise ValueError("resize needs a scale or an output_shape; with a size, a scale")
+        raise ValueError("resize needs a scale or an output_shape; with a size it needs a scale")
     if scale is None:
         scale = tuple(o / n for o, n in zip(output_shape, shape))
     elif np.ndim(scale) == 0:
@@ -194,7 +198,7 @@ def resize(
 def _mirrored(
     x: Array, axis: int, length: Array, out_length: int, scale: float, method: str, antialias: bool
 ) -> Array:
-    """As far of an axis as a resizing reads, what lies beyond `length` replaced by mirroring."""
+    """Returns the part of an axis that a resizing reads, mirrored beyond `length`."""
     if scale == 1 and out_length == x.shape[axis]:
         return x
     reach = int(_taps(out_length, scale, method, antialias)[0].max()) + 1

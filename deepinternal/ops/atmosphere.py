@@ -1,7 +1,7 @@
-"""Haze: how it is made, how it is taken away, and what the dark channel says of it.
+"""Haze: its model, its removal, and the dark channel prior.
 
-The model is I = t * J + (1 - t) * A: J the scene, t the transmission, A the airlight. Images are
-(H, W, C) in [0, 1], C = 1 or 3.
+The model is I = t * J + (1 - t) * A, where J is the scene, t the transmission and A the airlight.
+Images are (H, W, C) in [0, 1], C = 1 or 3.
 """
 
 import jax.numpy as jnp
@@ -11,11 +11,11 @@ from deepinternal.types import Array
 
 
 def haze(image: Array, transmission: Array, airlight: Array) -> Array:
-    """A hazy image.
+    """Adds haze to an image: I = t * J + (1 - t) * A.
 
     Args:
         image: (H, W, C) without haze.
-        transmission: (H, W, 1), or what broadcasts to it.
+        transmission: (H, W, 1), or an array that broadcasts to it.
         airlight: (C,) or (H, W, C).
 
     Returns:
@@ -25,13 +25,13 @@ def haze(image: Array, transmission: Array, airlight: Array) -> Array:
 
 
 def dehaze(image: Array, transmission: Array, airlight: Array, *, floor: float = 0.1) -> Array:
-    """The haze-free image: J = (I - (1 - t) * A) / t.
+    """Removes the haze from an image: J = (I - (1 - t) * A) / t.
 
     Args:
         image: (H, W, C) with haze.
-        transmission: (H, W, 1), or what broadcasts to it.
+        transmission: (H, W, 1), or an array that broadcasts to it.
         airlight: (C,) or (H, W, C).
-        floor: the least transmission that is divided by.
+        floor: The least transmission by which the image is divided.
 
     Returns:
         (H, W, C), clipped to [0, 1].
@@ -41,11 +41,11 @@ def dehaze(image: Array, transmission: Array, airlight: Array, *, floor: float =
 
 
 def dark_channel(image: Array, *, window: int = 15) -> Array:
-    """The least value of all channels in a window around each pixel.
+    """Returns the least value of all channels in a window around each pixel.
 
     Args:
         image: (H, W, C).
-        window: its side, odd.
+        window: Side of the window in pixels, odd.
 
     Returns:
         (H, W).
@@ -59,15 +59,16 @@ def dark_channel(image: Array, *, window: int = 15) -> Array:
 def transmission_dark_channel(
     image: Array, airlight: Array, *, window: int = 15, omega: float = 0.95
 ) -> Array:
-    """Transmission of a scene that has something dark in every window: 1 - omega * dark(I / A).
+    """Returns the transmission under the dark channel prior: 1 - omega * dark(I / A).
 
-    With `omega` 1 no smooth transmission can be less, for it would leave negative colours.
+    The prior assumes a dark pixel in every window. With `omega` 1, no transmission that is constant in
+    the windows can be smaller, since it would give negative colours.
 
     Args:
         image: (H, W, C) with haze.
         airlight: (C,) or (H, W, C).
-        window: side of the window, odd.
-        omega: share of the haze that is taken for haze; less leaves some of it to far objects.
+        window: Side of the window in pixels, odd.
+        omega: Fraction of the haze that is removed; less than 1 leaves some haze on distant objects.
 
     Returns:
         (H, W), in [0, 1].
@@ -80,12 +81,12 @@ def transmission_dark_channel(
 
 
 def airlight_dark_channel(image: Array, *, window: int = 15, fraction: float = 1e-4) -> Array:
-    """Airlight from the haziest pixels: each channel's maximum over those of the highest dark channel.
+    """Returns the maximum of each channel over the haziest pixels, those of the highest dark channel.
 
     Args:
         image: (H, W, C).
-        window: see `dark_channel`.
-        fraction: share of the pixels that counts; at least one.
+        window: See `dark_channel`.
+        fraction: Fraction of the pixels that count as haziest; at least one pixel does.
 
     Returns:
         (C,).

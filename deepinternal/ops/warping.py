@@ -1,30 +1,30 @@
 """Affine and projective warps with linear or cubic sampling.
 
 Coordinates are (x, y) = (column, row) in pixels; the centre of the first pixel is (0, 0). A transform
-is a 3x3 matrix that takes OUTPUT coordinates to INPUT coordinates (backward warping).
+is a 3x3 matrix that maps OUTPUT coordinates to INPUT coordinates (backward warping).
 """
 
 import jax.numpy as jnp
 from jax import lax
 
-from deepinternal.ops.resize import mirror_index
+from deepinternal.ops.resizing import mirror_index
 from deepinternal.types import Array
 
-CUBIC_A = -0.75  # the cubic of OpenCV's warps, with which ZSSR was published
+CUBIC_A = -0.75  # parameter of the cubic kernel in OpenCV's warps, which the authors of ZSSR used
 
 
 def translation(x: Array | float, y: Array | float) -> Array:
-    """3x3 matrix adding (x, y) to a point."""
+    """Returns the 3x3 matrix that adds (x, y) to a point."""
     return _matrix([[1.0, 0.0, x], [0.0, 1.0, y]])
 
 
 def linear_map(a: Array | float, b: Array | float, c: Array | float, d: Array | float) -> Array:
-    """3x3 matrix of the linear map (x, y) -> (a x + b y, c x + d y)."""
+    """Returns the 3x3 matrix of the linear map (x, y) -> (a x + b y, c x + d y)."""
     return _matrix([[a, b, 0.0], [c, d, 0.0]])
 
 
 def rotation(angle: Array | float) -> Array:
-    """3x3 matrix turning (x, y) by `angle` radians, from the x axis towards the y axis."""
+    """Returns the 3x3 matrix that rotates (x, y) by `angle` radians, from the x towards the y axis."""
     c, s = jnp.cos(angle), jnp.sin(angle)
     return linear_map(c, -s, s, c)
 
@@ -35,7 +35,7 @@ def _matrix(rows) -> Array:
 
 
 def compose(*matrices: Array) -> Array:
-    """The product of 3x3 matrices; the last one acts first."""
+    """Returns the product of 3x3 matrices, of which the last one acts first."""
     product = matrices[0]
     for matrix in matrices[1:]:
         product = jnp.matmul(product, matrix, precision=lax.Precision.HIGHEST)
@@ -43,7 +43,7 @@ def compose(*matrices: Array) -> Array:
 
 
 def _tap_weights(fraction: Array, method: str, a: float) -> Array:
-    """Weights of the taps around a position: (taps, ...) for `fraction` in [0, 1)."""
+    """Returns the weights (taps, ...) of the taps around a position, for `fraction` in [0, 1)."""
     t = fraction
     if method == "linear":
         return jnp.stack([1 - t, t])
@@ -70,23 +70,23 @@ def warp(
 
     Args:
         image: (H, W, C).
-        matrix: 3x3, output coordinates -> input coordinates.
+        matrix: 3x3, from output coordinates to input coordinates.
         output_shape: (H', W').
         method: 'cubic' (4x4 taps) or 'linear' (2x2 taps).
-        boundary: 'mirror' (edge pixel repeated) or 'zero' outside of the image.
-        cubic_a: parameter of the cubic kernel (Keys 1981, eq. 10).
-        size: (H, W) of the image proper, maybe traced, in the upper left of a larger array; default:
-            all of it.
+        boundary: 'mirror' (edge pixel repeated) or 'zero' outside the image.
+        cubic_a: Parameter of the cubic kernel (Keys 1981, eq. 10).
+        size: (H, W) of an image, possibly traced, in the upper left of a canvas. Default: the whole
+            array.
 
     Returns:
         (H', W', C).
 
     Raises:
-        ValueError: unknown method or boundary.
+        ValueError: The method or the boundary is unknown.
 
     Example:
         >>> import numpy as np
-        >>> from deepinternal.ops.warp import translation, warp
+        >>> from deepinternal.ops.warping import translation, warp
         >>> image = np.arange(6, dtype=np.float32).reshape(2, 3, 1)
         >>> print(warp(image, translation(1, 0), (2, 2))[..., 0])
         [[1. 2.]
@@ -101,7 +101,7 @@ def warp(
         jnp.arange(output_shape[0], dtype=jnp.float32),
     )
     m = matrix
-    # Written out rather than as a matmul: whole-pixel positions must come out exact.
+    # Written out instead of a matmul, because whole-pixel positions must be exact.
     depth = m[2, 0] * x + m[2, 1] * y + m[2, 2]
     u = ((m[0, 0] * x + m[0, 1] * y + m[0, 2]) / depth).ravel()
     v = ((m[1, 0] * x + m[1, 1] * y + m[1, 2]) / depth).ravel()
@@ -118,7 +118,7 @@ def warp(
     columns, rows = mirror_index(columns, w), mirror_index(rows, h) * stride
     flat = jnp.asarray(image).reshape(-1, c)
     out = 0.0
-    # Tap by tap: XLA fuses that into one loop, 10 times faster on CPU than one large gather.
+    # XLA fuses a sum over taps into one loop, which is 10 times faster on CPU than one large gather.
     for i in range(taps):
         line = sum(
             wx[j, :, None] * flat.at[rows[i] + columns[j]].get(mode="clip") for j in range(taps)

@@ -1,37 +1,37 @@
-"""Hints of a segmentation passed on to all pixels: by likeness to what is hinted, then along the image.
+"""Spreads the hints of a segmentation to all pixels: first to similar patches, then to neighbours.
 
-Computed on the host, once, before a fit; nothing here is to be traced.
+The functions run on the host, once before a fit, and cannot be traced.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 from deepinternal.types import Array
 
 _SIDE = 128  # longer side of the image whose patches are compared
 _PATCH = 5
-_COLOUR, _TEXTURE = 0.3, 0.6  # weights beside the sorted patches' 1
-_PLACE, _PLACE_IN_VIDEO = 2.0, 0.3  # where things move, places tell less
+_COLOUR, _TEXTURE = 0.3, 0.6  # weights relative to that of sorted patches
+_PLACE, _PLACE_IN_VIDEO = 2.0, 0.3  # weights of positions, which tell less if things move
 _NEAREST = 5
-_HINTED = 600  # patches of each hint that are compared, at most
-_TRUST = 0.03  # of the likeness, beside a link of weight 1 between neighbours
-_SLOPE = 8.0  # of the likeness as a probability
-_LINK = 0.01  # least link of neighbours
-_TIME = 0.05  # weight of links between frames: what is at one place may have moved on
+_HINTED = 600  # greatest number of patches of each hint in the comparison
+_TRUST = 0.03  # weight of the likeness relative to a link of weight 1 between neighbours
+_SLOPE = 8.0  # slope of the logistic function from likeness to probability
+_LINK = 0.01  # least weight of a link between neighbours
+_TIME = 0.05  # weight of links between frames, low because things move
 
 
 def spread(images: Array, foreground: Array, background: Array) -> np.ndarray:
-    """How surely each place is foreground: `likeness` as evidence for `walk`.
+    """Estimates the probability that a pixel is foreground: `walk` with `likeness` as evidence.
 
     Args:
         images: (T, H, W, C) in [0, 1], frames of a video, or one image; C = 1 or 3.
-        foreground: (T, H, W) bool; hints of any frame count for all.
-        background: (T, H, W) bool.
+        foreground: (T, H, W) booleans; the hints of any frame count for all frames.
+        background: (T, H, W) booleans.
 
     Returns:
-        (T, H, W) float32 in [0, 1]; 0.5 where one of the hints is empty.
+        float32 (T, H, W) in [0, 1]; 0.5 everywhere if one of the hints is empty.
     """
     images = np.asarray(images, np.float32)
     foreground, background = np.asarray(foreground, bool), np.asarray(background, bool)
@@ -42,18 +42,19 @@ def spread(images: Array, foreground: Array, background: Array) -> np.ndarray:
 
 
 def likeness(images: np.ndarray, foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """Whether patches are more like those hinted as foreground, or as background.
+    """Measures whether patches are more similar to hinted foreground or to hinted background.
 
-    Patches are compared by their sorted CIELAB values, which know no places within the patch, by
-    mean colour, contrast and orientation at larger scales, and by their places in the image.
+    Patches are compared by their sorted CIELAB values, which do not depend on positions within the
+    patch, by mean colour, contrast and orientation at larger scales, and by their positions in the
+    image.
 
     Args:
         images: (T, H, W, C) in [0, 1].
-        foreground: (T, H, W) bool, somewhere true.
-        background: likewise.
+        foreground: (T, H, W) booleans, not all False.
+        background: (T, H, W) booleans, not all False.
 
     Returns:
-        (T, H, W) float32: (b - f) / (f + b) for mean distances f, b to the nearest hinted patches.
+        float32 (T, H, W): (b - f) / (f + b) for mean distances f, b to the nearest hinted patches.
     """
     size = images.shape[1:3]
     factor = min(1.0, _SIDE / max(size))
@@ -72,19 +73,20 @@ def likeness(images: np.ndarray, foreground: np.ndarray, background: np.ndarray)
 def walk(
     images: np.ndarray, like: np.ndarray, foreground: np.ndarray, background: np.ndarray
 ) -> np.ndarray:
-    """The chance that a random walker from each place ends in the foreground.
+    """Computes the probability that a random walk from each pixel ends in the foreground.
 
-    He steps to neighbours, also to the frames before and after, the more easily the more alike they
-    are; now and then he stops and is judged by the likeness, and always in a hint.
+    The walk steps to neighbours, also in the previous and the next frame, with a probability that grows
+    with their similarity. It always ends in a hint. Elsewhere it ends with a small probability, and
+    then the likeness decides.
 
     Args:
         images: (T, H, W, C) in [0, 1].
         like: (T, H, W), positive where foreground is more likely.
-        foreground: (T, H, W) bool.
-        background: (T, H, W) bool.
+        foreground: (T, H, W) booleans.
+        background: (T, H, W) booleans.
 
     Returns:
-        (T, H, W) float32 in [0, 1].
+        float32 (T, H, W) in [0, 1].
 
     References:
         Grady: Multilabel Random Walker Image Segmentation Using Prior Models. CVPR 2005, equation 8.
@@ -115,7 +117,7 @@ def walk(
 
 
 def _solve(system, right: np.ndarray, start: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
-    """Conjugate gradients, preconditioned by the diagonal."""
+    """Solves a linear system by conjugate gradients, preconditioned by the diagonal."""
     from scipy.sparse import diags
     from scipy.sparse.linalg import cg
 
@@ -123,7 +125,7 @@ def _solve(system, right: np.ndarray, start: np.ndarray, diagonal: np.ndarray) -
 
 
 def _features(images: np.ndarray) -> np.ndarray:
-    """Features (T, h, w, n) of patches, each group of them scaled to a variance of 1 but for places."""
+    """Features (T, h, w, n) of patches; each group except the positions is scaled to variance 1."""
     from scipy.ndimage import gaussian_filter
 
     size, longest = images.shape[1:3], max(images.shape[1:3])
@@ -144,7 +146,7 @@ def _features(images: np.ndarray) -> np.ndarray:
 
 
 def _sorted_patches(lab: np.ndarray) -> np.ndarray:
-    """The sorted values (h, w, n) of each channel in the patches of an image."""
+    """Sorted values (h, w, n) of each channel in the patches of an image."""
     h, w = lab.shape[:2]
     reach = _PATCH // 2
     padded = np.pad(lab, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
@@ -153,7 +155,7 @@ def _sorted_patches(lab: np.ndarray) -> np.ndarray:
 
 
 def _texture(lab: np.ndarray) -> np.ndarray:
-    """Contrast and orientation (h, w, n) around each place of an image, at two scales."""
+    """Contrast and orientation (h, w, n) around each pixel of an image, at two scales."""
     from scipy.ndimage import gaussian_filter
 
     def blur(x, sigma):
@@ -173,7 +175,7 @@ def _texture(lab: np.ndarray) -> np.ndarray:
 
 
 def _lab(images: np.ndarray) -> np.ndarray:
-    """CIELAB values, divided by 100, of images (..., C)."""
+    """Converts images (..., C) to CIELAB values divided by 100."""
     from skimage.color import rgb2lab
 
     return np.float32(
@@ -187,7 +189,7 @@ def _resized(image: np.ndarray, shape: tuple[int, int], method: str) -> np.ndarr
 
 @jax.jit
 def _nearest(features: Array, chosen: Array) -> Array:
-    """Mean distance (h, w) to the nearest of `chosen`."""
+    """The mean distance (h, w) to the nearest of `chosen`."""
     norms = jnp.sum(features**2, axis=-1)[..., None] + jnp.sum(chosen**2, axis=-1)
     squared = jnp.maximum(norms - 2 * features @ chosen.T, 0)
     nearest = -jax.lax.top_k(-squared, min(_NEAREST, len(chosen)))[0]

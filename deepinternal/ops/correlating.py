@@ -1,4 +1,4 @@
-"""Correlation with small kernels, as products of matrices: patches, strides, kernels in a row."""
+"""Correlation with small kernels as matrix products: patches, strides, and composed kernels."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,16 +6,16 @@ import numpy as np
 from deepinternal.types import Array
 
 
-def patches(x: Array, size: int, *, stride: int = 1) -> tuple[Array, tuple[int, int]]:
-    """All patches of an image that fit.
+def all_patches(x: Array, size: int, *, stride: int = 1) -> tuple[Array, tuple[int, int]]:
+    """Cuts all patches out of an image.
 
     Args:
         x: (H, W, C).
-        size: side K of a patch, in pixels.
-        stride: pixels from one patch to the next.
+        size: Side K of a patch in pixels.
+        stride: Distance in pixels from one patch to the next.
 
     Returns:
-        (N, K * K, C), row by row, and the grid (rows, columns) that the N patches make.
+        The N patches (N, K * K, C), row by row, and the numbers (rows, columns) of their grid.
     """
     h, w = x.shape[:2]
     starts = [np.arange(0, n - size + 1, stride) for n in (h, w)]
@@ -26,27 +26,27 @@ def patches(x: Array, size: int, *, stride: int = 1) -> tuple[Array, tuple[int, 
 
 
 def correlate(x: Array, kernel: Array, stride: int) -> Array:
-    """Correlates an image with a kernel where the kernel fits.
+    """Correlates an image with a kernel, without padding.
 
     Args:
         x: (H, W, C).
         kernel: (K, K), the same for all channels.
-        stride: pixels from one place to the next.
+        stride: Distance in pixels from one position to the next.
 
     Returns:
         ((H - K) // stride + 1, (W - K) // stride + 1, C).
     """
-    cut, shape = patches(x, kernel.shape[0], stride=stride)
+    cut, shape = all_patches(x, kernel.shape[0], stride=stride)
     made = jnp.einsum("nkc,k->nc", cut, kernel.reshape(-1), precision="highest")
     return made.reshape(*shape, -1)
 
 
 def composed(weights: Array, after: Array) -> Array:
-    """The kernel of a layer that is followed by a kernel.
+    """Composes a layer with the kernel that follows it into one kernel.
 
     Args:
-        weights: (k, k, A, B), of the layer.
-        after: (m, m, B), from the layer's outputs to one value.
+        weights: (k, k, A, B), the weights of the layer.
+        after: (m, m, B), a kernel from the layer's outputs to one value.
 
     Returns:
         (k + m - 1, k + m - 1, A).
@@ -55,7 +55,7 @@ def composed(weights: Array, after: Array) -> Array:
     products = jnp.einsum("abij,cdj->acbdi", weights, after, precision="highest")
     if m == 1 or k == 1:
         return products.reshape(k + m - 1, k + m - 1, -1)
-    # What falls on one place is added up by a product with a constant.
+    # A product with a constant matrix adds the values that fall on one position.
     fold = np.zeros((k + m - 1, k, m), np.float32)
     fold[np.add.outer(np.arange(k), np.arange(m)), np.arange(k)[:, None], np.arange(m)] = 1
     fold = np.einsum("yac,xbd->yxacbd", fold, fold).reshape((k + m - 1) ** 2, -1)

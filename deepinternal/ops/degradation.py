@@ -1,9 +1,9 @@
-"""Degrading images on purpose: blur kernels drawn at random, and the forward model with noise.
+"""Degradation of images: random blur kernels, and the forward model of super-resolution with noise.
 
-What super-resolution needs to be measured with a known truth. Kernels are float32 (K, K) correlation
-kernels of sum 1 as in `deepinternal.ops.kernels`. They are drawn around the centre that downscaling
-without drift needs, K // 2 + (scale - 1) / 2, so that `centre_kernel` has little or nothing to move.
-Sizes and scales are static; everything else may be traced, and vmapped over keys.
+With these, super-resolution can be evaluated with a known ground truth. Kernels are float32 (K, K)
+correlation kernels of sum 1 as in `deepinternal.ops.kernels`. They are centred on K // 2 + (scale - 1)
+/ 2, at which downscaling does not shift the image, so that `centre_kernel` changes them little. Sizes
+and scales are static; everything else may be traced, and vmapped over keys.
 """
 
 import math
@@ -13,30 +13,30 @@ import jax.numpy as jnp
 from jax import lax
 
 from deepinternal.ops.kernels import downscale, gaussian_kernel, twice
-from deepinternal.ops.resize import resize
+from deepinternal.ops.resizing import resize
 from deepinternal.types import Array
 
 DIV2KRK_SCALES = (2, 4)
 
 
 def div2krk_kernel(key: Array, *, scale: int = 2) -> Array:
-    """A kernel by the recipe of the data set DIV2KRK: a noisy anisotropic gaussian.
+    """Draws a kernel by the recipe of the data set DIV2KRK: a noisy anisotropic gaussian.
 
     The variance (square pixels) along each principal axis is drawn from U(0.6, 5), the direction of
-    the first from U(0, pi), and each entry is multiplied by a factor from U(0.75, 1.25).
+    the first axis from U(0, pi), and each entry is multiplied by a factor from U(0.75, 1.25).
 
     Args:
         key: PRNG key.
-        scale: 2; or 4, for which the kernel of scale 2 is convolved with itself dilated by 2: what
-            two downscalings by 2 do. So does KernelGAN derive its own; how the kernels of scale 4
-            in the published data set were made is not known here.
+        scale: 2 or 4. For 4, the kernel for 2 is convolved with itself dilated by 2, which equals two
+            downscalings by 2. KernelGAN derives its own kernels in this way; for the kernels of scale
+            4 in the published data set the method is not known.
 
     Returns:
-        (11, 11) for scale 2, (31, 31) for scale 4. The gaussian is centred for the scale; its noise
-        and its cut tails leave the centre of mass up to about 0.2 pixels off, see `centre_kernel`.
+        (11, 11) for scale 2, (31, 31) for scale 4. The gaussian is centred for the scale; noise and
+        truncation move the centre of mass by up to about 0.2 pixels, see `centre_kernel`.
 
     Raises:
-        ValueError: another scale.
+        ValueError: The scale is neither 2 nor 4.
 
     References:
         Bell-Kligler, Shocher, Irani, "Blind super-resolution kernel estimation using an internal-GAN",
@@ -44,9 +44,9 @@ def div2krk_kernel(key: Array, *, scale: int = 2) -> Array:
     """
     if scale not in DIV2KRK_SCALES:
         raise ValueError(f"DIV2KRK has no scale {scale!r}; known: 2, 4")
-    drawn = jax.random.uniform(key, (3 + 11 * 11,))  # at once: draws take long to compile
+    drawn = jax.random.uniform(key, (3 + 11 * 11,))  # one draw, since draws take long to compile
     sigma = jnp.sqrt(0.6 + (5.0 - 0.6) * drawn[:2])
-    # Of 12 rows centred on 5.5 the first 11: for K = 11, K // 2 + (scale - 1) / 2 is 5.5 as well.
+    # The first 11 of 12 rows centred on 5.5, because K // 2 + (scale - 1) / 2 is 5.5 for K = 11.
     kernel = gaussian_kernel(12, sigma, theta=jnp.pi * drawn[2])[:11, :11]
     kernel *= 0.75 + 0.5 * drawn[3:].reshape(11, 11)
     kernel /= kernel.sum()
@@ -64,18 +64,18 @@ def motion_kernel(
     bend: float | Array = 2.0,
     unevenness: float | Array = 1.0,
 ) -> Array:
-    """The path of a shaking camera while the shutter is open, asymmetric.
+    """Draws an asymmetric kernel: the path of a shaking camera while the shutter is open.
 
-    Heading and log speed are random walks, so the path is smooth, and is brighter where the camera
-    was slower.
+    The heading and the logarithm of the speed are random walks, so that the path is smooth, and
+    brighter where the camera was slower.
 
     Args:
         key: PRNG key.
-        size: side K of the kernel, in pixels; what lies beyond is lost, see `motion_size`.
-        length: of the path, in pixels.
-        scale: downscaling factor that the kernel is centred for.
-        bend: standard deviation of the turn from the path's first to its last heading, in radians.
-        unevenness: standard deviation of log(last speed / first speed).
+        size: Side K of the kernel in pixels; parts of the path outside it are lost, see `motion_size`.
+        length: Length of the path in pixels.
+        scale: Downscaling factor for which the kernel is centred.
+        bend: Standard deviation of the angle between the first and the last heading, in radians.
+        unevenness: Standard deviation of log(last speed / first speed).
 
     Returns:
         (size, size), summing to 1, not negative.
@@ -94,18 +94,18 @@ def motion_kernel(
 
 
 def motion_size(length: float, *, scale: int = 1) -> int:
-    """The odd side of a kernel that holds a motion of a length in pixels, also a very uneven one."""
+    """Returns the odd side of a kernel that holds a motion of a length in pixels, even if uneven."""
     return 2 * math.ceil(0.8 * length + (scale - 1) / 2) + 3
 
 
 def line_kernel(size: int, length: float | Array, theta: float | Array, *, scale: int = 1) -> Array:
-    """The blur of an even motion along a straight line.
+    """Returns the kernel of a uniform motion along a straight line.
 
     Args:
-        size: side K of the kernel, in pixels; what lies beyond is lost.
-        length: of the line, in pixels.
-        theta: its direction in radians, from the x axis (columns) towards the y axis (rows).
-        scale: downscaling factor that the kernel is centred for.
+        size: Side K of the kernel in pixels; parts of the line outside it are lost.
+        length: Length of the line in pixels.
+        theta: Direction in radians, from the x axis (columns) towards the y axis (rows).
+        scale: Downscaling factor for which the kernel is centred.
 
     Returns:
         (size, size), summing to 1, not negative.
@@ -116,8 +116,8 @@ def line_kernel(size: int, length: float | Array, theta: float | Array, *, scale
 
 
 def _drawn(points: Array, size: int, scale: int) -> Array:
-    """A (size, size) kernel of points (2, N) around its centre, each shared bilinearly by 4 pixels."""
-    # Drawn where `centre_kernel` would move it, whose splines make strokes this thin ring.
+    """Draws points (2, N) around the centre of a (size, size) kernel, each bilinearly into 4 pixels."""
+    # Drawn at its final position, because the splines of `centre_kernel` make such thin strokes ring.
     offsets = jnp.arange(size) - size // 2 - (scale - 1) / 2 - points[:, :, None]
     rows, columns = jnp.maximum(1 - jnp.abs(offsets), 0)
     kernel = jnp.einsum("nr,nc->rc", rows, columns, precision=lax.Precision.HIGHEST)
@@ -127,15 +127,15 @@ def _drawn(points: Array, size: int, scale: int) -> Array:
 def degrade(
     key: Array, image: Array, kernel: Array | None, scale: int, *, noise_std: float | Array = 0.0
 ) -> Array:
-    """Blurs, subsamples, and adds white gaussian noise.
+    """Blurs and subsamples images and adds white gaussian noise.
 
     Args:
         key: PRNG key of the noise.
         image: (..., H, W, C) in [0, 1].
-        kernel: (K, K), centred for `scale` (see `centre_kernel`); None for cubic downscaling with
+        kernel: (K, K), centred for `scale` (see `centre_kernel`); None: cubic downscaling with
             antialiasing.
-        scale: downscaling factor >= 1.
-        noise_std: standard deviation of the noise, in units of the image's range.
+        scale: Downscaling factor >= 1.
+        noise_std: Standard deviation of the noise, for images in [0, 1].
 
     Returns:
         (..., ceil(H / scale), ceil(W / scale), C), clipped to [0, 1].

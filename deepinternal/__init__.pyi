@@ -1,0 +1,33 @@
+__version__: str
+
+from deepinternal import api as api
+from deepinternal import codecs as codecs
+from deepinternal import config as config
+from deepinternal import engine as engine
+from deepinternal import estimators as estimators
+from deepinternal import loading as loading
+from deepinternal import losses as losses
+from deepinternal import methods as methods
+from deepinternal import nets as nets
+from deepinternal import ops as ops
+from deepinternal import recipe as recipe
+from deepinternal import report as report
+from deepinternal import retargeter as retargeter
+from deepinternal import runs as runs
+from deepinternal import types as types
+from deepinternal.api import Result as Result
+from deepinternal.api import dehaze as dehaze
+from deepinternal.api import denoise as denoise
+from deepinternal.api import estimate_kernel as estimate_kernel
+from deepinternal.api import fields as fields
+from deepinternal.api import fit as fit
+from deepinternal.api import inpaint as inpaint
+from deepinternal.api import load as load
+from deepinternal.api import presets as presets
+from deepinternal.api import remove_watermark as remove_watermark
+from deepinternal.api import run as run
+from deepinternal.api import segment as segment
+from deepinternal.api import separate as separate
+from deepinternal.api import super_resolve as super_resolve
+from deepinternal.retargeter import retarget as retarget
+from deepinternal.retargeter import train_retargeter as train_retargeter

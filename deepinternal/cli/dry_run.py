@@ -1,0 +1,270 @@
+"""Says what a command would do: which images, steps, memory and time. Nothing is trained or written."""
+
+import dataclasses
+import resource
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from deepinternal.cli import costs
+from deepinternal.config import MethodConfig
+from deepinternal.engine.parallel import spread
+from deepinternal.files import show_path
+from deepinternal.recipe import Recipe
+from deepinternal.replicas import over_replicas
+from deepinternal.runs.groups import Group, Shapes, groups
+from deepinternal.runs.inputs import Job, jobs_of
+from deepinternal.runs.jobs import check
+from deepinternal.runs.opening import Opened, Opener, headers
+from deepinternal.runs.settings import RunConfig
+from deepinternal.runs.workdir import RefusedError, Workdir
+from deepinternal.types import InputError, never_done
+
+_TRACED = 2  # groups whose cost is found from their programs; that of others from their pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """What would be done with a job.
+
+    Attributes:
+        job: the job.
+        state: 'done', 'new', 'continues at step N', or 'fails: why'.
+        shapes: of the image and the result, where they are known.
+        limit: steps in all; 0 where that is not known.
+        opened: the job, or one of the same shapes, read; None where it is done or fails.
+        begun: steps that are taken already.
+    """
+
+    job: Job
+    state: str
+    shapes: Sequence[Sequence[int]] = ()
+    limit: int = 0
+    opened: Opened | None = None
+    begun: int = 0
+
+
+def text(
+    recipe: Recipe,
+    config: MethodConfig,
+    settings: RunConfig,
+    workdir: str,
+    *,
+    overwrite: bool = False,
+) -> str:
+    """What a command would do.
+
+    Args:
+        recipe: the method's.
+        config: its config.
+        settings: how to run.
+        workdir: the folder for results, which need not exist.
+        overwrite: whether the command would discard results of another config.
+
+    Raises:
+        InputError: what the command would be refused for.
+    """
+    check(recipe, config, settings)
+    jobs = jobs_of(recipe, config, settings)
+    folder = Workdir(workdir, recipe, config, settings, overwrite=overwrite)
+    opener = Opener(recipe, config, settings, folder)
+    plans, shared = _plans(opener, jobs)
+    name = f"{recipe.name}:{settings.presets}" if settings.presets else recipe.name
+    there = "is to be made"
+    if Path(workdir).is_dir():
+        there = "its results are to be discarded" if overwrite else "exists"
+    lines = [f"{name} in {show_path(workdir)}, which {there}", "", *_table(plans.values()), ""]
+    left = {job: plan for job, plan in plans.items() if plan.opened}
+    if not left:
+        failing = sum(plan.state.startswith("fails") for plan in plans.values())
+        rest = f"; {failing} of {len(jobs)} images cannot be trained on" if failing else ""
+        return "\n".join([*lines, f"Nothing is left to train{rest}."])
+    lines += _stages(next(iter(left.values())).opened, opener)
+    guess = _Guess(opener, left)
+    for group in shared:
+        lines += guess.lines(group)
+    lines += ["", *guess.summary()]
+    return "\n".join(lines)
+
+
+def _plans(opener: Opener, jobs: Sequence[Job]) -> tuple[dict[Job, _Plan], list[Group]]:
+    """What would be done with each job, and the groups that share programs.
+
+    Of jobs whose files have equal shapes, the first is read; of the others the headers.
+    """
+    shapes: dict[Job, Shapes | None] = {}
+    wrong: dict[Job, str] = {}
+    for job in jobs:
+        try:
+            shapes[job] = headers(opener.recipe, opener.config, job)
+        except InputError as error:
+            if len(jobs) == 1:
+                raise
+            shapes[job], wrong[job] = None, str(error)
+    alone = len(jobs) == 1
+    shared = groups(opener.recipe, opener.config, {jobs[0]: None} if alone else shapes)
+    read: dict[str, Opened] = {}
+    plans = {}
+    for group in shared:
+        for job in group.jobs:
+            try:
+                state = f"fails: {wrong[job]}" if job in wrong else ""
+                plans[job] = _Plan(job, state) if state else _plan(opener, job, group, shapes, read)
+            except RefusedError:
+                raise
+            except InputError as error:
+                if alone:
+                    raise
+                plans[job] = _Plan(job, f"fails: {error}")
+    return {job: plans[job] for job in jobs}, shared
+
+
+def _plan(
+    opener: Opener, job: Job, group: Group, shapes: Mapping[Job, Shapes], read: dict[str, Opened]
+) -> _Plan:
+    if opener.workdir.noted(job.stem):
+        opener.look_at(job)  # refuses other bytes than before
+    if opener.is_done(job):
+        metrics = opener.workdir.metrics(job.stem)
+        shapes = [metrics.get("image_shape"), metrics.get("output_shape")]
+        return _Plan(job, "done", shapes if all(shapes) else (), metrics["steps"])
+    key = f"{shapes[job]} {group.canvas}" if shapes[job].images else job.stem
+    opened = read[key] = read.get(key) or opener.open(job, group.canvas)
+    shown = (opened.source.shape, opened.shape)
+    if opener.is_done(job, opened.limit):
+        return _Plan(job, "done", shown, opened.limit)
+    begun = opener.workdir.begun(job.stem)
+    state = f"continues at step {begun}" if begun else "new"
+    return _Plan(job, state, shown, opened.limit, opened, begun)
+
+
+def _table(plans: Sequence[_Plan]) -> list[str]:
+    """A line for each image: its files, shapes, steps, and what would be done with it."""
+    rows = []
+    for plan in plans:
+        shapes = " -> ".join(map(_size, plan.shapes))
+        steps = f"{plan.limit} steps" if plan.limit else ""
+        rows.append((show_path(plan.job.name), shapes, steps, plan.state))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join(f"{x:{n}}" for x, n in zip(row, widths)).rstrip() for row in rows]
+
+
+def _stages(opened: Opened, opener: Opener) -> list[str]:
+    """The steps of an image, stage by stage."""
+    method = over_replicas(opener.method(opened.placed))
+    parts = []
+    for stage in method.stages:
+        most = "" if stage.done is never_done else "at most "
+        parts.append(f"{stage.name!r}: {most}{stage.steps} steps")
+    replicas = opener.method(opened.placed).replicas
+    seeds = f", each of {replicas} seeds side by side" if replicas > 1 else ""
+    return [f"stages of an image: {'; '.join(parts)}{seeds}"]
+
+
+class _Guess:
+    """Guesses memory and time, group by group."""
+
+    def __init__(self, opener: Opener, left: Mapping[Job, _Plan]):
+        self._opener, self._left = opener, left
+        self._rates = costs.measure()
+        self._known = self._measured()
+        self._memory, self._seconds = 0, 0.0
+        self._bases: dict[str, None] = {}
+        self._per_pixel: list[tuple[float, float]] = []  # seconds and bytes, of traced programs
+
+    def _measured(self) -> dict[tuple[int, ...], list[float]]:
+        """Seconds per step of images of a shape, as earlier runs in the folder have measured."""
+        found: dict[tuple[int, ...], list[float]] = {}
+        for path in self._opener.workdir.path.glob("*/metrics.json"):
+            metrics = self._opener.workdir.metrics(path.parent.name) or {}
+            steps, shape = metrics.get("steps") or 0, metrics.get("image_shape")
+            if steps and shape and metrics.get("seconds"):
+                found.setdefault(tuple(shape), []).append(metrics["seconds"] / steps)
+        return found
+
+    def lines(self, group: Group) -> list[str]:
+        """What is said of a group; adds up what all groups take."""
+        plans = [self._left[job] for job in group.jobs if job in self._left]
+        if not plans:
+            return []
+        first, parallel = plans[0].opened, self._opener.settings.parallel
+        debug = self._opener.settings.debug_nans
+        devices, lanes = spread(
+            1 if debug else len(plans),
+            images_per_device=parallel.images_per_device,
+            devices=parallel.devices,
+        )
+        memory = self._add(plans, first, devices)
+        self._memory = max(self._memory, memory * lanes)
+        holds = f"a step holds about {_megabytes(memory)}"
+        if len(plans) == 1:
+            return [f"{show_path(plans[0].job.stem)}: {holds}"]
+        on = f" on a canvas of {group.canvas[0]}x{group.canvas[1]}" if group.canvas else ""
+        together = devices * lanes
+        how = f"{together} at once on {devices} devices" if together > 1 else "one at a time"
+        return [f"{len(plans)} images{on}: the same programs, {how}; {holds} for each"]
+
+    def _add(self, plans: Sequence[_Plan], first: Opened, devices: int) -> float:
+        """Adds the seconds of a group; returns the bytes that an image needs."""
+        pixels = sum(np.size(x) for x in jax.tree.leaves(first.placed))
+        if len(self._per_pixel) < _TRACED:
+            method = over_replicas(self._opener.method(first.placed))
+            stages, outputs = costs.of_method(method, first.placed)
+            per_stage = [self._rates.seconds(one) for one in stages]
+            training = sum(s.steps * t for s, t in zip(method.stages, per_stage))
+            total = training + self._rates.seconds(outputs)
+            memory = max(one.memory for one in (*stages, outputs))
+            self._per_pixel.append((total / pixels, memory / pixels))
+        else:
+            total = statistics.mean(t for t, _ in self._per_pixel) * pixels
+            memory = max(m for _, m in self._per_pixel) * pixels
+        share = 1 if jax.default_backend() == "cpu" else devices
+        for plan in plans:
+            known = self._known.get(plan.opened.source.shape)
+            left = 1 - plan.begun / plan.limit
+            if known:
+                self._seconds += statistics.mean(known) * plan.limit * left / share
+                self._bases["images of the same shape in this folder"] = None
+            else:
+                self._seconds += total * left / share
+                self._bases[self._basis()] = None
+        return memory
+
+    def _basis(self) -> str:
+        rates = self._rates
+        return (
+            f"the operations of a step at {rates.flops / 1e9:.3g} GFLOP/s and "
+            f"{rates.moved / 1e9:.3g} GB/s, as this machine does now"
+        )
+
+    def summary(self) -> list[str]:
+        """Memory and time of all groups."""
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        own *= 1 if sys.platform == "darwin" else 1024
+        count = len(self._left)
+        many = f" for {count} images" if count > 1 else ""
+        bases = ", and ".join(self._bases)
+        return [
+            f"memory: about {_megabytes(self._memory)} on each device (a guess, from the operations "
+            f"of a step), beside {_megabytes(own)} of the process itself",
+            f"time: about {_duration(self._seconds)}{many} (a guess, from {bases}), and compiling, "
+            "where programs are new",
+        ]
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(size / 1e6, 1):.0f} MB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,47 @@
+"""Packages that import the functions, classes and modules they hold when these are first used.
+
+The stub of a package, the `__init__.pyi` beside its `__init__.py`, lists the public names as
+`from MODULE import NAME as NAME`. Type checkers, editors and this module all read that one list.
+"""
+
+import ast
+import functools
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def attach(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """What a package assigns to its `__getattr__` and `__dir__`.
+
+    Args:
+        package: its `__name__`.
+        file: its `__file__`.
+    """
+    names = functools.cache(lambda: listed(Path(file).with_suffix(".pyi")))
+
+    def get(name: str) -> Any:
+        if name == "__all__":
+            return sorted(names())
+        if name.startswith("__") or name not in names():
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module = names()[name]
+        if module == package:
+            return importlib.import_module(f"{package}.{name}")
+        return getattr(importlib.import_module(module), name)
+
+    def directory() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *names()})
+
+    return get, directory
+
+
+def listed(stub: Path) -> dict[str, str]:
+    """The public names of a stub, each with the module or package that it is imported from."""
+    found: dict[str, str] = {}
+    for node in ast.parse(stub.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {alias.name: node.module for alias in node.names if alias.asname}
+    return found

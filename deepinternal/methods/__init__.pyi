@@ -1,0 +1,16 @@
+from deepinternal.methods import dip as dip
+from deepinternal.methods import dip_tasks as dip_tasks
+from deepinternal.methods import double_dip as double_dip
+from deepinternal.methods import fit as fit
+from deepinternal.methods import fit_config as fit_config
+from deepinternal.methods import gan as gan
+from deepinternal.methods import generator as generator
+from deepinternal.methods import ingan as ingan
+from deepinternal.methods import kernelgan as kernelgan
+from deepinternal.methods import optimizers as optimizers
+from deepinternal.methods import tracking as tracking
+from deepinternal.methods import zssr as zssr
+from deepinternal.methods.registry import find as find
+from deepinternal.methods.registry import make as make
+from deepinternal.methods.registry import names as names
+from deepinternal.methods.registry import register as register

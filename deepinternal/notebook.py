@@ -1,0 +1,79 @@
+"""A curve of the loss in a notebook, while a run is going on."""
+
+import sys
+import time
+from typing import Any
+
+from deepinternal.report.charts import FRAME, SIZE, charts
+
+INTERVAL = 1.0  # least time between two drawings, in seconds
+_STYLE = "font:11px sans-serif;max-width:480px;background:#fff"
+
+
+def is_running() -> bool:
+    """Whether this process is the kernel of a notebook, or of something that shows what one does."""
+    ipython = sys.modules.get("IPython")
+    shell = getattr(ipython, "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
+
+
+class Curve:
+    """A drawing of the loss below a cell; a callback of a run. It never ends the run."""
+
+    def __init__(self, label: str):
+        """Args: label: what is running."""
+        self._label = label
+        self._log: list[dict[str, Any]] = []
+        self._handle: Any = None
+        self._drawn = -INTERVAL
+
+    def __call__(self, step: int, metrics: dict[str, float]) -> None:
+        """Takes the loss of a step, and draws the curve where that was not done a moment ago."""
+        if "loss" in metrics:
+            self._log.append({"step": step, "loss": metrics["loss"]})
+        if time.monotonic() - self._drawn >= INTERVAL:
+            self.draw()
+
+    def draw(self) -> None:
+        """Draws the curve as it is now."""
+        self._drawn = time.monotonic()
+        drawing = svg(self._label, self._log)
+        if not drawing:
+            return
+        try:
+            from IPython.display import SVG, display
+
+            if self._handle is None:
+                self._handle = display(SVG(drawing), display_id=True)
+            else:
+                self._handle.update(SVG(drawing))
+        except Exception:  # a drawing is not worth a run
+            self._drawn = float("inf")
+
+
+def svg(label: str, log: list[dict[str, Any]]) -> str:
+    """A curve of the loss over the steps as an SVG picture; '' where there are fewer than two points.
+
+    Args:
+        label: what it is of; stands above it.
+        log: for each step 'step' and 'loss'.
+    """
+    found = charts(log)
+    if not found:
+        return ""
+    chart, (left, right, top, bottom) = found[0], FRAME
+    ticks = [
+        f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{text}</text>'
+        for y, text in chart["y"]
+    ]
+    ticks += [f'<path d="M{left} {y}H{right}" stroke="#ddd"/>' for y, _ in chart["y"]]
+    ticks += [
+        f'<text x="{x}" y="{bottom + 16}" text-anchor="middle">{t}</text>' for x, t in chart["x"]
+    ]
+    scale = ", logarithmic" if chart["log"] else ""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIZE[0]} {SIZE[1]}" style="{_STYLE}">'
+        f'<text x="{left}" y="12">{label}: loss by step{scale}</text>{"".join(ticks)}'
+        f'<path d="M{left} {top}V{bottom}H{right}" fill="none" stroke="#666"/>'
+        f'<path d="{chart["path"]}" fill="none" stroke="#06c" stroke-width="1.5"/></svg>'
+    )

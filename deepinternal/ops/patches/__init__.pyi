@@ -1,0 +1,14 @@
+from deepinternal.ops.patches import measures as measures
+from deepinternal.ops.patches import search as search
+from deepinternal.ops.patches import voting as voting
+from deepinternal.ops.patches.measures import BidirectionalSimilarity as BidirectionalSimilarity
+from deepinternal.ops.patches.measures import bidirectional_similarity as bidirectional_similarity
+from deepinternal.ops.patches.measures import diversity as diversity
+from deepinternal.ops.patches.measures import frechet as frechet
+from deepinternal.ops.patches.measures import moments as moments
+from deepinternal.ops.patches.measures import sifid as sifid
+from deepinternal.ops.patches.search import chunks as chunks
+from deepinternal.ops.patches.search import cut as cut
+from deepinternal.ops.patches.search import grid as grid
+from deepinternal.ops.patches.search import nearest as nearest
+from deepinternal.ops.patches.voting import detailed as detailed

@@ -1,0 +1,9 @@
+from deepinternal.report import charts as charts
+from deepinternal.report import downloads as downloads
+from deepinternal.report import equations as equations
+from deepinternal.report import films as films
+from deepinternal.report import gallery as gallery
+from deepinternal.report import kernel_picture as kernel_picture
+from deepinternal.report import pages as pages
+from deepinternal.report import pictures as pictures
+from deepinternal.report import report as report

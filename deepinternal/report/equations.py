@@ -1,0 +1,51 @@
+"""Equations of a decomposition for a page: pictures and numbers in the places of their names."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+_TOKEN = re.compile(r"[^\W\d]\w*(?:\[\d+\])?|\d+(?:\.\d+)?|\S")
+_SIGNS = {"*": "×", "-": "−"}
+
+
+def parts(
+    equation: str, picture: Callable[[str], str], figures: Mapping[str, Any]
+) -> list[list[dict[str, str]]]:
+    """The terms of an equation, each a list of what is shown side by side and not torn apart.
+
+    Args:
+        equation: such as 'input = mask * foreground + (1 - mask) * background'.
+        picture: `name -> address` of a small picture of an input or output; '' where there is none.
+        figures: numbers and lists of numbers; 'alphas[0]' is the first one of 'alphas'.
+
+    Returns:
+        Terms, of which every one but the first begins with its sign. A part has a `name` and a `src`
+        (a picture), a `name` and a `value` (a number), or a `sign`: anything else.
+    """
+    terms: list[list[dict[str, str]]] = [[]]
+    depth = 0
+    for token in _TOKEN.findall(equation):
+        depth += (token == "(") - (token == ")")
+        if token in "=≈+-" and depth == 0 and terms[-1]:
+            terms.append([])
+        part, last = _part(token, picture, figures), terms[-1][-1:]
+        if "sign" in part and last and "sign" in last[0]:
+            space = "" if token == ")" or last[0]["sign"].endswith("(") else " "
+            last[0]["sign"] += space + part["sign"]
+        else:
+            terms[-1].append(part)
+    return terms
+
+
+def _part(token: str, picture: Callable[[str], str], figures: Mapping[str, Any]) -> dict[str, str]:
+    """What stands for a token."""
+    if not (token[0].isalpha() or token[0] == "_"):
+        return {"sign": _SIGNS.get(token, token)}
+    name, _, index = token.rstrip("]").partition("[")
+    value = figures.get(name)
+    if index and isinstance(value, list | tuple):
+        value = value[int(index)] if int(index) < len(value) else None
+    if isinstance(value, int | float):
+        return {"name": token, "value": f"{value:.3g}"}
+    src = "" if index else picture(name)
+    return {"name": token, "src": src} if src else {"sign": token}

@@ -1,0 +1,13 @@
+from deepinternal.runs import claims as claims
+from deepinternal.runs import groups as groups
+from deepinternal.runs import inputs as inputs
+from deepinternal.runs import jobs as jobs
+from deepinternal.runs import opening as opening
+from deepinternal.runs import provenance as provenance
+from deepinternal.runs import records as records
+from deepinternal.runs import renamed as renamed
+from deepinternal.runs import results as results
+from deepinternal.runs import settings as settings
+from deepinternal.runs import sources as sources
+from deepinternal.runs import summary as summary
+from deepinternal.runs import workdir as workdir

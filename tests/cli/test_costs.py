@@ -1,0 +1,82 @@
+"""What is guessed of a program, compared with counts by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from deepinternal import methods
+from deepinternal.cli import costs
+from deepinternal.types import input_spec
+
+KB = 1024
+
+
+def array(*shape):
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def test_a_product_of_matrices():
+    found = costs.cost(jnp.dot, array(32, 64), array(64, 16))
+    assert found.flops == 2 * 32 * 64 * 16
+    assert found.moved == 4 * (32 * 64 + 64 * 16 + 32 * 16)
+    assert found.memory == found.moved
+
+
+def test_what_is_no_longer_used_holds_no_memory():
+    def chain(x):
+        for _ in range(10):
+            x = jnp.sin(x)
+        return x.sum()
+
+    def kept(x):
+        made = [x := jnp.sin(x) for _ in range(10)]
+        return sum(y.sum() for y in made)
+
+    x = array(256)  # 1 KB: the argument, one value and its successor; or all ten
+    assert costs.cost(chain, x).memory == 3 * KB
+    assert 11 * KB <= costs.cost(kept, x).memory < 12 * KB
+
+
+def test_what_lies_inside_of_loops_and_programs_counts():
+    @jax.jit
+    def inside(x):
+        return jnp.tile(x, 8).sum()
+
+    def loop(x):
+        return jax.lax.scan(lambda total, _: (total + inside(x), None), 0.0, jnp.arange(3))[0]
+
+    assert costs.cost(inside, array(256)).memory >= 9 * KB
+    assert costs.cost(loop, array(256)).memory >= 9 * KB
+
+
+def test_memory_is_near_to_what_the_compiled_program_says():
+    def loss(weights, x):
+        for w in weights:
+            x = jnp.tanh(x @ w)
+        return jnp.sum(x**2)
+
+    args = [array(64, 64)] * 5, array(512, 64)
+    compiled = jax.jit(jax.grad(loss)).lower(*args).compile().memory_analysis()
+    known = compiled.temp_size_in_bytes + compiled.argument_size_in_bytes
+    assert known / 2 < costs.cost(jax.grad(loss), *args).memory < known * 2
+
+
+def test_a_method_stage_by_stage():
+    recipe = methods.find("zssr")
+    config = recipe.build("smoke", scale="1.5;2", features=4, layers=2, crop=16)
+    inputs = recipe.prepare(config, np.zeros((24, 24, 3), np.float32))
+    method = recipe.method(config, input_spec(inputs))
+    stages, outputs = costs.of_method(method, inputs)
+    assert len(stages) == len(method.stages) == 2
+    for one in (*stages, outputs):
+        assert one.flops > 0 < one.moved
+        assert one.memory > inputs["image"].nbytes
+
+
+def test_seconds_follow_from_the_rates():
+    one = costs.Cost(flops=6e9, moved=2e9, memory=0)
+    assert costs.Rates(flops=3e9, moved=1e9).seconds(one) == pytest.approx(4)
+    rates = costs.measure()
+    assert 1e8 < rates.flops < 1e16
+    assert 1e7 < rates.moved < 1e14

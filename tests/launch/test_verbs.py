@@ -1,0 +1,180 @@
+"""One verb per task: what a command line means, where the answers go, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import scipy.io
+import tifffile
+from PIL import Image
+
+from deepinternal import methods
+from deepinternal.cli import console, verbs
+from deepinternal.codecs import export, image_io
+from tests.launch.conftest import picture, save
+
+TINY = ["--features=4", "--layers=3", "--train_steps=2", "--crop=16", "--ensemble=off"]
+
+
+@pytest.fixture
+def verb(tmp_path, monkeypatch, capsys):
+    """Runs a verb in this process, in an empty folder; returns its exit status and its stderr."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        with pytest.raises(SystemExit) as ended:
+            verbs.run_program(words[0], list(map(str, words[1:])))
+        return ended.value.code, capsys.readouterr().err
+
+    return run
+
+
+def _work_folders(tmp_path):
+    return sorted((tmp_path / "cache" / "deepinternal" / "runs").glob("*"))
+
+
+def test_a_command_line_is_read():
+    words = ["a.png", "--scale", "3", "--noise_std=-1", "--overwrite", "b.png", "-o", "c.png"]
+    command = verbs.parse([*words, "--dry-run=false", "--size=1,2", "--size=3,4"], own=("size",))
+    assert command.inputs == ("a.png", "b.png")
+    assert command.fields == {"scale": "3", "noise_std": "-1"}
+    assert command.options["overwrite"] is True
+    assert command.options["dry_run"] is False
+    assert command.options["out"] == "c.png"
+    assert command.several == {"size": ("1,2", "3,4")}
+
+
+@pytest.mark.parametrize(
+    ("words", "is_program"),
+    [
+        ("--workdir=d --size=1,2 --out=x.png", True),
+        ("--workdir d --size 1,2 --collage --out x.png", True),
+        ("photo.png --workdir=d --size=1,2", False),
+        ("--workdir=d photo.png --size=1,2", False),
+        ("--help", False),
+        ("--size=1,2 --out=x.png", False),
+        ("", False),
+    ],
+)
+def test_retarget_applies_a_work_folder_or_trains_on_an_image(words, is_program):
+    assert console._is_program(words.split()) == is_program
+
+
+def test_every_verb_has_a_method_a_preset_and_fields_that_exist():
+    assert set(verbs.VERBS) == set(console.VERBS)
+    for name, one in verbs.VERBS.items():
+        for words in (["a.png", "b.png"], ["a.png", "--mask=m.png"], ["clip.mp4", "--box=1,2,3,4"]):
+            command = verbs.parse(words, own=tuple(one.own))
+            recipe = methods.find(one.method(command))
+            assert {one.preset, *filter(None, [one.task(command)])} <= set(recipe.presets), name
+            assert set(one.fields) <= set(recipe.config.model_fields), name
+
+
+def test_a_file_is_enlarged_and_the_same_command_trains_no_more(tmp_path, verb):
+    save(tmp_path / "photo.png", picture(20, 24))
+    command = ["sr", "photo.png", "--out=new/big.png", "--scale=1.5", *TINY]
+    assert verb(*command)[0] == 0
+    assert np.asarray(Image.open("new/big.png")).shape == (30, 36, 3)
+    (folder,) = _work_folders(tmp_path)
+    seconds = json.loads((folder / "photo" / "metrics.json").read_text())["seconds"]
+    (tmp_path / "new" / "big.png").unlink()
+    assert verb(*command)[0] == 0
+    assert (tmp_path / "new" / "big.png").read_bytes() == (folder / "photo/result.png").read_bytes()
+    assert json.loads((folder / "photo" / "metrics.json").read_text())["seconds"] == seconds
+    save(tmp_path / "photo.png", picture(24, 20))  # other bytes under the same name
+    assert verb(*command)[0] == 0
+    assert np.asarray(Image.open("new/big.png")).shape == (36, 30, 3)
+    assert _work_folders(tmp_path) == [folder]
+
+
+def test_a_folder_becomes_a_folder(tmp_path, verb):
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "b.png"):
+        save(tmp_path / "photos" / name, picture(20, 24))
+    (tmp_path / "photos" / "c.png").write_bytes(b"no image")
+    status, said = verb("sr", "photos", "--out=big", "--workdir=work", *TINY)
+    assert status == 1
+    assert "c: failed" in said
+    assert sorted(p.name for p in (tmp_path / "big").iterdir()) == ["a.png", "b.png"]
+    assert (tmp_path / "work" / "index.html").exists()
+    assert not (tmp_path / "cache" / "deepinternal" / "runs").exists()
+
+
+def test_a_kernel_is_written_in_the_form_that_the_name_asks_for(tmp_path, verb):
+    save(tmp_path / "photo.png", picture(48, 48))
+    small = ["--preset=smoke", "--train_steps=2", "--features=4"]
+    assert verb("kernel", "photo.png", "--out=k.npy", *small)[0] == 0
+    assert verb("kernel", "photo.png", "--out=k.mat", *small)[0] == 0
+    kernel = np.load("k.npy")
+    np.testing.assert_allclose(kernel.sum(), 1, rtol=1e-5)
+    np.testing.assert_allclose(scipy.io.loadmat("k.mat")["Kernel"], kernel, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sr", "--out=x.png"], "no input"),
+        (["sr", "photo.png"], "--out: is missing"),
+        (["sr", "photo.png", "--out=x.gif"], "ends in .png"),
+        (["sr", "photo.png", "--out=photo.png"], "would overwrite the input photo.png"),
+        (["sr", "photo.png", "photo.png", "other.png", "--out=x.png"], "give a folder"),
+        (["sr", ".", "--out=x.png"], "give a folder"),
+        (["sr", "photo.png", "--out=x.png", "--scal=2"], "did you mean scale?"),
+        (["sr", "photo.png", "--out=x.png", "--scale=0.5"], "--scale=0.5: "),
+        (["sr", "photo.png", "--out=x.png", "--preset=fats"], "did you mean fast?"),
+        (["sr", "nothing.png", "--out=x.png"], "no such file or folder: nothing.png"),
+        (["sr", "photo.png", "--out"], "--out: needs a value"),
+        (["sr", "photo.png", "--out=x.png", "--overwrite=maybe"], "give true or false"),
+        (["unwatermark", "photo.png", "--out=x.png"], "--mask=FILE or --box="),
+        (["retarget", "photo.png", "--out=x.png"], "--size=HEIGHT,WIDTH"),
+        (["retarget", "photo.png", "--out=x.png", "--size=big"], "--size=big: "),
+        (["kernel", "photo.png", "--out=x.jpg"], "ends in .mat"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, verb, words, said):
+    for name in ("photo.png", "other.png"):
+        save(tmp_path / name, picture(20, 24))
+    status, printed = verb(*words)
+    assert status == 2
+    assert said in printed
+    assert printed.startswith("error: ")
+    assert printed.count("\n") == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other.png", "photo.png"]
+
+
+@pytest.mark.parametrize("name", console.VERBS)
+def test_the_help_fits_a_screen(verb, capsys, name):
+    with pytest.raises(SystemExit) as ended:
+        verbs.run_program(name, ["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert ended.value.code == 0
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 2), (6, 5, 3), (6, 5, 4)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_formats_keep_what_they_can_hold(tmp_path, shape, dtype):
+    samples = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+    source = tmp_path / "source.png"
+    source.write_bytes(_png(samples))
+    export.export(source, tmp_path / "made.tif")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "made.tif"), samples)
+    export.export(source, tmp_path / "made.bmp")
+    colours = samples.reshape(6, 5, -1)
+    colours = colours[..., : 3 if colours.shape[2] > 2 else 1].astype(float)
+    expected = np.round(colours / (257 if dtype == np.uint16 else 1))
+    made = np.asarray(Image.open(tmp_path / "made.bmp")).reshape(6, 5, -1)
+    np.testing.assert_array_equal(made, expected)
+    for name in ("made.jpg", "made.webp", "made.tif"):  # lossy, but the library reads it again
+        export.export(source, tmp_path / name)
+        read = image_io.read_image(tmp_path / name)
+        assert read.pixels.shape[:2] == (6, 5)
+        assert (read.alpha is not None) == (name != "made.jpg" and shape[-1] in (2, 4))
+
+
+def _png(samples):
+    from deepinternal.codecs import png
+
+    return png.encode(samples if samples.ndim == 3 else samples[..., None])

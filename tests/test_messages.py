@@ -1,0 +1,91 @@
+"""Messages reach whoever reads stderr, and end nothing where nobody does."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepinternal.messages import Stream, one_line, tell
+
+
+@pytest.mark.parametrize("text", ["a\nb", "\x1b[31m", "tab\t", "\udce4.png"])
+def test_a_message_is_one_line_that_says_what_it_escapes(text):
+    line = one_line(text)
+    assert line.isprintable()
+    assert line.encode().decode("unicode_escape") == text
+    assert one_line("[red] ä 字 'x' \\") == "[red] ä 字 'x' \\"
+
+
+def test_a_message_is_told(capsys):
+    tell("café\nau lait")
+    assert capsys.readouterr() == ("", "café\\nau lait\n")
+
+
+def test_characters_that_the_terminal_lacks_are_escaped(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(raw, encoding="ascii"))
+    tell("café")
+    assert raw.getvalue() == b"caf\\xe9\n"
+
+
+def test_nobody_listens(monkeypatch):
+    closed = io.StringIO()
+    closed.close()
+    full = open("/dev/full", "w")  # noqa: SIM115 (closing it would fail)
+    for stream in (None, closed, full):
+        monkeypatch.setattr(sys, "stderr", stream)
+        tell("anyone?")
+    with pytest.raises(OSError, match="space"):
+        full.close()
+
+
+def test_a_strict_stream_drops_only_what_nobody_reads():
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb", buffering=0) as raw:
+        Stream(io.TextIOWrapper(raw, write_through=True), strict=True).write("x")
+    with open("/dev/full", "wb", buffering=0) as raw:
+        stream = Stream(io.TextIOWrapper(raw, write_through=True), strict=True)
+        with pytest.raises(OSError, match="space"):
+            stream.write("x")
+
+
+ROOT = Path(__file__).parent.parent
+PROGRAM = """
+import contextlib, os, sys
+from deepinternal.messages import guard_streams
+guard_streams()
+opened = os.open("/", os.O_RDONLY)
+print("result " * 10_000)
+print("message", file=sys.stderr)
+sys.stderr.flush()
+with contextlib.suppress(OSError):
+    os.write(2, b"from C")
+os._exit(9) if opened < 3 else sys.exit(5)
+"""
+
+
+def run_program(shell, **options):
+    """Exit status of the program above with its output redirected as a shell is told."""
+    command = ["sh", "-c", f'exec "$@" {shell}', "sh", sys.executable, "-c", PROGRAM]
+    return subprocess.run(command, check=False, cwd=ROOT, **options).returncode
+
+
+@pytest.mark.parametrize("shell", [">&- 2>&- <&-", "2>&- >/dev/null", "2>/dev/full >/dev/null"])
+def test_a_program_goes_on_where_it_cannot_print(shell):
+    assert run_program(shell) == 5
+
+
+def test_a_program_goes_on_where_the_reader_has_ended():
+    read, write = os.pipe()
+    os.close(read)
+    assert run_program("", stdout=write, stderr=write) == 5
+    os.close(write)
+
+
+def test_a_result_that_a_full_disk_does_not_take_is_an_error(capfd):
+    assert run_program(">/dev/full") == 1
+    assert "No space left" in capfd.readouterr().err
