@@ -36,6 +36,7 @@ def test_dtype_and_rank_are_kept(image):
     assert np.mean(result) == pytest.approx(np.mean(image), rel=0.02)
 
 
+@pytest.mark.slow
 def test_options_seed_and_kernel():
     kernel = np.ones((3, 3))
     out = [

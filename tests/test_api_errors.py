@@ -50,7 +50,10 @@ IMAGES = {
     "integers": (IMAGE.astype(int), "image: values of type int64; give uint8, uint16"),
     "objects": (np.array([[None]]), "image: values of type object; give an array of real"),
     "complex": (IMAGE * 1j, "image: values of type complex128; give an array of real numbers"),
-    "on a device": (OnAnotherDevice(), "image: cannot be made an array (can't convert a tensor"),
+    "on a device": (
+        OnAnotherDevice(),
+        "image: cannot be converted to an array (can't convert a tensor",
+    ),
 }
 OPTIONS = {
     "preset none": ({"preset": None}, "preset=None: give names of presets"),
@@ -169,9 +172,9 @@ def test_inputs_of_fit(method):
         "text": ("a", "inputs['image']: is of type str"),
         "uint8": (IMAGE, "inputs['image']: values of type uint8; give images as float in [0, 1]"),
         "uint16": (IMAGE.astype(np.uint16), "such as image / 65535"),
-        "integers": (IMAGE.astype(int), "image holds another kind of numbers"),
+        "integers": (IMAGE.astype(int), "image must hold the kind of numbers"),
         "objects": (np.array([None]), "inputs['image']: values of type object"),
-        "ragged": ([[1], [1, 2]], "inputs['image']: cannot be made an array"),
+        "ragged": ([[1], [1, 2]], "inputs['image']: cannot be converted to an array"),
         "NaN": (image * np.nan, "inputs['image']: NaN"),
         "nested": ({"a": image}, "was made for image"),
         "smaller": (image[:9], "this method was made for image (40, 48, 3), not (9, 48, 3)"),

@@ -16,7 +16,13 @@ def test_where_examples_must_be():
     assert have >= set(MUST.split())
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT / "deepinternal")))
+def _item(path):
+    name = str(path.relative_to(ROOT / "deepinternal"))
+    slow = name in ("api.py", "in_memory.py", "methods/fit.py")
+    return pytest.param(path, id=name, marks=[pytest.mark.slow] * slow)
+
+
+@pytest.mark.parametrize("path", map(_item, FILES))
 def test_examples(path):
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     failed, tried = doctest.testmod(importlib.import_module(name), verbose=False)

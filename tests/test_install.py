@@ -104,6 +104,7 @@ def test_the_stubs_are_read_from_the_wheel(run):
     assert names == di.__all__
 
 
+@pytest.mark.slow
 def test_configs_are_built_by_name_and_a_run_ends_with_its_report(run, tmp_path):
     tiny = {"steps": 2, "layers": 3, "features": 4, "crop": 24, "log_every": 1}
     words = ["-m", "deepinternal", "train", "--config=zssr:smoke", "--workdir=run"]

@@ -9,6 +9,7 @@ import imageio.v3 as iio
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import deepinternal as di
 from tests.tiny_methods import photo
@@ -56,6 +57,7 @@ def test_a_degradation_of_ones_own():
     assert names["sharp"].shape == (64, 64, 3)
 
 
+@pytest.mark.slow
 def test_a_decomposition_of_ones_own():
     image = np.clip(photo(24), 0.05, 1)
     names = {"image": image, "steps": 150}

@@ -66,7 +66,7 @@ def test_mistakes_are_one_line(net):
         retargeter.retarget(net)
     with pytest.raises(InputError, match="scale=9: must be vertical,horizontal factors"):
         retargeter.retarget(net, scale=9)
-    with pytest.raises(InputError, match="has 1 channels, the net was trained on 3"):
+    with pytest.raises(InputError, match="has 1 channels, but the net was trained on 3"):
         net.applied_to(to_array(np.zeros((50, 50))))
     with pytest.raises(InputError, match="at least 40 pixels"):
         net.applied_to(to_array(np.zeros((30, 50, 3))))

@@ -65,6 +65,7 @@ def mypy(tmp_path_factory):
     return check
 
 
+@pytest.mark.slow
 def test_the_calls_are_sound(mypy):
     """Signatures and bodies."""
     modules = [f"--module=deepinternal.{name}" for name in CALLS]

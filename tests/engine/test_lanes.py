@@ -170,6 +170,7 @@ def test_a_loss_that_is_no_number_ends_that_image_only(alone, tmp_path, name):
     assert_alike(ended, {number: alone[name][number] for number in ended})
 
 
+@pytest.mark.slow
 def test_the_last_good_state_is_kept(tmp_path):
     """Parameters that stop being numbers are not saved, even where the loss still was one."""
     method = tiny_methods.gan(20)

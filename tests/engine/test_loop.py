@@ -58,6 +58,7 @@ def assert_same_bits(a, b):
         np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_resumed_runs_end_with_the_same_bits(programs, tmp_path, name):
     whole = run(programs[name], None)
@@ -92,6 +93,7 @@ def test_the_log_of_a_resumed_run_has_the_same_numbers(programs, tmp_path):
     assert "contrast" not in logs[0][3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps_per_dispatch", [1, 4])
 @pytest.mark.parametrize("name", ["gan", "decomposition"])
 def test_snapshots_stay(tmp_path, name, steps_per_dispatch):
@@ -169,6 +171,7 @@ def test_one_program_per_variant():
     assert result.spent.compile_seconds > 0
 
 
+@pytest.mark.slow
 def test_stages_replicas_and_early_stop(programs, tmp_path):
     method = tiny_methods.decomposition()
     result = run(programs["decomposition"], tmp_path)

@@ -148,6 +148,7 @@ def test_names_that_must_work(train, tmp_path, name):
         assert f">{stem}</a>" in page
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_utf8(train, tmp_path):
     (tmp_path / "in").mkdir()
     path = save(tmp_path / "in" / "\udcff.png", picture())

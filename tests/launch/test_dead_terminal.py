@@ -37,6 +37,7 @@ def test_a_pipe_whose_reader_has_ended(launcher, command, tmp_path):
     assert statuses(tmp_path) == ["done"] * 3
 
 
+@pytest.mark.slow
 def test_a_terminal_that_hangs_up(launcher, command, tmp_path):
     """Where SIGHUP is ignored, or has gone to another process."""
     master, slave = os.openpty()

@@ -71,6 +71,7 @@ def _forward(folder, stem, scale=2):
     return np.stack(blurred, -1)[::scale, ::scale].clip(0, 1)
 
 
+@pytest.mark.slow
 def test_what_is_written_keeps_depth_and_channels(bench, photos):
     stems = ["alpha", "grey", "wide"]
     files = {f"{s}{end}" for s in stems for end in (".png", "_gt.png", "_kernel.mat")}

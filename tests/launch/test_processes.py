@@ -145,6 +145,7 @@ def test_an_image_that_was_taken_over_is_not_written(train, tmp_path, folder, mo
     assert not (tmp_path / "out/2/result.png").exists()
 
 
+@pytest.mark.slow
 def test_each_process_begins_with_its_share(train, folder, monkeypatch):
     order = []
     take = Claims.take

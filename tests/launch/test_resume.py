@@ -193,6 +193,7 @@ def test_the_sample_needs_no_input(train, tmp_path, monkeypatch):
     assert "psnr_y" not in read(tmp_path / "odd/sample/metrics.json")
 
 
+@pytest.mark.slow
 def test_a_signal_after_training_ends_the_list(train, tmp_path, small_png, monkeypatch):
     """It comes while the first image's results are written: that one ends, no other begins."""
     other = save(tmp_path / "other.png", picture())

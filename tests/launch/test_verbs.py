@@ -71,6 +71,7 @@ def test_every_verb_has_a_method_a_preset_and_fields_that_exist():
             assert set(one.fields) <= set(recipe.config.model_fields), name
 
 
+@pytest.mark.slow
 def test_a_file_is_enlarged_and_the_same_command_trains_no_more(tmp_path, verb):
     save(tmp_path / "photo.png", picture(20, 24))
     command = ["sr", "photo.png", "--out=new/big.png", "--scale=1.5", *TINY]
@@ -101,6 +102,7 @@ def test_a_folder_becomes_a_folder(tmp_path, verb):
     assert not (tmp_path / "cache" / "deepinternal" / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_kernel_is_written_in_the_form_that_the_name_asks_for(tmp_path, verb):
     save(tmp_path / "photo.png", picture(48, 48))
     small = ["--preset=smoke", "--train_steps=2", "--features=4"]

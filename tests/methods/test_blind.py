@@ -137,6 +137,7 @@ def test_of_several_replicas_the_best_kernel_is_used():
     assert (state.step.shape, state.key.shape) == ((), ())
 
 
+@pytest.mark.slow
 def test_flat_images_keep_the_cubic_kernel():
     flat = 0.5 + 0.002 * np.random.default_rng(0).normal(size=(64, 64, 3)).astype(np.float32)
     config, inputs = setting(flat)

@@ -143,6 +143,7 @@ def test_images_of_different_sizes_side_by_side_in_one_program():
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "side"), [("colour", 30), ("kernel by 1.5", 30), ("kernel by 1.5", 36)]
 )

@@ -162,6 +162,7 @@ def _lanczos(x, axis):
     return np.moveaxis(np.stack(made), 0, axis)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("presets", ["sr", "flash", "inpaint,large_hole", "inpaint,region"])
 def test_shapes_of_other_nets(presets):
     config = RECIPE.build(presets)

@@ -66,6 +66,7 @@ def _run(method, inputs, steps, *, stage=0, state=None):
     return state, states, metrics
 
 
+@pytest.mark.slow
 def test_a_layer_has_the_images_size_and_comes_near_it():
     inputs = {"image": _image()}
     method = _method()

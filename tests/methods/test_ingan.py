@@ -106,6 +106,7 @@ def test_what_is_made_in_the_end_and_on_the_way(run):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "shapes"),
     [

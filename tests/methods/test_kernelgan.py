@@ -99,6 +99,7 @@ def test_a_step_learns_and_all_is_in_the_state(built):
     assert all(jax.tree.leaves(same))
 
 
+@pytest.mark.slow
 def test_how_the_nets_begin(built):
     """Xavier's normal with a gain of 0.1, all from one draw."""
     fields = {"features": 32}

@@ -30,6 +30,7 @@ COUNTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "depth", "net"), COUNTS)
 def test_as_many_parameters_as_the_published_nets(count, depth, net):
     x = jnp.zeros((1, net.multiple, net.multiple, depth))
@@ -111,6 +112,7 @@ def loss_fn(net, params, x, target):
     return jnp.mean(jnp.square(net.apply({"params": params}, x) - target))
 
 
+@pytest.mark.slow
 def test_gradient_is_that_of_finite_differences():
     # Smooth activations: a finite difference across a kink would say nothing.
     net = SkipNet(2, (4,), skip=3, slope=1.0)

@@ -63,6 +63,7 @@ def desired(shapes):
     return one_by_one(plain, *arrays(*shapes, leading=(2,)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shapes", SHAPES)
 @pytest.mark.parametrize("batching", FORMS)
 def test_each_form_is_each_image_alone(shapes, batching):

@@ -214,6 +214,7 @@ def test_another_process_of_the_same_id_is_not_the_holder(claims, tmp_path):
     assert not one.held("a")
 
 
+@pytest.mark.slow
 def test_a_suspended_process_is_followed_and_notices(claims, servant):
     stale_after = 1.2
     first, follower = servant(stale_after), claims(stale_after)
