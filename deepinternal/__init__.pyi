@@ -31,3 +31,4 @@ from deepinternal.api import separate as separate
 from deepinternal.api import super_resolve as super_resolve
 from deepinternal.retargeter import retarget as retarget
 from deepinternal.retargeter import train_retargeter as train_retargeter
+from deepinternal.types import InputError as InputError

@@ -1,9 +1,10 @@
 """One call per task, for notebooks and scripts: arrays in, arrays out, no files.
 
-`run` takes any method, also one of your own; the functions that are named by a task are `run` with the
-arguments of that task spelled out. All return a dict of arrays by name; with `full=True` a `Result`,
-which also has the method, the parameters, the history of the metrics and the remarks. All use the
-preset 'fast' unless told otherwise; the commands' configs have the published settings as defaults.
+`run` takes any method, including your own. The functions that are named after a task call `run`
+with the arguments of that task spelled out. All of them return a dict of arrays by name, or with
+`full=True` a `Result`, which also holds the method, the parameters, the history of the metrics and
+the remarks. The default preset is 'fast'; the configs of the commands default to the published
+settings.
 """
 
 import contextlib
@@ -40,13 +41,13 @@ __all__ = [
 
 
 def presets(name: str) -> dict[str, Preset]:
-    """The presets of a method.
+    """Returns the presets of a method.
 
     Args:
-        name: as for `run`.
+        name: The method's name; see `run`.
 
     Returns:
-        By name what each sets, what it is for and what it reaches.
+        The presets by name: the fields that each sets, its purpose and the results that it reaches.
 
     Example:
         >>> import deepinternal as di
@@ -57,17 +58,17 @@ def presets(name: str) -> dict[str, Preset]:
 
 
 def fields(name: str, *, preset: str = "") -> dict[str, FieldInfo]:
-    """The fields of a method's config.
+    """Returns the fields of a method's config.
 
     Args:
-        name: as for `run`.
-        preset: names of presets joined by commas; the values are those after them.
+        name: The method's name; see `run`.
+        preset: Names of presets joined by commas; the values are those after the presets.
 
     Returns:
-        By name value, default, description, unit and what is allowed.
+        The fields by name, each with its value, default, description, unit and allowed values.
 
     Raises:
-        InputError: an unknown method or preset.
+        InputError: The method or a preset is unknown.
 
     Example:
         >>> import deepinternal as di
@@ -96,33 +97,37 @@ def super_resolve(
     full: bool = False,
     **options: Any,
 ) -> Outputs:
-    """Super-resolves an image with ZSSR, training a small network on that image alone.
+    """Super-resolves an image with ZSSR, which trains a small network on that image alone.
 
     Args:
-        image: (H, W) or (H, W, C), C = 1 to 4 (the last of 2 or 4 is alpha, which is interpolated,
-            not learned); uint8, uint16, or float in [0, 1].
-        scale: factor, or (vertical, horizontal) factors, greater than 1 and at most 16; or text, as
-            the config has it: '1.5;2' for gradual steps. Default: 2, or the preset's.
-        output_shape: (H', W') instead of `scale`.
-        kernel: (K, K) blur kernel of positive sum, if the image is not a cubic downscaling.
-        down: instead of a kernel, how the image is supposed to have been made: any differentiable
-            function of a JAX array (h, w, C) in [0, 1], alpha apart, that returns
+        image: (H, W) or (H, W, C), C = 1 to 4; with 2 or 4 channels the last one is alpha, which is
+            interpolated and not learned. uint8, uint16, or float in [0, 1].
+        scale: A factor, or (vertical, horizontal) factors, greater than 1 and at most 16; or text
+            as in the config, such as '1.5;2' for gradual super-resolution. Default: 2, or the
+            preset's factor.
+        output_shape: (H', W'), instead of `scale`.
+        kernel: The (K, K) blur kernel, with a positive sum, of an image that is not a cubic
+            downscaling.
+        down: The operator that is assumed to have made the image, instead of a kernel: any
+            differentiable function of a JAX array (h, w, C) in [0, 1], without alpha, that returns
             (ceil(h / scale), ceil(w / scale), C).
-        net: a linen module that takes the place of ZSSR's, see `make` of `deepinternal.methods.zssr`;
-            it is trained with Adam.
-        preset: 'fast'; 'ideal' for the published settings, 'best', 'real', ...: see `presets("zssr")`.
-        seed: of all random draws.
-        progress: as of `run`.
-        callback: as of `run`.
-        full: whether to return a `Result`, as of `run`.
-        **options: fields of the config, such as `steps`, `noise_std`, `flips`: see `fields("zssr")`.
+        net: A linen module that replaces the network of ZSSR; see `make` of
+            `deepinternal.methods.zssr`. It is trained with Adam.
+        preset: 'fast', 'ideal' for the published settings, 'best', 'real', ...; see
+            `presets("zssr")`.
+        seed: The seed of all random draws.
+        progress: See `run`.
+        callback: See `run`.
+        full: Whether to return a `Result`; see `run`.
+        **options: Fields of the config, such as `steps`, `noise_std`, `flips`; see
+            `fields("zssr")`.
 
     Returns:
-        `result` (H', W'[, C]) in the dtype of `image` (float32 for floats); `uncertainty` (H', W')
-        float32, the standard deviation over flips of the image, where they are used.
+        `result` (H', W'[, C]) in the dtype of `image` (float32 for floats), and `uncertainty` (H',
+        W') float32, the standard deviation over the flips of the image, if flips are used.
 
     Raises:
-        InputError: an image, scale, kernel or option that cannot be used.
+        InputError: The image, the scale, the kernel or an option cannot be used.
 
     Example:
         >>> import numpy as np, deepinternal as di
@@ -167,32 +172,34 @@ def estimate_kernel(
     full: bool = False,
     **options: Any,
 ) -> Outputs:
-    """Estimates the kernel that an image was downscaled with, by KernelGAN.
+    """Estimates the kernel that an image was downscaled with, using KernelGAN.
 
     Args:
-        image: (H, W[, C]), sides of at least 40 pixels; uint8, uint16, or float in [0, 1].
-        scale: of the downscaling, 2 or 4. Default: 2, or the preset's.
-        reference_kernel: (K, K), what the estimate is scored against.
-        preset: 'fast'; 'x2' or 'x4' for several seeds, 'published', ...: see `presets("kernelgan")`.
-        seed: of all random draws.
-        progress: as of `run`.
-        callback: as of `run`.
-        full: whether to return a `Result`, as of `run`.
-        **options: fields of the config, see `fields("kernelgan")`.
+        image: (H, W[, C]), with sides of at least 40 pixels; uint8, uint16, or float in [0, 1].
+        scale: The factor of the downscaling, 2 or 4. Default: 2, or the preset's factor.
+        reference_kernel: The true kernel (K, K), which the estimate is scored against.
+        preset: 'fast', 'x2' or 'x4' for several seeds, 'published', ...; see
+            `presets("kernelgan")`.
+        seed: The seed of all random draws.
+        progress: See `run`.
+        callback: See `run`.
+        full: Whether to return a `Result`; see `run`.
+        **options: Fields of the config; see `fields("kernelgan")`.
 
     Returns:
-        `kernel` (K, K) float32 that sums to 1, for correlation, centred for `scale`, as
-        `super_resolve` takes it; `result`, the image downscaled with it; `kernel_divergence` of all
-        seeds and `cubic_divergence`, how differently patches of the image and of `result` are
-        distributed, with it and with cubic downscaling; `kernel_agreement`, the least correlation
-        between seeds; with a reference `kernel_correlation` and `kernel_psnr`.
+        `kernel` (K, K) float32, which sums to 1, is meant for correlation, is centred for `scale`,
+        and can be passed to `super_resolve`; `result`, the image downscaled with it;
+        `kernel_divergence` of all seeds and `cubic_divergence`, the distances between the patch
+        distributions of the image and of its downscaling by the kernel and by the cubic kernel;
+        `kernel_agreement`, the lowest correlation between seeds; with a reference also
+        `kernel_correlation` and `kernel_psnr`.
 
     Raises:
-        InputError: an image, scale, kernel or option that cannot be used.
+        InputError: The image, the scale, the kernel or an option cannot be used.
 
     References:
-        Bell-Kligler, Shocher, Irani: Blind Super-Resolution Kernel Estimation using an Internal-GAN.
-        NeurIPS 2019.
+        Bell-Kligler, Shocher, Irani: Blind Super-Resolution Kernel Estimation using an
+        Internal-GAN. NeurIPS 2019.
     """
     return run(
         "kernelgan",
@@ -222,20 +229,20 @@ def denoise(
     """Denoises an image with a deep image prior.
 
     Args:
-        image: (H, W[, C]) noisy; uint8, uint16, or float in [0, 1].
-        noise_std: the noise's standard deviation, in [0, 1], if it is known; 0: it is not.
+        image: The noisy image (H, W[, C]); uint8, uint16, or float in [0, 1].
+        noise_std: The standard deviation of the noise, in [0, 1]; 0 if it is unknown.
         preset: 'fast', or '' for the published settings; see `presets("dip")`.
-        seed: of all random draws.
-        progress: as of `run`.
-        callback: as of `run`.
-        full: whether to return a `Result`, as of `run`.
-        **options: fields of the config, see `fields("dip")`.
+        seed: The seed of all random draws.
+        progress: See `run`.
+        callback: See `run`.
+        full: Whether to return a `Result`; see `run`.
+        **options: Fields of the config; see `fields("dip")`.
 
     Returns:
-        `result`, in the form of `image`.
+        `result`, in the shape and dtype of `image`.
 
     Raises:
-        InputError: an image or an option that cannot be used.
+        InputError: The image or an option cannot be used.
 
     References:
         Ulyanov, Vedaldi, Lempitsky: Deep Image Prior. CVPR 2018.
@@ -264,24 +271,24 @@ def inpaint(
     full: bool = False,
     **options: Any,
 ) -> Outputs:
-    """Fills in what is missing of an image with a deep image prior.
+    """Fills in the missing pixels of an image with a deep image prior.
 
     Args:
-        image: (H, W[, C]); what lies where the mask is 0 does not count.
+        image: (H, W[, C]); the values where the mask is 0 are ignored.
         mask: (H, W), 1 (or True, or 255) where the image is known.
-        preset: 'fast'; '' for the published settings; 'restore' for single missing pixels; see
+        preset: 'fast', '' for the published settings, or 'restore' for single missing pixels; see
             `presets("dip")`.
-        seed: of all random draws.
-        progress: as of `run`.
-        callback: as of `run`.
-        full: whether to return a `Result`, as of `run`.
-        **options: fields of the config, see `fields("dip")`.
+        seed: The seed of all random draws.
+        progress: See `run`.
+        callback: See `run`.
+        full: Whether to return a `Result`; see `run`.
+        **options: Fields of the config; see `fields("dip")`.
 
     Returns:
-        `result`, in the form of `image`; equal to it where it is known.
+        `result`, in the shape and dtype of `image`, and equal to it where it is known.
 
     Raises:
-        InputError: an image, mask or option that cannot be used.
+        InputError: The image, the mask or an option cannot be used.
     """
     return run(
         "dip",
@@ -308,26 +315,28 @@ def segment(
     full: bool = False,
     **options: Any,
 ) -> Outputs:
-    """Segments an image, or a video, into foreground and background with Double-DIP.
+    """Segments an image or a video into foreground and background with Double-DIP.
 
     Args:
-        image: (H, W[, C]); a video (T, H, W, C).
-        foreground: (H, W), 1 where it surely is foreground; for a video of its first frame, or
-            (T, H, W). None for both: found from the image itself.
-        background: likewise.
+        image: (H, W[, C]), or a video (T, H, W, C).
+        foreground: (H, W), 1 where a pixel certainly belongs to the foreground; for a video, (H, W)
+            of its first frame or (T, H, W). If both hints are None, they are derived from the image
+            itself.
+        background: The same for the background.
         preset: 'fast', or '' for the published settings.
-        seed: of all random draws.
-        progress: as of `run`.
-        callback: as of `run`.
-        full: whether to return a `Result`, as of `run`.
-        **options: fields of the config, see `fields("segmentation")`, `fields("video_segmentation")`.
+        seed: The seed of all random draws.
+        progress: See `run`.
+        callback: See `run`.
+        full: Whether to return a `Result`; see `run`.
+        **options: Fields of the config; see `fields("segmentation")` and
+            `fields("video_segmentation")`.
 
     Returns:
-        `mask` (H, W) of zeros and ones, `foreground` and `background`, the two layers, and `result`,
-        the image where the mask is one; each with a leading axis T for a video.
+        `mask` (H, W) of zeros and ones, the two layers `foreground` and `background`, and `result`,
+        the image where the mask is one; for a video, each has a leading axis T.
 
     Raises:
-        InputError: an image, hint or option that cannot be used.
+        InputError: The image, a hint or an option cannot be used.
 
     References:
         Gandelsman, Shocher, Irani: "Double-DIP": Unsupervised Image Decomposition via Coupled
@@ -362,21 +371,21 @@ def dehaze(
 
     Args:
         image: (H, W[, C]).
-        airlight: the colour of the haze to begin with, (red, green, blue) in [0, 1]; 'auto' or
+        airlight: The initial colour of the haze, (red, green, blue) in [0, 1]; 'auto' or
             'dark_channel' to estimate it.
         preset: 'fast', 'uniform,fast', or '' for the published settings.
-        seed: of all random draws.
-        progress: as of `run`.
-        callback: as of `run`.
-        full: whether to return a `Result`, as of `run`.
-        **options: fields of the config, see `fields("dehazing")`.
+        seed: The seed of all random draws.
+        progress: See `run`.
+        callback: See `run`.
+        full: Whether to return a `Result`; see `run`.
+        **options: Fields of the config; see `fields("dehazing")`.
 
     Returns:
-        `result`, haze-free; `transmission` (H, W); `airlight` (H, W, C) and its mean
+        The haze-free `result`, `transmission` (H, W), `airlight` (H, W, C) and its mean
         `airlight_colour` (C,).
 
     Raises:
-        InputError: an image, airlight or option that cannot be used.
+        InputError: The image, the airlight or an option cannot be used.
     """
     return run(
         "dehazing",
@@ -401,23 +410,23 @@ def separate(
     full: bool = False,
     **options: Any,
 ) -> Outputs:
-    """Separates transparent layers with Double-DIP.
+    """Separates two transparent layers with Double-DIP.
 
     Args:
-        image: (H, W[, C]), the sum of two layers; or a list of two mixtures of the same layers.
+        image: The sum (H, W[, C]) of two layers, or a list of two mixtures of the same layers.
         preset: 'fast', or '' for the published settings.
-        seed: of all random draws.
-        progress: as of `run`.
-        callback: as of `run`.
-        full: whether to return a `Result`, as of `run`.
-        **options: fields of the config, see `fields("transparency")`.
+        seed: The seed of all random draws.
+        progress: See `run`.
+        callback: See `run`.
+        full: Whether to return a `Result`; see `run`.
+        **options: Fields of the config; see `fields("transparency")`.
 
     Returns:
-        `layer1`, `layer2`, and `result`, which is the former; of two mixtures `alphas` (2,), the
-        weight of layer1 in each.
+        `layer1` and `layer2`; `result`, which equals `layer1`; for two mixtures also `alphas` (2,),
+        the weight of `layer1` in each mixture.
 
     Raises:
-        InputError: an image or option that cannot be used.
+        InputError: The image or an option cannot be used.
     """
     kind = "pair" if _are_several(image) else "single"
     return run(
@@ -447,22 +456,22 @@ def remove_watermark(
     """Removes a watermark with Double-DIP.
 
     Args:
-        image: (H, W[, C]); or a list of images with the same mark.
-        mask: (H, W), 1 where the mark is, roughly; for one image, or
-        box: (y0, x0, y1, x1) in pixels, the end excluded.
+        image: (H, W[, C]), or a list of images with the same watermark.
+        mask: (H, W), 1 where the watermark roughly is; for a single image.
+        box: (y0, x0, y1, x1) in pixels, with the end excluded; instead of `mask`.
         preset: 'fast', or '' for the published settings.
-        seed: of all random draws.
-        progress: as of `run`.
-        callback: as of `run`.
-        full: whether to return a `Result`, as of `run`.
-        **options: fields of the config, see `fields("watermark")`.
+        seed: The seed of all random draws.
+        progress: See `run`.
+        callback: See `run`.
+        full: Whether to return a `Result`; see `run`.
+        **options: Fields of the config; see `fields("watermark")`.
 
     Returns:
-        `result`, the clean (first) image; of several also `clean1`, ...; `watermark`, and `mask`, its
-        opacity.
+        `result`, the clean (first) image; for several images also `clean1`, `clean2`, ...;
+        `watermark`, and its opacity `mask`.
 
     Raises:
-        InputError: an image, region or option that cannot be used.
+        InputError: The image, the region or an option cannot be used.
     """
     kind = "many" if _are_several(image) else "single"
     return run(
@@ -480,5 +489,5 @@ def remove_watermark(
 
 
 def _are_several(image: Image) -> bool:
-    """Whether a user has given several images, or a video."""
+    """Whether the argument holds several images or a video."""
     return isinstance(image, list | tuple) or as_array(image, "image").ndim == 4

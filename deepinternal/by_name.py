@@ -1,4 +1,4 @@
-"""A config file for all methods: `--config=NAME[:PRESET,...]` instead of the path of one."""
+"""A config file that serves all methods: `--config=NAME[:PRESET,...]` instead of a path."""
 
 import os
 
@@ -9,11 +9,11 @@ from deepinternal.runs.settings import to_config_dict
 
 
 def as_file(config: str) -> str:
-    """The value of `--config` that names a file: paths as they are, names of methods below this one.
+    """Returns the value of `--config` as a file: paths are unchanged, names refer to this file.
 
     Args:
-        config: 'configs/zssr.py:fast', 'zssr:fast', 'my_package.deblur:RECIPE', or the last followed
-            by presets, as in 'my_package.deblur:RECIPE:fast'.
+        config: 'configs/zssr.py:fast', 'zssr:fast', 'my_package.deblur:RECIPE', or the last with
+            presets, such as 'my_package.deblur:RECIPE:fast'.
     """
     path = config.partition(":")[0]
     is_file = not path or path.endswith(".py") or os.sep in path or os.path.isfile(path)
@@ -21,13 +21,14 @@ def as_file(config: str) -> str:
 
 
 def get_config(arg: str) -> ml_collections.ConfigDict:
-    """The config of a method, with presets.
+    """Returns the config of a method, with presets applied.
 
     Args:
-        arg: the method's name or package.module:RECIPE, and presets after a further colon.
+        arg: The method's name or package.module:RECIPE, optionally with presets after another
+            colon.
 
     Raises:
-        InputError: an unknown method or preset.
+        InputError: The method or a preset is unknown.
     """
     name, presets = parts(arg)
     config = to_config_dict(methods.find(name), presets)
@@ -36,7 +37,7 @@ def get_config(arg: str) -> ml_collections.ConfigDict:
 
 
 def parts(arg: str) -> tuple[str, str]:
-    """The name of a method and presets, from 'NAME:PRESETS' or 'package.module:RECIPE:PRESETS'."""
+    """Splits 'NAME:PRESETS' or 'package.module:RECIPE:PRESETS' into a method and its presets."""
     name, _, presets = arg.partition(":")
     if "." in name:
         attribute, _, presets = presets.partition(":")

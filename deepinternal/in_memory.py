@@ -1,4 +1,4 @@
-"""Methods run on arrays in memory, without files: `run` and `fit`."""
+"""Runs methods on arrays in memory, without files: `run` and `fit`."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from deepinternal.result import Result, history
 from deepinternal.task import Image, Task, as_array, read
 from deepinternal.types import Callback, InputError, Inputs, Method
 
-Outputs = Any  # a dict of arrays by name; with full=True a `Result`
+Outputs = Any  # a dict of arrays by name, or a `Result` with full=True
 
 
 def run(
@@ -32,26 +32,29 @@ def run(
     """Runs a method on an image in memory.
 
     Args:
-        name: of a method, see `methods.names`; or 'package.module:RECIPE'.
-        image: (H, W) or (H, W, C); uint8, uint16, or float in [0, 1]; a sequence of images, or frames
-            (T, H, W[, C]), for a method that takes these.
-        preset: names of presets joined by commas, see `presets`. The default is 'fast', or '' for
-            a method that has no preset of that name; '' stands for the published settings.
-        seed: of all random draws.
-        progress: whether to show it on stderr; in a notebook also as a curve of the loss.
-        callback: called as `callback(step, metrics)` with the named metrics, floats, of every tenth
-            step, of those with an evaluation, and of the last one. What it raises ends the run.
-        full: whether to return a `Result`, which also has the parameters and the history.
-        **options: fields of the method's config, see `fields`; arrays for its side inputs, such as
-            `kernel`; functions and modules that its `make` takes, such as `net`. None: not given.
+        name: The name of a method, see `methods.names`; or 'package.module:RECIPE'.
+        image: (H, W) or (H, W, C); uint8, uint16, or float in [0, 1]. A sequence of images, or
+            frames (T, H, W[, C]), for the methods that take them.
+        preset: Names of presets joined by commas, see `presets`. The default is 'fast', or '' for a
+            method without a preset of that name; '' stands for the published settings.
+        seed: The seed of all random draws.
+        progress: Whether to show progress on stderr, and in a notebook also a curve of the loss.
+        callback: Called as `callback(step, metrics)` with the metrics, floats by name, of every
+            tenth step, of every step with an evaluation, and of the last step. An exception from it
+            ends the run.
+        full: Whether to return a `Result`, which also has the parameters and the history.
+        **options: Fields of the method's config, see `fields`; arrays for its side inputs, such as
+            `kernel`; functions and modules that its `make` takes, such as `net`. None counts as not
+            given.
 
     Returns:
         The method's outputs by name: images in the dtype and the rank of `image` (float32 for
-        floats), everything else float32; a dict of arrays where an output is several images. With
-        `full` a `Result`.
+        floats), everything else as float32; an output of several images is a dict of arrays. With
+        `full`, a `Result`.
 
     Raises:
-        InputError: an unknown method, preset or option, or a value or an image that cannot be used.
+        InputError: The method, a preset or an option is unknown, or a value or an image cannot be
+            used.
 
     Example:
         >>> import numpy as np, deepinternal as di
@@ -67,7 +70,8 @@ def run(
         preset = ""
     options = {key: value for key, value in options.items() if value is not None}
     take = lambda names: {key: options.pop(key) for key in names if key in options}
-    # Text is for the field of the name: `net='subpixel'` of 'zssr', where a module is injected.
+    # Text sets the field of that name, such as `net='subpixel'` of 'zssr'; anything else is
+    # injected.
     modules = [name for name in recipe.injectable if not isinstance(options.get(name), str)]
     sides, injected = take(recipe.side_inputs), take(modules)
     config = recipe.build(preset, seed=seed, **recipe.given(sides), **options)
@@ -77,7 +81,7 @@ def run(
 
 
 def train_task(task: Task, *, progress: bool = False, callback: Callback | None = None) -> Result:
-    """Trains on what was asked for; the outputs are made when the result is asked for them."""
+    """Trains on a task and returns the result, whose outputs are computed on first access."""
     _check_callback(callback)
     inputs = task.inputs()
     programs = Programs(task.method(inputs))
@@ -88,7 +92,7 @@ def train_task(task: Task, *, progress: bool = False, callback: Callback | None 
 
 
 def _returned(result: Result, full: bool) -> Outputs:
-    """What a call returns: the outputs, or the result with all that it has made."""
+    """Returns the outputs, or with `full` the result with its outputs and remarks computed."""
     if not full:
         return result.outputs
     _ = result.outputs, result.remarks
@@ -107,19 +111,20 @@ def fit(
     """Runs any method, such as your own decomposition, on its inputs.
 
     Args:
-        method: as `deepinternal.methods.fit.build` or `deepinternal.methods.make` makes it.
-        inputs: arrays by name, in the form that the method takes; images are float in [0, 1].
-        seed: of all random draws, from 0.
-        progress: as of `run`.
-        callback: as of `run`.
-        full: as of `run`.
+        method: A method, as `deepinternal.methods.fit.build` or `deepinternal.methods.make` returns
+            it.
+        inputs: Arrays by name, in the form that the method takes; images are float in [0, 1].
+        seed: The seed of all random draws, at least 0.
+        progress: See `run`.
+        callback: See `run`.
+        full: See `run`.
 
     Returns:
-        The method's outputs by name, float32; with `full` a `Result`.
+        The method's outputs by name, float32; with `full`, a `Result`.
 
     Raises:
-        InputError: inputs that are no arrays of real numbers, images of integers, other inputs than
-            those that the method was made for, or no method.
+        InputError: `method` is not a method, or an input is not an array of real numbers, holds an
+            image of integers, or does not fit the method's `spec`.
 
     Example:
         >>> import numpy as np, deepinternal as di
@@ -131,7 +136,7 @@ def fit(
     if not isinstance(method, Method):
         raise InputError(
             f"method: is of type {type(method).__name__}; give a Method, as methods.make and "
-            "methods.fit.build return it; a method's name is for deepinternal.run"
+            "methods.fit.build return it; use deepinternal.run to run a method by name"
         )
     if not isinstance(inputs, Mapping):
         raise InputError(
@@ -152,7 +157,7 @@ def _check_callback(callback: Any) -> None:
 
 
 def _input(value: Any, name: str) -> Any:
-    """An input of a method, or several by name, as arrays."""
+    """Returns an input of a method, or a mapping of inputs, as arrays."""
     if isinstance(value, Mapping):
         return {key: _input(x, f"{name}[{key!r}]") for key, x in value.items()}
     array = as_array(value, name)
@@ -165,7 +170,7 @@ def _input(value: Any, name: str) -> Any:
     if array.dtype.kind != "f":
         return array
     if np.isnan(array).any():
-        raise InputError(f"{name}: NaN among the values; give finite values")
+        raise InputError(f"{name}: contains NaN; give finite values")
     return array.astype(np.float32)
 
 
@@ -176,7 +181,7 @@ def _train(
     progress: bool,
     callback: Callback | None,
 ) -> Result:
-    """Trains to the end."""
+    """Trains to the end and returns the result without a task."""
     method, steps, metrics = programs.method, [], []
     limit = sum(stage.steps for stage in method.stages)
     curve = notebook.Curve(method.name) if progress and notebook.is_running() else None

@@ -1,4 +1,4 @@
-"""Packages that import the functions, classes and modules they hold when these are first used.
+"""Imports the functions, classes and modules of a package when they are first used.
 
 The stub of a package, the `__init__.pyi` beside its `__init__.py`, lists the public names as
 `from MODULE import NAME as NAME`. Type checkers, editors and this module all read that one list.
@@ -14,11 +14,11 @@ from typing import Any
 
 
 def attach(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """What a package assigns to its `__getattr__` and `__dir__`.
+    """Returns the functions that a package assigns to its `__getattr__` and `__dir__`.
 
     Args:
-        package: its `__name__`.
-        file: its `__file__`.
+        package: The package's `__name__`.
+        file: The package's `__file__`.
     """
     names = functools.cache(lambda: listed(Path(file).with_suffix(".pyi")))
 
@@ -39,7 +39,7 @@ def attach(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], 
 
 
 def listed(stub: Path) -> dict[str, str]:
-    """The public names of a stub, each with the module or package that it is imported from."""
+    """Returns the public names of a stub, each with the module or package that defines it."""
     found: dict[str, str] = {}
     for node in ast.parse(stub.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and node.module:

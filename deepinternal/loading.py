@@ -1,6 +1,7 @@
-"""What a command has left in a work folder, as a call returns it: `load`."""
+"""Loads what a command wrote into a work folder as the `Result` that a call returns: `load`."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,42 +28,44 @@ from deepinternal.writers import flat, read_jsonl
 
 
 def load(workdir: str | Path, stem: str = "", *, step: int | None = None) -> Result:
-    """The run of one image in a work folder.
+    """Loads the run of one image from a work folder.
 
     Args:
-        workdir: as given to `launch.main` or `deepinternal train`.
-        stem: which of its images; may be left empty where there is one.
-        step: of a permanent checkpoint (`config.snapshot_every`), instead of the newest.
+        workdir: The folder that was given to `launch.main` or `deepinternal train`.
+        stem: The name of an image in it; may be empty if there is only one.
+        step: The step of a permanent checkpoint (`config.snapshot_every`) to load instead of the
+            newest.
 
     Returns:
-        What a call with `full=True` returns: method, config, params (the final weights), inputs,
-        history; `outputs`, float32, made when asked for; `apply(image)` gives those of another image.
+        The same as a call with `full=True`: method, config, params (the final weights), inputs and
+        history; `outputs` are float32 and computed on first access; `apply(image)` returns the
+        outputs for another image.
 
     Raises:
-        InputError: no such folder; no finished run in it, several and no stem; files that are
-            missing or have changed since; no such checkpoint.
+        InputError: The folder does not exist or holds no finished run; it holds several and no stem
+            is given; files are missing or have changed since; or the checkpoint does not exist.
     """
     return Folder(workdir).load(stem, step=step)
 
 
 class Folder:
-    """A work folder, to be read.
+    """A work folder, for reading.
 
     Attributes:
-        recipe: of its method.
-        config: that it was made with.
+        recipe: The recipe of its method.
+        config: The config of its runs.
     """
 
     def __init__(self, workdir: str | Path, *, dashes: str = "", method: str = ""):
-        """Reads its config.
+        """Reads the config of the folder.
 
         Args:
-            workdir: the folder.
-            dashes: what stands before the names of arguments in messages.
-            method: the only one that will do; '' for any.
+            workdir: The folder.
+            dashes: The prefix of argument names in messages, such as '--'.
+            method: The only accepted method; '' accepts any.
 
         Raises:
-            InputError: it holds no results, or those of another method.
+            InputError: The folder holds no results, or those of another method.
         """
         if not isinstance(workdir, str | Path):
             raise InputError(f"{dashes}workdir={workdir!r}: give the path of a folder")
@@ -76,19 +79,21 @@ class Folder:
             raise InputError(f"{self._named}: holds no results of a run (no config.json)") from None
         if method and name != method:
             raise InputError(
-                f"{self._named}: was made by {name!r}, not by {method}; give the folder of a run with "
-                f"configs/{method}.py"
+                f"{self._named}: was made by {name!r}, not by {method}; give the folder of a run "
+                f"with configs/{method}.py"
             )
         self.recipe: Recipe = methods.find(name)
         fields = flat(saved) if "version" in found else renamed(self.recipe.name, flat(saved))
         known = self.recipe.config.model_fields
-        self.config: MethodConfig = self.recipe.build(
-            "", **{n: value for n, value in fields.items() if n.split(".")[0] in known}
-        )
-        self._settings = RunConfig(input=saved.get("input", ""))
+        own = {n: value for n, value in fields.items() if n.split(".")[0] in known}
+        # Relative paths were given in the directory that the command ran in.
+        directory = str(found.get("directory", ""))
+        sides = {n: _located(own[n], directory) for n in self.recipe.side_inputs if n in own}
+        self.config: MethodConfig = self.recipe.build("", **own | sides)
+        self._settings = RunConfig(input=_located(saved.get("input", ""), directory))
 
     def load(self, stem: str = "", *, step: int | None = None) -> Result:
-        """The run of one of its images; see `load`."""
+        """Returns the run of one of its images; see `load`."""
         folder = self._folder(stem)
         metrics = self._metrics(folder, any_status=step is not None)
         source, sides, canvas = self._source(folder)
@@ -111,7 +116,7 @@ class Folder:
         )
 
     def _folder(self, stem: str) -> Path:
-        """The folder of an image."""
+        """Returns the folder of an image."""
         found = self._root.glob("**/checkpoints")
         stems = sorted(
             p.parent.relative_to(self._root).as_posix() for p in found if any(p.iterdir())
@@ -126,22 +131,22 @@ class Folder:
         return self._root / (stem or stems[0])
 
     def _metrics(self, folder: Path, *, any_status: bool) -> dict[str, Any]:
-        """Its metrics.json, refused where the run has not ended."""
+        """Returns the contents of its metrics.json. Raises InputError if the run has not ended."""
         try:
             metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             metrics = {}
         if not any_status and metrics.get("status") != "done":
             raise InputError(
-                f"{show_path(folder)}: the run has not ended; give the same command again, "
-                "and it goes on"
+                f"{show_path(folder)}: the run has not ended; give the same command again to "
+                "continue it"
             )
         return metrics
 
     def _source(
         self, folder: Path
     ) -> tuple[sources.Source, Mapping[str, np.ndarray], tuple[int, int] | None]:
-        """The input of a run, its side inputs, and the canvas that it lay on, if it did on one."""
+        """Returns the input of a run, its side inputs, and its canvas, or None if it has none."""
         name, grouping = (
             folder.relative_to(self._root).as_posix(),
             self.recipe.grouping(self.config),
@@ -152,20 +157,19 @@ class Folder:
             source, sides, _ = opening.read(self.recipe, self.config, job)
         except (InputError, StopIteration) as error:
             if (written := _written(folder, grouping)) is None:
-                why = str(error) or f"config.input names no {name} any more"
+                why = str(error) or f"config.input no longer names {name}"
                 raise InputError(f"{show_path(folder)}: its input cannot be read: {why}") from None
             return written, {}, None
         if job.files and not _is_same(folder, job):
             if (written := _written(folder, grouping)) is None:
                 raise InputError(
-                    f"{show_path(folder)}: was made from other bytes than {job.name} has now; bring "
-                    "the file back"
+                    f"{show_path(folder)}: {job.name} has changed since the run; restore the file"
                 )
             return written, sides, None
         return source, sides, self._canvas(jobs, job)
 
     def _canvas(self, jobs: list[Job], job: Job) -> tuple[int, int] | None:
-        """The canvas of the group that a job was in."""
+        """Returns the canvas of a job's group."""
         if self.recipe.canvas is None or len(jobs) == 1:
             return None
         shapes = {job: opening.shapes(self.recipe, self.config, job) for job in jobs}
@@ -175,7 +179,7 @@ class Folder:
     def _restored(
         self, folder: Path, task: Task, canvas: tuple[int, int] | None, step: int | None
     ) -> tuple[Method, TrainState, Inputs]:
-        """The method, and state and inputs of a checkpoint."""
+        """Returns the method, and the state and inputs of a checkpoint."""
         inputs = task.inputs()
         if canvas is not None and self.recipe.canvas is not None:
             inputs = self.recipe.canvas.pad(self.config, inputs, canvas)
@@ -188,7 +192,7 @@ class Folder:
             checkpoints.close()
         if found is None and step is not None:
             raise InputError(
-                f"{self._dashes}step={step}: no such checkpoint that can be read in "
+                f"{self._dashes}step={step}: there is no readable checkpoint of this step in "
                 f"{show_path(folder)}; there are {numbers or 'none'}"
             )
         if found is None:
@@ -199,13 +203,27 @@ class Folder:
         if meta["stage"] < len(method.stages) - 1:
             name = method.stages[meta["stage"]].name
             raise InputError(
-                f"{show_path(folder)}: the checkpoint is of the stage {name!r}, not of the last one; "
-                "give a later one"
+                f"{show_path(folder)}: the checkpoint belongs to the stage {name!r}, not to the "
+                "last one; give a later one"
             )
         return method, state, inputs
 
 
-# What the log tells of the run as a program.
+def _located(text: str, directory: str) -> str:
+    """Returns paths, joined by commas, as seen from here; they were given in a directory.
+
+    Args:
+        text: A path, or several.
+        directory: Where the command ran; '' if it is not known.
+    """
+    if not text.strip() or not directory:
+        return text
+    if os.path.lexists(whole := os.path.join(directory, text)):
+        return whole
+    return ",".join(os.path.join(directory, part.strip()) for part in text.split(","))
+
+
+# Entries of the log that describe the program, not the training.
 _NOT_METRICS = ("step", "seconds", "compile_seconds", "programs", "memory_mb")
 
 
@@ -216,7 +234,7 @@ def _is_metric(name: str, value: Any) -> bool:
 
 
 def _is_same(folder: Path, job: Job) -> bool:
-    """Whether a job's files have the bytes that its results were made from, as far as that is known."""
+    """Whether a job's files are unchanged since its run; True if this is unknown."""
     try:
         noted = json.loads((folder / "input.json").read_text(encoding="utf-8"))["files"]["input"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -225,7 +243,7 @@ def _is_same(folder: Path, job: Job) -> bool:
 
 
 def _written(folder: Path, grouping: Grouping) -> sources.Source | None:
-    """The input as its run has written it into the folder; None where it has not."""
+    """Returns the input that a run wrote into its folder; None if it wrote none."""
     if grouping.kind == "video" or not (folder / "input.png").exists():
         return None
     files = [folder / "input.png"]

@@ -1,27 +1,27 @@
-"""Messages to the user, which never end the work, whatever has become of the terminal."""
+"""Messages to the user, which never end the program, even if the terminal is gone."""
 
 import errno
 import os
 import sys
 from typing import Any, TextIO
 
-_GONE = (errno.EPIPE, errno.EIO)  # the reader has ended; the terminal has hung up
+_GONE = (errno.EPIPE, errno.EIO)  # the reader has exited; the terminal has hung up
 
 
 class Stream:
-    """A text stream that drops what cannot be written; everything else is the wrapped stream's.
+    """A text stream that drops text that cannot be written, and is otherwise the wrapped stream.
 
     Attributes:
-        wrapped: the stream.
+        wrapped: The stream.
     """
 
     def __init__(self, stream: TextIO | None, *, strict: bool = False):
-        """Args: stream: None drops everything; strict: raise all errors but that nobody reads."""
+        """Args: stream: None drops all text; strict: raise all errors except of a gone reader."""
         self.wrapped: Any = stream
         self._strict = strict
 
     def write(self, text: str) -> int:
-        """Writes text; characters that the encoding does not have are escaped."""
+        """Writes text; characters that the encoding lacks are escaped."""
         try:
             self.wrapped.write(text)
         except UnicodeEncodeError as error:
@@ -32,14 +32,14 @@ class Stream:
         return len(text)
 
     def flush(self) -> None:
-        """Hands the text to the operating system."""
+        """Passes the text to the operating system."""
         try:
             self.wrapped.flush()
         except Exception as error:
             self._drop(error)
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Whether the stream is a terminal."""
         try:
             return self.wrapped.isatty()
         except Exception:
@@ -54,29 +54,29 @@ class Stream:
 
 
 def guard_streams() -> None:
-    """Keeps a program from ending where nobody reads stdout or stderr, or where they are closed.
+    """Keeps a program running if stdout or stderr has no reader or is closed.
 
-    What a full disk does not take of stdout is still an error. Only an entry point may call it.
+    A full disk is still an error of stdout. Only an entry point may call this.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
-        except OSError:  # the next file that is opened would get its number, and what C code prints
+        except OSError:  # else the next opened file would get this number and the output of C code
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    sink = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for as long as the program runs)
+    sink = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (open until the program ends)
     sys.stdout = Stream(sys.stdout or sink, strict=True)
     sys.stderr = Stream(sys.stderr or sink)
 
 
 def tell(text: str) -> None:
-    """Prints one line to stderr, if that is possible."""
+    """Prints one line to stderr, if possible."""
     stderr = Stream(sys.stderr)
     stderr.write(f"{one_line(text)}\n")
     stderr.flush()
 
 
 def one_line(text: str) -> str:
-    """Text with line breaks and all other control characters escaped."""
+    """Returns text with line breaks and all other control characters escaped."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -1,4 +1,4 @@
-"""A curve of the loss in a notebook, while a run is going on."""
+"""A curve of the loss in a notebook, updated during a run."""
 
 import sys
 import time
@@ -6,36 +6,36 @@ from typing import Any
 
 from deepinternal.report.charts import FRAME, SIZE, charts
 
-INTERVAL = 1.0  # least time between two drawings, in seconds
+INTERVAL = 1.0  # minimum time between two drawings, in seconds
 _STYLE = "font:11px sans-serif;max-width:480px;background:#fff"
 
 
 def is_running() -> bool:
-    """Whether this process is the kernel of a notebook, or of something that shows what one does."""
+    """Whether this process is the kernel of a notebook, or of a program that displays notebooks."""
     ipython = sys.modules.get("IPython")
     shell = getattr(ipython, "get_ipython", lambda: None)()
     return getattr(shell, "kernel", None) is not None
 
 
 class Curve:
-    """A drawing of the loss below a cell; a callback of a run. It never ends the run."""
+    """A callback that draws the loss below a cell. An error in drawing never ends the run."""
 
     def __init__(self, label: str):
-        """Args: label: what is running."""
+        """Args: label: the name of the run."""
         self._label = label
         self._log: list[dict[str, Any]] = []
         self._handle: Any = None
         self._drawn = -INTERVAL
 
     def __call__(self, step: int, metrics: dict[str, float]) -> None:
-        """Takes the loss of a step, and draws the curve where that was not done a moment ago."""
+        """Records the loss of a step, and redraws the curve at most once per `INTERVAL`."""
         if "loss" in metrics:
             self._log.append({"step": step, "loss": metrics["loss"]})
         if time.monotonic() - self._drawn >= INTERVAL:
             self.draw()
 
     def draw(self) -> None:
-        """Draws the curve as it is now."""
+        """Draws the current curve."""
         self._drawn = time.monotonic()
         drawing = svg(self._label, self._log)
         if not drawing:
@@ -47,16 +47,16 @@ class Curve:
                 self._handle = display(SVG(drawing), display_id=True)
             else:
                 self._handle.update(SVG(drawing))
-        except Exception:  # a drawing is not worth a run
+        except Exception:  # a failed drawing must not end a run
             self._drawn = float("inf")
 
 
 def svg(label: str, log: list[dict[str, Any]]) -> str:
-    """A curve of the loss over the steps as an SVG picture; '' where there are fewer than two points.
+    """Returns the curve of the loss as an SVG picture; '' if there are fewer than two points.
 
     Args:
-        label: what it is of; stands above it.
-        log: for each step 'step' and 'loss'.
+        label: The text above the curve.
+        log: The 'step' and 'loss' of each step.
     """
     found = charts(log)
     if not found:

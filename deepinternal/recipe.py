@@ -1,10 +1,10 @@
-"""What makes a method runnable from files: its `Recipe`. One of these is all that a new method exports.
+"""`Recipe`: all that is needed to run a method from files. A new method exports only a recipe.
 
     RECIPE = Recipe(name="deblur", config=Config, presets=PRESETS, prepare=prepare, make=make,
                     example=example, side_inputs={"kernel": "kernel"})
 
-`deepinternal.methods.registry` finds recipes by name, by 'package.module:RECIPE', by
-`methods.register`, and among the entry points of the group `deepinternal.methods`.
+`deepinternal.methods.registry` finds recipes by name, by 'package.module:RECIPE', among those added
+with `methods.register`, and among the entry points of the group `deepinternal.methods`.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from deepinternal.types import Example, InputError, Inputs, Method, PyTree, for_
 
 C = TypeVar("C", bound=MethodConfig)
 Figures = Mapping[str, Any] | None
-# Kinds of side inputs, and the form in which `prepare` and `example` get them:
+# Kinds of side inputs, and the form that `prepare` and `example` take:
 #   'kernel'  (K, K) float32 that sums to 1; in a folder, also `<stem>_kernel.*`
 #   'image'   (H, W, 3) float32 in [0, 1], of the image's size
 #   'mask'    (H, W) float32 in [0, 1], white is 1, of the image's size
@@ -29,16 +29,16 @@ SideKind = Literal["kernel", "image", "mask", "masks"]
 
 @dataclasses.dataclass(frozen=True)
 class Grouping:
-    """How input files make jobs.
+    """How input files form jobs.
 
     Attributes:
-        kind: 'single': each image is a job, `prepare` takes `image` (H, W, C) float32 in [0, 1], C = 1
-            or 3. 'together': all files of `config.input` are one job, `image` is a list of such
-            arrays, all grey or all RGB. 'video': each video file or folder of frames is a job,
-            `image` is (T, H, W, C) uint8.
-        least: how many images or frames a job must have.
-        most: how many it may have; None: any number.
-        any_size: whether images that are taken together may differ in size.
+        kind: 'single': each image is a job, and `prepare` takes `image` (H, W, C) float32 in [0,
+            1], C = 1 or 3. 'together': all files of `config.input` form one job, and `image` is a
+            list of such arrays, all grey or all RGB. 'video': each video file or folder of frames
+            is a job, and `image` is (T, H, W, C) uint8.
+        least: The smallest number of images or frames in a job.
+        most: The largest number of images or frames in a job; None: no limit.
+        any_size: Whether the images of one job may differ in size.
     """
 
     kind: Literal["single", "together", "video"] = "single"
@@ -48,22 +48,23 @@ class Grouping:
 
 
 def single(config: Any) -> Grouping:
-    """Each image is a job of its own."""
+    """Makes each image a job of its own."""
     del config
     return Grouping()
 
 
 @dataclasses.dataclass(frozen=True)
 class Canvas:
-    """How images of different sizes share programs and batches: each in the upper left of a canvas.
+    """Lets images of different sizes share programs, each in the upper left of a canvas.
 
     Attributes:
-        group: `(config, shape, sides) -> Hashable | None`: of an image (H, W, C) and the shapes of its
-            side inputs by field. Images for which it is equal may share a canvas with the greatest
-            height and width among them; None: the image can share none.
-        pad: `(config, inputs, canvas) -> inputs`: puts prepared inputs on a canvas (H, W), on the host.
-            `make` for the padded shapes returns a method for all images of the group; its outputs and
-            its baseline have the canvas's size, and `Output.size` says how much of an output counts.
+        group: `(config, shape, sides) -> Hashable | None` of the shape (H, W, C) of an image and
+            the shapes of its side inputs by field. Images with equal values may share a canvas that
+            has the largest height and width among them; None: the image cannot share one.
+        pad: `(config, inputs, canvas) -> inputs`: places prepared inputs on a canvas (H, W), on the
+            host. `make` for the padded shapes returns a method for all images of the group; its
+            outputs and its baseline have the canvas's size, and `Output.size` is the valid part of
+            an output.
     """
 
     group: Callable[[Any, tuple[int, ...], Mapping[str, tuple[int, ...]]], Hashable | None]
@@ -71,43 +72,44 @@ class Canvas:
 
 
 def no_remarks(config: Any, inputs: Inputs, figures: Figures) -> Sequence[str]:
-    """A method that decides nothing for an image."""
+    """Returns no remarks, for a method that makes no decisions about an image."""
     del config, inputs, figures
     return ()
 
 
 def no_equations(config: Any, inputs: Inputs) -> Sequence[str]:
-    """A method whose outputs do not make up its input."""
+    """Returns no equations, for a method whose outputs do not compose its input."""
     del config, inputs
     return ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe(Generic[C]):
-    """A method and what is needed to run it from files.
+    """A method with all that is needed to run it from files.
 
     Attributes:
-        name: the method's name, one word.
-        config: the class of its settings, which names all its fields.
-        presets: its named sets of fields.
-        prepare: `(config, image, **side_inputs) -> inputs`, on the host: from what the user gave to
-            what the method takes. Side inputs that were not given are left out.
-        make: `(config, spec) -> Method`, where `spec` holds the inputs' shapes as `input_spec` returns
-            them. Further arguments are functions or modules that users may inject; all keyword-only.
-        example: `(config, photo, **side_inputs) -> Example`: what stands for the user's files where
-            there are none, made from a photograph (H, W, C).
-        side_inputs: which fields name further input files, and of what kind; see `SideKind`.
+        name: The method's name, one word.
+        config: The class of its settings.
+        presets: Its presets by name.
+        prepare: `(config, image, **side_inputs) -> inputs`, on the host: converts the user's arrays
+            to the method's inputs. Side inputs that were not given are left out.
+        make: `(config, spec) -> Method`, where `spec` holds the inputs' shapes as `input_spec`
+            returns them. Further arguments are functions or modules that users may inject; all
+            keyword-only.
+        example: `(config, photo, **side_inputs) -> Example`: makes a stand-in for the user's files
+            from a photograph (H, W, C).
+        side_inputs: The fields that name further input files, with their kinds; see `SideKind`.
         grouping: `config -> Grouping`.
-        canvas: how images of different sizes share programs; None: only equal shapes do.
-        scored: whether a result is what a ground truth shows.
-        remarks: `(config, inputs, figures) -> sentences`: what was decided for an image and why.
-            `inputs` are the prepared ones; `figures` the scalar outputs by name as Python numbers
-            and lists, None before training. They are shown as soon as they are known, and kept in
-            metrics.json and in the report.
-        equations: `(config, inputs) -> formulas`: how outputs make up the input, such as
-            'input = mask * foreground + (1 - mask) * background'. The report shows pictures in the
-            places of outputs and of 'input' (of several 'input1', 'input2', ...), and numbers in those
-            of scalar outputs; 'alphas[0]' is the first value of `alphas`.
+        canvas: How images of different sizes share programs; None: only images of equal shapes do.
+        scored: Whether a result can be compared with a ground truth.
+        remarks: `(config, inputs, figures) -> sentences`: the decisions made for an image, with
+            reasons. `inputs` are the prepared ones; `figures` are the scalar outputs by name as
+            Python numbers and lists, or None before training. Remarks are shown as soon as they are
+            known, and written to metrics.json and to the report.
+        equations: `(config, inputs) -> formulas`: how the outputs compose the input, such as 'input
+            = mask * foreground + (1 - mask) * background'. The report replaces outputs and 'input'
+            ('input1', 'input2', ... for several) by pictures, and scalar outputs by numbers;
+            'alphas[0]' is the first value of `alphas`.
     """
 
     name: str
@@ -126,22 +128,22 @@ class Recipe(Generic[C]):
     def __post_init__(self):
         missing = [n for n in self.side_inputs if n not in self.config.model_fields]
         if missing:
-            raise ValueError(f"{self.name}: side input {missing[0]!r} is no field of its config")
+            raise ValueError(f"{self.name}: side input {missing[0]!r} is not a field of its config")
 
     def build(self, presets: str = "", /, **fields: Any) -> C:
-        """A config from the defaults, presets joined by commas, and fields; see `config.build`."""
+        """Builds a config from presets, joined by commas, and fields; see `config.build`."""
         try:
             return build(self.config, self.presets, preset_names(presets), **fields)
         except InputError as error:
             raise InputError(f"{self.name}: {error}") from None
 
     def method(self, config: C, spec: PyTree, **injected: Any) -> Method:
-        """The method for inputs of given shapes, which refuses others.
+        """Makes the method for inputs of the given shapes, which refuses others.
 
         Args:
-            config: as `build` returns it.
-            spec: shapes of the inputs, as `input_spec` returns them.
-            **injected: functions or modules that `make` takes.
+            config: The config, as `build` returns it.
+            spec: The shapes of the inputs, as `input_spec` returns them.
+            **injected: Functions or modules that `make` takes.
         """
         for name in injected:
             if name not in (known := self.injectable):
@@ -164,12 +166,12 @@ class Recipe(Generic[C]):
         return tuple(p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY)
 
     def given(self, sides: Mapping[str, Any]) -> dict[str, str]:
-        """The fields of side inputs that were given as arrays, for `build`."""
+        """Returns the fields of the side inputs that are given as arrays, for `build`."""
         return {field: GIVEN for field, value in sides.items() if value is not None}
 
 
 def preset_names(text: Any) -> str:
-    """Names of presets as users give them. Raises InputError where they are no text."""
+    """Returns a user's preset names. Raises InputError if they are not text."""
     if not isinstance(text, str):
         raise InputError(
             f"preset={text!r}: give names of presets joined by commas, as text; '' for none"
@@ -178,16 +180,16 @@ def preset_names(text: Any) -> str:
 
 
 def check_size(field: str, side: np.ndarray, image: np.ndarray) -> None:
-    """Raises InputError unless a mask or an image (H, W[, C]) has the size of another."""
+    """Raises InputError unless a mask or an image (H, W[, C]) has the size of another one."""
     if side.shape[:2] != image.shape[:2]:
         (h, w), (y, x) = side.shape[:2], image.shape[:2]
         raise InputError(
-            f"config.{field}: is {h}x{w}, the image {y}x{x}: give one of the same size"
+            f"config.{field}: is {h}x{w}, but the image is {y}x{x}; give one of the same size"
         )
 
 
 def check_smallest(image: np.ndarray, side: int) -> None:
-    """Raises InputError where an image (H, W, C) has a side under `side` pixels."""
+    """Raises InputError if a side of an image (H, W, C) is shorter than `side` pixels."""
     if min(image.shape[:2]) < side:
         h, w = image.shape[:2]
         raise InputError(f"the image is {h}x{w}: its sides must be at least {side} pixels")

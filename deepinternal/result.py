@@ -1,4 +1,4 @@
-"""What a run has come to: outputs, and with what they were made."""
+"""The result of a run: its outputs, and the method and state that made them."""
 
 import dataclasses
 import functools
@@ -14,25 +14,25 @@ from deepinternal.types import InputError, Inputs, Method, Output, PyTree, Train
 
 
 def no_remarks() -> tuple[str, ...]:
-    """The remarks on a run where nothing was decided."""
+    """Returns no remarks, for a run that made no decisions."""
     return ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Result:
-    """A finished run: its outputs, and what they were made with.
+    """A finished run: its outputs, and the method, state and inputs that made them.
 
     Attributes:
-        method: pure functions for the image, see `deepinternal.types.Method`; replicas are folded in:
-            parameters have them in front.
-        state: with which the run has ended.
-        inputs: of the last stage, arrays by name.
-        history: by name, an array over the logged steps: 'step', 'loss', ...; NaN at steps that have
-            no metric of the name.
-        seconds: wall time of the run.
-        make: makes the method's outputs.
-        remark: makes `remarks`.
-        task: what was asked for; None for `fit`.
+        method: The pure functions for the image, see `deepinternal.types.Method`. Replicas are
+            folded in: the parameters have them as their leading axis.
+        state: The state at the end of the run.
+        inputs: The arrays of the last stage, by name.
+        history: Arrays over the logged steps, by name: 'step', 'loss', ...; NaN at steps without a
+            metric of that name.
+        seconds: The wall time of the run.
+        make: Computes the method's outputs.
+        remark: Computes `remarks`.
+        task: The task of the run; None for `fit`.
     """
 
     method: Method
@@ -46,7 +46,7 @@ class Result:
 
     @functools.cached_property
     def outputs(self) -> dict[str, Any]:
-        """Arrays by name, as a call without `full` returns them; made when they are first asked for."""
+        """The outputs by name, as a call without `full` returns them; computed on first access."""
         made = self.make()
         if self.task is not None:
             return self.task.formed(made)
@@ -54,13 +54,13 @@ class Result:
 
     @functools.cached_property
     def params(self) -> dict[str, PyTree]:
-        """The parameters that the outputs were made with, averages where the method averages."""
+        """The parameters that made the outputs; averages if the method averages them."""
         function = self.method.final_params
         return self.state.params if function is own_params else jax.jit(function)(self.state)
 
     @functools.cached_property
     def remarks(self) -> tuple[str, ...]:
-        """What was decided for the image, and why, in sentences."""
+        """The decisions that the method made for the image, with reasons, in sentences."""
         return self.remark()
 
     @property
@@ -72,20 +72,22 @@ class Result:
         """Applies the final weights to another image, without training.
 
         Args:
-            image: in one of the forms that the call took; of as many channels.
-            **sides: side inputs of the method, such as `kernel`; a kernel that is not given stays.
+            image: An image in one of the forms that the call takes, with the same number of
+                channels.
+            **sides: Side inputs of the method, such as `kernel`; a kernel that is not given is
+                kept.
 
         Returns:
-            Outputs by name, as of the call.
+            The outputs by name, in the same form as those of the call.
 
         Raises:
-            InputError: the method learns nothing that holds for another image, or an image or a
-                side input cannot be used.
+            InputError: The weights of the method are only valid for its own image, or the image or
+                a side input cannot be used.
         """
         if self.task is None or self.method.apply is None:
             raise InputError(
-                f"{self.method.name}: what it learns holds for its own image alone; run it on the "
-                "other image"
+                f"{self.method.name}: its weights are only valid for its own image; run the "
+                "method on the other image"
             )
         task = self.task.for_image(image, sides)
         inputs = task.inputs()
@@ -94,7 +96,7 @@ class Result:
         return task.formed(jax.jit(method.apply)(self.state, inputs))
 
     def __repr__(self) -> str:
-        # Of a loaded run the outputs may not have been made; they are not, only to be shown.
+        # The outputs of a loaded run may not exist yet; the repr does not compute them.
         made = self.__dict__.get("outputs")
         count = sum(x.size for x in jax.tree.leaves(self.params))
         steps = int(np.max(self.history["step"], initial=0))
@@ -115,14 +117,14 @@ def _shown(name: str, value: Any) -> str:
 
 
 def history(steps: Sequence[int], metrics: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
-    """The metrics of steps as arrays.
+    """Returns the metrics of the logged steps as arrays.
 
     Args:
-        steps: their numbers.
-        metrics: of each by name.
+        steps: The numbers of the steps.
+        metrics: The metrics of each step by name.
 
     Returns:
-        'step', and by name the values, NaN where a step has none.
+        'step' and the metrics by name, with NaN at steps without a metric.
     """
     names = dict.fromkeys(name for found in metrics for name in found)
     values = {n: np.array([found.get(n, np.nan) for found in metrics]) for n in names}

@@ -1,4 +1,4 @@
-"""A trained InGAN: made by a call, or read from a work folder; applied to any size and shape."""
+"""Trains an InGAN, or loads one from a work folder, and makes images of any size and shape."""
 
 import dataclasses
 import functools
@@ -23,15 +23,17 @@ from deepinternal.result import Result
 from deepinternal.task import Image, read
 from deepinternal.types import Callback, InputError, PyTree
 
+SMALLEST = 8  # side of an image that is made, in pixels
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Retargeter:
     """A trained generator and the image that it is applied to.
 
     Attributes:
-        config: of the method.
-        weights: of the generator, see `retargeting.trained`.
-        image: what it is applied to.
+        config: The config of the method.
+        weights: The weights of the generator, see `retargeting.trained`.
+        image: The image that the generator is applied to.
     """
 
     config: Config
@@ -39,28 +41,29 @@ class Retargeter:
     image: image_io.ImageFile
 
     def applied_to(self, image: image_io.ImageFile) -> "Retargeter":
-        """The same net, applied to another image.
+        """Returns the same net, applied to another image.
 
         Raises:
-            InputError: it has another number of channels, or is too small.
+            InputError: The image has another number of channels, or is too small.
         """
         have, wants = image.pixels.shape[-1], self.image.pixels.shape[-1]
         if have != wants:
             raise InputError(
-                f"{image.path}: has {have} channels, the net was trained on {wants}: give an image "
-                "of as many"
+                f"{image.path}: has {have} channels, but the net was trained on {wants}; give an "
+                "image with the same number"
             )
         reduced(self.config, image.pixels)
         return dataclasses.replace(self, image=image)
 
     def size(self, scale: Any) -> tuple[int, int]:
-        """The size (H, W) of an image at a scale.
+        """Returns the size (H, W) of an image at a scale.
 
         Args:
-            scale: factor, or (vertical, horizontal) factors, from 0.05 to 8; or such as text: '1,2'.
+            scale: A factor, or (vertical, horizontal) factors, from 0.05 to 8; or text such as
+                '1,2'.
 
         Raises:
-            InputError: something else.
+            InputError: The scale is anything else.
         """
         text = spelled(scale)
         try:
@@ -74,21 +77,23 @@ class Retargeter:
         return f"Retargeter of a {height}x{width}x{channels} image: {count} weights"
 
     def make(self, size: Sequence[int], *, shifts: Sequence[float] | None = None) -> np.ndarray:
-        """An image of a size, or of a shape with white around it.
+        """Makes an image of a given size, optionally sheared, with white around it.
 
         Args:
             size: (H, W) in pixels, both at least 8.
-            shifts: of two corners, see `ops.shear`; |s0 + s1| < 0.95.
+            shifts: The shifts of two corners, see `ops.shear`; |s0 + s1| < 0.95.
 
         Returns:
             (H, W, C) float32 in [0, 1].
 
         Raises:
-            InputError: a size or shifts out of range.
+            InputError: The size or the shifts are out of range.
         """
         height, width = size = _checked_size(size)
-        if min(size) < 8:
-            raise InputError(f"size {height}x{width}: both sides must be at least 8 pixels")
+        if min(size) < SMALLEST:
+            raise InputError(
+                f"size {height}x{width}: both sides must be at least {SMALLEST} pixels"
+            )
         full, small = self.image.pixels, self._small
         net_size = retargeting.fitted(full.shape[:2], small.shape[:2], size)
         given: tuple[Any, ...] = (self.weights, small)
@@ -96,7 +101,8 @@ class Retargeter:
             s0, s1 = _checked_shifts(shifts)
             if not (abs(s0) <= 0.9 and abs(s1) <= 0.9 and abs(s0 + s1) < 0.95):
                 raise InputError(
-                    f"shifts {s0:g},{s1:g}: each must be from -0.9 to 0.9, and their sum within 0.95"
+                    f"shifts {s0:g},{s1:g}: each must be from -0.9 to 0.9, and their sum "
+                    "within 0.95"
                 )
             given += (jnp.array([s0, s1], jnp.float32),)
         made = self._program(net_size, given)(*given)
@@ -107,7 +113,7 @@ class Retargeter:
         return np.asarray(made)
 
     def _program(self, size: tuple[int, int], given: tuple) -> Callable:
-        """`retargeting.generate` at a size of the net, compiled once, if memory allows."""
+        """Returns `retargeting.generate` for a size of the net, compiled once, if memory allows."""
         key = size, len(given)
         if key not in self._programs:
             function = lambda w, x, s=None: retargeting.generate(self.config, w, x, size, shifts=s)
@@ -117,7 +123,7 @@ class Retargeter:
             if needed > free:
                 raise InputError(
                     f"size {size[0]}x{size[1]} of the net takes {needed / 1e9:.1f} GB of memory, "
-                    f"{free / 1e9:.1f} GB are free: ask for a smaller one"
+                    f"but only {free / 1e9:.1f} GB are free; give a smaller size"
                 )
             self._programs[key] = program
         return self._programs[key]
@@ -131,7 +137,7 @@ class Retargeter:
         return reduced(self.config, self.image.pixels)
 
     def write(self, path: Path, sizes: Sequence[tuple[int, int]]) -> list[Path]:
-        """Writes images of these sizes, several to PATH-HxW; returns their paths."""
+        """Writes images of these sizes; several are named PATH-HxW. Returns their paths."""
         named = lambda size: path.with_stem("{}-{}x{}".format(path.stem, *size))
         files = [path] if len(sizes) == 1 else [named(size) for size in sizes]
         for file, size in zip(files, sizes):
@@ -139,18 +145,18 @@ class Retargeter:
         return files
 
     def video(self, name: str, *, frames: int = 60, seed: int = 0) -> np.ndarray:
-        """Frames along a named path, in the middle of a white canvas.
+        """Makes the frames of a video along a named path, centred on a white canvas.
 
         Args:
-            name: see `methods.ingan.paths`.
-            frames: how many.
-            seed: of the path 'random'.
+            name: The name of the path, see `methods.ingan.paths`.
+            frames: The number of frames.
+            seed: The seed of the path 'random'.
 
         Returns:
             (T, H, W, C) float32 in [0, 1].
 
         Raises:
-            InputError: no such path, or fewer than 2 frames.
+            InputError: The path is unknown, or there are fewer than 2 frames.
         """
         if name not in paths.NAMES:
             raise InputError(f"video path {name!r}: choose one of {', '.join(paths.NAMES)}")
@@ -168,7 +174,7 @@ class Retargeter:
         return canvas
 
     def collage(self, factors: Sequence[float] = (2, 1.25, 1, 0.66, 0.33)) -> np.ndarray:
-        """Images of all pairs of factors in one, the input framed among them: (H, W, C) in [0, 1]."""
+        """Returns a (H, W, C) grid of images for all pairs of factors, with the input framed."""
         made = lambda scale: self.make(retargeting.target(self.image.pixels.shape[:2], scale))
         framed = lambda scale: (
             retargeting.framed(self.image.pixels) if scale == (1, 1) else made(scale)
@@ -176,7 +182,7 @@ class Retargeter:
         return retargeting.grid([[framed((v, h)) for h in factors] for v in factors])
 
     def shapes(self, shifts: Sequence[float] = (-0.45, -0.2, 0.0, 0.2, 0.45)) -> np.ndarray:
-        """Non-rectangular images of all pairs of shifts, in rows: (H, W, C) in [0, 1]."""
+        """Returns a (H, W, C) grid of non-rectangular images for all pairs of shifts."""
         size = self.image.pixels.shape[:2]
         return retargeting.grid(
             [[self.make(size, shifts=(s0, s1)) for s1 in shifts] for s0 in shifts]
@@ -215,21 +221,21 @@ def train_retargeter(
     """Trains an InGAN on one image.
 
     Args:
-        image: (H, W[, C]); uint8, uint16, or float in [0, 1]. Alpha is left out.
-        preset: 'fast'; 'lite', which takes longer; or '' for the published settings; see
+        image: (H, W[, C]); uint8, uint16, or float in [0, 1]. Alpha is ignored.
+        preset: 'fast', 'lite', which takes longer, or '' for the published settings; see
             `presets("ingan")`.
-        seed: of all random draws.
-        progress: as of `run`.
-        callback: as of `run`.
-        full: whether to return a `Result`, which `retarget` takes, too. Its `outputs` are made when
-            they are asked for.
-        **options: fields of the config, see `fields("ingan")`.
+        seed: The seed of all random draws.
+        progress: See `run`.
+        callback: See `run`.
+        full: Whether to return a `Result`, which `retarget` also takes. Its `outputs` are computed
+            on first access.
+        **options: Fields of the config; see `fields("ingan")`.
 
     Returns:
-        What `retarget` takes: a `Retargeter`, or with `full` a `Result`.
+        A `Retargeter` for `retarget`, or with `full` a `Result`.
 
     Raises:
-        InputError: an image or an option that cannot be used.
+        InputError: The image or an option cannot be used.
 
     References:
         Shocher, Bagon, Isola, Irani: InGAN. ICCV 2019.
@@ -241,15 +247,15 @@ def train_retargeter(
 
 
 def of_result(result: Result) -> Retargeter:
-    """The generator of a run of InGAN, and the (first) image that it was trained on.
+    """Returns the generator of a run of InGAN, with the (first) image that it was trained on.
 
     Raises:
-        InputError: a run of another method.
+        InputError: The run is of another method.
     """
     if result.task is None or result.task.recipe.name != RECIPE.name:
         raise InputError(
-            f"trained: is a run of {result.method.name!r}; give what train_retargeter or load returns "
-            "for 'ingan'"
+            f"trained: is a run of {result.method.name!r}; give the result of train_retargeter, "
+            "or of load for 'ingan'"
         )
     config = cast(Config, result.task.config).replace(together=False)
     return Retargeter(config, result.params["generator"], result.task.source.images[0])
@@ -265,22 +271,22 @@ def retarget(
     """Makes an image of another size or shape with a trained InGAN.
 
     Args:
-        trained: as `train_retargeter` returns it, or `load` of a work folder of InGAN.
-        size: (H, W) in pixels; or
-        scale: factor, or (vertical, horizontal) factors, from 0.05 to 8.
-        shifts: of two corners, for a shape with white around it, see `ops.shear`.
+        trained: A result of `train_retargeter`, or of `load` for a work folder of InGAN.
+        size: (H, W) in pixels.
+        scale: A factor, or (vertical, horizontal) factors, from 0.05 to 8; instead of `size`.
+        shifts: The shifts of two corners, for a shape with white around it; see `ops.shear`.
 
     Returns:
         (H, W, C) float32 in [0, 1], C = 1 or 3.
 
     Raises:
-        InputError: both or neither of size and scale, or one out of range.
+        InputError: Both or neither of `size` and `scale` are given, or one is out of range.
     """
     if isinstance(trained, Result):
         trained = of_result(trained)
     if not isinstance(trained, Retargeter):
         raise InputError(
-            f"trained: is of type {type(trained).__name__}; give what train_retargeter returns"
+            f"trained: is of type {type(trained).__name__}; give the result of train_retargeter"
         )
     if (size is None) == (scale is None):
         raise InputError("retarget: give size=(H, W) or scale=(vertical, horizontal)")
@@ -288,7 +294,7 @@ def retarget(
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """A size (H, W) from text. Raises InputError where no two whole numbers stand there."""
+    """Parses a size (H, W). Raises InputError unless the text is two whole numbers."""
     try:
         height, width = (int(part) for part in text.split(","))
     except ValueError:
@@ -297,14 +303,16 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def load(workdir: str, stem: str = "", *, step: int | None = None) -> Retargeter:
-    """The trained net of a work folder, from its newest checkpoint that can be read.
+    """Loads the trained net of a work folder from its newest readable checkpoint.
 
     Args:
-        workdir: as given to `launch.main`.
-        stem: which of its images; may be left empty where there is one.
-        step: of a permanent checkpoint (`config.snapshot_every`), instead of the newest.
+        workdir: The folder that was given to `launch.main`.
+        stem: The name of an image in it; may be empty if there is only one.
+        step: The step of a permanent checkpoint (`config.snapshot_every`) to load instead of the
+            newest.
 
     Raises:
-        InputError: no such folder, no trained InGAN in it, several and no stem; no such checkpoint.
+        InputError: The folder does not exist or holds no trained InGAN, it holds several and no
+            stem is given, or the checkpoint does not exist.
     """
     return of_result(Folder(workdir, dashes="--", method=RECIPE.name).load(stem, step=step))

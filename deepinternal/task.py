@@ -1,4 +1,4 @@
-"""What a user has asked for, from arrays: read, prepared, and its outputs as arrays again."""
+"""A task given as arrays: the image is read and prepared, and the outputs become arrays again."""
 
 import dataclasses
 import os
@@ -18,20 +18,20 @@ from deepinternal.runs.results import cut
 from deepinternal.runs.sources import Source, check_sides, from_memory, to_side
 from deepinternal.types import InputError, Inputs, Method, Output, input_spec
 
-Image = Any  # an array of an image, or a sequence of such
+Image = Any  # an array of an image, or a sequence of such arrays
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-    """What a user has asked for, ready to be trained on.
+    """A method, its config and the user's arrays, ready for training.
 
     Attributes:
-        recipe: of the method.
-        config: of the method.
-        injected: functions and modules of the user's that its `make` takes.
-        source: the image or images.
-        sides: side inputs by field, as `prepare` takes them.
-        like: of each image an array in the dtype and rank of results.
+        recipe: The recipe of the method.
+        config: The config of the method.
+        injected: The user's functions and modules that `make` takes.
+        source: The image or images.
+        sides: The side inputs by field, as `prepare` takes them.
+        like: For each image, an array with the dtype and rank of the results.
     """
 
     recipe: Recipe
@@ -42,15 +42,15 @@ class Task:
     like: Sequence[np.ndarray]
 
     def inputs(self) -> Inputs:
-        """The method's inputs, on the host."""
+        """Returns the method's inputs, on the host."""
         return self.recipe.prepare(self.config, self.source.given, **self.sides)
 
     def method(self, inputs: Inputs) -> Method:
-        """The method for such inputs."""
+        """Returns the method for inputs of these shapes."""
         return self.recipe.method(self.config, input_spec(inputs), **self.injected)
 
     def remarks(self, inputs: Inputs, outputs: Mapping[str, Output]) -> tuple[str, ...]:
-        """What was decided for the image, and why."""
+        """Returns the decisions that the method made for the image, with reasons."""
         figures = {
             n: np.asarray(o.value).tolist() for n, o in outputs.items() if o.kind == "scalar"
         }
@@ -58,12 +58,12 @@ class Task:
         return tuple(" ".join(remark.split()) for remark in found)
 
     def formed(self, outputs: Mapping[str, Output]) -> dict[str, Any]:
-        """Outputs as arrays: images in the dtype and the rank of the user's."""
+        """Returns outputs as arrays; images get the dtype and the rank of the user's image."""
         images = self.source.images
         return {name: _made(cut(output), images, self.like) for name, output in outputs.items()}
 
     def for_image(self, image: Image, sides: Mapping[str, Any]) -> "Task":
-        """The same asked of another image; kernels that are not given stay."""
+        """Returns the same task for another image; kernels that are not given are kept."""
         kinds = self.recipe.side_inputs
         for name in sides:
             if name not in kinds:
@@ -78,7 +78,8 @@ class Task:
         have, wants = (t.source.images[0].pixels.shape[-1] for t in (task, self))
         if have != wants:
             raise InputError(
-                f"image: has {have} channels, the net was trained on {wants}: give an image of as many"
+                f"image: has {have} channels, but the net was trained on {wants}; give an image "
+                "with the same number"
             )
         return task
 
@@ -90,10 +91,10 @@ def read(
     sides: Mapping[str, Any],
     injected: Mapping[str, Any],
 ) -> Task:
-    """A task from arrays as users have them.
+    """Makes a task from the user's arrays.
 
     Raises:
-        InputError: an image or a side input that cannot be used.
+        InputError: The image or a side input cannot be used.
     """
     grouping = recipe.grouping(config)
     if isinstance(image, list | tuple) and grouping.kind != "single":
@@ -109,14 +110,14 @@ def read(
 
 
 def as_array(value: Any, name: str) -> np.ndarray:
-    """A NumPy array of numbers from what a user gave.
+    """Converts a user's value to a NumPy array of numbers.
 
     Args:
-        value: an array of NumPy, JAX, PyTorch or the like, or nested sequences of numbers.
-        name: what to call it in messages.
+        value: An array of NumPy, JAX, PyTorch or a similar library, or nested sequences of numbers.
+        name: Its name in messages.
 
     Raises:
-        InputError: something else.
+        InputError: The value is anything else.
     """
     if value is None or isinstance(value, str | bytes | os.PathLike | Mapping | set):
         what = "None" if value is None else f"of type {type(value).__name__}"
@@ -125,7 +126,7 @@ def as_array(value: Any, name: str) -> np.ndarray:
         array = np.asarray(value)
     except Exception as error:  # ragged lists, tensors on a device, ...
         raise InputError(
-            f"{name}: cannot be made an array ({reason(error)}); give a NumPy array"
+            f"{name}: cannot be converted to an array ({reason(error)}); give a NumPy array"
         ) from None
     if array.dtype == jnp.bfloat16:
         return array.astype(np.float32)
@@ -135,7 +136,7 @@ def as_array(value: Any, name: str) -> np.ndarray:
 
 
 def _side(kind: SideKind, value: Any, field: str) -> np.ndarray:
-    """A side input in the form in which `prepare` takes it."""
+    """Returns a side input in the form that `prepare` takes."""
     if isinstance(value, str | os.PathLike):
         raise InputError(f"{field}={value}: give an array; only the command line reads files")
     if kind == "masks" and isinstance(value, list | tuple):
@@ -146,12 +147,12 @@ def _side(kind: SideKind, value: Any, field: str) -> np.ndarray:
 
 
 def _made(output: Output, read: Sequence[ImageFile], images: Sequence[np.ndarray]) -> Any:
-    """The value of an output in the dtype and rank of the user's images, where it is images.
+    """Returns the value of an output; images get the dtype and rank of the user's images.
 
     Args:
-        output: as the method made it, on the host.
-        read: the user's images as they were read, of a video the first frame.
-        images: the user's images or frames.
+        output: The output as the method made it, on the host.
+        read: The user's images as they were read; for a video, its first frame.
+        images: The user's images or frames.
     """
     if output.kind == "frames":
         return np.stack([from_float(frame, images[0]) for frame in output.value])
@@ -162,7 +163,7 @@ def _made(output: Output, read: Sequence[ImageFile], images: Sequence[np.ndarray
 
 
 def _like(pixels: np.ndarray, alpha: np.ndarray | None, image: np.ndarray) -> np.ndarray:
-    """A result in the dtype and rank of the user's image, with its alpha interpolated."""
+    """Returns a result in the dtype and rank of the user's image, with its alpha interpolated."""
     if alpha is not None and alpha.shape != pixels.shape[:2]:
         height, width = pixels.shape[:2]
         large = resize(jnp.asarray(alpha)[..., None], output_shape=(height, width))

@@ -1,27 +1,32 @@
-"""Array aliases, the training state, the Method protocol and the one error users see.
+"""Array aliases, the training state, the Method protocol and the error for bad input.
 
 A *method* is a handful of pure functions over arrays; the engine compiles, batches, checkpoints and
-reports them without knowing any method by name. Images are float32 in [0, 1], HWC, unless a docstring
-says otherwise; noise is a standard deviation in the same unit.
+reports them without knowing any method by name. Images are float32 in [0, 1], HWC, unless a
+docstring says otherwise; noise is a standard deviation in the same unit.
 
-One word per thing, here and everywhere:
+The project uses one word per thing:
 
-    image        (H, W, C) array; a *photograph* is an image that a user has.
-    method       pure functions for inputs of one shape (`Method`), made by a recipe from a config.
-    recipe       what is needed to run a method from files: config class, presets, `prepare`, `make`.
-    config       typed settings of a method; each is a *field*; a *preset* is a named set of values.
-    inputs       the arrays a method is given; a *side input* is a user's file beside the image.
-    stage        a part of a run with a step count of its own; `methods.fit.Phase` describes one.
-    step         one update of the parameters; one *dispatch* of a program takes one or more steps.
-    replica      one of several seeds that are trained side by side on the same inputs.
-    output       one named result of a method (`Output`); `result` answers the user's question.
-    job          what gets a folder in the work folder: an image, several taken together, or a video.
-    run          the training of a method on one job, from its first step to its last.
-    lane         a place in a batch in which a run trains; a *group* of jobs shares programs.
-    canvas       a larger array that images of several sizes lie in the upper left of.
-    work folder  where a command leaves everything it makes.
-    jump         one factor of super-resolution; gradual super-resolution has several.
-    layer        what a generator network makes in a decomposition.
+        image        A (H, W, C) array; a *photograph* is an image that a user provides.
+        method       Pure functions for inputs of one shape (`Method`), made by a recipe from a
+        config.
+        recipe       All that is needed to run a method: config class, presets, `prepare`, `make`.
+        config       Typed settings of a method; each is a *field*; a *preset* is a named set of
+        values.
+        inputs       The arrays that a method takes; a *side input* is a user's file besides the
+        image.
+        stage        A part of a run with its own number of steps; `methods.fit.Phase` describes
+        one.
+        step         One update of the parameters; one *dispatch* of a program takes one or more
+        steps.
+        replica      One of several seeds that are trained side by side on the same inputs.
+        output       One named result of a method (`Output`); `result` is the main one.
+        job          One folder in the work folder: an image, several images together, or a video.
+        run          The training of a method on one job, from its first step to its last.
+        lane         A place in a batch that trains one run; a *group* of jobs shares programs.
+        canvas       A larger array with images of different sizes in its upper left corner.
+        work folder  The folder that a command writes all its results to.
+        jump         One factor of super-resolution; gradual super-resolution has several.
+        layer        The output of one generator network in a decomposition.
 """
 
 import dataclasses
@@ -37,22 +42,23 @@ PyTree = Any
 Inputs = Mapping[str, PyTree]
 Metrics = dict[str, Array]
 Callback = Callable[[int, dict[str, float]], None]
-_SHOWN = 4  # stages, inputs and shapes that a description lists
+_SHOWN = 4  # maximum number of stages, inputs and shapes in a repr
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong: one line saying what, where, and what would be right."""
+    """An error in the user's input: one line that names the problem, the place and the remedy."""
 
 
 class TrainState(struct.PyTreeNode):
-    """All that decides the future of a run, as arrays.
+    """The complete state of a run, as arrays.
 
     Attributes:
-        step: int32 scalar, steps taken in the current stage.
-        key: typed PRNG key; constant in a stage, a step draws from `fold_in(key, step)`.
-        params: network parameters, a dict keyed by net.
-        opt_state: optimiser states, a dict keyed by net (or by optimiser).
-        model_state: everything else: schedules that react to the loss, averages, snapshots, statistics.
+        step: int32 scalar, the number of steps taken in the current stage.
+        key: Typed PRNG key, constant within a stage; a step draws from `fold_in(key, step)`.
+        params: Network parameters, a dict keyed by net.
+        opt_state: Optimiser states, a dict keyed by net (or by optimiser).
+        model_state: Everything else: schedules that react to the loss, averages, snapshots,
+            statistics.
     """
 
     step: Array
@@ -63,18 +69,19 @@ class TrainState(struct.PyTreeNode):
 
 
 class Output(struct.PyTreeNode):
-    """One result of a method and what it is, so that writers need not know the method.
+    """One result of a method with its kind, so that writers need not know the method.
 
     Attributes:
-        value: image (H, W, C) or mask (H, W) in [0, 1]; images, a dict of several by name; kernel
-            (K, K) summing to 1; map (H, W), shown stretched to its peak; frames (T, H, W[, C]) in
-            [0, 1]; scalar or vector of any shape.
-        kind: 'image', 'images', 'mask', 'kernel', 'map', 'frames' or 'scalar'; static under jax
+        value: An image (H, W, C) or mask (H, W) in [0, 1]; images, a dict of several by name; a
+            kernel (K, K) that sums to 1; a map (H, W), which is displayed relative to its maximum;
+            frames (T, H, W[, C]) in [0, 1]; a scalar or vector of any shape.
+        kind: 'image', 'images', 'mask', 'kernel', 'map', 'frames' or 'scalar'; static under JAX
             transformations.
-        size: (2,) int32, the (H, W) of what counts, in the upper left of `value`; None: all of it.
-        source: where several files are one job, the index of the one whose transparency and bit
-            depth an image has; static.
-        frame_rate: of frames, per second; 0: that of the input; static.
+        size: (2,) int32, the (H, W) of the valid part in the upper left of `value`; None: all of
+            it.
+        source: In a job of several files, the index of the file whose transparency and bit depth an
+            image gets; static.
+        frame_rate: The rate of frames per second; 0: that of the input; static.
     """
 
     value: Any
@@ -86,13 +93,14 @@ class Output(struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """What stands for the user's files where there are none.
+    """A stand-in for the user's files, for runs without any.
 
     Attributes:
-        name: what it was made from and how, such as 'skimage.data.astronaut, hazy'.
-        image: in the form in which the method's `prepare` takes it.
-        truth: (H, W, C) in [0, 1], what the result should be, or None.
-        sides: side inputs in the form of `prepare`, for those fields that the user left empty.
+        name: The sample it was made from and how, such as 'skimage.data.astronaut, hazy'.
+        image: The image in the form that the method's `prepare` takes.
+        truth: The ideal result (H, W, C) in [0, 1], or None.
+        sides: Side inputs in the form that `prepare` takes, for the fields that the user left
+            empty.
     """
 
     name: str
@@ -102,38 +110,39 @@ class Example:
 
 
 def own_params(state: TrainState) -> dict[str, PyTree]:
-    """The final parameters of a method that averages none."""
+    """Returns the final parameters of a method that does not average them."""
     return state.params
 
 
 def no_variant(seed: int, step: int) -> Hashable:
-    """The variant of a stage all of whose steps run the same program."""
+    """Returns the variant of a stage whose steps all run the same program."""
     del seed, step
     return None
 
 
 def never_done(state: TrainState) -> Array:
-    """The stopping rule of a stage that always takes all its steps."""
+    """Returns False: the stopping rule of a stage that always takes all its steps."""
     return state.step < 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A part of a run with static shapes and a step count of its own.
+    """A part of a run with static shapes and its own number of steps.
 
     Attributes:
-        name: short name for logs.
-        steps: number of steps, an upper bound if `done` can end the stage earlier.
-        step: `(state, inputs, variant) -> (state, metrics)`, pure. Once `done(state)` holds, the state
-            is kept to the bit, so that late polling and neighbours in a batch do no harm: `Stage`
-            itself sees to that, for `step` and for `evaluate`.
-        evaluate: `(state, inputs) -> (state, metrics)`, pure, run every `evaluate_every` steps;
-            metrics (H, W, C) in [0, 1] are pictures.
-        evaluate_every: steps between evaluations; 0 for never.
-        variant: `(seed, step) -> hashable`, on the host, out of a finite set: what must be static in
-            a step and changes from step to step. Each value is one compiled program.
+        name: A short name for logs.
+        steps: The number of steps, an upper bound if `done` can end the stage earlier.
+        step: `(state, inputs, variant) -> (state, metrics)`, pure. Once `done(state)` holds, the
+            state no longer changes, so that late polling and other lanes of a batch have no effect.
+            `Stage` ensures this for `step` and for `evaluate`.
+        evaluate: `(state, inputs) -> (state, metrics)`, pure, called every `evaluate_every` steps;
+            metrics of shape (H, W, C) in [0, 1] are pictures.
+        evaluate_every: The number of steps between evaluations; 0 for never.
+        variant: `(seed, step) -> hashable`, on the host, from a finite set: the part of a step that
+            must be static and changes between steps. Each value is compiled as one program.
         done: `state -> bool scalar`, pure.
-        advance: `(state, inputs) -> (state, inputs)` of the next stage, pure; None in the last one.
+        advance: `(state, inputs) -> (state, inputs)` of the next stage, pure; None in the last
+            stage.
     """
 
     name: str
@@ -154,15 +163,15 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class _Frozen:
-    """A step or an evaluation that keeps the state once its stage is done."""
+    """A step or an evaluation that leaves the state unchanged once its stage is done."""
 
     function: Callable[..., tuple[TrainState, Metrics]]
     done: Callable[[TrainState], Array]
-    frozen: ClassVar[bool] = True  # which `Stage` asks for
+    frozen: ClassVar[bool] = True  # checked by `Stage`
 
     def __call__(self, state: TrainState, *args: Any, **options: Any) -> tuple[TrainState, Metrics]:
         new, metrics = self.function(state, *args, **options)
-        over, key = self.done(state), state.key  # a typed key, which never changes in a stage
+        over, key = self.done(state), state.key  # a typed key, which is constant within a stage
         old, new = state.replace(key=None), new.replace(key=None)
         kept = jax.tree.map(lambda a, b: jnp.where(over, a, b), old, new)
         return kept.replace(key=key), metrics
@@ -170,26 +179,27 @@ class _Frozen:
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A method for inputs of one shape: what `Recipe.make(config, spec)` returns.
+    """A method for inputs of one shape, as `Recipe.make(config, spec)` returns it.
 
     Attributes:
-        name: the recipe's.
+        name: The name of the recipe.
         init: `(key, inputs) -> state` of the first stage, pure.
-        stages: the stages, in order.
+        stages: The stages, in order.
         outputs: `(state, inputs) -> dict[str, Output]` after the last stage, pure. The entry
-            'result' is the answer to the user's question; the others are named in the interface.
-        baseline: `inputs -> image` to compare the result with (bicubic for super-resolution, the
-            degraded input for restoration), or None.
-        progress: name of the evaluation metric worth showing while training, '' for none.
-        replicas: seeds trained side by side on the same inputs (vmapped by the engine).
-        reduce: with replicas, `outputs with a leading replica axis -> outputs`, pure.
-        spec: shapes and dtypes of the inputs that the method was made for, as `input_spec` returns
-            them; `init` refuses others. None: not known, nothing is refused.
-        final_params: `state -> params`, those that the outputs are made with: averages where the
-            method averages.
-        apply: `(state, inputs) -> outputs` of another image, pure: what a state that was trained on
-            one image makes of inputs that this method was made for. None: what the method learns
-            holds for its own image alone.
+            'result' is the main output; the documentation names the others.
+        baseline: `inputs -> image` for comparison with the result (bicubic for super-resolution,
+            the degraded input for restoration), or None.
+        progress: The name of the evaluation metric to show during training, '' for none.
+        replicas: The number of seeds trained side by side on the same inputs (vmapped by the
+            engine).
+        reduce: With replicas, `outputs with a leading replica axis -> outputs`, pure.
+        spec: Shapes and dtypes of the inputs that the method was made for, as `input_spec` returns
+            them; `init` refuses other inputs. None: unknown, and all inputs are accepted.
+        final_params: `state -> params`, the parameters that the outputs are made with; averages if
+            the method averages them.
+        apply: `(state, inputs) -> outputs` for another image, pure: applies a state that was
+            trained on one image to inputs of the shapes in `spec`. None: the weights are only valid
+            for the image that they were trained on.
     """
 
     name: str
@@ -208,7 +218,7 @@ class Method:
         if not self.stages or any(s.advance is None for s in self.stages[:-1]):
             raise ValueError(f"{self.name}: every stage but the last needs an `advance`.")
         if (self.replicas > 1) != (self.reduce is not None):
-            raise ValueError(f"{self.name}: replicas > 1 and `reduce` go together.")
+            raise ValueError(f"{self.name}: replicas > 1 requires `reduce`, and vice versa.")
 
     def __repr__(self) -> str:
         stages = [f"{s.name!r}, at most {s.steps} steps" for s in self.stages]
@@ -220,26 +230,26 @@ class Method:
     def step(
         self, state: TrainState, inputs: Inputs, variant: Hashable = None
     ) -> tuple[TrainState, Metrics]:
-        """One step of a method that has a single stage."""
+        """Takes one step of a method with a single stage."""
         self.check(inputs)
         return self._stage().step(state, inputs, variant)
 
     def evaluate(self, state: TrainState, inputs: Inputs) -> tuple[TrainState, Metrics]:
-        """The evaluation of a method with a single stage; the identity where it has none."""
+        """Evaluates a method with a single stage; the identity if the stage has no evaluation."""
         self.check(inputs)
         evaluate = self._stage().evaluate
         return evaluate(state, inputs) if evaluate else (state, {})
 
     def variant(self, seed: int, step: int) -> Hashable:
-        """The static variant of step number `step` (0-based) of a method with a single stage."""
+        """Returns the static variant of step `step` (0-based) of a method with a single stage."""
         return self._stage().variant(seed, step)
 
     def done(self, state: TrainState) -> Array:
-        """Whether a method with a single stage has reached its own end."""
+        """Whether the single stage of a method has met its stopping rule."""
         return self._stage().done(state)
 
     def check(self, inputs: Inputs) -> None:
-        """Refuses inputs of other shapes, or of another kind of numbers, than those of `spec`."""
+        """Refuses inputs whose shapes or kinds of numbers differ from those of `spec`."""
         if self.spec is None:
             return
         given = input_spec(inputs)
@@ -253,29 +263,29 @@ class Method:
                 )
             if _are_whole(given[name]) != _are_whole(self.spec[name]):
                 raise InputError(
-                    f"{self.name}: {name} holds another kind of numbers than this method was made for; "
-                    "give images as float32 in [0, 1]"
+                    f"{self.name}: {name} must hold the kind of numbers that this method was "
+                    "made for; give images as float32 in [0, 1]"
                 )
 
     def _stage(self) -> Stage:
         if len(self.stages) > 1:
             names = ", ".join(stage.name for stage in self.stages)
             raise InputError(
-                f"{self.name}: has {len(self.stages)} stages ({names}); use method.stages[i].step and "
-                "so on, and method.stages[i].advance from one to the next"
+                f"{self.name}: has {len(self.stages)} stages ({names}); use method.stages[i].step "
+                "etc., and method.stages[i].advance between stages"
             )
         return self.stages[0]
 
 
 def for_spec(method: Method, spec: PyTree) -> Method:
-    """A copy of a method that knows its `spec`, and whose `init` refuses inputs of other shapes.
+    """Returns a copy of a method that knows its `spec` and refuses inputs of other shapes.
 
     Args:
-        method: a method made for these shapes.
-        spec: as `input_spec` returns it.
+        method: A method made for these shapes.
+        spec: The shapes and dtypes, as `input_spec` returns them.
 
     Returns:
-        The method; its functions compute what they did before.
+        The method, with unchanged functions except that `init` checks its inputs.
     """
     if method.spec is not None:
         return method
@@ -297,14 +307,14 @@ def _shapes(tree: PyTree) -> str:
 
 
 def _few(texts: list[str], separator: str) -> str:
-    """The first few of the texts, and how many more there are."""
+    """Joins the first few texts, and adds how many more there are."""
     more = [f"and {len(texts) - _SHOWN} more"] if len(texts) > _SHOWN else []
     return separator.join(texts[:_SHOWN] + more)
 
 
 def input_spec(inputs: Inputs) -> dict[str, PyTree]:
-    """Shapes and dtypes of `inputs`, the form in which `make` takes them.
+    """Returns the shapes and dtypes of `inputs`, in the form that `make` takes.
 
-    Leaves may be arrays, NumPy arrays or `jax.ShapeDtypeStruct`s already.
+    Leaves may be JAX arrays, NumPy arrays or `jax.ShapeDtypeStruct`s.
     """
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), dict(inputs))

@@ -131,7 +131,7 @@ def test_side_inputs_and_lists():
     refused("config.airlight", di.dehaze, IMAGE, airlight=object())
     refused("images: has 3 images; this needs exactly 2", di.separate, [IMAGE] * 3)
     refused("image[1]: is None; give an array", di.separate, [IMAGE, None])
-    refused("images that are taken together must have one size", di.separate, [IMAGE, IMAGE[:36]])
+    refused("images of one job must have the same size", di.separate, [IMAGE, IMAGE[:36]])
 
 
 def test_names_of_methods_and_folders(tmp_path):
@@ -175,7 +175,7 @@ def test_inputs_of_fit(method):
         "integers": (IMAGE.astype(int), "image must hold the kind of numbers"),
         "objects": (np.array([None]), "inputs['image']: values of type object"),
         "ragged": ([[1], [1, 2]], "inputs['image']: cannot be converted to an array"),
-        "NaN": (image * np.nan, "inputs['image']: NaN"),
+        "NaN": (image * np.nan, "inputs['image']: contains NaN"),
         "nested": ({"a": image}, "was made for image"),
         "smaller": (image[:9], "this method was made for image (40, 48, 3), not (9, 48, 3)"),
     }.values():

@@ -96,7 +96,7 @@ def test_a_trained_retargeter_is_a_result_too():
     assert len(repr(retargeter.of_result(run))) < 100
     assert run.params.keys() == {"generator"}
     assert run.history["step"].tolist() == [1]
-    with pytest.raises(InputError, match="is a run of 'zssr'; give what"):
+    with pytest.raises(InputError, match="is a run of 'zssr'; give the result"):
         di.retarget(di.super_resolve(IMAGE, full=True, steps=1, **SMALL), (40, 64))
 
 
@@ -138,6 +138,15 @@ def test_a_run_is_read_from_its_folder(tiny):
         run.apply(IMAGE)
 
 
+def test_a_run_of_relative_paths_is_read_from_elsewhere(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {"tiny_sets": TINY})
+    monkeypatch.chdir(tmp_path)
+    command(TINY, "out", input="in/a.png, in/b.png", train_steps=3)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert di.load("../out", "b").outputs["result"].shape == (20, 22, 3)
+
+
 def test_folders_that_cannot_be_loaded(tiny, images):
     def refused(message, **options):
         with pytest.raises(InputError, match=message) as error:
@@ -146,7 +155,7 @@ def test_folders_that_cannot_be_loaded(tiny, images):
 
     refused("holds a, b: pick one with stem")
     refused("stem=c: there are: a, b", stem="c")
-    refused("step=7: no readable checkpoint .* there are 10, 30", stem="a", step=7)
+    refused("step=7: there is no readable checkpoint .* there are 10, 30", stem="a", step=7)
     write_image(images / "a.png", photo(24)[::-1])
     refused("a.png has changed since the run", stem="a")
     (images / "a.png").unlink()

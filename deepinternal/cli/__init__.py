@@ -1,1 +1,1 @@
-"""The console command `deepinternal`; the programs of `launch` are parts of it."""
+"""The console command `deepinternal` and its programs, which `launch` also starts."""

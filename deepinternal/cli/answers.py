@@ -1,14 +1,17 @@
-"""Where the answer of a verb goes: to a file, or to a folder with a file for each image."""
+"""Writes the results of a verb to a file, or to a folder with a file for each image."""
 
 import dataclasses
 import json
 import os
+import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deepinternal import retargeter
 from deepinternal.codecs import export
 from deepinternal.files import atomic_write_bytes, show_path
+from deepinternal.messages import tell
 from deepinternal.methods.ingan.config import parse_scale
 from deepinternal.runs.inputs import Job
 from deepinternal.types import InputError
@@ -22,15 +25,15 @@ SUFFIXES: Mapping[str, Sequence[str]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Where the answers of all jobs go, checked before any of them is worked on.
+    """The output paths of all jobs, checked before any work starts.
 
     Attributes:
-        out: what the user gave, a file or a folder.
-        jobs: the jobs.
-        kind: what the answer is: 'image', 'kernel' or 'video'.
-        answers: the names of the outputs that are written, with what is added to the name of the
-            file for each.
-        is_folder: whether `out` is a folder.
+        out: The file or folder that the user gave.
+        jobs: The jobs.
+        kind: The kind of the results: 'image', 'kernel' or 'video'.
+        answers: The names of the outputs to write, each with the suffix that it adds to the file's
+            stem.
+        is_folder: Whether `out` is a folder.
     """
 
     out: str
@@ -40,9 +43,9 @@ class Plan:
     is_folder: bool
 
     def names(self, job: Job) -> Iterator[tuple[str, Path]]:
-        """The outputs of a job that are written, each with the path that it is written to."""
+        """Yields the outputs of a job that are written, each with its path."""
         for output, ending in self.answers.items():
-            if output == "clean":  # of several files with the same watermark
+            if output == "clean":  # one for each of several files with the same watermark
                 for number, file in enumerate(job.files, 1):
                     yield f"clean{number}", self._path(file.stem, "")
             else:
@@ -60,18 +63,18 @@ class Plan:
 def plan(
     out: str, jobs: Sequence[Job], kind: str, answers: Mapping[str, str], *, many: bool
 ) -> Plan:
-    """Decides whether `--out` is a file or a folder, and refuses what cannot be written.
+    """Decides whether `--out` is a file or a folder, and refuses paths that cannot be written.
 
     Args:
-        out: what the user gave.
-        jobs: the jobs.
-        kind: as of `Plan`.
-        answers: as of `Plan`.
-        many: whether the inputs may be any number, as of a folder.
+        out: The file or folder that the user gave.
+        jobs: The jobs.
+        kind: See `Plan`.
+        answers: See `Plan`.
+        many: Whether the number of inputs is open, as for a folder.
 
     Raises:
-        InputError: no `--out`, a name that ends in something else, a file for several images, a
-            file that is an input, or a folder that cannot be written.
+        InputError: `--out` is missing, has another suffix, is one file for several images, is an
+            input, or lies in a folder that cannot be written.
     """
     suffixes, shown = SUFFIXES[kind], show_path(out)
     if not out.strip():
@@ -95,16 +98,38 @@ def plan(
     folder = Path(out).absolute() if is_folder else Path(out).absolute().parent
     while not folder.exists():
         folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InputError(f"--out={shown}: the folder {show_path(folder)} cannot be written")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()  # permissions alone do not tell
+    except OSError as error:
+        where, why = show_path(folder), error.strerror
+        raise InputError(f"--out={shown}: {where} cannot be written ({why})") from None
     return made
 
 
+def settled(asked: Plan, workdir: Path, patience: float) -> bool:
+    """Waits until every job has a result or an error, which another process may be about to write.
+
+    Args:
+        asked: The plan.
+        workdir: The work folder.
+        patience: How long to wait, in seconds.
+
+    Returns:
+        False if a job is still without a result, for example because the other process has died.
+    """
+    until = time.monotonic() + patience
+    while any(_status(workdir / job.stem) not in ("done", "failed") for job in asked.jobs):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.2)
+    return True
+
+
 def copy(asked: Plan, workdir: Path) -> list[Path]:
-    """Copies the answers of all jobs that are done from the work folder; returns what was written.
+    """Copies the results of all finished jobs from the work folder; returns the written paths.
 
     Raises:
-        OSError: a file cannot be written.
+        OSError: A file cannot be written.
     """
     written = []
     for job in _done(asked, workdir):
@@ -115,10 +140,11 @@ def copy(asked: Plan, workdir: Path) -> list[Path]:
 
 
 def _copied(folder: Path, output: str, path: Path) -> Path:
-    """Writes one output to a path; a video without ffmpeg becomes a folder of frames."""
+    """Writes one output to a path; without ffmpeg, a video becomes a folder of frames."""
     suffix = path.suffix.lower()
     if suffix in export.SUFFIXES:
-        export.export(folder / f"{output}.png", path)
+        if lost := export.export(folder / f"{output}.png", path):
+            tell(f"{show_path(path)}: without {lost}; .png and .tif keep it")
         return path
     source = folder / f"{output}{suffix}"
     if suffix == ".mp4" and not source.exists():
@@ -132,11 +158,13 @@ def _copied(folder: Path, output: str, path: Path) -> Path:
 
 
 def check_sizes(sizes: Sequence[str], scales: Sequence[str]) -> None:
-    """Raises InputError where there is no size and no scale, or one that cannot be read."""
+    """Raises InputError if neither a size nor a scale is given, or if one cannot be parsed."""
     if not sizes and not scales:
         raise InputError("nothing to make: give --size=HEIGHT,WIDTH or --scale=VERTICAL,HORIZONTAL")
     for text in sizes:
-        retargeter.parse_size(text)
+        if min(retargeter.parse_size(text)) < retargeter.SMALLEST:
+            least = retargeter.SMALLEST
+            raise InputError(f"--size={text}: both sides must be at least {least} pixels")
     for text in scales:
         try:
             parse_scale(text)
@@ -147,7 +175,7 @@ def check_sizes(sizes: Sequence[str], scales: Sequence[str]) -> None:
 def retargeted(
     asked: Plan, workdir: Path, sizes: Sequence[str], scales: Sequence[str]
 ) -> list[Path]:
-    """Makes images of the sizes and scales with the nets of all jobs; returns what was written."""
+    """Makes images of the sizes and scales with the nets of all jobs; returns the written paths."""
     written = []
     for job in _done(asked, workdir):
         trained = retargeter.load(str(workdir), job.stem)
@@ -159,7 +187,7 @@ def retargeted(
 
 
 def _done(asked: Plan, workdir: Path) -> list[Job]:
-    """The jobs that have a result."""
+    """Returns the jobs that have a result."""
     return [job for job in asked.jobs if _status(workdir / job.stem) == "done"]
 
 

@@ -9,14 +9,14 @@ import deepinternal
 from deepinternal import messages
 from deepinternal.cli import huge_pages
 
-# Verbs: one task on one's own images, arrays of settings chosen already.
+# Each verb performs one task on the user's images, with settings that are already chosen.
 VERBS = {
     "sr": "enlarge images",
     "denoise": "remove noise",
-    "inpaint": "fill in what is missing; the mask is white where the image is known",
-    "segment": "separate foreground and background of an image or a video",
+    "inpaint": "fill in missing pixels; the mask is white where the image is known",
+    "segment": "separate the foreground and background of an image or a video",
     "dehaze": "remove haze",
-    "separate": "separate two transparent layers, of one image or of two mixtures",
+    "separate": "separate two transparent layers, from one image or from two mixtures",
     "unwatermark": "remove a watermark, from a given region or from several images that share it",
     "retarget": "change the size of images, repeating objects instead of stretching them",
     "kernel": "estimate the blur kernel of images",
@@ -36,17 +36,17 @@ Verbs; INPUT and OUT are a file or a folder:
 Programs:
 {programs}
 
-deepinternal VERB --help, deepinternal PROGRAM --help: more about one of them.
-deepinternal --version: the version."""
+deepinternal VERB --help and deepinternal PROGRAM --help describe one of them.
+deepinternal --version prints the version."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs a program and exits with its status.
 
-    Only an entry point may call it: on Linux the process starts itself anew, once.
+    Only an entry point may call this: on Linux, the process restarts itself once.
 
     Args:
-        argv: the name of a verb or program and its arguments; None: what the command line says.
+        argv: The name of a verb or program and its arguments; None: those of the command line.
     """
     huge_pages.restart()
     messages.guard_streams()
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _is_program(words: Sequence[str]) -> bool:
-    """Whether `retarget` is to apply the net of a work folder, rather than to train on an image."""
+    """Whether `retarget` applies the net of a work folder, rather than training on an image."""
     pairs = itertools.pairwise(["--", *words])
     is_input = [not w.startswith("-") and ("=" in p or not p.startswith("-")) for p, w in pairs]
     starts = words and not words[0].startswith("-")

@@ -1,4 +1,4 @@
-"""What a program costs, guessed without compiling it, and how fast this machine is."""
+"""Estimates the cost of a program without compiling it, and measures this machine's speed."""
 
 import dataclasses
 import itertools
@@ -14,17 +14,17 @@ from jax.extend import core
 
 from deepinternal.types import Inputs, Method
 
-_TRIAL, _CALLS = 0.3, 16  # seconds and calls that a rate is measured for, at least
+_TRIAL, _CALLS = 0.3, 16  # minimum seconds and calls for measuring a rate
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Of one call of a function.
+    """The cost of one call of a function.
 
     Attributes:
-        flops: floating-point operations.
-        moved: bytes that its operations read and write, each by itself: before XLA fuses them.
-        memory: bytes that are alive at once, arguments included, if operations run in their order.
+        flops: Floating-point operations.
+        moved: Bytes that its operations read and write, each on its own, before XLA fuses them.
+        memory: Peak number of live bytes, including arguments, if operations run in program order.
     """
 
     flops: float
@@ -33,11 +33,11 @@ class Cost:
 
 
 def cost(function: Callable, *args: Any) -> Cost:
-    """The cost of a function, from its trace; the body of a loop counts once.
+    """Returns the cost of a function from its trace; the body of a loop counts once.
 
     Args:
-        function: pure.
-        *args: its arguments, or their shapes.
+        function: A pure function.
+        *args: Its arguments, or their shapes.
     """
     traced = jax.jit(function).trace(*args)
     found = traced.lower().cost_analysis() or {}
@@ -47,11 +47,11 @@ def cost(function: Callable, *args: Any) -> Cost:
 
 
 def of_method(method: Method, inputs: Inputs) -> tuple[list[Cost], Cost]:
-    """The costs of a step of each stage, its share of an evaluation included, and of the outputs.
+    """Returns the costs of a step of each stage, with its share of evaluation, and of the outputs.
 
     Args:
-        method: with replicas folded in.
-        inputs: its inputs, or their shapes.
+        method: The method, with replicas folded in.
+        inputs: Its inputs, or their shapes.
     """
     state, stages = jax.eval_shape(method.init, jax.random.key(0), inputs), []
     for stage in method.stages:
@@ -68,12 +68,12 @@ def of_method(method: Method, inputs: Inputs) -> tuple[list[Cost], Cost]:
 
 
 def _alive(jaxpr: core.Jaxpr) -> int:
-    """The most bytes that a program's own values hold at once."""
+    """Returns the peak number of bytes that a program's own values occupy."""
     last: dict[Any, int] = {}
     for i, equation in enumerate(jaxpr.eqns):
         last |= {v: i for v in equation.invars if not isinstance(v, core.Literal)}
     last |= {v: len(jaxpr.eqns) for v in jaxpr.outvars if not isinstance(v, core.Literal)}
-    ends: dict[int, int] = {}  # bytes that are used last by an equation
+    ends: dict[int, int] = {}  # bytes whose last use is an equation
     now = most = 0
     for i, equation in enumerate(jaxpr.eqns):
         inside = max((_alive(part) for part in _parts(equation)), default=0)
@@ -87,7 +87,7 @@ def _alive(jaxpr: core.Jaxpr) -> int:
 
 
 def _parts(equation: Any) -> Iterator[core.Jaxpr]:
-    """The programs inside of an equation, such as the body of a loop."""
+    """Yields the programs inside an equation, such as the body of a loop."""
     for value in equation.params.values():
         for part in value if isinstance(value, list | tuple) else (value,):
             if isinstance(part, core.ClosedJaxpr):
@@ -102,23 +102,23 @@ def _bytes(aval: Any) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """How fast the first device is.
+    """The speed of the first device.
 
     Attributes:
-        flops: floating-point operations per second, of a product of matrices.
-        moved: bytes per second, read and written.
+        flops: Floating-point operations per second of a matrix product.
+        moved: Bytes per second, read and written.
     """
 
     flops: float
     moved: float
 
     def seconds(self, one: Cost) -> float:
-        """What a call of such a cost takes, if it computes and moves data in turns."""
+        """Returns the time of a call, if computation and memory traffic do not overlap."""
         return one.flops / self.flops + one.moved / self.moved
 
 
 def measure() -> Rates:
-    """Measures the rates of the first device, as busy as it is now, within about a second."""
+    """Measures the rates of the first device under its current load, within about a second."""
     side, length = (1024, 2**22) if jax.default_backend() == "cpu" else (4096, 2**26)
     matrix, vector = jnp.ones((side, side)), jnp.ones(length)
     products = _per_second(jax.jit(jnp.dot), matrix, matrix)
@@ -128,7 +128,7 @@ def measure() -> Rates:
 
 
 def _per_second(function: Callable, *args: Any) -> float:
-    """Calls per second, after a first one that compiles; what other processes delay counts little."""
+    """Returns calls per second after a first call that compiles, robust to other processes."""
     jax.block_until_ready(function(*args))
     marks = [time.perf_counter()]
     while len(marks) <= _CALLS or marks[-1] - marks[0] < _TRIAL:

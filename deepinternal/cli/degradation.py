@@ -1,4 +1,4 @@
-"""What the program `degrade` does to one image."""
+"""The degradation of one image by the program `degrade`."""
 
 import math
 import os
@@ -30,8 +30,8 @@ from deepinternal.runs.inputs import Job
 from deepinternal.types import InputError
 
 TAGS = ("gt", "kernel")
-_MAX_KERNEL = 99  # which kernel files may hold
-# Kind of kernel -> its options and their defaults; 'auto': what the kernel needs.
+_MAX_KERNEL = 99  # largest side of a kernel file
+# Kind of kernel -> its options and their defaults; 'auto': the smallest sufficient value.
 KINDS: Mapping[str, Mapping[str, Any]] = {
     "bicubic": {},
     "isotropic": {"sigma": (1.5,), "kernel_size": "auto"},
@@ -52,43 +52,45 @@ def _sigma(text: str) -> tuple[float, ...]:
 
 
 class Degradation(Config):
-    """What is to be done, the same for all images."""
+    """The settings of a degradation, which are the same for all images."""
 
     scale: int = field(2, "downscaling factor", ge=1, le=16)
     kernel: Text = field("bicubic", f"{', '.join(KINDS)}, or a file (.mat, .npy, .png, .tif)")
     sigma: Auto[parsed(tuple[float, ...], _sigma, spelled, "positive numbers joined by commas")] = (
-        field("auto", "of a gaussian: one number, or one for each principal axis", unit="pixels")
+        field("auto", "width of a Gaussian: one number, or one per principal axis", unit="pixels")
     )
-    theta: Auto[float] = field("auto", "direction, from the columns to the rows", unit="degrees")
-    length: Auto[Annotated[float, Gt(0)]] = field("auto", "of a motion", unit="pixels")
+    theta: Auto[float] = field("auto", "angle from the columns to the rows", unit="degrees")
+    length: Auto[Annotated[float, Gt(0)]] = field("auto", "length of a motion blur", unit="pixels")
     kernel_size: Auto[Annotated[int, Ge(1)]] = field(
-        "auto", "side of the kernel; auto: what it needs", unit="pixels"
+        "auto", "side of the kernel; auto: the smallest sufficient one", unit="pixels"
     )
     noise_std: NoiseStd = field(0.0, "standard deviation of the noise, in [0, 1]")
-    jpeg: int = field(0, "quality, 1 to 100; 0: PNG", ge=0, le=100)
+    jpeg: int = field(0, "JPEG quality, 1 to 100; 0: PNG", ge=0, le=100)
     crop: Auto[whole_numbers(at_least=1)] = field(
-        "auto", "height,width of the middle of each image, taken first; auto: all of it"
+        "auto", "height,width of a central crop that is taken first; auto: the whole image"
     )
-    seed: int = field(0, "of noise and random kernels", ge=0, le=2**31 - 1)
+    seed: int = field(0, "seed of noise and random kernels", ge=0, le=2**31 - 1)
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options that the kernel has."""
+        """The options of the chosen kernel."""
         return {name: getattr(self, name) for name in KINDS.get(self.kernel, ())}
 
     def resolved(self) -> "Degradation":
-        """Fills in the kernel's options."""
+        """Returns a copy with the kernel's options filled in."""
         known = KINDS.get(self.kernel, {})
         if self.kernel not in KINDS and not os.path.lexists(self.kernel):
             raise InputError(
-                f"config.kernel={self.kernel}: is none of {', '.join(KINDS)}, and no file"
+                f"config.kernel={self.kernel}: is none of {', '.join(KINDS)}, and not a file"
             )
         for name in _OPTIONS:
             if getattr(self, name) != "auto" and name not in known:
-                raise InputError(f"config.{name}: does not go with config.kernel={self.kernel}")
+                raise InputError(
+                    f"config.{name}: cannot be combined with config.kernel={self.kernel}"
+                )
         if self.kernel == "div2krk" and self.scale not in degradation.DIV2KRK_SCALES:
             raise InputError(
-                f"config.kernel=div2krk: has no config.scale={self.scale}; give 2 or 4"
+                f"config.kernel=div2krk: does not support config.scale={self.scale}; give 2 or 4"
             )
         if self.crop != "auto" and len(self.crop) != 2:
             raise InputError(f"config.crop={spelled(self.crop)}: give height,width")
@@ -99,7 +101,7 @@ class Degradation(Config):
 
 
 def _size(made: Degradation) -> int:
-    """The side of a kernel, which is checked, or what the kernel needs."""
+    """Returns the side of a kernel: the given one, which is checked, or the smallest sufficient."""
     least = 1
     if "sigma" in made.options:
         count = len(KINDS[made.kernel]["sigma"])
@@ -120,7 +122,7 @@ def _size(made: Degradation) -> int:
 
 
 def _kernel(key: jax.Array, asked: Degradation) -> np.ndarray | None:
-    """The kernel of one image, centred for the scale; None for bicubic."""
+    """Returns the kernel of one image, centred for the scale; None for bicubic."""
     size, scale = asked.kernel_size, asked.scale
     theta = math.radians(asked.options.get("theta", 0.0))
     match asked.kernel:
@@ -141,7 +143,7 @@ def _kernel(key: jax.Array, asked: Degradation) -> np.ndarray | None:
 
 
 def _cropped(image: image_io.ImageFile, asked: Degradation) -> np.ndarray:
-    """The middle of an image, as far as the scale divides it."""
+    """Returns the central part of an image whose sides are divisible by the scale."""
     pixels = image.pixels
     if asked.crop != "auto":
         (h, w), (height, width) = pixels.shape[:2], asked.crop
@@ -158,10 +160,10 @@ def _cropped(image: image_io.ImageFile, asked: Degradation) -> np.ndarray:
 def write(folder: Path, job: Job, asked: Degradation) -> dict[str, Any]:
     """Degrades one image and writes the result, the original and the kernel.
 
-    Random draws depend on the seed and on the job's stem alone, not on the other images.
+    Random draws depend only on the seed and on the job's stem, not on the other images.
 
     Returns:
-        What was done, for JSON.
+        A description of the degradation, for JSON.
     """
     image = _sample() if job.path is None else image_io.read_image(job.path)
     original = _cropped(image, asked)

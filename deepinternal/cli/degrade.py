@@ -1,10 +1,11 @@
-"""Degrades images by a known blur kernel, noise and compression: a benchmark with its truth.
+"""Degrades images with a known blur kernel, noise and compression, to make a benchmark.
 
     deepinternal degrade --input=photos/ --out=bench --kernel=div2krk
     deepinternal train --config=zssr:fast,kernel --config.input=bench --config.kernel=bench ...
 
---out is a new folder. It gets for each image the degraded STEM.png (with --jpeg STEM.jpg), the original
-STEM_gt.png and the blur kernel STEM_kernel.mat; degradation.json says what was done.
+--out is a new folder. For each image it holds the degraded STEM.png (with --jpeg STEM.jpg), the
+original STEM_gt.png and the blur kernel STEM_kernel.mat; degradation.json describes the
+degradations.
 """
 
 import contextlib
@@ -21,9 +22,9 @@ from deepinternal.runs.inputs import Job, list_jobs
 from deepinternal.types import InputError
 
 INPUT = flags.DEFINE_string(
-    "input", "", "Image, folder or glob, or several with commas; empty: skimage's astronaut."
+    "input", "", "Image, folder or glob, or several joined by commas; empty: skimage's astronaut."
 )
-OUT = flags.DEFINE_string("out", None, "Folder to make.", required=True)
+OUT = flags.DEFINE_string("out", None, "Folder to create.", required=True)
 OPTIONS = {
     name: flags.DEFINE_string(name, None, f"{info.doc}{f' [{info.unit}]' if info.unit else ''}.")
     for name, info in describe(degradation.Degradation()).items()
@@ -31,7 +32,7 @@ OPTIONS = {
 
 
 def main() -> int:
-    """Degrades what the flags name; returns the exit status."""
+    """Degrades the images given by the flags; returns the exit status."""
     with _named_as_flags():
         asked = build(degradation.Degradation, {}, **{n: o.value for n, o in OPTIONS.items()})
         jobs = _jobs()
@@ -39,7 +40,7 @@ def main() -> int:
         done = [degradation.write(folder, job, asked) for job in jobs]
         text = json.dumps({"images": done}, indent=2)
         files.atomic_write_text(folder / "degradation.json", text + "\n")
-    tell(f"{files.show_path(OUT.value)}: {len(done)} images")
+    tell(f"{files.show_path(OUT.value)}: {len(done)} image{'s' * (len(done) > 1)}")
     return 0
 
 
@@ -52,13 +53,13 @@ def _named_as_flags() -> Iterator[None]:
 
 
 def _jobs() -> list[Job]:
-    """The images to degrade."""
+    """Returns the images to degrade."""
     endings = tuple(f"_{tag}" for tag in degradation.TAGS)
     jobs = list_jobs(INPUT.value, tags=degradation.TAGS)
     for job in jobs:
         if job.stem.endswith(endings):
             path = files.show_path(job.path)
-            raise InputError(f"--input: {path}: names in _gt or _kernel are no inputs; rename it")
+            raise InputError(f"--input: {path}: is named like an output (_gt, _kernel); rename it")
     return jobs
 
 

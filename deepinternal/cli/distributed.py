@@ -1,12 +1,12 @@
-"""Which of several processes this one is: the flag `--distributed` and its companions.
+"""Finds the index of this process among several: the flag `--distributed` and related flags.
 
-The processes of a job meet once, by `jax.distributed.initialize`, to agree on who is who. What meets is
-a child of each process, which prints its index and ends; the process itself never joins. It works alone
-on its own devices (`jax.process_count()` is 1), and no other's end or death concerns it. What the
-processes share from then on is the work folder.
+The processes of a job meet once, through `jax.distributed.initialize`, to agree on their indices. A
+child of each process joins the meeting, prints its index and exits; the process itself never joins.
+It works alone on its own devices (`jax.process_count()` is 1), and the exit or death of another
+process does not affect it. From then on the processes share only the work folder.
 
-Processes that stay connected would wait for all others when they exit and when a checkpoint is opened,
-and would be aborted where one of them is killed.
+Connected processes would wait for all others when they exit and when a checkpoint is opened, and
+would be aborted if one of them is killed.
 """
 
 import contextlib
@@ -20,14 +20,14 @@ from absl import flags
 from deepinternal.types import InputError
 
 _DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "One of several processes that share --workdir; see launch/README.md."
+    "distributed", False, "Run as one of several processes sharing --workdir; see launch/README.md."
 )
 _COORDINATOR = flags.DEFINE_string(
-    "coordinator", None, "HOST:PORT of process 0; without it the cluster is asked."
+    "coordinator", None, "HOST:PORT of process 0; by default, the cluster provides it."
 )
-_COUNT = flags.DEFINE_integer("num_processes", None, "With --coordinator: how many there are.")
-_INDEX = flags.DEFINE_integer("process_id", None, "With --coordinator: which one this is, from 0.")
-# The child's program. It takes no accelerator, for its parent is about to.
+_COUNT = flags.DEFINE_integer("num_processes", None, "With --coordinator: number of processes.")
+_INDEX = flags.DEFINE_integer("process_id", None, "With --coordinator: index of this process.")
+# The child's program. It uses no accelerator, because its parent will.
 _MEET = """
 import sys, jax
 address, count, index = (arg or None for arg in sys.argv[1:4])
@@ -40,16 +40,16 @@ jax.distributed.shutdown()
 
 
 def start(timeout: float = 300.0) -> tuple[int, int]:
-    """Meets the other processes of the job as the flags say.
+    """Meets the other processes of the job as given by the flags.
 
     Args:
-        timeout: seconds to wait for the others.
+        timeout: Seconds to wait for the other processes.
 
     Returns:
-        Index of this process, and their number; (0, 1) without `--distributed`.
+        The index of this process and the number of processes; (0, 1) without `--distributed`.
 
     Raises:
-        InputError: flags that do not fit together, no cluster found, or not all processes came.
+        InputError: The flags contradict each other, no cluster is found, or processes are missing.
     """
     given = {
         "--coordinator": _COORDINATOR.value,
@@ -60,12 +60,12 @@ def start(timeout: float = 300.0) -> tuple[int, int]:
     if not _DISTRIBUTED.value:
         if len(missing) < 3:
             present = " and ".join(name for name in given if name not in missing)
-            raise InputError(f"{present}: only together with --distributed; add it")
+            raise InputError(f"{present}: is only valid together with --distributed; add it")
         return 0, 1
     if len(missing) in (1, 2):
         raise InputError(
-            f"--distributed: {' and '.join(missing)} must be given, too, "
-            "or none of --coordinator, --num_processes, --process_id where a cluster knows them"
+            f"--distributed: {' and '.join(missing)} must also be given; on a cluster, give "
+            "none of --coordinator, --num_processes, --process_id"
         )
     if not missing:
         _check(*given.values())
@@ -73,7 +73,7 @@ def start(timeout: float = 300.0) -> tuple[int, int]:
 
 
 def _check(coordinator: str, count: int, index: int) -> None:
-    """Refuses flags out of range, and a coordinator that is no address."""
+    """Refuses flags that are out of range, and a coordinator that is not an address."""
     address = re.fullmatch(r"(\[[^\]\s]+\]|[^\[\]:\s]+):(\d{1,5})", coordinator)
     if not address or not 0 < int(address[2]) < 65536:
         raise InputError(f"--coordinator={coordinator}: must be HOST:PORT, such as node1:1234")
@@ -81,9 +81,9 @@ def _check(coordinator: str, count: int, index: int) -> None:
         raise InputError(f"--num_processes={count}: must be at least 1")
     if not 0 <= index < count:
         raise InputError(
-            f"--process_id={index}: must be from 0 to {count - 1}, one for each process"
+            f"--process_id={index}: must be from 0 to {count - 1}, different for each process"
         )
-    if index == 0:  # else a library prints lines of its own
+    if index == 0:  # otherwise a library prints lines of its own
         with socket.socket() as probe, _one_line(f"--coordinator={coordinator}: port {address[2]}"):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("", int(address[2])))
@@ -100,9 +100,9 @@ def _one_line(what: str):
 def _meet(
     coordinator: str | None, count: int | None, index: int | None, timeout: float
 ) -> tuple[int, int]:
-    """Lets a child join the job, learn who it is, and leave again."""
+    """Lets a child process join the job, find its index, and leave again."""
     told = ["" if value is None else str(value) for value in (coordinator, count, index)]
-    # When jax's own time is up it aborts the child with lines of its own.
+    # After its own timeout, JAX aborts the child and prints lines of its own.
     command = [sys.executable, "-c", _MEET, *told, str(int(timeout) + 3600)]
     try:
         child = subprocess.run(
@@ -112,15 +112,15 @@ def _meet(
         known = f" of {count}" if count else ""
         raise InputError(
             f"--distributed: not all processes{known} met at "
-            f"{coordinator or 'the first host of the cluster'} within {timeout:.0f} s; start all of "
-            "them, each able to reach that address"
+            f"{coordinator or 'the first host of the cluster'} within {timeout:.0f} s; start all "
+            "of them on hosts that can reach that address"
         ) from None
     if met := re.search(r"^met (\d+) (\d+)$", child.stdout, re.MULTILINE):
         return int(met[1]), int(met[2])
     said = (child.stderr.strip().splitlines() or ["no reason given"])[-1]
     if coordinator is None and said.startswith("ValueError"):
         raise InputError(
-            "--distributed: no cluster found here (Slurm, Open MPI, Cloud TPU, or Kubernetes with "
+            "--distributed: no cluster found (Slurm, Open MPI, Cloud TPU, or Kubernetes with "
             "the package kubernetes); give --coordinator, --num_processes and --process_id"
         )
     raise InputError(f"--distributed: {said}")

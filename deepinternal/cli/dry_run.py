@@ -1,4 +1,4 @@
-"""Says what a command would do: which images, steps, memory and time. Nothing is trained or written."""
+"""Describes what a command would do: images, steps, memory and time. Trains and writes nothing."""
 
 import dataclasses
 import resource
@@ -24,20 +24,20 @@ from deepinternal.runs.settings import RunConfig
 from deepinternal.runs.workdir import RefusedError, Workdir
 from deepinternal.types import InputError, never_done
 
-_TRACED = 2  # groups whose cost is found from their programs; that of others from their pixels
+_TRACED = 2  # groups whose cost comes from their programs; for others it follows from their pixels
 
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    """What would be done with a job.
+    """The plan for a job.
 
     Attributes:
-        job: the job.
-        state: 'done', 'new', 'continues at step N', or 'fails: why'.
-        shapes: of the image and the result, where they are known.
-        limit: steps in all; 0 where that is not known.
-        opened: the job, or one of the same shapes, read; None where it is done or fails.
-        begun: steps that are taken already.
+        job: The job.
+        state: 'done', 'new', 'continues at step N', or 'fails: reason'.
+        shapes: The shapes of the image and of the result, if they are known.
+        limit: The total number of steps; 0 if it is not known.
+        opened: The opened job, or one of the same shapes; None if the job is done or fails.
+        begun: The number of steps already taken.
     """
 
     job: Job
@@ -56,17 +56,17 @@ def text(
     *,
     overwrite: bool = False,
 ) -> str:
-    """What a command would do.
+    """Returns a description of what a command would do.
 
     Args:
-        recipe: the method's.
-        config: its config.
-        settings: how to run.
-        workdir: the folder for results, which need not exist.
-        overwrite: whether the command would discard results of another config.
+        recipe: The recipe of the method.
+        config: Its config.
+        settings: How to run.
+        workdir: The folder for results, which need not exist.
+        overwrite: Whether the command would discard results of another config.
 
     Raises:
-        InputError: what the command would be refused for.
+        InputError: The command would be refused.
     """
     check(recipe, config, settings)
     jobs = jobs_of(recipe, config, settings)
@@ -74,9 +74,9 @@ def text(
     opener = Opener(recipe, config, settings, folder)
     plans, shared = _plans(opener, jobs)
     name = f"{recipe.name}:{settings.presets}" if settings.presets else recipe.name
-    there = "is to be made"
+    there = "will be created"
     if Path(workdir).is_dir():
-        there = "its results are to be discarded" if overwrite else "exists"
+        there = "has results that will be discarded" if overwrite else "exists"
     lines = [f"{name} in {show_path(workdir)}, which {there}", "", *_table(plans.values()), ""]
     left = {job: plan for job, plan in plans.items() if plan.opened}
     if not left:
@@ -92,9 +92,9 @@ def text(
 
 
 def _plans(opener: Opener, jobs: Sequence[Job]) -> tuple[dict[Job, _Plan], list[Group]]:
-    """What would be done with each job, and the groups that share programs.
+    """Returns the plan for each job, and the groups that share programs.
 
-    Of jobs whose files have equal shapes, the first is read; of the others the headers.
+    Of jobs whose files have equal shapes, only the first is read; for the others, the headers are.
     """
     shapes: dict[Job, Shapes | None] = {}
     wrong: dict[Job, str] = {}
@@ -127,7 +127,7 @@ def _plan(
     opener: Opener, job: Job, group: Group, shapes: Mapping[Job, Shapes], read: dict[str, Opened]
 ) -> _Plan:
     if opener.workdir.noted(job.stem):
-        opener.look_at(job)  # refuses other bytes than before
+        opener.look_at(job)  # refuses changed files
     if opener.is_done(job):
         metrics = opener.workdir.metrics(job.stem)
         shapes = [metrics.get("image_shape"), metrics.get("output_shape")]
@@ -143,7 +143,7 @@ def _plan(
 
 
 def _table(plans: Sequence[_Plan]) -> list[str]:
-    """A line for each image: its files, shapes, steps, and what would be done with it."""
+    """Returns a line for each image: its files, shapes and steps, and the plan for it."""
     rows = []
     for plan in plans:
         shapes = " -> ".join(map(_size, plan.shapes))
@@ -154,7 +154,7 @@ def _table(plans: Sequence[_Plan]) -> list[str]:
 
 
 def _stages(opened: Opened, opener: Opener) -> list[str]:
-    """The steps of an image, stage by stage."""
+    """Returns the steps of an image in each stage."""
     method = over_replicas(opener.method(opened.placed))
     parts = []
     for stage in method.stages:
@@ -166,7 +166,7 @@ def _stages(opened: Opened, opener: Opener) -> list[str]:
 
 
 class _Guess:
-    """Guesses memory and time, group by group."""
+    """Estimates memory and time, group by group."""
 
     def __init__(self, opener: Opener, left: Mapping[Job, _Plan]):
         self._opener, self._left = opener, left
@@ -174,10 +174,10 @@ class _Guess:
         self._known = self._measured()
         self._memory, self._seconds = 0, 0.0
         self._bases: dict[str, None] = {}
-        self._per_pixel: list[tuple[float, float]] = []  # seconds and bytes, of traced programs
+        self._per_pixel: list[tuple[float, float]] = []  # seconds and bytes of traced programs
 
     def _measured(self) -> dict[tuple[int, ...], list[float]]:
-        """Seconds per step of images of a shape, as earlier runs in the folder have measured."""
+        """Returns the seconds per step that earlier runs in the folder took, by image shape."""
         found: dict[tuple[int, ...], list[float]] = {}
         for path in self._opener.workdir.path.glob("*/metrics.json"):
             metrics = self._opener.workdir.metrics(path.parent.name) or {}
@@ -187,7 +187,7 @@ class _Guess:
         return found
 
     def lines(self, group: Group) -> list[str]:
-        """What is said of a group; adds up what all groups take."""
+        """Returns the description of a group, and adds its cost to the totals."""
         plans = [self._left[job] for job in group.jobs if job in self._left]
         if not plans:
             return []
@@ -200,16 +200,16 @@ class _Guess:
         )
         memory = self._add(plans, first, devices)
         self._memory = max(self._memory, memory * lanes)
-        holds = f"a step holds about {_megabytes(memory)}"
+        holds = f"a step needs about {_megabytes(memory)}"
         if len(plans) == 1:
             return [f"{show_path(plans[0].job.stem)}: {holds}"]
         on = f" on a canvas of {group.canvas[0]}x{group.canvas[1]}" if group.canvas else ""
         together = devices * lanes
         how = f"{together} at once on {devices} devices" if together > 1 else "one at a time"
-        return [f"{len(plans)} images{on}: the same programs, {how}; {holds} for each"]
+        return [f"{len(plans)} images{on}: the same programs, {how}; {holds} per image"]
 
     def _add(self, plans: Sequence[_Plan], first: Opened, devices: int) -> float:
-        """Adds the seconds of a group; returns the bytes that an image needs."""
+        """Adds the seconds of a group; returns the bytes per image."""
         pixels = sum(np.size(x) for x in jax.tree.leaves(first.placed))
         if len(self._per_pixel) < _TRACED:
             method = over_replicas(self._opener.method(first.placed))
@@ -238,21 +238,21 @@ class _Guess:
         rates = self._rates
         return (
             f"the operations of a step at {rates.flops / 1e9:.3g} GFLOP/s and "
-            f"{rates.moved / 1e9:.3g} GB/s, as this machine does now"
+            f"{rates.moved / 1e9:.3g} GB/s, the current speed of this machine"
         )
 
     def summary(self) -> list[str]:
-        """Memory and time of all groups."""
+        """Returns the memory and time of all groups."""
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         own *= 1 if sys.platform == "darwin" else 1024
         count = len(self._left)
         many = f" for {count} images" if count > 1 else ""
         bases = ", and ".join(self._bases)
         return [
-            f"memory: about {_megabytes(self._memory)} on each device (a guess, from the operations "
-            f"of a step), beside {_megabytes(own)} of the process itself",
-            f"time: about {_duration(self._seconds)}{many} (a guess, from {bases}), and compiling, "
-            "where programs are new",
+            f"memory: about {_megabytes(self._memory)} on each device (an estimate from the "
+            f"operations of a step), besides {_megabytes(own)} of the process itself",
+            f"time: about {_duration(self._seconds)}{many} (an estimate from {bases}), plus "
+            "compilation of new programs",
         ]
 
 

@@ -1,10 +1,10 @@
-"""Huge pages for large arrays, with which a training step on CPU takes a quarter less time.
+"""Huge pages for large arrays, which make a training step on CPU a quarter faster.
 
-XLA allocates the activations of every step anew; with pages of 4 KiB the kernel clears and maps some
-40 000 of them per step. glibc backs large allocations with huge pages where the environment variable
-GLIBC_TUNABLES=glibc.malloc.hugetlb=1 is set when a process starts. Programs start themselves once more
-with it, as the first thing they do. Who uses the library in a process of their own sets the variable
-before Python starts. Where it is set to anything else it stays so.
+XLA allocates the activations again in every step; with 4 KiB pages, the kernel clears and maps some
+40 000 pages per step. glibc backs large allocations with huge pages if the environment variable
+GLIBC_TUNABLES=glibc.malloc.hugetlb=1 is set when a process starts. The programs therefore first
+restart themselves with it. To use it with the library, set the variable before Python starts. Any
+other value of the variable is left unchanged.
 """
 
 import os
@@ -14,9 +14,9 @@ _VARIABLE = "GLIBC_TUNABLES"
 
 
 def restart() -> None:
-    """Starts this process anew with huge pages: once, on Linux only, before anything heavy is imported.
+    """Restarts this process with huge pages: once, only on Linux, before heavy imports.
 
-    Only a program's entry point may call it, below `if __name__ == "__main__":`.
+    Only the entry point of a program may call this, below `if __name__ == "__main__":`.
     """
     if sys.platform == "linux" and _VARIABLE not in os.environ:
         os.environ[_VARIABLE] = "glibc.malloc.hugetlb=1"

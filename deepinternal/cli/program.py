@@ -1,4 +1,4 @@
-"""Runs a program so that a user's mistake is one line on stderr and exit status 2."""
+"""Runs a program so that a user's mistake gives one line on stderr and exit status 2."""
 
 import logging
 import re
@@ -26,8 +26,8 @@ def run(main: Callable[[], int], *, keep_programs: bool = False) -> None:
     """Parses the flags, runs `main` and exits with the status it returns.
 
     Args:
-        main: returns the exit status; an `InputError` it raises becomes one line and status 2.
-        keep_programs: whether compiled programs are kept for later processes.
+        main: Returns the exit status; an `InputError` from it becomes one line and status 2.
+        keep_programs: Whether compiled programs are kept for later processes.
     """
 
     def checked(argv: list[str]) -> None:
@@ -42,11 +42,11 @@ def run(main: Callable[[], int], *, keep_programs: bool = False) -> None:
 
 
 def _help(module: str) -> str:
-    """The docstring of a program, and its flags.
+    """Returns the docstring of a program, with its flags.
 
     Args:
-        module: that the program is in. Where another one was started, such as `launch.main`, the
-            docstring is that one's.
+        module: The module of the program. If a launcher such as `launch.main` was started, the
+            docstring is that of the launcher.
     """
     started = sys.modules["__main__"]
     spec = getattr(started, "__spec__", None)
@@ -59,11 +59,11 @@ def _help(module: str) -> str:
         about = f"{f'--{flag.name}{form}':24} {' '.join(flag.help.split())}{value}"
         about = about.removesuffix("; repeat this option to specify a list of values")
         lines += textwrap.wrap(about, 100, subsequent_indent=" " * 25)
-    return "\n".join([*lines, "--helpfull               All flags, also those of libraries."])
+    return "\n".join([*lines, "--helpfull               All flags, including those of libraries."])
 
 
 def run_without_flags(main: Callable[[], int], *, keep_programs: bool = False) -> None:
-    """Runs a `main` that reads the command line itself; otherwise as `run`."""
+    """Runs a `main` that parses the command line itself; otherwise like `run`."""
     logging.getLogger("absl").setLevel(logging.ERROR)
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
     if keep_programs:
@@ -76,17 +76,17 @@ def run_without_flags(main: Callable[[], int], *, keep_programs: bool = False) -
         _refuse(str(error))
     except OSError as error:  # such as a full disk
         _refuse(f"{error.filename or 'writing'}: {error.strerror or error}")
-    except KeyboardInterrupt:  # before or after training, which handles it itself
+    except KeyboardInterrupt:  # before or after training, which handles the signal itself
         sys.exit(INTERRUPTED_STATUS)
 
 
 def _parse(argv: list[str]) -> list[str]:
     for name in NAMED:
         if any(arg.lstrip("-").split("=")[0] == f"config.{name}" for arg in argv):
-            _refuse(f"--config.{name}: is given by --config=NAME:PRESET,...")
+            _refuse(f"--config.{name}: give it with --config=NAME:PRESET,...")
     try:
         rest = flags.FLAGS(_with_files(argv))
-        for name in flags.FLAGS:  # a config file that could not be loaded says so when it is used
+        for name in flags.FLAGS:  # if the config file failed to load, access raises the error
             getattr(flags.FLAGS[name].value, "lock", None)
         return rest
     except Exception as error:  # absl and ml_collections raise a dozen kinds
@@ -94,7 +94,7 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _with_files(argv: list[str]) -> list[str]:
-    """The arguments with a config file for each method that `--config` names."""
+    """Returns the arguments with a config file for each method name given to `--config`."""
     if "config" not in flags.FLAGS or flags.FLAGS["config"].flag_type() != "config object":
         return argv
     read, named = [], False
@@ -116,7 +116,7 @@ def _refuse(message: str) -> None:
 
 
 def _explain(error: Exception, argv: list[str]) -> str:
-    """One line for what flag parsing raised, without library words."""
+    """Explains an error of flag parsing in one line, without the terms of the libraries."""
     text = " ".join(str(error).split())
     if text[:1] in "\"'" and text[-1:] == text[:1]:
         text = text[1:-1]
@@ -125,7 +125,7 @@ def _explain(error: Exception, argv: list[str]) -> str:
     if value := re.match(r"flag --config\.([\w.]+)=(.*?): ", text):
         return _refusal(value[1], value[2]) or text
     below = [a for a in argv if a.startswith("--config.") and a.split("=")[0].count(".") > 1]
-    if isinstance(error, TypeError) and below:  # below a field that has none
+    if isinstance(error, TypeError) and below:  # a nested field below one that has none
         return f"{below[0]}: the config has no such field"
     if path := re.search(r"Failed loading config file.*?path\]: (\S+)", text):
         name = Path(path[1]).stem
@@ -136,13 +136,13 @@ def _explain(error: Exception, argv: list[str]) -> str:
     if "Non-boolean argument" in text:
         return f"{text.split(': ')[0]}: give true or false"
     text = re.sub("^Configuration is not available because of .*? to load: ", "", text)
-    # What is neither absl's complaint nor ours was raised while the config file ran.
+    # Any error that is not from absl or this package was raised while the config file ran.
     ours = isinstance(error, flags.Error | InputError)
     return text if text and ours else f"--config: {text or type(error).__name__}"
 
 
 def _refusal(field: str, value: str) -> str:
-    """What the config says of a value that the flag's parser refuses; '' where it takes it."""
+    """Returns the config's message about a value that the flag refused; '' if it accepts it."""
     given = flags.FLAGS["config"].value
     try:
         fields = merge({}, "", given.to_dict(), {field: value})

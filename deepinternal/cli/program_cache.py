@@ -1,7 +1,7 @@
-"""Compiled programs are kept from one process to the next, in the user's cache folder.
+"""Keeps compiled programs for later processes, in the user's cache folder.
 
-Where JAX has been told of a folder already (`JAX_COMPILATION_CACHE_DIR`), or to keep none
-(`JAX_ENABLE_COMPILATION_CACHE=false`), it stays so.
+JAX's own settings take precedence: `JAX_COMPILATION_CACHE_DIR`, and
+`JAX_ENABLE_COMPILATION_CACHE=false`.
 """
 
 import hashlib
@@ -12,16 +12,16 @@ from pathlib import Path
 
 import jax
 
-_LARGEST = 2 * 2**30  # bytes; what was not used for the longest time goes first
+_LARGEST = 2 * 2**30  # bytes; the least recently used programs are removed first
 
 
 def user_cache() -> Path:
-    """The folder of this package in the user's cache. Raises RuntimeError where there is no home."""
+    """Returns this package's folder in the user's cache. Raises RuntimeError without a home."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepinternal"
 
 
 def folder() -> Path:
-    """Where they are kept: a folder for each kind of processor, for programs hold its instructions."""
+    """Returns the folder for programs that contain instructions of this kind of processor."""
     try:
         flags = re.search(r"(?:flags|Features)\s*:(.*)", Path("/proc/cpuinfo").read_text())[1]
     except (OSError, TypeError):
@@ -31,13 +31,13 @@ def folder() -> Path:
 
 
 def use() -> None:
-    """Keeps programs that take a tenth of a second to compile, where the folder can be written."""
+    """Keeps programs that take at least 0.1 s to compile, if the folder can be written."""
     if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache:
         return
     try:
         path = folder()
         path.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # a read-only home, or none
+    except (OSError, RuntimeError):  # the home is read-only or missing
         return
     if os.access(path, os.W_OK):
         jax.config.update("jax_compilation_cache_dir", str(path))

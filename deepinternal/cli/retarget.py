@@ -1,11 +1,11 @@
-"""Makes images of other sizes and shapes, and videos of them, with a trained InGAN.
+"""Makes images of other sizes and shapes, and videos, with a trained InGAN.
 
     deepinternal retarget --workdir=DIR --size=224,544 --out=wide.png
     deepinternal retarget --workdir=DIR --scale=1,2 --scale=2,1 --out=made.png
     deepinternal retarget --workdir=DIR --collage --out=collage.png
     deepinternal retarget --workdir=DIR --video=zoom --out=zoom.mp4
 
-Several sizes are written to OUT-HxW. --nonrect makes a picture of non-rectangular shapes.
+Several sizes are written to OUT-HxW. --nonrect makes a grid of non-rectangular images.
 """
 
 from pathlib import Path
@@ -21,26 +21,26 @@ from deepinternal.methods.ingan import paths
 from deepinternal.types import InputError
 
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of a run of configs/ingan.py.", required=True
+    "workdir", None, "Folder of a run of the method 'ingan'.", required=True
 )
-STEM = flags.DEFINE_string("stem", "", "Which of its images, where there are several.")
+STEM = flags.DEFINE_string("stem", "", "Name of one of its images, if it holds several.")
 STEP = flags.DEFINE_integer(
-    "step", None, "Checkpoint kept by config.snapshot_every; the newest by default.", lower_bound=1
+    "step", None, "Checkpoint kept by config.snapshot_every; default: the newest.", lower_bound=1
 )
 INPUT = flags.DEFINE_string("input", "", "Another image to apply the net to.")
 SIZE = flags.DEFINE_multi_string("size", [], "H,W in pixels; may be given several times.")
 SCALE = flags.DEFINE_multi_string("scale", [], "V,H factors; may be given several times.")
-COLLAGE = flags.DEFINE_bool("collage", False, "Five factors by five in one picture.")
-VIDEO = flags.DEFINE_string("video", "", f"Path: {', '.join(paths.NAMES)}.")
-FRAMES = flags.DEFINE_integer("frames", 60, "Frames of the video.", lower_bound=2)
-RATE = flags.DEFINE_float("frame_rate", 25.0, "Of the video, per second.", lower_bound=1)
-NONRECT = flags.DEFINE_bool("nonrect", False, "Non-rectangular shapes in one picture.")
-SEED = flags.DEFINE_integer("seed", 0, "Of the path 'random'.")
-OUT = flags.DEFINE_string("out", None, "File to write: .png, for a video .mp4.", required=True)
+COLLAGE = flags.DEFINE_bool("collage", False, "Make a grid of five by five scales.")
+VIDEO = flags.DEFINE_string("video", "", f"Make a video along a path: {', '.join(paths.NAMES)}.")
+FRAMES = flags.DEFINE_integer("frames", 60, "Number of frames of the video.", lower_bound=2)
+RATE = flags.DEFINE_float("frame_rate", 25.0, "Frames per second of the video.", lower_bound=1)
+NONRECT = flags.DEFINE_bool("nonrect", False, "Make a grid of non-rectangular images.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the path 'random'.")
+OUT = flags.DEFINE_string("out", None, "File to write: .png, or .mp4 for a video.", required=True)
 
 
 def main() -> int:
-    """Makes what the flags ask for; returns the exit status."""
+    """Makes the outputs given by the flags; returns the exit status."""
     out = _checked(Path(OUT.value))
     trained = retargeter.load(WORKDIR.value, STEM.value, step=STEP.value)
     if INPUT.value:
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def _checked(out: Path) -> Path:
-    """The output's path, if the flags agree on what it is."""
+    """Returns the path of the output. Raises InputError unless the flags agree with it."""
     asked = [bool(SIZE.value or SCALE.value), COLLAGE.value, bool(VIDEO.value), NONRECT.value]
     if sum(asked) != 1:
         raise InputError("give --size or --scale, or one of --collage, --video, --nonrect")
@@ -66,7 +66,7 @@ def _checked(out: Path) -> Path:
     if out.suffix != suffix:
         raise InputError(f"--out={out}: give a name that ends in {suffix}")
     if not out.parent.is_dir():
-        raise InputError(f"--out={out}: there is no folder {out.parent}")
+        raise InputError(f"--out={out}: the folder {out.parent} does not exist")
     return out
 
 

@@ -1,12 +1,12 @@
 """Prints the fields and the presets of a method.
 
-    deepinternal show                      the methods, one on each line
-    deepinternal show NAME[:PRESET,...]    fields with values, defaults, units and ranges; presets
+    deepinternal show                      the methods, one per line
+    deepinternal show NAME[:PRESET,...]    the fields with their units and ranges, and the presets
     deepinternal show NAME --json          the same as JSON
     deepinternal show --markdown           the fields and presets of all methods, as tables
 
-The values are those after the presets. `deepinternal train --config=... --show` prints the same with
-the fields that its other flags set.
+The values shown are those after the presets. `deepinternal train --config=... --show` prints
+the same with the fields set by its other flags.
 """
 
 import contextlib
@@ -29,27 +29,27 @@ _FLAGS = ("--json", "--markdown")
 _HEAD = """# Fields and presets
 
 The fields of each method, with defaults, units and ranges, and its presets: {links}.
-All of them also have [the fields that say how to run](#fields-that-say-how-to-run).
+All methods also have [the fields that say how to run](#fields-that-say-how-to-run).
 
-A verb takes a field as `--FIELD=VALUE`, `deepinternal train` as `--config.FIELD=VALUE`, and Python as
-`FIELD=VALUE`. Presets follow the name of the method, joined by commas: `--config=dip:inpaint,fast`; for
-a verb, `--preset=fast`. They apply in the order given, and the later one decides. An empty cell under
-"what it reaches" means that this has not been measured. `deepinternal show NAME:PRESETS` prints the
-same for a terminal, with the values after the presets.
+A verb takes a field as `--FIELD=VALUE`, `deepinternal train` as `--config.FIELD=VALUE`, and Python
+as `FIELD=VALUE`. Presets follow the name of the method, joined by commas:
+`--config=dip:inpaint,fast`; for a verb, `--preset=fast`. They are applied in the order given, and
+later ones take precedence. Presets without results have not been measured.
+`deepinternal show NAME:PRESETS` prints the same for a terminal, with the values after the presets.
 
 This file is generated from the code: `deepinternal show --markdown > configs/README.md`."""
 
 
 def text(recipe: Recipe, presets: str = "", fields: Mapping[str, Any] | None = None) -> str:
-    """The fields and presets of a method, wrapped to the width of the terminal.
+    """Returns the fields and presets of a method, wrapped to the width of the terminal.
 
     Args:
-        recipe: the method's.
-        presets: names of presets joined by commas, whose values are shown.
-        fields: values that are set after them, also of `RunConfig`; nested or with dots.
+        recipe: The recipe of the method.
+        presets: Names of presets, joined by commas, that determine the shown values.
+        fields: Values set after the presets, including fields of `RunConfig`; nested or with dots.
 
     Raises:
-        InputError: an unknown preset or field, or a value that cannot be used.
+        InputError: A preset or field is unknown, or a value cannot be used.
     """
     own, run = _infos(recipe, presets, fields or {})
     command = f"deepinternal train --config={recipe.name}{':' if presets else ''}{presets}"
@@ -57,7 +57,7 @@ def text(recipe: Recipe, presets: str = "", fields: Mapping[str, Any] | None = N
         *_wrapped(purpose(recipe), "", ""),
         "",
         f"{command} --workdir=DIR --config.input=FILE --config.FIELD=VALUE ...",
-        f"{command} ... --dry_run: how long that takes for your images",
+        f"{command} ... --dry_run: estimates the time for your images",
         "",
         f"Fields of the method{f', after the presets {presets}' if presets else ''}",
         *_field_lines(own),
@@ -65,7 +65,7 @@ def text(recipe: Recipe, presets: str = "", fields: Mapping[str, Any] | None = N
         "Fields that say how to run",
         *_field_lines(run),
         "",
-        "Presets; several are joined by commas, and the later one decides",
+        "Presets; several are joined by commas, and later ones take precedence",
     ]
     for preset_name, preset in recipe.presets.items():
         lines += [f"  {preset_name}", *_preset_lines(preset)]
@@ -73,17 +73,17 @@ def text(recipe: Recipe, presets: str = "", fields: Mapping[str, Any] | None = N
 
 
 def as_json(recipe: Recipe, presets: str = "", fields: Mapping[str, Any] | None = None) -> str:
-    """The same as a JSON object.
+    """Returns the fields and presets as a JSON object.
 
     Args:
-        recipe: as of `text`.
-        presets: likewise.
-        fields: likewise.
+        recipe: See `text`.
+        presets: See `text`.
+        fields: See `text`.
 
     Returns:
-        `method` and `doc`; `fields`, by name objects with `value`, `default`, `unit`, `doc`, `form`
-        (what is allowed, in words), `group` ('method' or 'run'), and where there are any `choices`,
-        `minimum`, `maximum`; `presets`, by name objects with `fields`, `doc`, `reaches`.
+        `method` and `doc`; `fields`, objects by name with `value`, `default`, `unit`, `doc`, `form`
+        (the allowed values, in words), `group` ('method' or 'run'), and, if there are any,
+        `choices`, `minimum`, `maximum`; `presets`, objects by name with `fields`, `doc`, `reaches`.
     """
     own, run = _infos(recipe, presets, fields or {})
     shown = {n: _as_object(f, "method") for n, f in own.items()}
@@ -97,7 +97,7 @@ def as_json(recipe: Recipe, presets: str = "", fields: Mapping[str, Any] | None 
 
 
 def markdown() -> str:
-    """The fields and presets of all methods as a document: configs/README.md."""
+    """Returns the fields and presets of all methods as a document: configs/README.md."""
     links = ", ".join(f"[{name}](#{name})" for name in methods.names())
     parts = [_HEAD.format(links=links)]
     for name in methods.names():
@@ -109,14 +109,14 @@ def markdown() -> str:
             for n, preset in recipe.presets.items()
         ]
         parts += [f"## {name}\n\n{purpose(recipe)}"]
-        parts += [_table(("preset", "what it is for", "what it reaches"), rows)]
+        parts += [_table(("preset", "purpose", "measured results"), rows)]
         parts += ["\n".join(sets), _field_table(own)]
     parts += ["## Fields that say how to run\n\nEvery method has them.", _field_table(run)]
     return "\n\n".join(parts)
 
 
 def purpose(recipe: Recipe) -> str:
-    """What a method does, in a line: the first one of its module."""
+    """Returns the purpose of a method: the first line of its module's docstring."""
     module = sys.modules.get(getattr(recipe.make, "__module__", ""))
     doc = getattr(module, "__doc__", None) or recipe.config.__doc__ or recipe.name
     return doc.strip().splitlines()[0]
@@ -125,7 +125,7 @@ def purpose(recipe: Recipe) -> str:
 def _infos(
     recipe: Recipe, presets: str, fields: Mapping[str, Any]
 ) -> tuple[dict[str, FieldInfo], dict[str, FieldInfo]]:
-    """What is to be shown of the method's fields, and of those that say how to run."""
+    """Describes the fields of the method, and those that say how to run."""
     own, run = sort(recipe, merge(recipe.presets, presets, fields))
     try:
         config = recipe.config(**own)
@@ -161,7 +161,7 @@ def _with_unit(value: Any, unit: str) -> str:
 def _preset_lines(preset: Preset) -> list[str]:
     lines = _wrapped(_sentence(preset.doc))
     lines += _wrapped(f"Sets {_settings(preset) or 'nothing'}.")
-    return lines + _wrapped(f"Reaches: {preset.reaches or 'not measured'}.")
+    return lines + _wrapped(f"Measured results: {preset.reaches or 'not measured'}.")
 
 
 def _settings(preset: Preset, form: str = "{}={}") -> str:
@@ -172,7 +172,7 @@ def _field_table(infos: Mapping[str, FieldInfo]) -> str:
     rows = [
         (f"`{i.name}`", f"`{_shown(i.default)}`", i.unit, i.form, i.doc) for i in infos.values()
     ]
-    return _table(("field", "default", "unit", "values", "what it does"), rows)
+    return _table(("field", "default", "unit", "values", "description"), rows)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -181,7 +181,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value as users write it."""
+    """Formats a value as users write it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -207,6 +207,9 @@ def _listed() -> str:
 def main() -> int:
     """Prints what the command line asks for; returns the exit status."""
     words = sys.argv[1:]
+    if {"--help", "-h"} & set(words):
+        print(__doc__.strip())
+        return 0
     for word in words:
         if word.startswith("-") and word not in _FLAGS:
             hint = did_you_mean(word, _FLAGS) or f"; there are: {', '.join(_FLAGS)}"
@@ -216,13 +219,13 @@ def main() -> int:
         raise InputError(f"unexpected argument {names[1]!r}; give one method, such as dip:fast")
     if "--markdown" in words:
         if names or "--json" in words:
-            raise InputError("--markdown: prints all methods; give nothing else")
+            raise InputError("--markdown: prints all methods and takes no other argument")
         print(markdown())
     elif not names:
         listed = {n: purpose(methods.find(n)) for n in methods.names()}
         print(json.dumps(listed, indent=2) if "--json" in words else _listed())
     else:
-        if by_name.as_file(names[0]) == names[0]:  # a file, whose name may be the method's
+        if by_name.as_file(names[0]) == names[0]:  # a file, whose name may be that of a method
             raise InputError(f"{names[0]}: give the method's name, such as dip:fast")
         name, presets = by_name.parts(names[0])
         print((as_json if "--json" in words else text)(methods.find(name), presets))
@@ -230,5 +233,5 @@ def main() -> int:
 
 
 def run_program() -> None:
-    """Prints what the command line names."""
+    """Prints what the command line asks for, and exits."""
     program.run_without_flags(main)

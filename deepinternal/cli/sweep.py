@@ -1,12 +1,12 @@
-"""Runs every combination of seeds and field values, and compares them in a table.
+"""Runs all combinations of seeds and field values, and compares them in a table.
 
     deepinternal sweep --config=NAME[:PRESET,...] --workdir=DIR --seeds=0,1,2
         --sweep='FIELD=VALUE|VALUE|...' [--sweep=...] [--config.FIELD=VALUE] [--list]
 
 Values are separated by |, because they may hold commas and semicolons: --sweep='scale=2|1.5;2'.
-Each combination is a run in DIR/FIELD=VALUE,.../. The same command again continues with what is not
-done. The table that is printed at the end is also in DIR/sweep.json and DIR/sweep.csv. The exit
-status is the worst one of all runs.
+Each combination is a run in DIR/FIELD=VALUE,.../. Repeating the command resumes the sweep. The
+final table is printed and written to DIR/sweep.json and DIR/sweep.csv. The exit status is the
+highest of all runs.
 """
 
 import json
@@ -29,11 +29,11 @@ from deepinternal.writers import to_json
 
 flags.adopt_module_key_flags(run_flags)
 flags.adopt_module_key_flags(distributed)
-_SEEDS = flags.DEFINE_string("seeds", "", "Seeds, with commas: the same as --sweep='seed=0|1|2'.")
+_SEEDS = flags.DEFINE_string("seeds", "", "Seeds joined by commas, like --sweep='seed=0|1|2'.")
 _SWEEP = flags.DEFINE_multi_string(
     "sweep", [], "FIELD=VALUE|VALUE|...; may be given several times."
 )
-_LIST = flags.DEFINE_bool("list", False, "Print the runs, one per line, and do nothing.")
+_LIST = flags.DEFINE_bool("list", False, "Print the runs, one per line, and exit.")
 
 
 def run(
@@ -44,20 +44,20 @@ def run(
     overwrite: bool = False,
     process: tuple[int, int] = (0, 1),
 ) -> int:
-    """Works through all runs and writes the table.
+    """Performs all runs and writes the table.
 
     Args:
-        recipe: the method's.
-        runs: by name, as `combinations` returns them.
-        workdir: each run gets the folder of its name in it.
-        overwrite: discard results of another config instead of refusing.
-        process: which one of how many this is, all of which work through the same runs.
+        recipe: The recipe of the method.
+        runs: The runs by name, as `combinations` returns them.
+        workdir: The folder that holds a folder for each run, named after it.
+        overwrite: Discard results of another config instead of refusing.
+        process: The index of this process and the number of processes, all of which share the runs.
 
     Returns:
-        Exit status, the worst of all; 128 + signal after a signal, which ends the sweep.
+        The highest exit status of all runs; 128 + signal after a signal, which ends the sweep.
 
     Raises:
-        InputError: the first run cannot be made. What is wrong with a later one is printed.
+        InputError: The first run is refused. The errors of later runs are printed.
     """
     folder, rows, worst = Path(workdir), [], 0
     with StopSignal() as stop:  # for a signal between two runs
@@ -85,7 +85,7 @@ def run(
 
 
 def _figures(folder: Path) -> dict[str, Any]:
-    """How many images of a run are done, and the means of their figures."""
+    """Returns the number of images of a run, the number done, and the means of their figures."""
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -95,7 +95,7 @@ def _figures(folder: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Runs what the flags say; returns the exit status."""
+    """Performs the runs given by the flags; returns the exit status."""
     recipe = run_flags.recipe()
     runs = combinations(recipe, run_flags.CONFIG.value, _SEEDS.value, _SWEEP.value)
     if _LIST.value:

@@ -1,4 +1,4 @@
-"""The runs of a sweep: which values its fields take, and what each run is called."""
+"""The runs of a sweep: the values of its fields, and the names of the runs."""
 
 import hashlib
 import itertools
@@ -13,11 +13,11 @@ from deepinternal.recipe import Recipe
 from deepinternal.runs.settings import NAMED, RunConfig, split
 from deepinternal.types import InputError
 
-_LONGEST = 150  # bytes of a folder's name
+_LONGEST = 150  # maximum number of bytes of a folder's name
 
 
 class Run(NamedTuple):
-    """One run of a sweep: the swept fields with their values, and all settings."""
+    """One run of a sweep: the swept fields with their values, and its configs."""
 
     fields: dict[str, Any]
     config: MethodConfig
@@ -27,20 +27,20 @@ class Run(NamedTuple):
 def combinations(
     recipe: Recipe, config: ml_collections.ConfigDict, seeds: str, sweeps: Sequence[str]
 ) -> dict[str, Run]:
-    """All combinations of the values of some fields.
+    """Returns all combinations of the values of some fields.
 
     Args:
-        recipe: the method's.
-        config: what all have in common, see `runs.settings.to_config_dict`.
-        seeds: values of the field `seed`, separated by commas; '' for none.
-        sweeps: 'FIELD=VALUE|VALUE|...' each; fields below a field are written with dots.
+        recipe: The recipe of the method.
+        config: The common config, see `runs.settings.to_config_dict`.
+        seeds: Values of the field `seed`, joined by commas; '' for none.
+        sweeps: 'FIELD=VALUE|VALUE|...' each; nested fields are written with dots.
 
     Returns:
-        The runs, each by a name that will do for a folder.
+        The runs, by names that are valid folder names.
 
     Raises:
-        InputError: no values at all, an unknown field, a value that the field does not take, one
-            given twice, or a combination that the method refuses.
+        InputError: There are no values, a field is unknown, a value is invalid or given twice, or
+            the method refuses a combination.
     """
     given = [(f"--sweep={text}", *_split(text)) for text in sweeps]
     if seeds:
@@ -50,7 +50,7 @@ def combinations(
     common, axes = config.to_dict(), {}
     for flag, field, texts in given:
         if field in axes:
-            raise InputError(f"{flag}: {field} is swept already; give all its values at once")
+            raise InputError(f"{flag}: {field} is already swept; give all its values at once")
         axes[field] = _values(flag, field, texts, recipe)
     runs = {}
     for values in itertools.product(*axes.values()):
@@ -72,7 +72,7 @@ def _split(text: str) -> tuple[str, list[str]]:
 
 
 def _values(flag: str, field: str, texts: list[str], recipe: Recipe) -> list:
-    """The values as the config reads them; what it writes as text is kept as it was given."""
+    """Returns the values as the config parses them; values of text fields stay as given."""
     values, seen = [], []
     known = {n: c for c in (recipe.config, RunConfig) for n in describe(c()) if n not in NAMED}
     if field not in known:
@@ -84,14 +84,14 @@ def _values(flag: str, field: str, texts: list[str], recipe: Recipe) -> list:
         except InputError as error:
             raise InputError(f"{flag}: {error}") from None
         if value in seen:
-            raise InputError(f"{flag}: {text} is there twice")
+            raise InputError(f"{flag}: {text} is given twice")
         seen.append(value)
         values.append(text if isinstance(value, str) else value)
     return values
 
 
 def _name(fields: dict[str, Any]) -> str:
-    """A name for a folder: short, readable, and another one for every combination."""
+    """Returns a folder name that is short, readable, and unique for the combination."""
     plain = ",".join(f"{field}={value}" for field, value in fields.items())
     name = re.sub(r"[^\w.,;=+-]", "_", plain)
     if name == plain and len(name.encode()) <= _LONGEST:

@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Always shown, in this order; other figures where they differ from run to run.
+# These figures come first, in this order; others are shown if they differ between runs.
 _FIRST = ("psnr_y", "ssim_y", "seconds")
 _HIGHER_IS_BETTER = ("psnr", "ssim", "per_second")
 _LOWER_IS_BETTER = ("seconds",)
@@ -14,7 +14,7 @@ Row = Mapping[str, Any]
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """All fields and mean figures of all runs."""
+    """Returns all fields and mean figures of all runs as CSV."""
     flat = [
         {"run": r["run"], **r["fields"], **{k: r[k] for k in ("status", "images", "done")}}
         | {f"mean_{name}": value for name, value in r["mean"].items()}
@@ -28,7 +28,7 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """One line per run: swept fields, images done, mean figures; the best figure is in bold type."""
+    """Returns a Markdown table with a line per run; the best value of a figure is bold."""
     fields = list(dict.fromkeys(name for row in rows for name in row["fields"]))
     figures = _shown(rows)
     lines = [[*fields, "done", *figures]]
@@ -55,7 +55,7 @@ def _shown(rows: Sequence[Row]) -> list[str]:
 
 
 def _best(name: str, rows: Sequence[Row]) -> float | None:
-    """The best of a figure's values where it is known which that is, and there are others."""
+    """Returns the best value of a figure; None if all are equal or no order is known."""
     values = [row["mean"][name] for row in rows if row["mean"].get(name) is not None]
     if name.startswith("baseline") or len(set(values)) < 2:
         return None

@@ -4,10 +4,10 @@
     deepinternal train --config=FILE.py[:PRESET,...] ...
     deepinternal train --config=my_package.module:RECIPE[:PRESET,...] ...
 
---show prints the fields and presets (with --json as JSON), --dry_run what would be done. The same
-command again resumes. Several processes, on one or more machines, may work in one folder.
-Exit status: 0 all images done, 1 some failed, 2 bad flag, config or input, 130 or 143 interrupted
-after a checkpoint.
+--show prints the fields and presets (as JSON with --json), and --dry_run what would be done.
+Repeating the command resumes it. Several processes, on one or more machines, may share a folder.
+Exit status: 0 if all images are done, 1 if some failed, 2 for a bad flag, config or input, 130 or
+143 after an interruption, with a checkpoint saved.
 """
 
 from absl import flags
@@ -18,19 +18,19 @@ from deepinternal.runs import jobs
 from deepinternal.runs.settings import split
 from deepinternal.types import InputError
 
-_SHOW = flags.DEFINE_bool("show", False, "Print all fields and presets, and do nothing.")
-_JSON = flags.DEFINE_bool("json", False, "With --show: as JSON.")
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what would be done, and do nothing.")
+_SHOW = flags.DEFINE_bool("show", False, "Print all fields and presets, and exit.")
+_JSON = flags.DEFINE_bool("json", False, "With --show: print JSON.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what would be done, and exit.")
 # For --help.
 flags.adopt_module_key_flags(run_flags)
 flags.adopt_module_key_flags(distributed)
 
 
 def main() -> int:
-    """Works through the input list of the config; returns the exit status."""
+    """Trains on all inputs of the config; returns the exit status."""
     recipe, given = run_flags.recipe(), run_flags.CONFIG.value
     if _JSON.value and not _SHOW.value:
-        raise InputError("--json: goes with --show")
+        raise InputError("--json: is only valid together with --show")
     if _SHOW.value:
         printed = show.as_json if _JSON.value else show.text
         print(printed(recipe, given.get("presets", ""), given.to_dict()))

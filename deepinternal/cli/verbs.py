@@ -1,14 +1,15 @@
-"""One verb per task: a file or a folder in, a file or a folder out.
+"""One verb per task: it reads a file or a folder, and writes a file or a folder.
 
     deepinternal sr photo.jpg --out=big.png --scale=3
     deepinternal denoise photos/ --out=clean/
 
-A verb runs the jobs of `train` with a method, presets and a work folder that are chosen already, and
-copies the answers to `--out`. The work folder lies in the user's cache unless `--workdir` names another
-one. The same command again resumes.
+A verb runs `train` with a chosen method, presets and work folder, and copies the results to
+`--out`. The work folder lies in the user's cache unless `--workdir` gives another one. Repeating
+the command resumes it.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -26,30 +27,30 @@ from deepinternal import methods
 from deepinternal.cli import answers, console, program, program_cache
 from deepinternal.codecs.video_io import VIDEO_SUFFIXES
 from deepinternal.config import MethodConfig, describe, did_you_mean, merge
-from deepinternal.files import show_path
+from deepinternal.files import sha256_files, show_path
 from deepinternal.messages import tell
 from deepinternal.recipe import Recipe
 from deepinternal.runs import jobs
 from deepinternal.runs import settings as run_settings
-from deepinternal.runs.inputs import jobs_of
+from deepinternal.runs.inputs import Job, jobs_of
 from deepinternal.runs.settings import RunConfig
-from deepinternal.runs.workdir import CONTINUED, RefusedError
 from deepinternal.types import InputError
 
-_KEPT = 30 * 24 * 3600  # seconds for which unused work folders stay in the cache
+_KEPT = 30 * 24 * 3600  # seconds after which unused work folders are removed from the cache
+_PATIENCE = 60.0  # seconds to wait for the results of another process before trying again
 _SWITCHES = ("overwrite", "help", "show", "json", "dry_run", "frames")
 _TEXTS = ("out", "preset", "workdir")
 
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """What a command line says.
+    """A parsed command line.
 
     Attributes:
-        inputs: the words that are no options.
-        options: the verb's own options by name; switches are True or False.
-        fields: all other options, which are fields of the config, as text.
-        several: the values of the options that may be given repeatedly, by name.
+        inputs: The words that are not options.
+        options: The verb's own options by name; switches are True or False.
+        fields: All other options as text, which are fields of the config.
+        several: The values of the options that may be given repeatedly, by name.
     """
 
     inputs: tuple[str, ...]
@@ -64,13 +65,13 @@ class Verb:
 
     Attributes:
         method: `command -> name` of the method.
-        task: `command -> presets` that go before the preset that the user chooses.
-        answers: `command -> outputs` that are written, with what is added to the name of `--out` for
-            each.
-        kind: what the answer is, see `answers.SUFFIXES`.
-        fields: the fields that the help shows.
-        preset: the default preset.
-        own: options of the verb that may be given repeatedly, with what they say.
+        task: `command -> presets` that precede the preset chosen by the user.
+        answers: `command -> outputs` to write, each with the suffix that it adds to the name of
+            `--out`.
+        kind: The kind of the results, see `answers.SUFFIXES`.
+        fields: The fields that the help shows.
+        preset: The default preset.
+        own: Options of the verb that may be given repeatedly, with their descriptions.
     """
 
     method: Callable[[Command], str]
@@ -87,24 +88,24 @@ def _always(value: Any) -> Callable[[Command], Any]:
 
 
 def _is_video(command: Command) -> bool:
-    """Whether `segment` is to take its input for one video."""
+    """Whether the input of `segment` is one video."""
     return command.options["frames"] or any(
         os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES for path in command.inputs
     )
 
 
 def _has_region(command: Command) -> bool:
-    """Whether the region of the watermark is given, so that each image is worked on alone."""
+    """Whether the region of the watermark is given, so that each image is processed alone."""
     return bool({"mask", "box"} & set(command.fields))
 
 
 def _watermark_task(command: Command) -> str:
-    """Whether the images are worked on one by one, in a given region, or together."""
+    """Returns the preset for single images with a given region, or for several images together."""
     one = len(command.inputs) == 1 and os.path.isfile(command.inputs[0])
     if one and not _has_region(command):
         raise InputError(
-            "the watermark of a single image: say where it is by --mask=FILE or --box=y0,x0,y1,x1, or "
-            "give several images with the same watermark"
+            "a single image needs the region of its watermark: give --mask=FILE or "
+            "--box=y0,x0,y1,x1, or give several images with the same watermark"
         )
     return "single" if _has_region(command) else "many"
 
@@ -146,11 +147,11 @@ VERBS: Mapping[str, Verb] = {
 
 
 def run_program(name: str, words: Sequence[str]) -> None:
-    """Runs a verb and exits with its status, as `train` does.
+    """Runs a verb and exits with a status like that of `train`.
 
     Args:
-        name: of the verb.
-        words: the rest of the command line.
+        name: The name of the verb.
+        words: The rest of the command line.
     """
 
     def main() -> int:
@@ -165,14 +166,14 @@ def run_program(name: str, words: Sequence[str]) -> None:
 
 
 def parse(words: Sequence[str], *, own: Sequence[str] = ()) -> Command:
-    """Reads a command line: `--name=value`, `--name value`, `--switch`, and inputs.
+    """Parses a command line: `--name=value`, `--name value`, `--switch`, and inputs.
 
     Args:
-        words: the words after the verb.
-        own: options that may be given repeatedly.
+        words: The words after the verb.
+        own: Options that may be given repeatedly.
 
     Raises:
-        InputError: an option without a value, or a switch with a wrong one.
+        InputError: An option has no value, or a switch has a wrong one.
     """
     inputs, fields, rest = [], {}, list(words)
     options: dict[str, Any] = dict.fromkeys(_TEXTS, "") | dict.fromkeys(_SWITCHES, False)
@@ -205,7 +206,7 @@ def _switch(word: str, value: str) -> bool:
 
 
 def _run(name: str, verb: Verb, command: Command) -> int:
-    """Does what the command line says; returns the exit status."""
+    """Does what the command line asks for; returns the exit status."""
     options, own = command.options, command.several.values()
     recipe = methods.find(verb.method(command))
     presets = ",".join(filter(None, (verb.task(command), options["preset"] or verb.preset)))
@@ -220,7 +221,9 @@ def _run(name: str, verb: Verb, command: Command) -> int:
         return 0
     config, settings = _settings(recipe, presets, command)
     listed = jobs_of(recipe, config, settings)
-    workdir = options["workdir"] or str(_cached(name, recipe, config, settings))
+    if name == "retarget":
+        answers.check_sizes(*own)
+    workdir = options["workdir"] or str(_cached(name, recipe, config, settings, listed))
     if options["dry_run"]:
         from deepinternal.cli import dry_run
 
@@ -230,9 +233,10 @@ def _run(name: str, verb: Verb, command: Command) -> int:
     asked = answers.plan(
         options["out"], listed, verb.kind(command), verb.answers(command), many=many
     )
-    if name == "retarget":
-        answers.check_sizes(*own)
-    status = _trained(recipe, config, settings, workdir, options)
+    train = functools.partial(jobs.run_all, recipe, config, settings, workdir)
+    status = train(overwrite=options["overwrite"])
+    while status == 0 and not answers.settled(asked, Path(workdir), _PATIENCE):
+        status = train()
     if name == "retarget":
         written = answers.retargeted(asked, Path(workdir), *own)
     else:
@@ -244,33 +248,18 @@ def _run(name: str, verb: Verb, command: Command) -> int:
     return status
 
 
-def _trained(
-    recipe: Recipe,
-    config: MethodConfig,
-    settings: RunConfig,
-    workdir: str,
-    options: Mapping[str, Any],
-) -> int:
-    """Trains on all inputs; what the cache holds of other bytes is replaced."""
-    overwrite = options["overwrite"]
-    try:
-        return jobs.run_all(recipe, config, settings, workdir, overwrite=overwrite)
-    except RefusedError:
-        if options["workdir"] or overwrite:
-            raise
-        return jobs.run_all(recipe, config, settings, workdir, overwrite=True)
-
-
 def _settings(recipe: Recipe, presets: str, command: Command) -> tuple[MethodConfig, RunConfig]:
-    """The configs that a command line stands for."""
-    if not command.inputs:
+    """Returns the configs that a command line describes."""
+    if not command.inputs or not all(map(str.strip, command.inputs)):
         raise InputError("no input: give an image, a folder or several images")
+    if "input" in command.fields:
+        raise InputError("--input: give the input without a flag, such as photo.jpg")
     if len(command.inputs) > 1 and (odd := [p for p in command.inputs if "," in p]):
         raise InputError(f"{odd[0]}: has a comma in its name; rename it, or give it alone")
     given = run_settings.to_config_dict(recipe, presets)
     known = [*given.keys(), *_TEXTS, *_SWITCHES]
     for field in command.fields:
-        if field.partition(".")[0] not in given or field in (*run_settings.NAMED, "input"):
+        if field.partition(".")[0] not in given or field in run_settings.NAMED:
             hint = did_you_mean(field, known) or f"; see deepinternal show {recipe.name}"
             raise InputError(f"--{field}: there is no such option or field{hint}")
     fields = {**command.fields, "input": ",".join(command.inputs)}
@@ -278,22 +267,35 @@ def _settings(recipe: Recipe, presets: str, command: Command) -> tuple[MethodCon
     return run_settings.split(recipe, ml_collections.ConfigDict(merged))
 
 
-def _cached(name: str, recipe: Recipe, config: MethodConfig, settings: RunConfig) -> Path:
-    """The work folder of a command in the user's cache; older ones are removed.
+def _cached(
+    name: str,
+    recipe: Recipe,
+    config: MethodConfig,
+    settings: RunConfig,
+    listed: Sequence[Job],
+) -> Path:
+    """Returns the work folder of a command in the user's cache, and removes old ones.
 
-    It does not depend on the number of steps, so that more steps continue a finished run.
+    Each set of field values has its own folder. Of a single job, the contents of the files count as
+    well, so that a changed photograph gets a new folder. The images of a longer list can change in
+    number without losing the results of the others.
     """
-    fields = {n: value for n, value in config.plain().items() if n not in CONTINUED}
-    said = json.dumps([recipe.name, fields, settings.input, os.getcwd()], sort_keys=True)
+    said: list[Any] = [recipe.name, config.plain(), settings.input, os.getcwd()]
+    if len(listed) == 1:
+        said.append(sha256_files(listed[0].files))
+        sides = [getattr(config, field) for field in recipe.side_inputs]
+        said += [sha256_files([path]) for path in sides if os.path.isfile(path)]
     stem = re.sub(r"[^\w.-]", "_", os.path.basename(settings.input.rstrip("/")))[:40]
-    digest = hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()[:12]
+    digest = hashlib.sha256(
+        json.dumps(said, sort_keys=True).encode("utf-8", "replace")
+    ).hexdigest()[:12]
     root = program_cache.user_cache() / "runs"
     _remove_old(root)
     return root / f"{name}-{stem}-{digest}"
 
 
 def _remove_old(root: Path) -> None:
-    """Removes the work folders that nothing was written to for a month."""
+    """Removes the work folders that have not been written to for a month."""
     for folder in root.glob("*/") if root.is_dir() else ():
         try:
             newest = max(p.stat().st_mtime for p in (folder, *folder.iterdir()))
@@ -304,7 +306,7 @@ def _remove_old(root: Path) -> None:
 
 
 def _help(name: str, verb: Verb, recipe: Recipe) -> str:
-    """The help of a verb, within a screen."""
+    """Returns the help of a verb, which fits on a screen."""
     infos, others = describe(recipe.config()), [p for p in recipe.presets if p != verb.preset]
     rows = [
         ("INPUT", "an image, a folder, a glob, or several of these"),
@@ -316,8 +318,8 @@ def _help(name: str, verb: Verb, recipe: Recipe) -> str:
         ),
         *((f"--{field}={infos[field].default}", infos[field].doc) for field in verb.fields),
         ("--workdir=DIR", "for checkpoints, log and report; by default in the user's cache"),
-        ("--overwrite", "start anew"),
-        ("--show, --dry_run", "print all fields; say what would be done"),
+        ("--overwrite", "start again from the beginning"),
+        ("--show, --dry_run", "print all fields; print what would be done"),
     ]
     lines = [f"deepinternal {name} INPUT --out=OUT [--preset=NAME] [--FIELD=VALUE ...]", ""]
     lines += [f"{console.VERBS[name].capitalize()}.", "", f"The method is {recipe.name}.", ""]
@@ -325,7 +327,5 @@ def _help(name: str, verb: Verb, recipe: Recipe) -> str:
         lines += textwrap.wrap(f"{option:20} {text}", 96, subsequent_indent=" " * 21)
     lines += ["", f"All fields and presets: deepinternal show {recipe.name}"]
     if name == "retarget":
-        lines.append(
-            "With a net that is trained already: deepinternal retarget --workdir=DIR --helpfull"
-        )
+        lines.append("To use a trained net: deepinternal retarget --workdir=DIR --help")
     return "\n".join(lines)

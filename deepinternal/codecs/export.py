@@ -14,7 +14,7 @@ _QUALITY = 95  # of JPEG and WebP
 _ANY = 2**40  # pixels: the files are our own
 
 
-def export(source: Path, path: str | os.PathLike) -> None:
+def export(source: Path, path: str | os.PathLike) -> str:
     """Writes a PNG file in another format, atomically.
 
     PNG and TIFF keep 16 bits and transparency. JPEG, WebP and BMP hold 8 bits, to which the samples
@@ -24,6 +24,9 @@ def export(source: Path, path: str | os.PathLike) -> None:
         source: A PNG file.
         path: A name that ends in one of `SUFFIXES`, in an existing folder.
 
+    Returns:
+        What the format does not hold of the image, such as '16 bits and transparency'; '' if nothing.
+
     Raises:
         InputError: `source` cannot be read.
         OSError: The file cannot be written.
@@ -31,10 +34,15 @@ def export(source: Path, path: str | os.PathLike) -> None:
     suffix = os.path.splitext(path)[1].lower()
     if suffix == ".png":
         files.atomic_write_bytes(path, source.read_bytes())
-        return
+        return ""
     samples = decode(source, _ANY)
-    data = _tiff(samples) if suffix in (".tif", ".tiff") else _pillow(samples, suffix)
-    files.atomic_write_bytes(path, data)
+    if suffix in (".tif", ".tiff"):
+        files.atomic_write_bytes(path, _tiff(samples))
+        return ""
+    files.atomic_write_bytes(path, _pillow(samples, suffix))
+    lost = ["16 bits"] if samples.dtype == np.uint16 else []
+    lost += ["transparency"] if suffix != ".webp" and samples.shape[2:] in ((2,), (4,)) else []
+    return " and ".join(lost)
 
 
 def _tiff(samples: np.ndarray) -> bytes:

@@ -1,4 +1,4 @@
-"""Compiling, batching and dispatching methods; the training loop, checkpoints and telemetry."""
+"""Compiles, batches and dispatches methods: the training loop, checkpoints and telemetry."""
 
 from deepinternal import lazy
 

@@ -1,4 +1,4 @@
-"""Checkpoints of one run in one folder, by orbax: atomic, the last two kept."""
+"""Atomic checkpoints of one run in one folder, by orbax; the last two are kept."""
 
 import json
 import logging
@@ -16,17 +16,17 @@ _log = logging.getLogger(__name__)
 class Checkpoints:
     """The checkpoints of one run.
 
-    A checkpoint holds the training state, the inputs where an earlier stage has changed them, and a
-    JSON object with whatever else the loop must know to go on. A damaged one is skipped with a
-    warning in favour of the one before.
+    A checkpoint holds the training state, the inputs if an earlier stage has changed them, and a
+    JSON object with everything else that the loop needs to continue. A damaged checkpoint is
+    skipped with a warning, and the previous one is used.
     """
 
     def __init__(self, folder: Path | str, *, keep_every: int = 0):
-        """Opens it.
+        """Opens the folder.
 
         Args:
-            folder: made if missing.
-            keep_every: checkpoints whose number is a multiple stay; 0: only the last two do.
+            folder: The folder, which is created if missing.
+            keep_every: Checkpoints whose number is a multiple are kept; 0: only the last two are.
         """
         import orbax.checkpoint as ocp
 
@@ -44,32 +44,32 @@ class Checkpoints:
     def save(
         self, number: int, state: TrainState, inputs: Inputs | None, meta: dict[str, Any]
     ) -> None:
-        """Saves under `number`, which must grow; does nothing where that exists already.
+        """Saves a checkpoint; does nothing if the number already exists.
 
         Args:
-            number: steps taken so far, over all stages.
-            state: the training state.
-            inputs: the inputs, where they differ from those the run was started with.
-            meta: JSON-serialisable; must hold `stage`, the index of the current stage.
+            number: The total number of steps taken, over all stages, which must increase.
+            state: The training state.
+            inputs: The inputs, if they differ from the initial ones, or None.
+            meta: JSON-serialisable; must contain `stage`, the index of the current stage.
         """
         args = self._ocp.args
         items = {"state": args.StandardSave(state), "meta": args.JsonSave(meta)}
         if inputs is not None:
             items["inputs"] = args.StandardSave(dict(inputs))
         if number in self._manager.all_steps():
-            return  # the same step is the same state
+            return  # the same step has the same state
         self._manager.save(number, args=args.Composite(**items))
         self._manager.wait_until_finished()
 
     def restore(
         self, method: Method, inputs: Inputs, number: int | None = None
     ) -> tuple[TrainState, Inputs, dict[str, Any]] | None:
-        """The newest readable checkpoint as `(state, inputs, meta)`, or None if there is none.
+        """Returns the newest readable checkpoint as `(state, inputs, meta)`, or None.
 
         Args:
-            method: the method with replicas folded in, for the shapes.
-            inputs: the inputs the run was started with.
-            number: the only one that will do; None for any.
+            method: The method with replicas folded in, which determines the shapes.
+            inputs: The initial inputs of the run.
+            number: The only accepted checkpoint; None for any.
         """
         args = self._ocp.args
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -84,9 +84,9 @@ class Checkpoints:
                 if meta["stage"] > 0:
                     items["inputs"] = args.StandardRestore(dict(later))
                 found = self._manager.restore(number, args=args.Composite(**items))
-            except Exception as error:  # orbax raises many kinds for a damaged folder
+            except Exception as error:  # orbax raises many types for a damaged folder
                 _log.warning(
-                    "checkpoint %d is damaged (%s); trying the one before",
+                    "checkpoint %d is damaged (%s); trying the previous one",
                     number,
                     str(error).splitlines()[0] if str(error) else type(error).__name__,
                 )
@@ -95,17 +95,17 @@ class Checkpoints:
         return None
 
     def numbers(self) -> list[int]:
-        """Of all checkpoints, the oldest first."""
+        """Returns the numbers of all checkpoints, the oldest first."""
         return sorted(self._manager.all_steps())
 
     def discard_above(self, number: int) -> None:
-        """Removes the checkpoints after `number`: they could not be read, and block new ones."""
+        """Removes the checkpoints after `number`, which are unreadable and would block new ones."""
         for later in self.numbers():
             if later > number:
                 self._manager.delete(later)
 
     def note_resumption(self, step: int) -> list[int]:
-        """Records that a run went on from `step`; returns all such steps, oldest first."""
+        """Records that a run was resumed from `step`; returns all such steps, oldest first."""
         path = self._folder / "resumed.json"
         steps = json.loads(path.read_text()) if path.exists() else []
         steps.append(step)
@@ -113,12 +113,12 @@ class Checkpoints:
         return steps
 
     def close(self) -> None:
-        """Ends orbax's background threads."""
+        """Stops orbax's background threads."""
         self._manager.close()
 
 
 def shapes_at(method: Method, inputs: Inputs, stage: int = -1) -> tuple[TrainState, Inputs]:
-    """Shapes of the state and the inputs in a stage, by default the last; nothing is computed."""
+    """Returns the shapes of state and inputs in a stage, by default the last; computes nothing."""
     state = jax.eval_shape(method.init, jax.random.key(0), inputs)
     for earlier in method.stages[:stage]:
         state, inputs = jax.eval_shape(earlier.advance, state, inputs)

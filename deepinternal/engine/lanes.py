@@ -1,4 +1,4 @@
-"""From the functions of one image to those of several, over lanes on devices."""
+"""Maps the functions of one image over lanes on devices."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,23 +13,23 @@ def over_lanes(
     *,
     donate: Sequence[int] = (),
 ) -> Callable:
-    """One lane's function as one of all lanes.
+    """Maps a function of one lane over all lanes.
 
     Args:
-        function: of positional trees.
-        axes: for each argument 0, or None where all lanes get the same.
-        devices: where the lanes are.
-        per_device: images on each.
-        donate: arguments whose memory may be taken over.
+        function: A function of positional trees.
+        axes: For each argument 0, or None if all lanes share it.
+        devices: The devices of the lanes.
+        per_device: The number of images on each device.
+        donate: Indices of arguments whose memory may be reused.
 
     Returns:
-        A jitted function, in which arguments of axis 0 and results have the lanes in front.
+        A jitted function; arguments of axis 0 and results have leading lane axes.
     """
     if len(devices) * per_device == 1:
         return jax.jit(function, donate_argnums=donate)
     if per_device > 1:
         batched = jax.vmap(function, axes)
-    else:  # no vmap, under which convolutions take other forms
+    else:  # without vmap, which would change the form of convolutions
 
         def batched(*args):
             strip = lambda x: x[0]

@@ -1,6 +1,6 @@
-"""Progress in place, by rich: on a terminal, and in a notebook.
+"""Progress displays that rich updates in place, on a terminal and in a notebook.
 
-This module is imported only where progress is shown in one of the two.
+This module is only imported if one of the two shows progress.
 """
 
 import os
@@ -24,12 +24,12 @@ from rich.text import Text
 from deepinternal.engine.progress import Board, Progress
 from deepinternal.messages import Stream
 
-_RATE_OVER = 120.0  # seconds for which steps are counted
-_WIDE = 72  # columns from which on there is space for everything
+_RATE_OVER = 120.0  # seconds over which the rate is averaged
+_WIDE = 72  # minimum number of columns for all parts of a line
 
 
 class Terminal:
-    """A screen on a terminal: a line for each run in training, below the lines that stay."""
+    """A screen on a terminal: a line for each run in training, below the permanent lines."""
 
     interval, at_once = 0.2, True
 
@@ -51,14 +51,14 @@ class Terminal:
         self._console.print(Text(text))
 
     def close(self) -> None:
-        """Takes the lines of the runs away."""
+        """Removes the lines of the runs."""
         if self._bars is not None:
             bars, self._bars = self._bars, None
             bars.stop()
 
 
 class Notebook:
-    """A screen in the output of a notebook's cell; needs no widgets."""
+    """A screen in the output of a notebook's cell, without widgets."""
 
     interval, at_once = 0.5, True
 
@@ -71,7 +71,7 @@ class Notebook:
         self._display = display
 
     def show(self, board: Board) -> None:
-        """Draws the lines that stay, and those of the runs below them."""
+        """Draws the permanent lines, and those of the runs below them."""
         self._bars = self._bars or _Bars(Console(quiet=True), disable=True)
         self._bars.follow(board)
         self._draw()
@@ -82,7 +82,7 @@ class Notebook:
         self._draw()
 
     def close(self) -> None:
-        """Takes the lines of the runs away."""
+        """Removes the lines of the runs."""
         self._bars = None
         self._draw()
 
@@ -100,12 +100,12 @@ class Notebook:
 
 
 class _Bars(RichProgress):
-    """A line for each run, and one for how many have ended where there are several."""
+    """A line for each run and, if there are several, one with the number that have ended."""
 
     def __init__(self, console: Console, **options: Any):
         self._ids: dict[Progress, TaskID] = {}
         self._headline = ""
-        fixed = lambda: Column(no_wrap=True)  # the label is cut where the terminal is narrow
+        fixed = lambda: Column(no_wrap=True)  # on a narrow terminal, the label is shortened
         bar, steps = BarColumn(bar_width=16), MofNCompleteColumn(table_column=fixed())
         left = TimeRemainingColumn(compact=True, table_column=fixed())
         figure = TextColumn("{task.fields[figure]}", markup=False, table_column=fixed())
@@ -121,7 +121,7 @@ class _Bars(RichProgress):
         )
 
     def follow(self, board: Board) -> None:
-        """Takes over how far the runs of a board are."""
+        """Updates the lines to the progress of a board."""
         shown = board.rows[: max(1, self.console.height - 2)]
         for row in self._ids.keys() - shown:
             self.remove_task(self._ids.pop(row))
@@ -136,7 +136,7 @@ class _Bars(RichProgress):
         self.columns = self._wide if self.console.width >= _WIDE else self._narrow
 
     def get_renderables(self) -> list[RenderableType]:
-        """The lines."""
+        """Returns the lines."""
         headline = [Text(self._headline, no_wrap=True)] if self._headline else []
         return [self.make_tasks_table(self.tasks), *headline]
 
@@ -153,7 +153,7 @@ class _Rate(ProgressColumn):
 
 class _Console(Console):
     def show_cursor(self, show: bool = True) -> bool:
-        """Leaves the cursor visible: a process that is killed could not show it again."""
+        """Leaves the cursor visible, because a killed process could not show it again."""
         return False
 
 
@@ -179,7 +179,7 @@ def _same_file(a: Any, b: Any) -> bool:
 
 
 def can_move(stream: Stream) -> bool:
-    """Whether the terminal of the stream can draw a line again."""
+    """Whether the terminal of the stream can redraw a line."""
     return not _console(stream).is_dumb_terminal
 
 

@@ -1,12 +1,12 @@
-"""Trains many runs of a method in the lanes of its programs: rounds, refills, log, checkpoints, stops.
+"""Trains many runs of a method in the lanes of its programs, with logs, checkpoints and stops.
 
-The device is never waited for at each step: a few dispatches stay in flight, and the log follows
-them. A run that was interrupted and resumed ends with the same bits as one that was not, for a
-checkpoint holds all that decides the future and is taken between dispatches.
+The loop does not wait for the device at each step: a few dispatches stay in flight, and the log
+follows them. A run that was interrupted and resumed ends with the same bits as an uninterrupted
+one, because a checkpoint holds its complete state and is taken between dispatches.
 
-A *round* takes every lane to its next evaluation, or to the end of its stage; then a run that has come
-to its end leaves its lane to the next. So all lanes are evaluated at once whenever their runs began,
-and nothing is compiled again.
+A *round* advances every lane to its next evaluation, or to the end of its stage; then a run that
+has ended leaves its lane to the next one. All lanes are therefore evaluated at once, whenever their
+runs began, and nothing is recompiled.
 """
 
 import collections
@@ -23,12 +23,12 @@ from deepinternal.engine.signals import StopSignal
 from deepinternal.engine.telemetry import Profile
 from deepinternal.types import Inputs, PyTree, Stage, TrainState, no_variant
 
-IN_FLIGHT = 3  # dispatches waiting before the oldest is waited for
-SAVING_SHARE = 0.1  # of the time, at most, goes into checkpoints of many lanes
+IN_FLIGHT = 3  # number of dispatches in flight before the loop waits for the oldest
+SAVING_SHARE = 0.1  # maximum share of the time for saving checkpoints of many lanes
 
 
 class Stopped(Exception):  # noqa: N818  (an event, not an error)
-    """A signal ended the run after a checkpoint; `signum` says which, `run` how far it came."""
+    """Raised after a signal and a checkpoint; `signum` is the signal, `run` the stopped run."""
 
     def __init__(self, signum: int, run: Run):
         super().__init__(f"stopped by {signal.Signals(signum).name}")
@@ -37,10 +37,10 @@ class Stopped(Exception):  # noqa: N818  (an event, not an error)
 
 @dataclasses.dataclass
 class _Pending:
-    """A dispatch whose results have not been looked at."""
+    """A dispatch whose results have not been read."""
 
     runs: list[Run | None]
-    firsts: list[int]  # steps of the stage taken before, per lane
+    firsts: list[int]  # steps of the stage taken before the dispatch, per lane
     counts: list[int]
     results: PyTree
     tests: PyTree
@@ -48,7 +48,7 @@ class _Pending:
 
 @dataclasses.dataclass
 class _Batch:
-    """What trains at the moment: one stage, a run or nothing in each lane."""
+    """The batch in training: one stage, with a run or nothing in each lane."""
 
     index: int
     stage: Stage
@@ -58,28 +58,28 @@ class _Batch:
     pending: collections.deque[_Pending] = dataclasses.field(default_factory=collections.deque)
 
     def running(self) -> list[tuple[int, Run]]:
-        """Lanes in which a run trains, and the runs."""
+        """Returns the lanes with a run in training, and the runs."""
         found = enumerate(self.runs)
         return [(lane, run) for lane, run in found if run and run.status == "running"]
 
 
 class Loop:
-    """Trains runs in the lanes of a method's programs. Call `train` once."""
+    """Trains runs in the lanes of a method's programs. Call `train` only once."""
 
     def __init__(
         self, programs: Programs, *, stop: StopSignal | None = None, profile: Profile | None = None
     ):
-        """Args: programs; stop: asked between dispatches; profile: told of each dispatch."""
+        """Args: programs; stop: polled between dispatches; profile: notified of each dispatch."""
         self._programs, self._stop, self._profile = programs, stop, profile
         self._waiting = [collections.deque[Run]() for _ in programs.method.stages]
-        self._ended: list[Run] = []  # and not yet yielded
-        self._saving = 0.0  # seconds that the last checkpoints took
+        self._ended: list[Run] = []  # ended, but not yet yielded
+        self._saving = 0.0  # seconds for the last checkpoints
 
     def train(self, source: Iterable[Run]) -> Iterator[Run]:
-        """Trains all runs; yields each when it has ended: done, failed or stopped.
+        """Trains all runs and yields each when it has ended: done, failed or stopped.
 
         Args:
-            source: asked for the next run whenever a lane is free.
+            source: The runs; the next one is requested whenever a lane is free.
         """
         self._source = iter(source)
         try:
@@ -104,7 +104,7 @@ class Loop:
 
     @contextlib.contextmanager
     def _guard(self, run: Run) -> Iterator[None]:
-        """What goes wrong inside ends that run only; notes whether it has ended."""
+        """Ends only this run on an error inside; records whether it has ended."""
         try:
             yield
         except RunError as error:
@@ -113,19 +113,19 @@ class Loop:
             self._ended.append(run)
 
     def _pull(self) -> bool:
-        """Takes one run from the source to where it belongs; False where there is none."""
+        """Takes one run from the source to the queue of its stage; False if there is none."""
         run = None if self._interrupted else next(self._source, None)
         if run is not None:
             try:
                 run.begin(self._programs)
                 self._waiting[run.stage].append(run)
-            except Exception as error:  # one image's failure must not cost the others
+            except Exception as error:  # one image's failure must not affect the others
                 run.fail(error)
                 self._ended.append(run)
         return run is not None
 
     def _next_stage(self) -> int | None:
-        """The last stage for which all lanes can be filled; else the first with anything to do."""
+        """Returns the last stage that can fill all lanes, else the first with any waiting run."""
         while True:
             filled = [i for i, queue in enumerate(self._waiting) if queue]
             full = [i for i in filled if len(self._waiting[i]) >= self._programs.lanes]
@@ -135,7 +135,7 @@ class Loop:
                 return filled[0] if filled else None
 
     def _next_run(self, batch: _Batch) -> Run | None:
-        """The next run for a free lane of a batch, None where there is none."""
+        """Returns the next run for a free lane of a batch, or None."""
         queue = self._waiting[batch.index]
         later = lambda: sum(map(len, self._waiting[1:]))
         while batch.index == 0 and not queue and later() < self._programs.lanes and self._pull():
@@ -144,13 +144,13 @@ class Loop:
             return None
         present = {(run.seed, run.step) for _, run in batch.running()}
         if batch.stage.variant is not no_variant and present - {(queue[0].seed, queue[0].step)}:
-            return None  # all lanes run one program, which depends on seed and step
+            return None  # all lanes run the same program, which depends on seed and step
         return queue.popleft()
 
     def _train_stage(self, index: int) -> Iterator[None]:
-        """Trains in one stage until there is nothing more to do in it, or a signal comes.
+        """Trains in one stage until nothing is left to do in it, or a signal arrives.
 
-        Pauses whenever runs may have ended.
+        Yields whenever runs may have ended.
         """
         programs = self._programs
         batch = _Batch(index, programs.method.stages[index])
@@ -161,7 +161,7 @@ class Loop:
             batch.states, batch.inputs = programs.stack(pairs)
             batch.runs += [None] * (programs.lanes - len(batch.runs))
             for _, run in batch.running():
-                run.state = None  # its memory is given away
+                run.state = None  # its memory is donated
             del pairs
             while batch.running():
                 self._round(batch)
@@ -180,7 +180,7 @@ class Loop:
         yield
 
     def _round(self, batch: _Batch) -> None:
-        """Takes every lane to its next evaluation, snapshot or end of stage, if nothing comes up."""
+        """Advances every lane to its next evaluation, snapshot or end of stage."""
         programs, stage = self._programs, batch.stage
         every = stage.evaluate_every if stage.evaluate else 0
         left = [0] * programs.lanes
@@ -214,9 +214,9 @@ class Loop:
             left = [n if lane in running else 0 for lane, n in enumerate(left)]
 
     def _dispatch(self, batch: _Batch, left: Sequence[int]) -> tuple[list[int], PyTree]:
-        """Starts some steps; returns how many in each lane, and what they give.
+        """Dispatches some steps; returns their number in each lane, and their results.
 
-        Lanes with fewer left begin later.
+        Lanes with fewer steps left start later.
         """
         programs, stage = self._programs, batch.stage
         most = max(left)
@@ -237,7 +237,7 @@ class Loop:
         return budget, results
 
     def _count(self, stage: Stage, run: Run, limit: int) -> tuple[int, Hashable]:
-        """Steps up to the next change of variant, at most a dispatch's; and their variant."""
+        """Returns the steps of one variant, at most one dispatch, and the variant."""
         limit = min(self._programs.chunk, limit)
         variant, count = stage.variant(run.seed, run.step), 1
         while count < limit and stage.variant(run.seed, run.step + count) == variant:
@@ -245,7 +245,7 @@ class Loop:
         return count, variant
 
     def _look(self, batch: _Batch, *, leave: int = 0) -> None:
-        """Waits for all dispatches but the newest ones, and tells their runs."""
+        """Waits for all but the newest dispatches, and passes the results to their runs."""
         while len(batch.pending) > leave:
             entry = batch.pending.popleft()
             seen = self._programs.per_lane((entry.results, entry.tests))
@@ -256,7 +256,7 @@ class Loop:
                         run.see(entry.firsts[lane], entry.counts[lane], metrics, done, tests)
 
     def _save(self, batch: _Batch) -> None:
-        """Saves the runs that are due; on a signal, `stop` does that."""
+        """Saves the runs whose checkpoints are due; after a signal, `stop` saves instead."""
         least = self._saving / SAVING_SHARE if self._programs.lanes > 1 else 0.0
         due = [pair for pair in batch.running() if pair[1].must_save(least=least)]
         if not due or self._interrupted:
@@ -270,7 +270,7 @@ class Loop:
         self._saving = time.monotonic() - began
 
     def _settle(self, batch: _Batch) -> None:
-        """Takes runs that have ended the stage, or all on a signal, out of their lanes."""
+        """Removes runs that have ended the stage, or on a signal all runs, from their lanes."""
         if self._interrupted or not all(run.steps_left for _, run in batch.running()):
             self._look(batch)
         for lane, run in batch.running():
@@ -283,7 +283,7 @@ class Loop:
                     self._waiting[run.stage].append(run)
 
     def _refill(self, batch: _Batch) -> None:
-        """Puts the next runs into free lanes."""
+        """Places the next runs into free lanes."""
         busy = dict(batch.running())
         for lane in range(self._programs.lanes):
             if lane not in busy and not self._interrupted and (new := self._next_run(batch)):
@@ -294,17 +294,17 @@ class Loop:
 
 
 def train(programs: Programs, inputs: Inputs, *, stop: StopSignal | None = None, **options) -> Run:
-    """Trains on one input to the end, or to a signal.
+    """Trains on one input to the end, or until a signal.
 
     Args:
-        programs: the method's programs, of a single lane.
-        inputs: the method's inputs.
-        stop: asked between dispatches.
-        **options: as of `Run`.
+        programs: The method's programs, with a single lane.
+        inputs: The method's inputs.
+        stop: Polled between dispatches.
+        **options: See `Run`.
 
     Raises:
-        Stopped: a signal came; a checkpoint was saved.
-        NonFiniteError: the loss is no longer a number.
+        Stopped: A signal arrived, and a checkpoint was saved.
+        NonFiniteError: The loss became NaN or infinite.
     """
     run = Run(inputs, **options)
     for ended in Loop(programs, stop=stop).train([run]):

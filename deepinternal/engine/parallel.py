@@ -1,9 +1,9 @@
-"""How programs are built, batched and dispatched: the only place that knows about backends.
+"""Builds, batches and dispatches programs; the only module with choices per backend.
 
-Images train side by side in *lanes*, vmapped on a device and pmapped over devices. The leaves of what
-is batched have the lanes in front: (images, ...) on one device, (devices, images, ...) on several,
-nothing for a single lane. On CPU a convolution's gradients lose their fast path inside a loop body,
-so each step is a dispatch of its own; on accelerators a dispatch scans many steps.
+Images train side by side in *lanes*, vmapped on a device and pmapped over devices. Batched leaves
+have leading lane axes: (images, ...) on one device, (devices, images, ...) on several, none for a
+single lane. On CPU, the gradients of convolutions lose their fast path inside a loop body, so each
+step is a separate dispatch; on accelerators, a dispatch scans many steps.
 """
 
 import contextlib
@@ -21,31 +21,31 @@ from deepinternal.replicas import over_replicas
 from deepinternal.types import Array, Inputs, Method, Output, PyTree, TrainState
 
 ACCELERATOR_CHUNK = 50
-ACCELERATOR_IMAGES = 16  # images per device where the config leaves it open
+ACCELERATOR_IMAGES = 16  # default number of images per device
 
 
 def force_cpu_devices(count: int) -> None:
-    """Where there is nothing but a CPU, lets it count as `count` devices, which share its cores.
+    """If there is only a CPU, splits it into `count` virtual devices that share its cores.
 
-    A small net's step does not fill several cores; several at once do. Has an effect only before jax
-    is first used.
+    A step of a small net does not use several cores; several steps at once do. This has no effect
+    after JAX has been used.
     """
     if count > 1:
-        with contextlib.suppress(RuntimeError):  # jax is in use already
+        with contextlib.suppress(RuntimeError):  # JAX is already in use
             jax.config.update("jax_num_cpu_devices", min(count, 64))
 
 
 def spread(images: int, *, images_per_device: int = 0, devices: int = 0) -> tuple[int, int]:
-    """How many devices to use, and how many images to train on each.
+    """Returns how many devices to use, and how many images to train on each.
 
     Args:
-        images: how many there are.
-        images_per_device: at most; 0 for the backend's default: 1 on CPU, where a batch takes longer
-            than its images one by one, 16 on accelerators.
-        devices: at most; 0 for all of this process.
+        images: The number of images.
+        images_per_device: The maximum per device; 0 for the backend's default: 1 on CPU, where a
+            batch takes longer than its images one by one, 16 on accelerators.
+        devices: The maximum number of devices; 0 for all of this process.
 
     Returns:
-        (devices, images per device), no more than all images at once have use for.
+        (devices, images per device), not more than are needed for all images at once.
     """
     images, most = max(images, 1), jax.local_device_count()
     devices = min(devices or most, most, images)
@@ -54,7 +54,7 @@ def spread(images: int, *, images_per_device: int = 0, devices: int = 0) -> tupl
 
 
 def default_chunk(method: Method) -> int:
-    """1 on CPU; else up to 50, if possible so many that each stage is a whole number of dispatches."""
+    """Returns 1 on CPU, else up to 50, preferably a divisor of the steps of each stage."""
     if jax.default_backend() == "cpu":
         return 1
     ends = [stage.evaluate_every or stage.steps for stage in method.stages]
@@ -63,15 +63,15 @@ def default_chunk(method: Method) -> int:
 
 
 class Programs:
-    """The compiled programs of one method, built when first needed, each once.
+    """The compiled programs of one method, each built once, on first use.
 
     Attributes:
-        method: the method, replicas folded in.
-        chunk: most steps a dispatch may take.
-        lanes: images that train side by side.
-        devices: where they do.
-        count: programs compiled so far.
-        seconds: time spent compiling so far.
+        method: The method, with replicas folded in.
+        chunk: The maximum number of steps per dispatch.
+        lanes: The number of images that train side by side.
+        devices: The devices of the lanes.
+        count: The number of programs compiled so far.
+        seconds: The time spent compiling so far.
     """
 
     def __init__(
@@ -83,18 +83,18 @@ class Programs:
         devices: int = 1,
         debug_nans: bool = False,
     ):
-        """Sets up programs for a method.
+        """Prepares programs for a method.
 
         Args:
-            method: the method.
-            steps_per_dispatch: 0 for the backend's default.
-            images_per_device: lanes on each device.
-            devices: how many of this process's devices to use.
-            debug_nans: whether a program that gives a NaN raises a FloatingPointError from the
-                operation that made it; slow, and of a single lane only.
+            method: The method.
+            steps_per_dispatch: The maximum number of steps; 0 for the backend's default.
+            images_per_device: The number of lanes on each device.
+            devices: The number of this process's devices to use.
+            debug_nans: Whether a NaN raises a FloatingPointError from the operation that made it;
+                slow, and only for a single lane.
         """
         if debug_nans and images_per_device * devices > 1:
-            raise ValueError("debug_nans is for a single lane")
+            raise ValueError("debug_nans requires a single lane")
         self.method = over_replicas(method)
         self.chunk = steps_per_dispatch or default_chunk(self.method)
         self.devices = tuple(jax.local_devices()[:devices])
@@ -116,8 +116,8 @@ class Programs:
         axes: Sequence[int | None] | None = None,
         donate: tuple[int, ...] = (),
     ):
-        """Runs a function on one image, or with `axes` on all lanes; compiles it if it is new."""
-        # Keyed by shapes as well: replicas and stages may change them.
+        """Runs a function on one image, or with `axes` on all lanes; compiles it on first use."""
+        # The key includes shapes, which differ between replicas and stages.
         leaves, tree = jax.tree.flatten(args)
         key = (name, tree, tuple((jnp.shape(x), jnp.result_type(x)) for x in leaves))
         if key not in self._compiled:
@@ -134,38 +134,38 @@ class Programs:
         result = self._compiled[key](*args)
         if self._debug_nans and _has_nan(result):
             with jax.debug_nans(True):
-                function(*args)  # once more, operation by operation
+                function(*args)  # again, operation by operation
         return result
 
-    # Of one image
+    # Programs of one image
 
     def init(self, key: Array, inputs: Inputs) -> TrainState:
-        """The state before the first step."""
+        """Returns the state before the first step."""
         return self._run(("init",), self.method.init, key, inputs)
 
     def done(self, stage: int, state: TrainState) -> bool:
-        """Whether the stage has reached its own end."""
+        """Whether the stage has met its stopping rule."""
         return bool(self._run(("done", stage), self.method.stages[stage].done, state))
 
     def advance(self, stage: int, state: TrainState, inputs: Inputs):
-        """State and inputs of the stage after `stage`."""
+        """Returns the state and inputs of the stage after `stage`."""
         return self._run(("advance", stage), self.method.stages[stage].advance, state, inputs)
 
     def outputs(self, state: TrainState, inputs: Inputs) -> dict[str, Output]:
-        """The method's outputs."""
+        """Returns the method's outputs."""
         return self._run(("outputs",), self.method.outputs, state, inputs)
 
     def baseline(self, inputs: Inputs) -> Array:
-        """The method's baseline image."""
+        """Returns the method's baseline image."""
         return self._run(("baseline",), self.method.baseline, inputs)
 
-    # Of all lanes
+    # Programs of all lanes
 
     def stack(self, trees: Sequence[PyTree]) -> PyTree:
-        """Trees of one image each as one tree with the lanes in front.
+        """Stacks trees of one image each into one tree with leading lane axes.
 
         Args:
-            trees: at least one; lanes beyond them get a copy of the first.
+            trees: At least one; the remaining lanes get a copy of the first.
         """
         if self.lanes == 1:
             return trees[0]
@@ -178,7 +178,7 @@ class Programs:
         return jax.device_put(joined, self._split)
 
     def put(self, batch: PyTree, lane: int, tree: PyTree) -> PyTree:
-        """The batch with one lane replaced; `batch` is donated."""
+        """Returns the batch with one lane replaced; `batch` is donated."""
         if self.lanes == 1:
             return tree
         if len(self.devices) > 1:
@@ -191,7 +191,7 @@ class Programs:
         return self._run(("put",), choose, batch, tree, hit, axes=(0, None, 0), donate=(0,))
 
     def pick(self, batch: PyTree, lane: int) -> PyTree:
-        """One lane of a batch."""
+        """Returns one lane of a batch."""
         if self.lanes == 1:
             return batch
         several = len(self.devices) > 1
@@ -215,15 +215,15 @@ class Programs:
         """Takes up to `count` steps of one variant in every lane; `states` is donated.
 
         Args:
-            stage: index of the stage.
-            variant: of these steps.
-            count: steps that the program has.
-            states: of all lanes.
-            inputs: of all lanes.
-            budget: steps that each lane takes, the first ones; None: all `count`, a single lane.
+            stage: The index of the stage.
+            variant: The variant of these steps.
+            count: The number of steps in the program.
+            states: The states of all lanes.
+            inputs: The inputs of all lanes.
+            budget: The number of steps that each lane takes; None: all `count`, with a single lane.
 
         Returns:
-            The new states; (metrics, done) after each step, for `per_lane`.
+            The new states, and (metrics, done) after each step, for `per_lane`.
         """
         current = self.method.stages[stage]
 
@@ -245,13 +245,13 @@ class Programs:
     def evaluate(
         self, stage: int, states: TrainState, inputs: Inputs, chosen: Sequence[bool] | None = None
     ):
-        """The stage's evaluation of all lanes: `(states, metrics)`; `states` is donated.
+        """Evaluates all lanes and returns `(states, metrics)`; `states` is donated.
 
         Args:
-            stage: index of the stage.
-            states: of all lanes.
-            inputs: of all lanes.
-            chosen: lanes whose state may change; None: all, a single lane.
+            stage: The index of the stage.
+            states: The states of all lanes.
+            inputs: The inputs of all lanes.
+            chosen: The lanes whose state may change; None: all, with a single lane.
         """
 
         def evaluate(state, inputs, chosen=None):
@@ -268,14 +268,14 @@ class Programs:
         inputs: Inputs,
         each,
     ):
-        """Runs a function of state, inputs and perhaps one value `each` in all lanes."""
+        """Runs a function of state, inputs and optionally one value per lane in all lanes."""
         args = (
             (states, inputs) if each is None else (states, inputs, self._shaped(np.asarray(each)))
         )
         return self._run(name, function, *args, axes=(0,) * len(args), donate=(0,))
 
     def per_lane(self, values: PyTree) -> list[PyTree]:
-        """What `steps` and `evaluate` found, on the host: one tree for each lane. Waits for it."""
+        """Waits for results of `steps` or `evaluate`; returns one tree per lane, on the host."""
         values = jax.device_get(values)
         if self.lanes == 1:
             return [values]
@@ -284,7 +284,7 @@ class Programs:
         return [jax.tree.map(lambda x, i=i: x[i], values) for i in range(self.lanes)]
 
     def _shaped(self, values: np.ndarray) -> np.ndarray:
-        """One value per lane in the form of a batch."""
+        """Reshapes one value per lane to the axes of a batch."""
         devices = len(self.devices)
         return values.reshape(devices, self._per_device) if devices > 1 else values
 

@@ -1,6 +1,6 @@
-"""How far runs are: in place on a terminal or in a notebook, else a line now and then.
+"""The progress of runs: updated in place on a terminal or in a notebook, else occasional lines.
 
-Whatever goes wrong while progress is shown, it is no longer shown, and the runs go on.
+An error in the display turns it off, and the runs continue.
 """
 
 import contextlib
@@ -11,41 +11,41 @@ from typing import Protocol, TextIO
 
 from deepinternal.messages import Stream, one_line
 
-_SHARE = 0.02  # of the time, at most, goes into showing
+_SHARE = 0.02  # maximum share of the time for the display
 
 
 class Screen(Protocol):
-    """Where a board is shown.
+    """A display for a board.
 
     Attributes:
-        interval: seconds between two calls of `show`.
-        at_once: whether the first call may come at once.
+        interval: The seconds between two calls of `show`.
+        at_once: Whether the first call may come immediately.
     """
 
     interval: float
     at_once: bool
 
     def show(self, board: "Board") -> None:
-        """Shows how far the runs of the board are."""
+        """Shows the progress of the board's runs."""
 
     def say(self, text: str) -> None:
-        """Writes a line that stays."""
+        """Writes a permanent line."""
 
     def close(self) -> None:
-        """Takes away all but the lines that stay."""
+        """Removes all but the permanent lines."""
 
 
 class Board:
     """The progress of several runs, side by side or one after the other.
 
     Attributes:
-        images: how many runs there are.
-        ended: how many of them have ended.
-        rows: the progress of those in training.
+        images: The number of runs.
+        ended: The number of runs that have ended.
+        rows: The progress of the runs in training.
     """
 
     def __init__(self, images: int, *, enabled: bool = True, stream: TextIO | None = None):
-        """Args: images: how many there are; enabled; stream: default stderr, or the notebook."""
+        """Args: images: their number; enabled; stream: by default stderr, or the notebook."""
         self.images, self.ended, self.rows = images, 0, list[Progress]()
         self._screen: Screen | None = None
         if enabled:
@@ -55,16 +55,16 @@ class Board:
         self._due = time.monotonic() + late
 
     def share(self, label: str, total: int) -> "Progress":
-        """The progress of one of the runs.
+        """Returns the progress of one of the runs.
 
         Args:
-            label: what is running.
-            total: steps at most.
+            label: The name of the run.
+            total: The maximum number of steps.
         """
         return Progress(label, total, board=self)
 
     def refresh(self) -> None:
-        """Shows the rows again, if that was not done a moment ago."""
+        """Shows the rows again, unless that was done a moment ago."""
         if self._screen and (began := time.monotonic()) >= self._due:
             interval = self._screen.interval
             with self._carefully():
@@ -73,28 +73,28 @@ class Board:
             self._due = ended + max(interval, (ended - began) / _SHARE)
 
     def say(self, text: str) -> None:
-        """Writes a line that stays."""
+        """Writes a permanent line."""
         if self._screen:
             with self._carefully():
                 self._screen.say(one_line(text))
 
     def end(self, row: "Progress") -> None:
-        """Counts a run as ended and takes its row away."""
+        """Counts a run as ended and removes its row."""
         self.ended += 1
         if row in self.rows:
             self.rows.remove(row)
-            if not self.rows:  # so that the terminal is left in order whatever comes next
+            if not self.rows:  # restores the terminal, whatever happens next
                 self.close()
 
     def close(self) -> None:
-        """Takes away all but the lines that stay; a row that is told of later appears again."""
+        """Removes all but the permanent lines; a row that is updated later appears again."""
         if self._screen:
             with self._carefully():
                 self._screen.close()
 
     @contextlib.contextmanager
     def _carefully(self) -> Iterator[None]:
-        """What goes wrong inside ends the showing, never the work."""
+        """Turns the display off on an error inside; never ends the run."""
         try:
             yield
         except Exception:
@@ -105,10 +105,10 @@ class Progress:
     """The progress of one run.
 
     Attributes:
-        label: what is running.
-        total: steps at most.
-        step: steps done.
-        figure: what else is shown.
+        label: The name of the run.
+        total: The maximum number of steps.
+        step: The number of steps done.
+        figure: Further text for the display.
     """
 
     def __init__(
@@ -120,19 +120,19 @@ class Progress:
         stream: TextIO | None = None,
         board: Board | None = None,
     ):
-        """Sets it up; nothing is shown before the first update.
+        """Prepares the display; nothing is shown before the first update.
 
         Args:
-            label: what is running.
-            total: steps at most.
-            enabled: whether anything is shown.
-            stream: default stderr, or the notebook.
-            board: where it is shown beside others; the two options above are the board's then.
+            label: The name of the run.
+            total: The maximum number of steps.
+            enabled: Whether to show anything.
+            stream: By default stderr, or the notebook.
+            board: A board shared with other runs, which replaces the two options above.
         """
         self.label, self.total, self.step, self.figure = one_line(label), total, 0, ""
         self._board = board or Board(1, enabled=enabled, stream=stream)
-        self._updates = 0  # as far as they matter
-        self._base = (0.0, 0)  # time and step from which the rate is taken
+        self._updates = 0  # counted up to 2
+        self._base = (0.0, 0)  # time and step that the rate is measured from
         self._closed = False
 
     def __enter__(self) -> "Progress":
@@ -142,10 +142,10 @@ class Progress:
         self.close()
 
     def update(self, step: int, figure: str = "") -> None:
-        """Tells that `step` steps are done; `figure` is shown as it is.
+        """Reports that `step` steps are done; `figure` is shown unchanged.
 
-        The first call says where the run begins. What goes before the second one is mostly compiling
-        and does not count for the rate.
+        The first call gives the initial step. The time before the second call is mostly spent
+        compiling and does not count for the rate.
         """
         self.step, self.figure = step, figure
         if self._updates < 2:
@@ -156,17 +156,17 @@ class Progress:
         self._board.refresh()
 
     def rate(self) -> float:
-        """Steps per second so far; 0 where it is unknown."""
+        """Returns the steps per second so far; 0 if unknown."""
         elapsed = time.monotonic() - self._base[0]
         return (self.step - self._base[1]) / elapsed if elapsed > 0 else 0.0
 
     def remark(self, texts: Sequence[str]) -> None:
-        """Tells something of what is running: each text in a line that stays."""
+        """Writes each text as a permanent line, after the label."""
         for text in texts:
             self._board.say(f"{self.label}: {text}")
 
     def close(self, text: str = "") -> None:
-        """Ends it with a last word, if any; does nothing when called again."""
+        """Ends the display, optionally with a last text; further calls do nothing."""
         if not self._closed:
             self._closed = True
             self._board.end(self)
@@ -174,7 +174,7 @@ class Progress:
 
 
 class Lines:
-    """A screen for logs: lines without control characters, few of them."""
+    """A screen for logs: few lines, without control characters."""
 
     interval, at_once = 15.0, False
 
@@ -200,12 +200,12 @@ class Lines:
         self._stream.flush()
 
     def close(self) -> None:
-        """Has nothing to take away."""
+        """Does nothing, because all lines are permanent."""
 
 
 def _screen(stream: TextIO | None) -> Screen:
-    """The screen that a stream, by default stderr, leads to."""
-    # What a live display has put in the place of stderr leads to itself.
+    """Returns the screen for a stream, by default stderr."""
+    # A live display replaces stderr with a proxy, which would lead back to the display.
     out = Stream(stream or getattr(sys.stderr, "rich_proxied_file", sys.stderr))
     in_notebook = stream is None and "ipykernel" in sys.modules
     if in_notebook or out.isatty():

@@ -1,6 +1,6 @@
-"""The training of a method on one input: its state, its account, its log and its checkpoints.
+"""The training of a method on one input: its state, statistics, log and checkpoints.
 
-A run knows nothing of devices or of the other runs that train beside it: `engine.loop` drives it.
+A run does not depend on devices or on the runs beside it; `engine.loop` drives it.
 """
 
 import dataclasses
@@ -23,28 +23,28 @@ _REMEDY = "a smaller learning rate may help"
 
 
 class RunError(RuntimeError):
-    """Something that ends one run, not those beside it."""
+    """An error that ends one run, but not the runs beside it."""
 
 
 class NonFiniteError(RunError):
-    """The loss, or a parameter, became NaN or infinite."""
+    """The loss or a parameter became NaN or infinite."""
 
 
 class LostError(RunError):
-    """Another process works on this image now."""
+    """Another process has taken over this image."""
 
 
 @dataclasses.dataclass
 class Spent:
-    """What a run has taken, with all its resumed parts.
+    """The cost of a run, including all its resumed parts.
 
     Attributes:
-        steps: steps over all stages.
-        seconds: wall time since the first start.
-        train_seconds: the part of it spent stepping, without compiling.
-        compile_seconds: the part of it spent compiling.
-        programs: programs compiled.
-        resumed_steps: at which step each resumption began.
+        steps: Steps over all stages.
+        seconds: Wall time since the first start.
+        train_seconds: The part of it spent on steps, without compiling.
+        compile_seconds: The part of it spent compiling.
+        programs: The number of compiled programs.
+        resumed_steps: The step at which each resumption began.
         spans: [begin, end] of each part in seconds since 1970.
     """
 
@@ -61,38 +61,38 @@ class Spent:
 class Run:
     """One run of a method on one input.
 
-    What it is made from:
-        inputs: the method's inputs; put on the device when the run begins. Later those of the stage
-            that it is in.
-        seed: of the random key.
-        name: whatever tells it from others.
-        log_every: steps between lines of the log.
-        checkpoint_every: seconds between checkpoints. The first comes with the first line of the
-            log, so that whatever is in the log can be resumed.
-        snapshot_every: steps between permanent checkpoints; 0 for none.
-        checkpoints: where to save and to resume from, closed in the end; None for neither.
-        log_path: JSON-lines file; None for none.
-        progress: told at which step the run begins, and of every step.
-        callback: called with each step that goes into the log, and its metrics and evaluation figures
-            by name; also where there is no log. What it raises ends the run.
-        open_telemetry: makes what gets the lines of the log as well; called with `before`, those that
-            are there.
-        pictures: gets the step and the pictures of an evaluation.
-        held: whether this process is still the one to write about this input.
-        started: `time.monotonic()` at which the work on this input began; default now.
+    Arguments:
+        inputs: The method's inputs, which are moved to the device when the run begins; later, those
+            of the current stage.
+        seed: The seed of the random key.
+        name: A name that identifies the run.
+        log_every: Steps between lines of the log.
+        checkpoint_every: Seconds between checkpoints. The first one is saved with the first line of
+            the log, so that everything in the log can be resumed.
+        snapshot_every: Steps between permanent checkpoints; 0 for none.
+        checkpoints: Where to save and to resume from, closed at the end; None for neither.
+        log_path: The path of a JSON-lines file; None for none.
+        progress: Updated with the initial step, and with every step.
+        callback: Called with each logged step, and with its metrics and evaluation figures by name,
+            even without a log. An exception from it ends the run.
+        open_telemetry: Opens a further receiver of the lines of the log; called with `before`, the
+            existing lines.
+        pictures: Called with the step and the pictures of an evaluation.
+        held: Whether this process may still write about this input.
+        started: The `time.monotonic()` at which work on this input began; default: now.
 
     Attributes:
         status: 'running', then 'done', 'failed' or 'stopped'.
-        error: why it failed.
-        spent: what it has taken.
-        programs: that it runs.
-        stage: index of the stage it is in.
-        step: steps dispatched in that stage.
-        offset: steps taken in the stages before.
-        state: the training state between stages and after the end; while it trains, a lane has it.
-        initial: the inputs of the first stage.
-        ended: whether the stage came to its own end.
-        telemetry: as `open_telemetry` made it; whoever asked for it closes it.
+        error: The error of a failed run.
+        spent: The cost of the run so far.
+        programs: The programs of the run.
+        stage: The index of the current stage.
+        step: The number of steps dispatched in that stage.
+        offset: The number of steps taken in earlier stages.
+        state: The training state between stages and at the end; during training, a lane holds it.
+        initial: The inputs of the first stage.
+        ended: Whether the stage has met its stopping rule.
+        telemetry: The result of `open_telemetry`, which its provider closes.
     """
 
     inputs: Inputs = dataclasses.field(kw_only=False)
@@ -120,24 +120,24 @@ class Run:
         self.telemetry: TensorBoard | None = None
         self._began = round(time.time() - (time.monotonic() - self.started), 3)
         self._log: JsonlLog | None = None
-        self._tail: list[dict] = []  # log lines not yet written
+        self._tail: list[dict] = []  # log lines that are not yet written
         self._figure = ""
         self._saved: tuple[float, int] | None = None  # time and step of the last checkpoint
-        self._base = Spent()  # by earlier parts of this run
+        self._base = Spent()  # the cost of earlier parts of this run
         self._training_since: float | None = None
 
     @property
     def steps(self) -> int:
-        """Steps taken over all stages."""
+        """The number of steps taken over all stages."""
         return self.spent.steps
 
     @property
     def seconds(self) -> float:
-        """Wall time since the first start, of all resumed parts."""
+        """The wall time since the first start, over all resumed parts."""
         return self.spent.seconds
 
     def begin(self, programs: Programs) -> None:
-        """Makes or restores the state."""
+        """Creates or restores the state."""
         self.programs = programs
         self._compiled_before = (programs.seconds, programs.count)
         self._training_since = time.monotonic()
@@ -167,7 +167,7 @@ class Run:
             self.progress.update(self.spent.steps, "")
 
     def _enter(self) -> None:
-        """Into the stage that `state` is of."""
+        """Enters the stage of `state`."""
         self.step = _step_of(self.state)
         self.ended = self.programs.done(self.stage, self.state)
 
@@ -177,27 +177,27 @@ class Run:
 
     @property
     def steps_left(self) -> int:
-        """Steps of the stage that have not been dispatched."""
+        """The number of steps of the stage that have not been dispatched."""
         return 0 if self.ended else self._current.steps - self.step
 
     @property
     def until_snapshot(self) -> float:
-        """Steps to the next permanent checkpoint; infinite where there is none."""
+        """The number of steps to the next permanent checkpoint; infinite if there is none."""
         every = self.snapshot_every
         return every - (self.offset + self.step) % every if every else math.inf
 
     def see(self, first: int, count: int, metrics: PyTree, done: np.ndarray, tests: PyTree) -> None:
-        """Takes note of what steps `first` + 1 to `first` + `count` of the stage have given.
+        """Processes the results of the steps `first` + 1 to `first` + `count` of the stage.
 
         Args:
-            first: steps of the stage before them.
-            count: how many.
-            metrics: arrays with an axis of at least `count`.
-            done: whether the stage has come to its own end, likewise.
-            tests: metrics and pictures of the evaluation after them.
+            first: The number of earlier steps of the stage.
+            count: The number of these steps.
+            metrics: Arrays whose leading axis has at least `count` entries.
+            done: Whether the stage has met its stopping rule, after each step.
+            tests: The metrics and pictures of an evaluation after the steps.
 
         Raises:
-            NonFiniteError: the loss is no longer a number.
+            NonFiniteError: The loss became NaN or infinite.
         """
         last = self.offset + self._current.steps
         shown = {name: value for name, value in tests.items() if np.ndim(value) == 3}
@@ -223,12 +223,12 @@ class Run:
                 break
         if shown and self.pictures and self.held():
             self.pictures(self.spent.steps, shown)
-        # Nothing is shown in the log before a checkpoint covers a part of it.
+        # The log is only written once a checkpoint covers a part of it.
         if self.checkpoints is None or self._saved:
             self._write_log()
 
     def _note(self, step: int, values: dict[str, float], tested: dict[str, float]) -> None:
-        """One line for the log."""
+        """Adds one line to the log."""
         stage = {"stage": self._current.name} if len(self.programs.method.stages) > 1 else {}
         self.account()
         line = {"step": step, "seconds": self.seconds, **stage, **values, **tested}
@@ -236,11 +236,11 @@ class Run:
         self._tail.append(line | {"memory_mb": memory_mb(self.programs.devices)})
 
     def _called_back(self, step: int, metrics: dict[str, float]) -> bool:
-        """Calls the callback; False where it has raised an exception, which has ended the run."""
+        """Calls the callback; False if it raised an exception, which has ended the run."""
         try:
             if self.callback:
                 self.callback(step, metrics)
-        except Exception as error:  # the caller's own, which must not end the runs beside this one
+        except Exception as error:  # from the user's code; it must not end the runs beside this one
             self.fail(error)
         return self.status == "running"
 
@@ -255,13 +255,13 @@ class Run:
         """Whether a checkpoint is due.
 
         Args:
-            least: seconds between checkpoints whatever the schedule says.
+            least: The minimum seconds between checkpoints, regardless of the schedule.
         """
         if self.checkpoints is None:
             return False
         step = self.offset + self.step
         if step <= (self._saved[1] if self._saved else 0):
-            return False  # a lane that waits for the others
+            return False  # the lane is waiting for the others
         if self.until_snapshot == self.snapshot_every:
             return True
         if self._saved is None:
@@ -270,22 +270,22 @@ class Run:
         return waited >= max(self.checkpoint_every, least)
 
     def save(self, state: TrainState) -> None:
-        """Saves a checkpoint, then the log lines it knows of.
+        """Saves a checkpoint, then the log lines that it includes.
 
         Args:
-            state: all steps of which have been seen.
+            state: The state after steps that have all been processed.
 
         Raises:
-            NonFiniteError: the state is no longer good; the last checkpoint stays.
-            LostError: another process has taken over.
+            NonFiniteError: A parameter is NaN or infinite; the last checkpoint is kept.
+            LostError: Another process has taken over.
         """
         if not self.held():
-            raise LostError("another process has taken this image over")
+            raise LostError("another process has taken over this image")
         steps = self.offset + _step_of(state)
         if self.checkpoints and (self._saved is None or self._saved[1] < steps):
             state = jax.block_until_ready(state)
             if not all(np.isfinite(x).all() for x in jax.tree.leaves(jax.device_get(state.params))):
-                raise NonFiniteError(f"the parameters are no numbers after step {steps}; {_REMEDY}")
+                raise NonFiniteError(f"a parameter became NaN or inf at step {steps}; {_REMEDY}")
             self.account()
             meta = {
                 "stage": self.stage,
@@ -299,10 +299,10 @@ class Run:
         self._write_log()
 
     def finish_stage(self, state: TrainState) -> None:
-        """Goes on to the next stage, or comes to the end.
+        """Moves on to the next stage, or ends the run.
 
         Args:
-            state: at the end of the stage, all steps of which have been seen.
+            state: The state at the end of the stage, after steps that have all been processed.
         """
         self.spent.steps = self.offset + _step_of(state)
         if self.stage + 1 < len(self.programs.method.stages):
@@ -316,18 +316,18 @@ class Run:
         self.close("done")
 
     def stop(self, state: TrainState) -> None:
-        """Ends before the end, after a checkpoint."""
+        """Saves a checkpoint and stops the run before its end."""
         self.save(state)
         self.state, self.spent.steps = state, self.offset + _step_of(state)
         self.close("stopped")
 
     def fail(self, error: Exception) -> None:
-        """Ends with an error; checkpoints stay."""
+        """Ends the run with an error; its checkpoints are kept."""
         self.error = error
         self.close("failed")
 
     def close(self, status: str) -> None:
-        """Ends the run and closes its files; `account` may be called still."""
+        """Ends the run and closes its files; `account` may still be called."""
         self.status = status
         self.account()
         self._training_since = None
@@ -339,9 +339,9 @@ class Run:
             self.checkpoints.close()
 
     def account(self) -> None:
-        """Adds up what this part of the run and the earlier ones have spent so far.
+        """Updates the cost of the run, including its earlier parts.
 
-        Called again after the outputs are made and written, it counts those in, too.
+        A further call after the outputs have been written includes their cost.
         """
         base, now, (seconds, count) = self._base, self.spent, self._compiled_before
         compiling = self.programs.seconds - seconds
@@ -356,5 +356,5 @@ class Run:
 
 
 def _step_of(state: TrainState) -> int:
-    """Steps taken in the current stage, of the replica that has taken the most."""
+    """Returns the steps taken in the current stage, by the replica that has taken the most."""
     return int(np.max(jax.device_get(state.step)))

@@ -1,4 +1,4 @@
-"""Signals that ask a program to end."""
+"""Handles the signals that ask a program to end."""
 
 import signal
 import threading
@@ -6,9 +6,9 @@ from typing import Any
 
 
 class StopSignal:
-    """Notes SIGTERM and SIGINT while active, so that the loop can end in good order.
+    """Records SIGTERM and SIGINT while active, so that the loop can end cleanly.
 
-    A second signal has its default effect. Does nothing outside the main thread.
+    A second signal has its default effect. Outside the main thread, this does nothing.
     """
 
     def __init__(self):

@@ -1,4 +1,4 @@
-"""What the runtime tells of itself: memory, and a profiler's trace on request."""
+"""Measures memory, and takes a profiler's trace on request."""
 
 import math
 import os
@@ -8,7 +8,7 @@ import jax
 
 
 def memory_mb(devices: Sequence[jax.Device]) -> float:
-    """Memory in use on the devices in MB (1e6 bytes): the fullest one's; on CPU this process's."""
+    """Returns the memory in use in MB (1e6 bytes): the fullest device's; on CPU, this process's."""
     used = [(d.memory_stats() or {}).get("bytes_in_use") for d in devices]
     if all(n is None for n in used):
         return round(_resident() / 1e6, 1)
@@ -16,7 +16,7 @@ def memory_mb(devices: Sequence[jax.Device]) -> float:
 
 
 def free_memory(device: jax.Device) -> float:
-    """Bytes that a program may still take on a device; on CPU, of the machine. inf if unknown."""
+    """Returns the bytes available on a device, or of the machine on CPU; inf if unknown."""
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
@@ -40,18 +40,18 @@ class Profile:
     """A trace of some steps for TensorBoard's profiler or Perfetto."""
 
     def __init__(self, folder: str, *, first: int, count: int):
-        """Sets it up.
+        """Prepares the trace.
 
         Args:
-            folder: for the trace.
-            first: dispatches that go before, so that compiling is over.
-            count: dispatches to trace; 0 for no trace.
+            folder: The folder for the trace.
+            first: The number of dispatches before the trace, which cover compilation.
+            count: The number of dispatches to trace; 0 for no trace.
         """
         self._folder, self._first, self._last = folder, first, first + count
         self._dispatches, self._tracing = 0, False
 
     def tick(self) -> None:
-        """Called before every dispatch."""
+        """Counts a dispatch; call it before each one."""
         if self._dispatches == self._last:
             self.close()
         elif self._dispatches == self._first:
@@ -60,7 +60,7 @@ class Profile:
         self._dispatches += 1
 
     def close(self) -> None:
-        """Ends the trace where one is being taken."""
+        """Ends the trace if one is being taken."""
         if self._tracing:
             self._tracing = False
             jax.profiler.stop_trace()

@@ -1,4 +1,4 @@
-"""The run's log, pictures and config for TensorBoard; needs the extra `tensorboard`."""
+"""Writes a run's log, pictures and config for TensorBoard; needs the extra `tensorboard`."""
 
 import contextlib
 import os
@@ -13,15 +13,15 @@ import numpy as np
 from deepinternal.types import Array
 from deepinternal.writers import flat, is_number
 
-_SUFFIX = ".deepinternal"  # which event files are this class's own
+_SUFFIX = ".deepinternal"  # marks the event files of this class
 _NO_CURVES = ("step", "seconds")
 
 
 class TensorBoard:
-    """An event file in one folder, written through at every call.
+    """An event file in one folder, written to disk at every call.
 
-    tensorboardX's own writer puts events into a queue, which a killed process takes with it; its
-    records are used here, without the queue.
+    tensorboardX's own writer queues events, which are lost when the process is killed; this class
+    uses its records without the queue.
     """
 
     def __init__(
@@ -31,13 +31,13 @@ class TensorBoard:
         *,
         before: Sequence[Mapping[str, Any]] = (),
     ):
-        """Opens the folder; a run that goes on starts a new file with all that is known of it.
+        """Opens the folder; a resumed run starts a new file with its complete log.
 
         Args:
-            folder: made if missing. Earlier event files of this class are removed, and what a
-                running TensorBoard has read of them is withdrawn.
-            config: shown as a table; fields of nested configs get names with dots.
-            before: what the log holds already, as for `scalars`.
+            folder: The folder, created if missing. Earlier event files of this class are removed,
+                and a running TensorBoard drops what it has read from them.
+            config: The config, which is shown as a table; nested fields have dotted names.
+            before: The existing lines of the log, as for `scalars`.
         """
         from tensorboardX import event_file_writer, summary
         from tensorboardX.proto import event_pb2
@@ -62,8 +62,9 @@ class TensorBoard:
         """Adds points to the curves.
 
         Args:
-            entries: lines of the log, dicts with `step`, `seconds` and figures; what is no number is
-                left out. The last one is taken to be of this moment, the others by their `seconds`.
+            entries: Lines of the log, dicts with `step`, `seconds` and figures; values other than
+                numbers are ignored. The last one is dated now, and the others relative to it by
+                their `seconds`.
         """
         now = time.time()
         for entry in entries:
@@ -75,7 +76,7 @@ class TensorBoard:
         self._writer.flush()
 
     def images(self, images: Mapping[str, Array | np.ndarray]) -> None:
-        """Adds pictures at the last step, (H, W, C) or (H, W) in [0, 1], by their names."""
+        """Adds pictures (H, W, C) or (H, W) in [0, 1] at the last step, by name."""
         parts = []
         for name, image in images.items():
             samples = np.round(np.clip(np.asarray(image, np.float32), 0, 1) * 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Pages and charts of what a run has written."""
+"""Renders pages and charts from the files of a run."""
 
 from deepinternal import lazy
 

@@ -1,4 +1,4 @@
-"""Curves of the log as places in a drawing, for a page."""
+"""Computes the coordinates of the curves of a log, for a page."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,20 +6,20 @@ from typing import Any
 
 from deepinternal.writers import is_number
 
-POINTS = 2000  # about the most that a curve shows
+POINTS = 2000  # approximate maximum number of points per curve
 
-# Of a curve: the size of the drawing, and left, right, top and bottom of the axes in it. A drawing is
-# as wide as a phone, so that its text keeps its size there.
+# The size of a curve's drawing, and the left, right, top and bottom of its axes. A drawing is as
+# wide as a phone, so that its text keeps its size there.
 SIZE, FRAME = (330, 220), (60, 316, 22, 176)
 
-# What the engine logs of each run: title and unit. The totals are no curves.
+# Series that the engine logs for each run: title and unit. Totals are not drawn as curves.
 _TITLES = {"compile_seconds": ("compile time", "s"), "memory_mb": ("memory", "MB")}
 _WORDS = {"psnr": "PSNR", "ssim": "SSIM"}
 _TOTALS = ("compile_seconds", "programs")
 
 
 def charts(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Every number of the log that changes over the steps; equal series share a drawing."""
+    """Returns a drawing of every number of the log that changes; equal series share a drawing."""
     series: dict[tuple, list[str]] = {}
     for name, points in _series(log).items():
         if not _is_figure(name, points):
@@ -33,14 +33,14 @@ def charts(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def figures(log: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The last value of every number of the log that is no curve: totals and what stays the same.
+    """Returns the last values of the numbers that are not curves: totals and constant ones.
 
     Args:
-        log: the lines.
-        metrics: contents of metrics.json, which know the totals at the end of the run.
+        log: The lines of the log.
+        metrics: The contents of metrics.json, which have the totals at the end of the run.
 
     Returns:
-        `title`, `unit` and `value` of each.
+        The `title`, `unit` and `value` of each.
     """
     found = []
     for name, points in _series(log).items():
@@ -51,10 +51,10 @@ def figures(log: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> lis
 
 
 def _series(log: Sequence[Mapping[str, Any]]) -> dict[str, tuple[tuple, ...]]:
-    """The numbers of a log by name: (step, value), the value None where there is a gap."""
+    """Returns the numbers of a log by name: (step, value), with the value None at gaps."""
     found = {}
     for name in dict.fromkeys(k for e in log for k in e if k not in ("step", "seconds", "stage")):
-        # JSON has no NaN: null is written in its place, and is a gap in the curve.
+        # JSON has no NaN; null takes its place, and becomes a gap in the curve.
         points = tuple((e["step"], e[name]) for e in log if name in e)
         numbers = [is_number(v) for _, v in points if v is not None]
         if numbers and all(numbers):
@@ -63,7 +63,7 @@ def _series(log: Sequence[Mapping[str, Any]]) -> dict[str, tuple[tuple, ...]]:
 
 
 def _is_figure(name: str, points: Sequence[tuple]) -> bool:
-    """Whether a series says no more than its last value: a total, or equal from its second line."""
+    """Whether the last value represents a series: a total, or constant from its second line."""
     values = [v for _, v in points]
     if name in _TOTALS or values[-1] is None:
         return values[-1] is not None
@@ -71,7 +71,7 @@ def _is_figure(name: str, points: Sequence[tuple]) -> bool:
 
 
 def _title(name: str) -> tuple[str, str]:
-    """What a series is called on a page, and its unit."""
+    """Returns the title of a series on a page, and its unit."""
     words = [_WORDS.get(word, word) for word in name.split("_")]
     return _TITLES.get(name) or (" ".join(words), "dB" if "PSNR" in words else "")
 
@@ -82,17 +82,17 @@ def _label(name: str) -> str:
 
 
 def _chart(label: str, points: Sequence[tuple], stages: Sequence[tuple]) -> dict[str, Any]:
-    """What a template needs to draw one curve.
+    """Returns the values that a template needs to draw one curve.
 
     Args:
-        label: what the values are.
-        points: (step, value), in order of the steps; the value is None where there is a gap.
-        stages: (first step, name).
+        label: The name of the values.
+        points: (step, value), ordered by step; the value is None at gaps.
+        stages: (first step, name) of each stage.
     """
     left, right, top, bottom = FRAME
     values = [v for _, v in points if v is not None]
     log = min(values) > 0 and max(values) > 10 * min(values)
-    log = log and not any(n in label for n in _WORDS.values())  # decibels are a logarithm already
+    log = log and not any(n in label for n in _WORDS.values())  # decibels are already logarithmic
     x_low, x_high = points[0][0], points[-1][0]
     low, high = min(values), max(values)
     if low == high:
@@ -120,7 +120,7 @@ def _chart(label: str, points: Sequence[tuple], stages: Sequence[tuple]) -> dict
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Two to six round numbers from `low` to `high`."""
+    """Returns two to six round numbers from `low` to `high`."""
     step = 10.0 ** math.floor(math.log10(max(high - low, 1e-300) / 2))
     step *= next(m for m in (1, 2, 5, 10) if (high - low) / (m * step) <= 5)
     first, last = math.ceil(low / step), math.floor(high / step)
@@ -128,7 +128,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten from `low` to `high`, or also twice and five times them where these are few."""
+    """Returns powers of ten from `low` to `high`, with their 2- and 5-fold if there are few."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     within = [k for k in powers if low <= 10.0**k <= high]
     if len(within) > 2:
@@ -137,7 +137,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def _path(places: Sequence[tuple[float, float | None]]) -> str:
-    """SVG path data of a curve with gaps; a point between two gaps becomes a dot."""
+    """Returns the SVG path data of a curve with gaps; a point between two gaps becomes a dot."""
     parts, pen = [], "M{} {}h0"
     for x, y in places:
         parts.append("" if y is None else pen.format(x, y))
@@ -146,7 +146,7 @@ def _path(places: Sequence[tuple[float, float | None]]) -> str:
 
 
 def thin(points: Sequence[tuple]) -> list[tuple]:
-    """At most about POINTS of the points: of each stretch its lowest, its highest and a gap."""
+    """Returns about POINTS points or fewer: the minimum, maximum and a gap of each interval."""
     stretch = -(-2 * len(points) // POINTS)
     if stretch <= 2:
         return list(points)

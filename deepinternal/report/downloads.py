@@ -1,4 +1,4 @@
-"""All outputs of an image as one ZIP file: packed by the page itself, or lying beside it."""
+"""All outputs of an image as one ZIP file, packed by the page or stored beside it."""
 
 import base64
 import io
@@ -9,23 +9,23 @@ from typing import Any
 
 from deepinternal.files import atomic_write_bytes
 
-ARCHIVE = "outputs.zip"  # beside the page, of outputs that are too large to be in it
-PACKED = 16_000_000  # bytes of outputs that a page can hold, at most
+ARCHIVE = "outputs.zip"  # stored beside the page if the outputs are too large for it
+PACKED = 16_000_000  # maximum bytes of outputs in a page
 
 
 def download(folder: Path, outputs: Sequence[str], shown: Collection[str]) -> dict[str, Any] | None:
-    """What a page needs for its download; None where there is nothing to be downloaded.
+    """Returns the values that a page needs for its download; None if there are no outputs.
 
-    Writes the archive where the outputs are too large for the page.
+    Writes the archive if the outputs are too large for the page.
 
     Args:
-        folder: of the page.
-        outputs: files and folders (`name/`) in it.
-        shown: files whose bytes the page holds anyway, as pictures or films.
+        folder: The folder of the page.
+        outputs: Files and folders (`name/`) in it.
+        shown: Files whose bytes the page already contains, as pictures or films.
 
     Returns:
-        `size` of the files, as text; `href` of the archive, or '' and `files`: the bytes in base 64
-        by name, None for those shown.
+        `size` of the files, as text; `href` of the archive, or '' and `files`: the base64 contents
+        by name, None for shown files.
     """
     paths = [p for name in outputs for p in _files(folder / name)]
     sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in paths}
@@ -46,7 +46,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _write(folder: Path, names: Collection[str]) -> None:
-    """Writes the archive; nothing is compressed, for pictures and films are already."""
+    """Writes the archive without compression, because pictures and films are compressed."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", strict_timestamps=False) as archive:
         for name in names:

@@ -1,4 +1,4 @@
-"""Equations of a decomposition for a page: pictures and numbers in the places of their names."""
+"""Equations of a decomposition for a page, with pictures and numbers in place of names."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -11,16 +11,16 @@ _SIGNS = {"*": "×", "-": "−"}
 def parts(
     equation: str, picture: Callable[[str], str], figures: Mapping[str, Any]
 ) -> list[list[dict[str, str]]]:
-    """The terms of an equation, each a list of what is shown side by side and not torn apart.
+    """Returns the terms of an equation, each a list of parts that stay together on a line.
 
     Args:
-        equation: such as 'input = mask * foreground + (1 - mask) * background'.
-        picture: `name -> address` of a small picture of an input or output; '' where there is none.
-        figures: numbers and lists of numbers; 'alphas[0]' is the first one of 'alphas'.
+        equation: Such as 'input = mask * foreground + (1 - mask) * background'.
+        picture: `name -> address` of a small picture of an input or output; '' if there is none.
+        figures: Numbers and lists of numbers; 'alphas[0]' is the first value of 'alphas'.
 
     Returns:
-        Terms, of which every one but the first begins with its sign. A part has a `name` and a `src`
-        (a picture), a `name` and a `value` (a number), or a `sign`: anything else.
+        Terms, each of which begins with its sign, except the first. A part has a `name` and a `src`
+        (a picture), a `name` and a `value` (a number), or a `sign` (anything else).
     """
     terms: list[list[dict[str, str]]] = [[]]
     depth = 0
@@ -38,7 +38,7 @@ def parts(
 
 
 def _part(token: str, picture: Callable[[str], str], figures: Mapping[str, Any]) -> dict[str, str]:
-    """What stands for a token."""
+    """Returns the part for a token."""
     if not (token[0].isalpha() or token[0] == "_"):
         return {"sign": _SIGNS.get(token, token)}
     name, _, index = token.rstrip("]").partition("[")

@@ -1,4 +1,4 @@
-"""Videos for a page: the film itself where it is small, or a strip of its frames."""
+"""Videos for a page: a small film itself, or a strip of frames."""
 
 import base64
 from pathlib import Path
@@ -9,14 +9,14 @@ import numpy as np
 from deepinternal.codecs.image_io import decode, to_array
 from deepinternal.types import InputError
 
-EMBEDDED = 8_000_000  # bytes of a film that is put into the page, at most
-STRIP = 6  # frames in a strip, at most
+EMBEDDED = 8_000_000  # maximum bytes of a film in a page
+STRIP = 6  # maximum number of frames in a strip
 
 
 def film(path: Path) -> dict[str, str]:
-    """Name, link and address of an MP4 file; a large one is not in the page but beside it.
+    """Returns the name, link and address of an MP4 file; a large one stays beside the page.
 
-    `file` is the name where the address holds the file itself, '' elsewhere.
+    `file` is the name if the address contains the file itself, else ''.
     """
     href = quote(path.name, safe="")
     found = {"name": path.name, "href": href, "src": href, "file": ""}
@@ -27,7 +27,7 @@ def film(path: Path) -> dict[str, str]:
 
 
 def strip(folder: Path) -> tuple[np.ndarray, int] | None:
-    """Some frames of a folder side by side, uint8 (H, W, C), and how many there are; None: none."""
+    """Returns frames of a folder side by side, uint8 (H, W, C), and their total number; or None."""
     paths = sorted(folder.glob("*.png"))
     some = np.linspace(0, len(paths) - 1, min(len(paths), STRIP)).round().astype(int)
     try:

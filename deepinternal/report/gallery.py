@@ -1,4 +1,4 @@
-"""What a page shows of an image's files: its pictures, kernels and moments of training."""
+"""The pictures of a page: those of an image's files, kernels and training progress."""
 
 import contextlib
 import functools
@@ -24,11 +24,11 @@ from deepinternal.report.pictures import (
 from deepinternal.types import InputError
 from deepinternal.writers import is_number
 
-PROGRESS = "progress"  # folder of the pictures of a run's training, in that of the image
+PROGRESS = "progress"  # folder of the training pictures, inside that of the image
 BASELINE, RESULT, FRAME = "baseline.png", "result.png", "00000.png"
-_HEAD = 100_000  # characters of a report in which the small pictures are
+_HEAD = 100_000  # characters of a report that contain the small pictures
 _HELD = re.compile('<meta name="(before|result)" content="([^"]*)">')
-_MOMENTS = 8  # of training that are shown, at most
+_MOMENTS = 8  # maximum number of training pictures shown
 
 
 def pictures(
@@ -38,9 +38,9 @@ def pictures(
     metrics: Mapping[str, Any],
     samples: Mapping[str, np.ndarray],
 ) -> list[dict[str, Any]]:
-    """The pictures of a report: before, result, the other outputs, frames without a film, inputs."""
+    """Returns a report's pictures: before, result, other outputs, frames without a film, inputs."""
     names = {"before": BASELINE, "result": RESULT}
-    if not (folder / RESULT).is_file():  # of a video, the first frames are compared
+    if not (folder / RESULT).is_file():  # for a video, the first frames are compared
         names["result"] = f"result/{FRAME}"
     roles = {name: title for title, name in names.items()}
     names |= {n.removesuffix(".png"): n for n in outputs if n.endswith(".png")}
@@ -63,7 +63,7 @@ def pictures(
 
 
 def _strip(folder: Path, name: str) -> dict[str, Any] | None:
-    """A picture with some of the frames in a folder."""
+    """Returns a picture with some of the frames in a folder."""
     made = films.strip(folder / name)
     if made is None:
         return None
@@ -72,7 +72,7 @@ def _strip(folder: Path, name: str) -> dict[str, Any] | None:
 
 
 def _examples(folder: Path) -> list[str]:
-    """The files of an example that was written beside the results."""
+    """Returns the files of an example that was written beside the results."""
     own = [p.name for p in sorted(folder.glob("input-[0-9]*.png"), key=natural)]
     return [name for name in ("input.png", *own) if (folder / name).is_file()]
 
@@ -80,7 +80,7 @@ def _examples(folder: Path) -> list[str]:
 def _inputs(
     folder: Path, inputs: Sequence[ImageFile] | None, metrics: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """What the user gave, or an example that was written beside the results."""
+    """Returns the pictures of the user's inputs, or of an example written beside the results."""
     if own := _examples(folder):
         return [of_file(folder, name) for name in own]
     if inputs is not None:
@@ -95,15 +95,15 @@ def _inputs(
 def small_pictures(
     folder: Path, inputs: Sequence[ImageFile] | None, samples: Mapping[str, np.ndarray]
 ) -> Callable[[str], str]:
-    """Small pictures of outputs by their names, and of 'input', 'input1', 'input2', ...
+    """Returns a function to small pictures of outputs by name, and of 'input', 'input1', ...
 
     Args:
-        folder: of the page.
-        inputs: the user's images.
-        samples: of outputs by file; others are decoded.
+        folder: The folder of the page.
+        inputs: The user's images.
+        samples: The samples of outputs by file; other files are decoded.
 
     Returns:
-        `name -> address`, '' where there is no such picture.
+        `name -> address`; the address is '' if there is no such picture.
     """
     numbers = {"input": 0} | {f"input{n}": n - 1 for n in range(1, len(inputs or ()) + 1)}
 
@@ -122,20 +122,20 @@ def small_pictures(
 def before_and_result(
     folder: Path, metrics: Mapping[str, Any], small: Callable[[str], str]
 ) -> dict[str, str]:
-    """The two small pictures of an index; '' where there is none.
+    """Returns the two small pictures of an index; '' if one is missing.
 
     Args:
-        folder: of the image.
-        metrics: contents of metrics.json.
-        small: as of `small_pictures`.
+        folder: The folder of the image.
+        metrics: The contents of metrics.json.
+        small: The result of `small_pictures`.
     """
     before = small("baseline") or small("input")
-    given = folder / str(metrics.get("input", ""))  # the path itself where it is absolute
+    given = folder / str(metrics.get("input", ""))  # the input's own path if it is absolute
     return {"before": before or thumbnail_of_file(given), "result": small("result")}
 
 
 def of_page(page: Path) -> dict[str, str]:
-    """The two small pictures in the head of a report; {} where there are none, or no report."""
+    """Returns the two small pictures in the head of a report; {} if there are none."""
     try:
         with page.open(encoding="utf-8", errors="replace") as file:
             found = dict(_HELD.findall(file.read(_HEAD)))
@@ -145,7 +145,7 @@ def of_page(page: Path) -> dict[str, str]:
 
 
 def kernels(folder: Path, outputs: Sequence[str]) -> list[dict[str, Any]]:
-    """Drawings of the kernels among the outputs, each beside its reference, and their files."""
+    """Returns drawings of the output kernels, each beside its reference, with their files."""
     found: dict[str, np.ndarray] = {}
     for name in (n.removesuffix(".svg") for n in outputs if n.endswith(".svg")):
         with contextlib.suppress(InputError):  # the file may have been changed since
@@ -162,7 +162,7 @@ def kernels(folder: Path, outputs: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def moments(folder: Path) -> list[dict[str, Any]]:
-    """Some of the pictures of the result that were made during training, small."""
+    """Returns small versions of some of the pictures made during training."""
     paths = sorted((folder / PROGRESS).glob("result-[0-9]*.png"), key=natural)
     chosen = np.linspace(0, len(paths) - 1, min(len(paths), _MOMENTS)).round().astype(int)
     return [

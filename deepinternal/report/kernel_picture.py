@@ -1,4 +1,4 @@
-"""Pictures of blur kernels with axes and numbers, as SVG."""
+"""Draws blur kernels with axes and numbers, as SVG."""
 
 import dataclasses
 import math
@@ -12,14 +12,14 @@ from deepinternal.report.pages import templates
 
 SUFFIXES = (".png", ".mat", ".npy", ".svg")  # the files of a kernel
 
-# Of the drawing, in its own units: a kernel's longest side at most and the width of the words above
-# it, what is left free around it, the colour bar's place and width, half of the cross.
+# Measures of the drawing, in its own units: the maximum length of a kernel's side and the width of
+# the text above it, the margins, the place and width of the colour bar, half of the cross.
 _SIDE, _WORDS, _LEFT, _TOP, _BOTTOM = 312, 276, 54, 84, 46
 _BAR_GAP, _BAR, _BAR_TEXT, _ARM = 22, 14, 64, 7
-_STEPS = 78  # of colour in the bar
-_HOVER = 49  # side of the largest kernel whose pixels tell their values under the pointer
+_STEPS = 78  # number of colours in the bar
+_HOVER = 49  # side of the largest kernel whose pixels show their values under the pointer
 
-# Viridis at 0, 0.1, ..., 1: even steps for the eye, also without colour vision.
+# Viridis at 0, 0.1, ..., 1: perceptually uniform, also with colour vision deficiency.
 _COLOURS = np.array(
     [
         [0x44, 0x01, 0x54],
@@ -39,13 +39,14 @@ _COLOURS = np.array(
 
 @dataclasses.dataclass(frozen=True)
 class Moments:
-    """Where a kernel lies and how wide it is, in its own pixels.
+    """The position and width of a kernel, in its own pixels.
 
     Attributes:
         centre: (row, column) of the centre of mass, 0-based.
-        sigmas: standard deviations of the gaussian with the same covariance, the larger one first;
-            NaN where negative values leave none.
-        angle: of the larger one's axis in degrees, from the columns' direction towards the rows'
+        sigmas: The standard deviations of the Gaussian with the same covariance, the larger one
+            first; NaN if negative values make it impossible.
+        angle: The angle of the larger one's axis in degrees, from the columns' direction towards
+            the rows' (clockwise on a screen), in [0, 180); None for a round kernel.
             (clockwise on a screen), in [0, 180); None for a round kernel.
     """
 
@@ -55,7 +56,7 @@ class Moments:
 
 
 def moments(kernel: np.ndarray) -> Moments:
-    """Centre of mass and principal axes of a (K, K) kernel that sums to 1."""
+    """Returns the centre of mass and principal axes of a (K, K) kernel that sums to 1."""
     weights = np.asarray(kernel, np.float64)
     weights = weights / weights.sum()
     at = np.stack(np.indices(weights.shape), -1).reshape(-1, 2)
@@ -70,16 +71,16 @@ def moments(kernel: np.ndarray) -> Moments:
 
 
 def svg(kernels: Mapping[str, np.ndarray]) -> str:
-    """An SVG file of kernels (K, K) side by side on one colour scale, by their names."""
+    """Returns an SVG file of kernels (K, K) by name, side by side on one colour scale."""
     return templates().get_template("kernel.svg").render(k=drawing(kernels))
 
 
 def drawing(kernels: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """What the template kernel.svg needs to draw kernels (K, K) side by side, by their names."""
+    """Returns the values for the template kernel.svg to draw kernels (K, K) by name."""
     low = min(0.0, *(float(k.min()) for k in kernels.values()))
     high = max(float(k.max()) for k in kernels.values())
     longest = max(map(len, kernels.values()))
-    cell = max(1, _SIDE // longest)  # whole: pixels of one size on a screen
+    cell = max(1, _SIDE // longest)  # whole, so that pixels have the same size on a screen
     panels, x = [], _LEFT
     for name, kernel in kernels.items():
         panels.append(_panel(name, kernel, cell, low, high) | {"x": x})
@@ -113,13 +114,13 @@ def drawing(kernels: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _panel(name: str, kernel: np.ndarray, cell: int, low: float, high: float) -> dict[str, Any]:
-    """One kernel with its axes and words; places are relative to its upper left corner."""
+    """Returns one kernel with axes and text; places are relative to its upper left corner."""
     found, size = moments(kernel), len(kernel)
     row, column = (c + 0.5 for c in found.centre)
     inside = 0 <= row <= size and 0 <= column <= size
     spread = "σ {:.2f} and {:.2f}, ".format(*found.sigmas)
     if any(map(math.isnan, found.sigmas)):
-        spread = "no gaussian is as wide: negative values"
+        spread = "no Gaussian fits: negative values"
     elif found.angle is None:
         spread += "round"
     else:
@@ -144,7 +145,7 @@ def _panel(name: str, kernel: np.ndarray, cell: int, low: float, high: float) ->
 
 
 def _colours(shares: np.ndarray) -> list[str]:
-    """Colours of values in [0, 1]."""
+    """Returns the colours of values in [0, 1]."""
     places = np.linspace(0, 1, len(_COLOURS))
     channels = [np.interp(shares, places, _COLOURS[:, i]).round().astype(int) for i in range(3)]
     return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in zip(*channels)]

@@ -1,4 +1,4 @@
-"""The templates of pages and pictures, and how values look in them."""
+"""The templates of pages and pictures, and the format of values in them."""
 
 import functools
 from pathlib import Path
@@ -10,7 +10,7 @@ from deepinternal.writers import is_number
 
 @functools.cache
 def templates() -> Any:
-    """The environment of templates/: values are escaped, missing ones are errors."""
+    """Returns the environment of templates/; it escapes values, and missing ones are errors."""
     import jinja2
 
     made = jinja2.Environment(
@@ -26,7 +26,7 @@ def templates() -> Any:
 
 
 def short(value: Any) -> str:
-    """A value for a table."""
+    """Formats a value for a table."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list | tuple):
@@ -39,6 +39,6 @@ def _fixed(value: Any, form: str) -> str:
 
 
 def _figure(value: float) -> str:
-    """A number for a person: whole, or of about three digits."""
+    """Formats a number for reading: whole, or with about three digits."""
     whole = isinstance(value, int) or 100 <= abs(value) < 1e15
     return f"{value:.0f}" if whole else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""Pictures as a page holds them: addresses of themselves, reduced to what a screen shows."""
+"""Pictures in a page: data addresses, reduced to screen size."""
 
 import base64
 import io
@@ -14,22 +14,22 @@ from deepinternal.codecs.png import encode
 from deepinternal.types import InputError
 
 PREVIEW = 2048  # longest side of a picture in a page, in pixels
-READABLE = 150_000_000  # pixels, most that a file to be reduced may have
+READABLE = 150_000_000  # maximum number of pixels of a file that is reduced
 THUMBNAIL = 128  # longest side of a small picture, in pixels
 
 
 def link(name: str) -> dict[str, str]:
-    """A file or folder beside a page: its name and the reference to it."""
+    """Returns the name of a file or folder beside a page, and the reference to it."""
     return {"name": name, "href": quote(name)}
 
 
 def address(data: bytes, kind: str = "png") -> str:
-    """The address of an image file that holds the file itself."""
+    """Returns a data address that contains an image file."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def reduce(samples: np.ndarray, longest: int) -> np.ndarray:
-    """Means over blocks of (H, W[, C]) samples, so that no side is longer than `longest`."""
+    """Averages (H, W[, C]) samples over blocks, so that no side is longer than `longest`."""
     height, width = samples.shape[:2]
     step = -(-max(height, width) // longest)
     if step == 1:
@@ -41,15 +41,16 @@ def reduce(samples: np.ndarray, longest: int) -> np.ndarray:
 
 
 def of_file(folder: Path, name: str, samples: np.ndarray | None = None) -> dict[str, Any]:
-    """A PNG file for a page: its address and size there.
+    """Returns a PNG file for a page: its address and its size there.
 
-    The address of one that is too large even for reducing is empty: there is just the link to it.
-    `file` is the name where the address holds the file itself, '' where it holds a smaller picture.
+    The address of a file that is too large even for reducing is empty, and the page only links to
+    it. `file` is the name if the address contains the file itself, '' if it contains a smaller
+    picture.
 
     Args:
-        folder: of the page.
-        name: of the file, below it.
-        samples: what it holds, where that is known; else it is decoded if it must be reduced.
+        folder: The folder of the page.
+        name: The path of the file below it.
+        samples: Its contents, if known; otherwise it is decoded if it must be reduced.
     """
     path = folder / name
     with path.open("rb") as file:
@@ -68,7 +69,7 @@ def of_file(folder: Path, name: str, samples: np.ndarray | None = None) -> dict[
 
 
 def of_samples(samples: np.ndarray, name: str, href: str = "") -> dict[str, Any]:
-    """Samples or pixels (H, W, C) for a page, without a file of their own beside it."""
+    """Returns samples or pixels (H, W, C) for a page, without a file of their own beside it."""
     pixels = to_array(reduce(samples, PREVIEW)).pixels
     src = address(encode(np.round(pixels * 255).astype(np.uint8)))
     sizes = {"full": samples.shape[1::-1], "size": pixels.shape[1::-1]}
@@ -76,7 +77,7 @@ def of_samples(samples: np.ndarray, name: str, href: str = "") -> dict[str, Any]
 
 
 def thumbnail(samples: np.ndarray) -> str:
-    """The address of a small JPEG."""
+    """Returns the address of a small JPEG."""
     from PIL import Image
 
     small = to_array(reduce(samples, 2 * THUMBNAIL)).pixels
@@ -89,7 +90,7 @@ def thumbnail(samples: np.ndarray) -> str:
 
 
 def thumbnail_of_file(path: Path) -> str:
-    """The address of a small JPEG of an image file; empty where there is none."""
+    """Returns the address of a small JPEG of an image file; '' if it cannot be read."""
     try:
         return thumbnail(decode(path, READABLE))
     except InputError:

@@ -1,6 +1,6 @@
-"""Self-contained pages: a report per image and an index of them; they work without a network.
+"""Writes self-contained pages, which work offline: a report per image and an index of them.
 
-Markup, style and scripts are the files in templates/. Here are the values that go into them.
+Markup, style and scripts are in templates/; this module computes the values for them.
 """
 
 import importlib.metadata
@@ -27,7 +27,7 @@ PROGRESS = gallery.PROGRESS
 # Figures against a ground truth: title, unit, digits.
 _FIGURES = {"psnr_y": ("PSNR, luma", "dB", 2), "ssim_y": ("SSIM, luma", "", 4)}
 _FIGURES |= {"psnr_rgb": ("PSNR, RGB", "dB", 2)}
-# Of metrics.json, what is no row of the table of metrics.
+# Entries of metrics.json that are not rows of the table of metrics.
 _ELSEWHERE = ("spans", "remarks", "version", "git", "packages", "jax_version", "device")
 _PACKAGES = ("jax", "jaxlib", "numpy", "flax", "optax", "orbax-checkpoint")
 
@@ -42,19 +42,19 @@ def write_report(
     samples: Mapping[str, np.ndarray] | None = None,
     formulas: Sequence[str] = (),
 ) -> None:
-    """Writes `report.html` beside the results of one image, of whatever there is of them.
+    """Writes `report.html` beside the results of one image, as far as they exist.
 
     Args:
-        folder: the image's folder, with the files that `metrics` names and train.jsonl.
-        metrics: contents of metrics.json.
-        config: the config as plain types.
-        before: (H, W, C) in [0, 1], what to compare the result with, written as `baseline.png`;
-            None where there is nothing.
-        inputs: the user's images, of a video its first frame; None: read from the file that `metrics`
-            names.
-        samples: of pictures among the files, by name, where they are known; others are decoded
-            where they must be.
-        formulas: how the inputs are made from the outputs, as `Recipe.equations` gives them.
+        folder: The image's folder, with train.jsonl and the files that `metrics` names.
+        metrics: The contents of metrics.json.
+        config: The config as plain types.
+        before: (H, W, C) in [0, 1], the image to compare the result with, written as
+            `baseline.png`; None if there is none.
+        inputs: The user's images, or the first frame of a video; None: read from the file that
+            `metrics` names.
+        samples: The samples of pictures among the files, by name, if known; others are decoded if
+            needed.
+        formulas: How the outputs compose the inputs, as `Recipe.equations` returns them.
     """
     samples = dict(samples or {})
     if before is not None:
@@ -97,11 +97,11 @@ def write_report(
 
 
 def write_index(workdir: Path, images: Sequence[Mapping[str, Any]]) -> None:
-    """Writes `index.html`: one row per image with small pictures, linked to its report.
+    """Writes `index.html`, with one row per image: small pictures and a link to its report.
 
     Args:
-        workdir: the work folder.
-        images: contents of the images' metrics.json. Their small pictures are taken from their reports.
+        workdir: The work folder.
+        images: The contents of the images' metrics.json. Small pictures are taken from the reports.
     """
     columns = {"steps": ("steps", ".0f"), "seconds": ("time (s)", ".1f")}
     names = [n for n in ("psnr_y", "ssim_y") if any(n in m for m in images)]
@@ -114,7 +114,7 @@ def write_index(workdir: Path, images: Sequence[Mapping[str, Any]]) -> None:
     for m in images:
         folder, page = workdir / m["image"], f"{quote(m['image'], safe='')}/report.html"
         small = gallery.of_page(folder / "report.html")
-        if not small:  # a report of an earlier version, or none
+        if not small:  # the report is from an earlier version, or missing
             files = gallery.small_pictures(folder, None, {})
             small = gallery.before_and_result(folder, m, files)
         page = page if (folder / "report.html").exists() else ""
@@ -130,7 +130,7 @@ def write_index(workdir: Path, images: Sequence[Mapping[str, Any]]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """Versions of what computes, by name, and the machine."""
+    """Returns the versions of the packages that compute, and the platform."""
     found = {"deepinternal": deepinternal.__version__}
     for name in _PACKAGES:
         try:
@@ -141,7 +141,7 @@ def environment() -> dict[str, str]:
 
 
 def _made_with(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """The environment of a result: what metrics.json says of it, else that of now."""
+    """Returns the environment of a result: that in metrics.json, else the current one."""
     found = environment() | (metrics.get("packages") or {})
     if git := metrics.get("git"):
         found["commit"] = git["commit"] + (", with changes" if git["dirty"] else "")
@@ -150,7 +150,7 @@ def _made_with(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _figure(metrics: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A figure against a ground truth, and how much larger it is than that of the baseline."""
+    """Returns a figure against a ground truth, with its gain over that of the baseline."""
     title, unit, digits = _FIGURES[name]
     value, baseline = metrics.get(name), metrics.get(f"baseline_{name}")
     gain = value - baseline if is_number(value) and is_number(baseline) else None

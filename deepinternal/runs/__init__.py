@@ -1,4 +1,4 @@
-"""From a list of inputs to results in a work folder."""
+"""Runs methods on lists of input files, and writes the results to a work folder."""
 
 from deepinternal import lazy
 

@@ -1,13 +1,13 @@
-"""Which process works on what, where several share a folder and nothing else.
+"""Divides work among processes that share only a folder.
 
-A claim on a name is a file, FOLDER/<hash of the name>/<n>, made exclusively; the highest n counts. What
-a dead process left is taken over by making n + 1, which one of any number of racing processes can do.
-A claim is stale, and may be taken over, once it was released, once its process on this machine has
-ended, or once its holder has not touched it for some time: on another machine, or hung.
+A claim on a name is a file FOLDER/<hash of the name>/<n> that is created exclusively; the highest n
+is valid. A process takes over a stale claim by creating n + 1; if several processes race, only one
+succeeds. A claim is stale once it has been released, once its process on this machine has ended, or
+once its holder, on another machine or hung, has not touched it for some time.
 
-Ages are told by the file system's own clock, for those of machines differ. A file system that caches
-names (NFS: up to a minute) may show a takeover late to a holder that was suspended; two processes then
-work on one name for so long.
+Ages are measured with the file system's own clock, because the clocks of machines differ. A file
+system that caches names (NFS: up to a minute) may show a takeover late to a holder that was
+suspended; until then, two processes work on one name.
 """
 
 import contextlib
@@ -24,18 +24,18 @@ from typing import Any
 
 
 class Claims:
-    """The claims of one process in one folder. Threads may share it.
+    """The claims of one process in one folder, which threads may share.
 
     Attributes:
-        name: what `owner` calls this process.
+        name: The name of this process, as `owner` returns it.
     """
 
     def __init__(self, folder: str | os.PathLike, *, stale_after: float = 60.0):
         """Starts a thread that keeps the claims fresh.
 
         Args:
-            folder: where the claims of all processes lie; made with the first claim.
-            stale_after: seconds without a sign of life after which a claim may be taken over; the
+            folder: The folder for the claims of all processes; created with the first claim.
+            stale_after: Seconds without a sign of life after which a claim may be taken over; the
                 same for all processes.
         """
         self._folder, self._stale_after = Path(folder), stale_after
@@ -50,16 +50,16 @@ class Claims:
         self._thread.start()
 
     def take(self, name: str) -> bool:
-        """Claims a name; of any number of processes that try, one gets True.
+        """Claims a name. If several processes try at once, only one gets True.
 
         Args:
-            name: any text.
+            name: Any text.
 
         Returns:
-            Whether this process holds it now; also True where it held it before.
+            Whether this process now holds the name, including if it held it before.
 
         Raises:
-            OSError: the folder cannot be written.
+            OSError: The folder cannot be written.
         """
         with self._lock:
             if name in self._mine and self._is_newest(self._mine[name]):
@@ -68,7 +68,7 @@ class Claims:
             while True:
                 began = time.monotonic()
                 path = self._take_over(name)
-                # Whoever was suspended in between cannot trust what it saw before.
+                # A process that was suspended in between cannot trust what it saw before.
                 if path is None or time.monotonic() - began < self._stale_after / 2:
                     break
                 _mark_released(path)
@@ -77,39 +77,39 @@ class Claims:
             return path is not None
 
     def held(self, name: str) -> bool:
-        """Whether this process holds a name still: one that was suspended may have lost it."""
+        """Whether this process still holds a name; it may lose one while it is suspended."""
         with self._lock:
             return name in self._mine and self._is_newest(self._mine[name])
 
     def release(self, name: str) -> None:
-        """Gives a name back, so that others can take it at once; nothing where it is not held."""
+        """Releases a name, so that others can take it at once; does nothing if it is not held."""
         with self._lock:
             path = self._mine.pop(name, None)
             if path is not None:
                 _mark_released(path)
 
     def close(self) -> None:
-        """Releases all that is held and ends the thread."""
+        """Releases all held names and ends the thread."""
         self._closed.set()
         self._thread.join()
         for name in list(self._mine):
             self.release(name)
 
     def owner(self, name: str) -> str:
-        """Who has a name, for messages, such as 'process 123 on node7'; '' where it is free."""
+        """Returns the holder of a name, such as 'process 123 on node7'; '' if it is free."""
         return self._owner(self._place(name))
 
     def abandoned(
         self, names: Iterable[str], *, stopped: Callable[[], bool] = lambda: False
     ) -> list[str]:
-        """Waits until it is known which names are held by the living; returns those that are not.
+        """Waits until it is known which names live processes hold; returns the others.
 
-        A process on another machine shows that it lives by touching its claim, a few times within
-        `stale_after`; one on this machine by being there.
+        A live process on another machine touches its claim a few times within `stale_after`; a
+        process on this machine is looked up.
 
         Args:
-            names: which ones.
-            stopped: asked now and then; once True, the rest counts as held.
+            names: The names to check.
+            stopped: Polled while waiting; once True, the remaining names count as held.
         """
         free: list[str] = []
         unknown = {name: self._newest(name) for name in names}
@@ -126,12 +126,12 @@ class Claims:
         return free
 
     def _newest(self, name: str) -> tuple[dict[str, Any], float]:
-        """What a name's newest claim says, and when it was touched."""
+        """Returns the contents of a name's newest claim, and when it was touched."""
         folder = self._place(name)
         return _read(folder / str(max(_generations(folder), default=0)))
 
     def others(self) -> str:
-        """Who else has any name, as `owner` says it; '' where nobody has."""
+        """Returns another process that holds any name, as `owner` does; '' if there is none."""
         mine = {path.parent for path in self._mine.values()}
         folders = (path for path in self._folder.iterdir() if path.is_dir() and path not in mine)
         return next(filter(None, map(self._owner, folders)), "")
@@ -142,16 +142,16 @@ class Claims:
             return ""
         content = _read(folder / str(generations[-1]))[0]
         if "pid" not in content:
-            return "a process that did not say its name"
+            return "an unknown process"
         return f"process {content['pid']} on {content.get('host')}"
 
     def _place(self, name: str) -> Path:
-        # Names may be too long for the file system, or be no valid UTF-8.
+        # Names may be too long for the file system, or not valid UTF-8.
         key = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
         return self._folder / key
 
     def _take_over(self, name: str) -> Path | None:
-        """Makes the next generation of a claim if that is free; None where another has it."""
+        """Creates the next generation of a claim; None if another process holds it."""
         folder = self._place(name)
         folder.mkdir(parents=True, exist_ok=True)
         newest = max(_generations(folder), default=0)
@@ -165,17 +165,17 @@ class Claims:
         with os.fdopen(descriptor, "w") as file:
             file.write(self._content)
         generations = _generations(folder)
-        if max(generations, default=0) != newest + 1:  # it was there before, and was cleaned up
+        if max(generations, default=0) != newest + 1:  # it already existed, and was cleaned up
             _mark_released(path)
             return None
         self._clean_up(folder, generations)
         return path
 
     def _clean_up(self, folder: Path, generations: list[int]) -> None:
-        """Removes old generations, the oldest first; never one that somebody may just look for.
+        """Removes old generations, oldest first, except those that another process may look for.
 
-        The last but one stays. It must have been there for some time before those below it go: then
-        everybody who makes one of them anew sees a higher one.
+        The last but one is kept. It must have existed for some time before older ones are removed,
+        so that every process that creates one of them again sees a higher one.
         """
         if len(generations) < 3:
             return
@@ -186,7 +186,7 @@ class Claims:
                     os.unlink(folder / str(n))
 
     def _is_newest(self, path: Path) -> bool:
-        # The successor first: it is removed after `path`, never before.
+        # Check the successor first: it is removed after `path`, never before.
         return not path.with_name(str(int(path.name) + 1)).exists() and path.exists()
 
     def _is_stale(self, path: Path) -> bool:
@@ -197,7 +197,7 @@ class Claims:
         return self._now() - touched > self._stale_after
 
     def _now(self) -> float:
-        """The time by the file system's clock."""
+        """Returns the time by the file system's clock."""
         os.utime(self._folder)
         return os.stat(self._folder).st_mtime
 
@@ -210,7 +210,7 @@ class Claims:
 
 
 def _generations(folder: Path) -> list[int]:
-    """The numbers of a name's claim files, in order."""
+    """Returns the numbers of a name's claim files, in order."""
     try:
         return sorted(int(n) for n in os.listdir(folder) if n.isdecimal())
     except FileNotFoundError:
@@ -223,12 +223,12 @@ def _mark_released(path: Path) -> None:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], float]:
-    """What a claim file says, {} where it is damaged or half-written, and when it was touched."""
+    """Returns the contents of a claim file, {} if it is damaged, and when it was touched."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            # After opening: only then does NFS ask the server.
+            # NFS only asks the server after opening.
             touched, text = os.fstat(file.fileno()).st_mtime, file.read()
-    except FileNotFoundError:  # cleaned up: somebody holds a newer one
+    except FileNotFoundError:  # cleaned up, because a newer one exists
         return {}, float("inf")
     try:
         content = json.loads(text)
@@ -238,7 +238,7 @@ def _read(path: Path) -> tuple[dict[str, Any], float]:
 
 
 def _machine() -> str:
-    """What two processes must have in common to see each other by their ids; '' if unknown."""
+    """Returns a key shared by processes that see each other by process id; '' if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')} {socket.gethostname()}"
@@ -247,10 +247,10 @@ def _machine() -> str:
 
 
 def _start_time(pid: Any) -> str:
-    """When a process of this machine started, in clock ticks since boot; '' where it has ended."""
+    """Returns when a process of this machine started, in ticks since boot; '' if it has ended."""
     try:
         text = Path(f"/proc/{int(pid)}/stat").read_text(errors="replace")
-        fields = text.rsplit(")", 1)[1].split()  # the name before it may hold anything
+        fields = text.rsplit(")", 1)[1].split()  # the name before it may contain any character
     except (OSError, ValueError, TypeError, IndexError):
         return ""
     return "" if fields[0] in "ZX" else fields[19]

@@ -1,4 +1,4 @@
-"""Which images train with the same programs: those of equal shapes, or on a common canvas."""
+"""Groups images that train with the same programs: of equal shapes, or on a common canvas."""
 
 import dataclasses
 from collections.abc import Collection, Hashable, Mapping, Sequence
@@ -7,7 +7,7 @@ from deepinternal.config import MethodConfig
 from deepinternal.recipe import Recipe
 from deepinternal.runs.inputs import Job
 
-SPARE = 4.0  # a canvas has at most so many times the pixels of each of its images
+SPARE = 4.0  # maximum ratio of a canvas's pixels to those of each of its images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,8 +15,8 @@ class Group:
     """Jobs that share programs.
 
     Attributes:
-        jobs: the jobs, in the order of the list.
-        canvas: (H, W) that their images are put on, None where all have one shape.
+        jobs: The jobs, in the order of the list.
+        canvas: The (H, W) that their images are placed on; None if all have one shape.
     """
 
     jobs: tuple[Job, ...]
@@ -25,12 +25,12 @@ class Group:
 
 @dataclasses.dataclass(frozen=True)
 class Shapes:
-    """What the headers of a job's files say.
+    """The shapes in the headers of a job's files.
 
     Attributes:
-        images: (H, W, C) of each image, or of the first frame after the number of frames; empty for a
-            video file.
-        sides: shapes of the side inputs by field, in the form in which `prepare` gets them.
+        images: (H, W, C) of each image; for frames, the number of frames followed by the shape of
+            the first one; empty for a video file.
+        sides: The shapes of the side inputs by field, in the form that `prepare` takes.
     """
 
     images: tuple[tuple[int, ...], ...]
@@ -40,12 +40,12 @@ class Shapes:
 def groups(
     recipe: Recipe, config: MethodConfig, shapes: Mapping[Job, Shapes | None]
 ) -> list[Group]:
-    """Groups of jobs, each group's and the groups themselves in the order of the list.
+    """Groups jobs; the groups, and the jobs in each group, keep the order of the list.
 
     Args:
-        recipe: the method's.
-        config: its config.
-        shapes: of each job, None where a file cannot be read.
+        recipe: The recipe of the method.
+        config: Its config.
+        shapes: The shapes of each job; None if a file cannot be read.
     """
     alike: dict[Hashable, list[Job]] = {}
     on_canvas: set[Hashable] = set()
@@ -73,7 +73,7 @@ def _canvas(sizes: Collection[tuple[int, int]]) -> tuple[int, int] | None:
 
 
 def _by_area(jobs: Sequence[Job], sizes: Mapping[Job, tuple[int, int]]) -> list[list[Job]]:
-    """Parts whose images are not lost on their common canvas."""
+    """Splits jobs into parts, each with a canvas not much larger than any of its images."""
     parts: list[list[Job]] = []
     area = lambda size: size[0] * size[1]
     for job in sorted(jobs, key=lambda job: -area(sizes[job])):

@@ -1,4 +1,4 @@
-"""Which files make jobs, and which go with them."""
+"""Finds the files that form jobs, and the files that belong to them."""
 
 import dataclasses
 import glob
@@ -26,13 +26,13 @@ SUFFIXES = {
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One image to work on, several images taken together, or a video.
+    """One image, several images together, or a video.
 
     Attributes:
-        stem: name of its folder in the work folder.
-        path: its file, the first of its files, or the folder of its frames; None for the bundled
+        stem: The name of its folder in the work folder.
+        path: Its file, the first of its files, or the folder of its frames; None for the bundled
             sample photograph.
-        several: the files of a job that has several, in their order; empty where `path` is all.
+        several: The files of a job with several files, in order; empty if `path` is the only file.
     """
 
     stem: str
@@ -41,39 +41,39 @@ class Job:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All its files, none of the sample photograph."""
+        """All its files; empty for the sample photograph."""
         return self.several or ((self.path,) if self.path else ())
 
     @property
     def name(self) -> str:
-        """Its file or files, joined by commas, or the folder of its frames; for people."""
+        """Its files joined by commas, or the folder of its frames, for messages."""
         listed = self.several and self.path == self.several[0]
         names = self.several if listed else (self.path or "the sample photograph",)
         return printable(",".join(map(str, names)))
 
     @property
     def own(self) -> str:
-        """The name by which other files go with it."""
+        """The name that other files belonging to it start with."""
         return _base(self.path, self.several) if self.path else self.stem
 
 
 def _base(path: Path, several: tuple[Path, ...]) -> str:
-    """The stem of a file; the whole name of a folder of frames."""
+    """Returns the stem of a file, or the whole name of a folder of frames."""
     folder = several and os.path.isdir(path)
     return path.absolute().name if folder else path.stem
 
 
 def tags_of(kinds: Mapping[str, str]) -> tuple[str, ...]:
-    """What the names of files that go with images may end with.
+    """Returns the tags that end the names of files that belong to images.
 
     Args:
-        kinds: of a method's side inputs, by field.
+        kinds: The kinds of a method's side inputs, by field.
     """
     return ("gt", *kinds, *({"kernel"} & set(kinds.values()) - set(kinds)))
 
 
 def jobs_of(recipe: Recipe, config: MethodConfig, settings: RunConfig) -> list[Job]:
-    """The jobs of a command. Raises InputError where a part of `config.input` matches nothing."""
+    """Returns the jobs of a command. Raises InputError if a part of `config.input` has no match."""
     return list_jobs(
         settings.input,
         tags=tags_of(recipe.side_inputs),
@@ -89,21 +89,22 @@ def list_jobs(
     companions: Sequence[str] = (),
     grouping: str = "single",
 ) -> list[Job]:
-    """The jobs of `config.input`.
+    """Returns the jobs of `config.input`.
 
     Args:
-        text: a file, a folder, a glob, or several of them separated by commas; empty for the sample.
-        tags: files of folders and globs named `*_<tag>.*` are no inputs.
-        companions: files that go with the images; in folders and globs they are no inputs either.
-        grouping: 'single', one job for each file; 'together', one job of all files; 'video', one
-            for each video file, for each folder of frames, and for each glob of frames.
+        text: A file, a folder, a glob, or several of them joined by commas; empty for the sample.
+        tags: In folders and globs, files named `*_<tag>.*` are not inputs.
+        companions: Files that belong to the images; in folders and globs they are not inputs
+            either.
+        grouping: 'single', one job per file; 'together', one job of all files; 'video', one job per
+            video file, per folder of frames, and per glob of frames.
 
     Returns:
-        The jobs, sorted within each part; a stem that is taken already, or that is the name
-        of a file in a work folder, gets -2, -3, ...
+        The jobs, sorted within each part. A stem that is already used, or that is a file name in a
+        work folder, gets -2, -3, ...
 
     Raises:
-        InputError: a part that matches nothing.
+        InputError: A part matches nothing.
     """
     if not text.strip():
         return [Job("sample", None)]
@@ -137,8 +138,8 @@ def list_jobs(
 
 
 def _find(part: str, kept: Callable, *, videos: bool) -> list[tuple[Path, tuple[Path, ...]]]:
-    """The inputs that one part of `config.input` stands for; frames in files, each with all files."""
-    # os.path answers False where Path raises, such as for a name that is too long.
+    """Returns the inputs matched by one part of `config.input`; frames with all their files."""
+    # os.path returns False where Path raises, such as for a name that is too long.
     is_folder = os.path.isdir(part)
     if os.path.lexists(part) and not is_folder:
         return [(Path(part), ())]
@@ -192,23 +193,24 @@ def _matches(part: str) -> list[Path]:
 def companion(
     field: str, value: str, job: Job, *, kind: str = "image", tag: str, beside: bool = False
 ) -> Path | None:
-    """The file that goes with an image: its ground truth, kernel, mask, ...
+    """Finds the file that belongs to an image: its ground truth, kernel, mask, ...
 
     Args:
-        field: the config field, for messages.
-        value: its value: a file; or a folder, in which the file has the image's name, or its stem
-            followed by `_<tag>`, nothing or `_0`; a kernel's may also be `<stem>_kernel.*`.
-        job: the image.
-        kind: kind of file, which says what suffixes it may have. 'masks' of a video may also be a
+        field: The config field, for messages.
+        value: The value of the field: a file, or a folder in which the file has the image's name,
+            or its stem followed by `_<tag>`, nothing or `_0`; a kernel may also be
+            `<stem>_kernel.*`.
+        job: The image.
+        kind: The kind of file, which determines its suffixes. 'masks' of a video may also be a
             folder in such a folder, or the folder itself.
         tag: 'gt', 'kernel', ...
-        beside: whether `<stem>_<tag>.*` beside the image counts where `value` is empty.
+        beside: Whether to look for `<stem>_<tag>.*` beside the image if `value` is empty.
 
     Returns:
-        The path, or None where there is none and none was asked for.
+        The path; None if there is none and none was given.
 
     Raises:
-        InputError: no such file or folder, or nothing in the folder matches.
+        InputError: The file or folder does not exist, or nothing in the folder matches.
     """
     stem = job.own
     if not value:
@@ -224,7 +226,7 @@ def companion(
     names = [f"{stem}{end}{s}" for end in (f"_{tag}", "", "_0") for s in SUFFIXES[kind]]
     if job.path and job.path.suffix.lower() in SUFFIXES[kind]:
         names.insert(0, job.path.name)
-    if kind == "kernel":  # before the image's name: what has it may be another version of the image
+    if kind == "kernel":  # before the image's name, which may be another version of the image
         ends = dict.fromkeys((f"_{tag}", "_kernel"))
         names = [f"{stem}{end}{s}" for end in ends for s in SUFFIXES[kind]] + names
     known = {p.absolute() for p in (job.path, *job.files) if p}
@@ -244,5 +246,5 @@ def companion(
 
 
 def mask_files(folder: Path, tag: str) -> dict[str, Path]:
-    """The still images of a folder, in their order, by the names of the frames they belong to."""
+    """Returns the still images of a folder, in order, by the names of the frames they belong to."""
     return {p.stem.removesuffix(f"_{tag}"): p for p in _frames(_listed(folder))}

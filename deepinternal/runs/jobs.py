@@ -1,7 +1,7 @@
-"""From a list of image files to results in a work folder, shared with other processes.
+"""Runs a list of image files into a work folder, which several processes may share.
 
-A failing image is noted and the others go on. No method is known here by name: what it must offer is
-written in `deepinternal.recipe`.
+The failure of an image is recorded, and the others continue. No method is known here by name;
+`deepinternal.recipe` defines what a method provides.
 """
 
 import functools
@@ -52,24 +52,25 @@ def run_all(
     overwrite: bool = False,
     process: tuple[int, int] = (0, 1),
 ) -> int:
-    """Works through `config.input`; results appear in `workdir`.
+    """Trains on all inputs of `config.input`, and writes the results to `workdir`.
 
     Several processes may do so at once: each image is claimed by one of them.
 
     Args:
-        recipe: the method's.
-        config: its config.
-        settings: how to run.
-        workdir: the folder for results.
-        overwrite: discard results of another config instead of refusing.
-        process: which one of how many this is; it begins with its share of the list.
+        recipe: The recipe of the method.
+        config: Its config.
+        settings: How to run.
+        workdir: The folder for results.
+        overwrite: Discard results of another config instead of refusing.
+        process: The index of this process and the number of processes; each starts with its own
+            share.
 
     Returns:
-        Exit status: 0 all done, 1 some images failed, 128 + signal after a signal.
+        The exit status: 0 if all are done, 1 if some images failed, 128 + signal after a signal.
 
     Raises:
-        InputError: bad config, work folder or input list; also what is wrong with the image where
-            there is only one.
+        InputError: The config, the work folder or the input list cannot be used; or the only image
+            cannot be used.
     """
     check(recipe, config, settings)
     jobs = jobs_of(recipe, config, settings)
@@ -91,7 +92,7 @@ def run_all(
 
 
 def check(recipe: Recipe, config: MethodConfig, settings: RunConfig) -> None:
-    """Raises InputError for what is wrong with a command before any image is read."""
+    """Raises InputError for mistakes in a command that show before any image is read."""
     run_settings.check(recipe)
     if settings.tensorboard and importlib.util.find_spec("tensorboardX") is None:
         raise InputError("config.tensorboard: needs tensorboardX; pip install 'tensorboardX>=2.6'")
@@ -105,7 +106,7 @@ def check(recipe: Recipe, config: MethodConfig, settings: RunConfig) -> None:
 
 
 def _check_unused(workdir: str) -> None:
-    """Refuses to discard what another process is working on."""
+    """Refuses to discard results that another process is working on."""
     if not os.path.isdir(os.path.join(workdir, CLAIMS)):
         return
     claims = Claims(os.path.join(workdir, CLAIMS))
@@ -113,13 +114,13 @@ def _check_unused(workdir: str) -> None:
     claims.close()
     if owner:
         raise RefusedError(
-            f"--overwrite: {owner} is working in {show_path(workdir)}; end it first, or use another "
-            "--workdir"
+            f"--overwrite: {owner} is working in {show_path(workdir)}; end it first, or use "
+            "another --workdir"
         )
 
 
 class _Runner:
-    """Works through jobs, those that can share programs side by side."""
+    """Works through jobs; those that share programs train side by side."""
 
     def __init__(self, opener: Opener, claims: Claims, process: tuple[int, int]):
         self._opener, self._claims, self._process = opener, claims, process
@@ -127,9 +128,9 @@ class _Runner:
         self._records = Records(opener)
         self._working: dict[str, Opened] = {}  # by stem
         self._failed: dict[str, dict[str, Any]] = {}
-        self._finished: set[str] = set()  # what was so when its turn came
-        self._skipped: set[str] = set()  # what another process had when its turn came
-        self._alone = False  # whether what is wrong with the one image is the user's mistake
+        self._finished: set[str] = set()  # already finished when their turn came
+        self._skipped: set[str] = set()  # held by another process when their turn came
+        self._alone = False  # whether there is only one image, whose input errors are raised
 
     def work(self, jobs: Sequence[Job], stop: StopSignal) -> None:
         """Trains on all jobs that no other process is working on, until a signal comes."""
@@ -147,20 +148,20 @@ class _Runner:
         owners = Counter(filter(None, (self._claims.owner(job.stem) for job in jobs)))
         for owner, images in owners.items():
             if owner != self._claims.name:
-                tell(f"left to {owner}: {images} images")
+                tell(f"left to {owner}: {images} image{'s' * (images > 1)}")
 
     def _check(self, job: Job) -> None:
-        """Refuses a job that has results from other files."""
+        """Refuses a job with results from different files."""
         try:
             if self._workdir.noted(job.stem):
                 self._opener.look_at(job)
         except RefusedError:
             raise
-        except InputError:  # an unreadable file is that image's own failure, on its turn
+        except InputError:  # an unreadable file is handled as that image's failure, on its turn
             return
 
     def _train(self, group: Group, stop: StopSignal) -> None:
-        """Trains on the images of a group, and then on those that needed programs of their own."""
+        """Trains on the images of a group, then on those that need programs of their own."""
         if stop.signum:
             return
         waiting = self._open(group)
@@ -188,7 +189,7 @@ class _Runner:
                 self._ended(run)
         except InputError:
             raise
-        except Exception as error:  # not one image's, but what is on disk is safe
+        except Exception as error:  # not specific to one image; checkpoints on disk are safe
             board.close()
             for opened in self._working.values():
                 self._fail(opened.job, error, opened)
@@ -199,7 +200,7 @@ class _Runner:
             self._train(Group(tuple(jobs), group.canvas), stop)
 
     def _programs(self, first: Opened, group: Group) -> tuple[Programs, Board]:
-        """The programs of a group, and the progress that its images share."""
+        """Returns the programs of a group, and the progress board that its images share."""
         settings, parallel = self._settings, self._settings.parallel
         images = sum(not self._opener.is_done(job, first.limit) for job in group.jobs)
         devices, per_device = spread(
@@ -217,7 +218,7 @@ class _Runner:
         return programs, Board(images, enabled=settings.progress)
 
     def _open(self, group: Group) -> Iterator[Opened]:
-        """What of a group is to be trained on: not finished, and not another process's."""
+        """Yields the jobs of a group to train on: not finished, and not held by another process."""
         index, count = self._process
         share = group.jobs[index::count]
         for job in [*share, *(job for job in group.jobs if job not in share)]:
@@ -225,19 +226,19 @@ class _Runner:
                 opened = self._ready(job, group.canvas)
             except RefusedError:
                 raise
-            except Exception as error:  # one image's failure must not cost the others
+            except Exception as error:  # one image's failure must not affect the others
                 if self._alone and isinstance(error, InputError):
                     raise
                 self._fail(job, error)
-                continue  # and keep the claim, so that no one else tries
+                continue  # and keep the claim, so that no other process tries
             if opened:
                 self._working[job.stem] = opened
                 yield opened
 
     def _ready(self, job: Job, canvas: tuple[int, int] | None) -> Opened | None:
-        """A job to be trained on, claimed; None where it is finished, or another process has it."""
+        """Claims and opens a job; None if it is finished, or if another process holds it."""
         opener, opened = self._opener, None
-        if self._alone:  # what is wrong with the only image is found before anything is written
+        if self._alone:  # errors of the only image are raised before anything is written
             if opener.is_finished(job):
                 self._finished.add(job.stem)
                 return None
@@ -245,7 +246,7 @@ class _Runner:
                 opened = opener.open(job, canvas)
             except InputError:
                 raise
-            except Exception:  # a fault of ours: noted as such below, once the image is claimed
+            except Exception:  # an internal error: recorded below, once the image is claimed
                 opened = None
         self._begin()
         if not self._claims.take(job.stem):
@@ -262,7 +263,7 @@ class _Runner:
         return None
 
     def _begin(self) -> None:
-        """Lets the work folder begin, unless others have begun to work in what it is to discard."""
+        """Creates the work folder, unless other processes work in results that it would discard."""
         if self._workdir.discards:
             _check_unused(str(self._workdir.path))
         self._workdir.begin()
@@ -291,14 +292,14 @@ class _Runner:
         )
 
     def _ended(self, run: Run) -> None:
-        """Writes what a run has come to."""
+        """Writes the results of a run that has ended."""
         opened = self._working.pop(run.name)
         try:
             if run.status == "failed":
                 raise run.error
             if run.status == "stopped":
                 self._records.stopped(opened, run)
-                word = f"stopped at step {run.steps}; the same command goes on"
+                word = f"stopped at step {run.steps}; the same command continues it"
             else:
                 metrics = self._records.finish(opened, run)
                 remarks = metrics.get("remarks", ())
@@ -309,7 +310,7 @@ class _Runner:
         except LostError as error:
             run.progress.close("left to another process")
             tell(f"{show_path(opened.job.stem)}: {error}")
-        except Exception as error:  # one image's failure must not cost the others
+        except Exception as error:  # one image's failure must not affect the others
             run.progress.close()
             self._fail(opened.job, error, opened, run)
             return
@@ -322,9 +323,9 @@ class _Runner:
         self._failed[job.stem] = self._records.fail(job, *args)
 
     def summarise(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
-        """Writes the summary and the index of all images there are results of; returns their metrics.
+        """Writes the summary and the index of all images with results; returns their metrics.
 
-        Another process may end at the same moment: the last one to look sees all.
+        Another process may end at the same moment; the last one to read the results sees all.
         """
         if self._workdir.discards or not self._workdir.path.is_dir():  # stopped before it began
             return []
@@ -335,12 +336,11 @@ class _Runner:
         return images
 
     def say_if_finished(self, jobs: Sequence[Job]) -> None:
-        """Prints a line where nothing was left to do."""
-        count = len(jobs)
+        """Prints a line if nothing was left to do."""
         if self._settings.progress and self._finished == {job.stem for job in jobs}:
             index = show_path(self._workdir.path / "index.html")
-            verb = "is" if count == 1 else "are"
-            tell(f"{count} of {count} images {verb} done already: {index}")
+            what = "the image is" if len(jobs) == 1 else f"all {len(jobs)} images are"
+            tell(f"{what} already done: {index}")
 
     def _results(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
         found = (self._failed.get(j.stem) or self._workdir.metrics(j.stem) for j in jobs)

@@ -1,4 +1,4 @@
-"""From a job's files to inputs of the method: each image is read and prepared once, on its turn."""
+"""Reads and prepares the inputs of jobs, each once, on its turn."""
 
 import dataclasses
 import time
@@ -27,16 +27,16 @@ class Opened:
     """A job that has been read and prepared.
 
     Attributes:
-        job: the job.
-        source: its file or files.
-        inputs: the method's, as `prepare` made them, on the host.
-        placed: the same on the canvas of its group, where there is one.
-        truth: the ground truth, if there is one.
-        shape: of the result.
-        limit: steps that training may take.
-        noted: what `Opener.note` notes of it in the work folder.
+        job: The job.
+        source: Its files, read.
+        inputs: The method's inputs as `prepare` made them, on the host.
+        placed: The same inputs on the canvas of the group, if there is one.
+        truth: The ground truth, or None.
+        shape: The shape of the result.
+        limit: The maximum number of training steps.
+        noted: The record of the job that `Opener.note` writes to the work folder.
         started: `time.monotonic()` when reading it began.
-        remarks: what the method said of it before training.
+        remarks: The method's remarks before training.
     """
 
     job: Job
@@ -53,13 +53,13 @@ class Opened:
 
 @dataclasses.dataclass
 class Opener:
-    """Opens the jobs of a command, and knows which of them have nothing left to do.
+    """Opens the jobs of a command, and finds which of them have nothing left to do.
 
     Attributes:
-        recipe: the method's.
-        config: its config.
-        settings: how to run.
-        workdir: the work folder.
+        recipe: The recipe of the method.
+        config: Its config.
+        settings: How to run.
+        workdir: The work folder.
     """
 
     recipe: Recipe
@@ -84,7 +84,7 @@ class Opener:
         return companion("ground_truth", given, job, tag="gt", beside=True)
 
     def look_at(self, job: Job) -> Noted:
-        """What a job's files are, as `Workdir.look_at` says it."""
+        """Returns the hashes of a job's files; see `Workdir.look_at`."""
         paths = {"input": job.files} if job.files else {}
         for field, path in self._side_files(job).items():
             several = mask_files(path, field).values() if path.is_dir() else ()
@@ -92,18 +92,18 @@ class Opener:
         return self.workdir.look_at(job.stem, paths)
 
     def shapes(self, job: Job) -> Shapes | None:
-        """What the headers of a job's files say; None where one cannot be read."""
+        """Returns the shapes in the headers of a job's files; None if one cannot be read."""
         return shapes(self.recipe, self.config, job)
 
     # What is left to do
 
     def is_done(self, job: Job, limit: int | None = None) -> bool:
-        """Whether a result is there that training would not change.
+        """Whether a result exists that training would not change.
 
         Args:
-            job: the job.
-            limit: steps that training may take; None: those that followed from the same fields when
-                the image was last worked on, where they are the same.
+            job: The job.
+            limit: The maximum number of training steps; None: the same as when the image was last
+                trained on, provided that the fields it follows from are unchanged.
         """
         old, noted = self.workdir.metrics(job.stem), self.workdir.noted(job.stem)
         if not old or not noted or old["status"] != "done":
@@ -111,18 +111,18 @@ class Opener:
         folder = self.workdir.path / job.stem
         if not any((folder / name).exists() for name in ("result.png", "result")):
             return False
-        if old["steps"] < old["steps_limit"]:  # it came to its own end
+        if old["steps"] < old["steps_limit"]:  # its own stopping rule ended it
             return True
         if limit is None:
             return noted.asked == self.workdir.asked
         return limit <= old["steps_limit"]
 
     def is_finished(self, job: Job) -> bool:
-        """Whether nothing at all is left to do for a job, as far as can be told without reading it.
+        """Whether nothing is left to do for a job, as far as is known without reading its inputs.
 
         Raises:
-            InputError: a file that is missing or cannot be read.
-            RefusedError: some file has other bytes than when the result was made.
+            InputError: A file is missing or cannot be read.
+            RefusedError: A file has changed since the result was made.
         """
         if not self.is_done(job):
             return False
@@ -136,14 +136,14 @@ class Opener:
     # Reading
 
     def method(self, inputs: Inputs) -> Method:
-        """The method for inputs of such shapes, made once for each."""
+        """Returns the method for inputs of these shapes, which is made only once."""
         spec = input_spec(inputs)
         if str(spec) not in self._methods:
             self._methods[str(spec)] = self.recipe.method(self.config, spec)
         return self._methods[str(spec)]
 
     def _result_shape(self, inputs: Inputs) -> tuple[int, ...]:
-        """Shape of the output 'result' without computing it; of inputs that are on no canvas."""
+        """Returns the shape of 'result' without computing it, for inputs without a canvas."""
         key = str(input_spec(inputs))
         if key not in self._result_shapes:
             method = self.method(inputs)
@@ -155,12 +155,13 @@ class Opener:
         """Reads and prepares a job; writes nothing.
 
         Args:
-            job: the job.
-            canvas: (H, W) of its group, None where there is none.
+            job: The job.
+            canvas: The (H, W) of its group's canvas, or None.
 
         Raises:
-            InputError: something is wrong with one of its files.
-            RefusedError: the work folder has it from other files, or with more steps.
+            InputError: One of its files cannot be used.
+            RefusedError: The work folder has results of it from different files, or with more
+                steps.
         """
         started, config = time.monotonic(), self.config
         files = self.look_at(job)
@@ -179,18 +180,19 @@ class Opener:
         return Opened(job, source, inputs, placed, truth, shape, limit, noted, started, remarks)
 
     def note(self, opened: Opened) -> None:
-        """Notes in the work folder what a job is made from, and writes the sample if it is one.
+        """Records in the work folder what a job is made from, and writes the sample if it is one.
 
         Raises:
-            RefusedError: the work folder has it from other files, or with more steps.
-            InputError: the job's folder cannot be made.
+            RefusedError: The work folder has results of it from different files, or with more
+                steps.
+            InputError: The job's folder cannot be created.
         """
         self.workdir.note(opened.job.stem, opened.noted)
         if opened.job.path is None:
             write_input(opened.source, self.workdir.folder(opened.job.stem))
 
     def _read(self, job: Job) -> tuple[sources.Source, dict[str, Any], Path | np.ndarray | None]:
-        """The input, its side inputs, and its ground truth: a path, an array or None."""
+        """Returns the input, its side inputs, and its ground truth: a path, an array or None."""
         truth = self._truth_file(job)
         source, sides, example = read(self.recipe, self.config, job)
         if example and truth is None and self.recipe.scored and not source.is_video:
@@ -198,7 +200,7 @@ class Opener:
         return source, sides, truth
 
     def remarks(self, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
-        """What the method says of its decisions, a line each; `figures` as of `Recipe.remarks`."""
+        """Returns the method's remarks, one line each; `figures` as in `Recipe.remarks`."""
         found = self.recipe.remarks(self.config, inputs, figures)
         return tuple(printable(" ".join(remark.split())) for remark in found)
 
@@ -209,15 +211,15 @@ def read(
     """Reads the files of a job; without files, the recipe's example takes their place.
 
     Args:
-        recipe: the method's.
-        config: its config.
-        job: the job.
+        recipe: The recipe of the method.
+        config: Its config.
+        job: The job.
 
     Returns:
         The input, its side inputs by field, and the example.
 
     Raises:
-        InputError: a file that cannot be read or is not of the image's size.
+        InputError: A file cannot be read, or does not have the image's size.
     """
     kinds, files, grouping = recipe.side_inputs, _side_files(recipe, config, job), recipe.grouping
     sides = {f: sources.read_side(kinds[f], path, job, tag=f) for f, path in files.items()}
@@ -233,7 +235,7 @@ def read(
 
 
 def shapes(recipe: Recipe, config: MethodConfig, job: Job) -> Shapes | None:
-    """What `headers` returns; None where a file cannot be read."""
+    """Returns the result of `headers`; None if a file cannot be read."""
     try:
         return headers(recipe, config, job)
     except InputError:
@@ -241,25 +243,25 @@ def shapes(recipe: Recipe, config: MethodConfig, job: Job) -> Shapes | None:
 
 
 def headers(recipe: Recipe, config: MethodConfig, job: Job) -> Shapes:
-    """What the headers of a job's files say. Raises InputError where one cannot be read."""
+    """Returns the shapes in a job's file headers. Raises InputError if one is unreadable."""
     kinds = recipe.side_inputs
     if recipe.grouping(config).kind != "video":
         images = tuple(map(image_shape, job.files))
-    else:  # a video file tells its size when it is read
+    else:  # the size of a video file is only known after reading
         images = ((len(job.several), *image_shape(job.files[0])),) if job.several else ()
     sides = _side_files(recipe, config, job).items()
     return Shapes(images, {f: sources.side_shape(kinds[f], path) for f, path in sides})
 
 
 def _side_files(recipe: Recipe, config: MethodConfig, job: Job) -> dict[str, Path]:
-    """The files that go with a job, by field."""
+    """Returns the files that belong to a job, by field."""
     kinds = recipe.side_inputs.items()
     found = {f: companion(f, getattr(config, f), job, kind=kind, tag=f) for f, kind in kinds}
     return {field: path for field, path in found.items() if path}
 
 
 def _photo() -> np.ndarray:
-    """The bundled photograph, (512, 512, 3) float32 in [0, 1]."""
+    """Returns the bundled photograph, (512, 512, 3) float32 in [0, 1]."""
     import skimage.data
 
     return skimage.data.astronaut().astype(np.float32) / 255

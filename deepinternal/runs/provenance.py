@@ -1,4 +1,4 @@
-"""What a result was made with: the version of this package, its state in git, and other packages."""
+"""Records what made a result: the versions of this package and others, and the git state."""
 
 import functools
 import os
@@ -9,12 +9,12 @@ from typing import Any
 import deepinternal
 from deepinternal.report.report import environment
 
-_WAIT = 5.0  # seconds for git
+_WAIT = 5.0  # timeout for git in seconds
 
 
 @functools.cache
 def provenance() -> dict[str, Any]:
-    """`version`; `git`, see `git_state`; `packages`: the versions of Python and of other packages."""
+    """Returns `version`, `git` (see `git_state`), and the versions of Python and `packages`."""
     packages = environment()
     for name in ("deepinternal", "platform"):
         del packages[name]
@@ -23,19 +23,19 @@ def provenance() -> dict[str, Any]:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """The commit of a folder of Python files, and whether they differ from it.
+    """Returns the commit of a folder of Python files, and whether they differ from it.
 
     Args:
-        folder: a package.
+        folder: A package.
 
     Returns:
-        `commit`, in hex, and `dirty`; None where the folder is not in a checkout that tracks it, or
+        `commit`, in hex, and `dirty`; None if the folder is not in a checkout that tracks it, or if
         git does not answer.
     """
     if not any((parent / ".git").exists() for parent in folder.absolute().parents):
         return None
     command = ["git", "status", "--porcelain=v2", "--branch", "--ignored=matching", "--", "."]
-    # The checkout is found from the folder alone, and nothing in it is written.
+    # git finds the checkout from the folder alone, and writes nothing to it.
     environ = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     environ |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
@@ -46,7 +46,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         return None
     lines = [line.split(" ", 1) for line in said.splitlines()]
     commit = next((text.split()[-1] for kind, text in lines if "branch.oid" in text), "(initial)")
-    # Of paths that are no part of the commit only the topmost is listed, relative to the folder.
+    # For untracked and ignored paths, only the topmost is listed, relative to the folder.
     foreign = any(kind in "?!" and text.startswith(("./", "../")) for kind, text in lines)
     if commit == "(initial)" or foreign:
         return None

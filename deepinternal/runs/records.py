@@ -1,4 +1,4 @@
-"""What is written of an image when its run has ended: results, figures, metrics.json, report."""
+"""Writes the results of an image when its run has ended: outputs, metrics.json, report."""
 
 import contextlib
 import dataclasses
@@ -23,10 +23,10 @@ from deepinternal.types import InputError, Inputs
 
 @dataclasses.dataclass
 class Records:
-    """Writes what runs have come to into a work folder.
+    """Writes the results of runs to a work folder.
 
     Attributes:
-        opener: who opened the jobs.
+        opener: The opener of the jobs.
     """
 
     opener: Opener
@@ -35,7 +35,7 @@ class Records:
         self.workdir = self.opener.workdir
 
     def finish(self, opened: Opened, run: Run) -> dict[str, Any]:
-        """Writes the results of a run that has come to its end; returns its metrics."""
+        """Writes the results of a finished run; returns its metrics."""
         outputs = run.programs.outputs(run.state, run.inputs)
         outputs = {name: cut(output) for name, output in outputs.items()}
         folder = self.workdir.folder(opened.job.stem)
@@ -53,7 +53,7 @@ class Records:
         return metrics
 
     def score_again(self, opened: Opened) -> None:
-        """Brings the figures of a finished image up to date with its ground truth."""
+        """Updates the figures of a finished image if its ground truth has changed."""
         metrics, truth = self.workdir.metrics(opened.job.stem), opened.truth
         if truth is None or metrics.get("ground_truth_sha256") == truth.sha256:
             return
@@ -64,7 +64,7 @@ class Records:
     def _publish(
         self, opened: Opened, metrics: dict, before: np.ndarray, samples: Mapping[str, np.ndarray]
     ) -> None:
-        """Writes the report and, last of all, the metrics: they say that the image is done."""
+        """Writes the report, and then the metrics, which mark the image as done."""
         source, stem = opened.source, opened.job.stem
         if opened.truth is not None:
             metrics |= score_result(samples["result.png"], opened.truth, before, source.size)
@@ -80,7 +80,7 @@ class Records:
         self.workdir.write_metrics(stem, metrics)
 
     def stopped(self, opened: Opened, run: Run) -> None:
-        """Notes that a signal ended a run."""
+        """Records that a signal ended a run."""
         stem, metrics = opened.job.stem, self._metrics(opened.job, "stopped", opened, run)
         self._write_page(stem, metrics, opened)
         self.workdir.write_metrics(stem, metrics)
@@ -98,16 +98,16 @@ class Records:
     def fail(
         self, job: Job, error: Exception, opened: Opened | None = None, run: Run | None = None
     ) -> dict[str, Any]:
-        """Notes that an image failed, and why; a traceback of ours goes to a file beside.
+        """Records the failure of an image; the traceback of an internal error goes to a file.
 
         Args:
-            job: the image.
-            error: what happened.
-            opened: the same, if it was opened.
-            run: if it had begun.
+            job: The image.
+            error: The error.
+            opened: The opened image, if it was opened.
+            run: Its run, if it had begun.
 
         Returns:
-            Its metrics.
+            The metrics of the image.
         """
         text, trace = " ".join(str(error).split()) or type(error).__name__, ""
         if not isinstance(error, InputError):
@@ -115,7 +115,7 @@ class Records:
             trace = printable("".join(traceback.format_exception(error)))
         tell(f"{show_path(job.stem)}: failed: {text}")
         metrics = self._metrics(job, "failed", opened, run) | {"error": printable(text)}
-        with contextlib.suppress(OSError, InputError):  # the folder itself may be what is wrong
+        with contextlib.suppress(OSError, InputError):  # the folder itself may be the problem
             folder = self.workdir.folder(job.stem)
             if trace:
                 atomic_write_text(folder / "traceback.txt", trace)
@@ -127,7 +127,7 @@ class Records:
     def _metrics(
         self, job: Job, status: str, opened: Opened | None, run: Run | None
     ) -> dict[str, Any]:
-        """What metrics.json says of every image, also of one that failed."""
+        """Returns the metrics common to all images, including failed ones."""
         spent = dataclasses.asdict(run.spent if run else Spent())
         rate = spent["steps"] / max(spent.pop("train_seconds"), 1e-9)
         devices, lanes = (len(run.programs.devices), run.programs.lanes) if run else (1, 1)
@@ -151,7 +151,7 @@ class Records:
 
 
 def _before(opened: Opened, programs: Programs, inputs: Inputs) -> np.ndarray:
-    """What to compare the result with: the method's baseline, or the input."""
+    """Returns the image to compare the result with: the method's baseline, or the input."""
     if not programs.method.baseline or opened.source.is_video:
         return opened.source.images[0].pixels
     return np.asarray(programs.baseline(inputs))[: opened.shape[0], : opened.shape[1]]

@@ -1,10 +1,10 @@
-"""Fields under the names they had before config.json said which version wrote it."""
+"""Maps the field names of work folders from before config.json recorded a version."""
 
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-Rename = tuple[str, Callable[[Any], Any]]  # the new name, and from the old value to the new one
+Rename = tuple[str, Callable[[Any], Any]]  # the new name, and the conversion of the value
 
 
 def _as_it_is(value: Any) -> Any:
@@ -12,21 +12,21 @@ def _as_it_is(value: Any) -> Any:
 
 
 def _unit_range(sigma: float) -> float:
-    """A standard deviation of values up to 255 as one of values in [0, 1]."""
+    """Converts a standard deviation of values in [0, 255] to one of values in [0, 1]."""
     return sigma / 255
 
 
 def _estimated(noise_std: float) -> float | str:
-    """A negative noise level stood for one that is estimated."""
+    """Converts a negative noise level, which meant an estimated one, to 'auto'."""
     return "auto" if noise_std < 0 else noise_std
 
 
 def _of_uniform(most: float) -> float:
-    """The standard deviation of uniform noise of at most so much."""
+    """Returns the standard deviation of uniform noise with this maximum."""
     return most / math.sqrt(3)
 
 
-# By method: old name -> new name and conversion. Names below a nested config have dots.
+# By method: old name -> new name and conversion. Nested fields have dots.
 RENAMED: Mapping[str, Mapping[str, Rename]] = {
     "dip": {
         "sigma": ("noise_std", _unit_range),
@@ -44,24 +44,24 @@ RENAMED: Mapping[str, Mapping[str, Rename]] = {
         "back_projection": ("back_projection", lambda text: text.strip() or "auto"),
     },
 }
-# By method: fields that older folders lack, from what they have.
+# By method: fields that older folders lack, derived from the ones they have.
 ADDED: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
-    # What a preset could not do without; the field is empty where there was none.
+    # The old field that a preset required; it is empty if there was none.
     "zssr": lambda old: {"kernel_use": "given"} if old.get("required") == "kernel" else {}
 }
-# By method: fields that only choose what 'auto' stands for in others, which are compared instead.
+# By method: fields that only choose the values for 'auto' in others, which are compared instead.
 SHORTHANDS: Mapping[str, tuple[str, ...]] = {"dip": ("effort",), "transparency": ("effort",)}
 
 
 def renamed(method: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of an older work folder under the names and in the units of today.
+    """Converts the fields of an older work folder to the current names and units.
 
     Args:
-        method: whose fields they are.
-        fields: by name, nested ones with dots; with the fields that say how to run.
+        method: The method of the fields.
+        fields: Fields by name, including those that say how to run; nested ones with dots.
 
     Returns:
-        New fields; what the method still has is as it was.
+        The converted fields; other fields are unchanged.
     """
     found = {**fields, **ADDED.get(method, lambda _: {})(fields)}
     found.pop("required", None)

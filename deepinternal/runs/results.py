@@ -1,4 +1,4 @@
-"""What becomes of a method's outputs: files, and figures against a ground truth."""
+"""Writes a method's outputs to files, and scores them against a ground truth."""
 
 import dataclasses
 import math
@@ -29,7 +29,7 @@ from deepinternal.types import InputError, Output
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """A ground truth: pixels (H, W, C) in [0, 1], and which file they are from."""
+    """A ground truth: pixels (H, W, C) in [0, 1], with the name and hash of its file."""
 
     pixels: np.ndarray
     name: str
@@ -37,15 +37,15 @@ class Truth:
 
 
 def read_truth(truth: Path | np.ndarray, shape: tuple[int, ...], *, name: str) -> Truth | None:
-    """Ground truth of a result's size; None where that of an example is of another.
+    """Reads a ground truth of the result's size; None if that of an example has another size.
 
     Args:
-        truth: the file, or what an example has.
-        shape: of the result.
-        name: of the example.
+        truth: The file, or the array of an example.
+        shape: The shape of the result.
+        name: The name of the example.
 
     Raises:
-        InputError: a file that cannot be read, or of another size.
+        InputError: The file cannot be read, or has another size.
     """
     if not isinstance(truth, Path):
         return Truth(np.asarray(truth), name, "") if truth.shape[:2] == shape[:2] else None
@@ -60,7 +60,7 @@ def read_truth(truth: Path | np.ndarray, shape: tuple[int, ...], *, name: str) -
 
 
 def cut(output: Output) -> Output:
-    """An output on the host, without what a canvas has beyond its size."""
+    """Returns an output on the host, cut from its canvas to its valid size."""
     value = jax.tree.map(np.asarray, output.value)
     if output.size is not None:
         height, width = map(int, output.size)
@@ -68,18 +68,18 @@ def cut(output: Output) -> Output:
     return output.replace(value=value, size=None)
 
 
-# As one program: its thirty operations one by one take longer to compile.
+# Compiled as one program: compiling its thirty operations one by one takes longer.
 _quality = jax.jit(measures.quality, static_argnames="border")
 
 
 def border_of(size: tuple[int, int], result: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns that the protocol leaves out: the scale factors, 0 where there is none."""
+    """Returns the border that scoring ignores: the scale factors, or 0 without upscaling."""
     factors = [o / n for o, n in zip(result, size)]
     return tuple(0 if f <= 1 else math.ceil(round(f, 3)) for f in factors)
 
 
 def score(result: np.ndarray, truth: np.ndarray, border: tuple[int, int]) -> dict[str, float]:
-    """PSNR and SSIM of (H, W, C) images; a grey one is compared with the channels of the other."""
+    """Returns PSNR and SSIM of (H, W, C) images; grey is broadcast to the other's channels."""
     channels = max(result.shape[-1], truth.shape[-1])
     pair = [np.broadcast_to(x, (*x.shape[:2], channels)) for x in (result, truth)]
     figures = _quality(*pair, border=border)
@@ -89,13 +89,13 @@ def score(result: np.ndarray, truth: np.ndarray, border: tuple[int, int]) -> dic
 def score_result(
     samples: np.ndarray, truth: Truth, before: np.ndarray, size: tuple[int, int]
 ) -> dict[str, Any]:
-    """Figures of a result, and of what it is compared with, against the ground truth.
+    """Returns the figures of a result and of its baseline against the ground truth.
 
     Args:
-        samples: of the result, as they are written: unsigned integers.
-        truth: of the result's size.
-        before: (H, W, C) in [0, 1]; gets no figures where it is of another size.
-        size: (H, W) of the input.
+        samples: The result as it is written, unsigned integers.
+        truth: The ground truth, of the result's size.
+        before: The baseline (H, W, C) in [0, 1]; it is not scored if it has another size.
+        size: The (H, W) of the input.
     """
     pixels = image_io.to_array(samples).pixels
     border = border_of(size, pixels.shape[:2])
@@ -107,7 +107,7 @@ def score_result(
 
 
 def views(outputs: Mapping[str, Output]) -> dict[str, np.ndarray]:
-    """Images, masks, and kernels stretched to their peak: (H, W[, C]) in [0, 1], by their names."""
+    """Returns images, masks, and kernels scaled to their peak, as (H, W[, C]) in [0, 1] by name."""
     found = {}
     for name, output in outputs.items():
         if output.kind in ("image", "mask"):
@@ -120,7 +120,7 @@ def views(outputs: Mapping[str, Output]) -> dict[str, np.ndarray]:
 
 
 def write_input(source: Source, folder: Path) -> None:
-    """Writes what was made of the sample photograph: input.png, input-2.png, ..., or input.mp4."""
+    """Writes the input made from the sample: input.png, input-2.png, ..., or input.mp4."""
     if source.is_video:
         video_io.write_frames(folder, "input", source.given / np.float32(255), video_io.FRAME_RATE)
         return
@@ -130,7 +130,7 @@ def write_input(source: Source, folder: Path) -> None:
 
 
 def write_pictures(folder: Path, step: int, pictures: Mapping[str, np.ndarray]) -> None:
-    """Writes what training looks like after so many steps: progress/NAME-STEP.png."""
+    """Writes the pictures of an evaluation during training: progress/NAME-STEP.png."""
     (folder / PROGRESS).mkdir(exist_ok=True)
     for name, value in pictures.items():
         image_io.write_image(folder / PROGRESS / f"{name}-{step:06d}.png", np.clip(value, 0, 1))
@@ -139,17 +139,17 @@ def write_pictures(folder: Path, step: int, pictures: Mapping[str, np.ndarray]) 
 def write_outputs(
     outputs: Mapping[str, Output], folder: Path, source: Source
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Writes every output in a form that suits its kind; the result in the input's format.
+    """Writes every output in the format of its kind; the result in the input's format.
 
     Args:
-        outputs: of a method, on the host. The picture with axes of a kernel `NAME` shows the kernel
-            `reference_NAME` beside it, where there is one.
-        folder: the job's.
-        source: its input.
+        outputs: The outputs of a method, on the host. The drawing of a kernel `NAME` also shows
+            `reference_NAME`, if it exists.
+        folder: The folder of the job.
+        source: The input of the job.
 
     Returns:
-        Figures for metrics.json: scalar outputs, and the peak value of maps, whose pictures are
-        stretched to it; `outputs`, the names of the files. And the samples of pictures by file.
+        Figures for metrics.json: scalar outputs, the maxima of maps, whose pictures are scaled to
+        them, and `outputs`, the names of the files. Also the samples of pictures by file.
     """
     files: list[str] = []
     figures: dict[str, Any] = {"outputs": files}
@@ -174,7 +174,7 @@ def write_outputs(
         elif output.kind == "images":
             made = {f"{name}/{key}.png": _samples(image, like) for key, image in value.items()}
         else:
-            raise ValueError(f"output {name!r} is of an unknown kind {output.kind!r}")
+            raise ValueError(f"output {name!r} has an unknown kind {output.kind!r}")
         for file, samples in made.items():
             (folder / file).parent.mkdir(exist_ok=True)
             atomic_write_bytes(folder / file, png.encode(samples))
@@ -184,7 +184,7 @@ def write_outputs(
 
 
 def _samples(pixels: np.ndarray, like: image_io.ImageFile | None = None) -> np.ndarray:
-    """An image as integers, with the transparency and the bit depth of another; without, of 8 bits."""
+    """Converts an image to integers with another's alpha and bit depth, by default 8 bits."""
     pixels, alpha = pixels.reshape(*pixels.shape[:2], -1), like.alpha if like else None
     if alpha is not None and alpha.shape != pixels.shape[:2]:
         alpha = resize(jnp.asarray(alpha)[..., None], output_shape=pixels.shape[:2])
@@ -194,7 +194,7 @@ def _samples(pixels: np.ndarray, like: image_io.ImageFile | None = None) -> np.n
 
 
 def _write_kernel(outputs: Mapping[str, Output], name: str, folder: Path) -> list[str]:
-    """Writes a kernel in all its forms; returns the files' names."""
+    """Writes a kernel in all its formats; returns the names of the files."""
     names = [n for n in (name, f"reference_{name}") if n in outputs and outputs[n].kind == "kernel"]
     kernels = {n: check_kernel(np.asarray(outputs[n].value), n) for n in names}
     for suffix in (".png", ".mat", ".npy"):

@@ -1,4 +1,4 @@
-"""The settings that say how to run, and configs as `ml_collections` has them, for flags."""
+"""The settings that say how to run, and configs in the form of `ml_collections`, for flags."""
 
 import typing
 from collections.abc import Mapping
@@ -13,36 +13,36 @@ from deepinternal.types import InputError
 
 
 class Parallel(Config):
-    """How images are spread."""
+    """How images are distributed over devices."""
 
     images_per_device: int = field(
-        0, "images that train side by side on a device; 0: 1 on CPU, 16 on accelerators", ge=0
+        0, "images trained side by side on a device; 0: 1 on CPU, 16 on accelerators", ge=0
     )
     devices: int = field(
         0,
-        "devices of this process to use; 0: all. On CPU, the host is split into this many "
+        "devices of this process to use; 0: all; on CPU, the host is split into this many "
         "virtual devices",
         ge=0,
     )
     steps_per_dispatch: int = field(
-        0, "steps that a dispatched program takes; 0: 1 on CPU, 50 on accelerators", ge=0
+        0, "training steps per dispatched program; 0: 1 on CPU, 50 on accelerators", ge=0
     )
 
 
-NAMED = ("method", "presets")  # fields that are not set by their names, but by `--config`
+NAMED = ("method", "presets")  # fields that `--config` sets, rather than their own flags
 
 
 class RunConfig(Config):
-    """What a command says besides the method's settings; nothing here changes a result."""
+    """The settings of a command besides those of the method; none of them changes a result."""
 
     method: Text = field("", "name of the method, or package.module:RECIPE")
-    presets: Text = field("", "names of the presets that were applied, joined by commas")
+    presets: Text = field("", "names of the applied presets, joined by commas")
     input: Text = field(
         "", "file, folder, glob, or several of these joined by commas; '': a sample photograph"
     )
     ground_truth: Text = field(
         "",
-        "file, or folder matched by file name; '': <stem>_gt.png beside the input, if it is there",
+        "file, or folder matched by file name; '': <stem>_gt.png beside the input, if it exists",
     )
     checkpoint_every: float = field(30.0, "time between checkpoints", unit="seconds", ge=0)
     snapshot_every: int = field(
@@ -52,22 +52,22 @@ class RunConfig(Config):
     progress: bool = field(True, "whether progress is shown on stderr")
     parallel: Parallel = Parallel()
     tensorboard: bool = field(False, "whether the log is also written for TensorBoard")
-    profile: int = field(0, "dispatches to trace for a profiler", ge=0)
-    debug_nans: bool = field(False, "stop at the operation that makes the first NaN; slow")
+    profile: int = field(0, "number of dispatches to trace for a profiler", ge=0)
+    debug_nans: bool = field(False, "whether to stop at the operation that makes a NaN; slow")
 
 
 def to_config_dict(recipe: Recipe, presets: str | None = "") -> ml_collections.ConfigDict:
-    """All fields of a command: the method's after presets, and those of `RunConfig`.
+    """Returns all fields of a command: the method's after presets, and those of `RunConfig`.
 
     Args:
-        recipe: the method's.
-        presets: names joined by commas, or None.
+        recipe: The recipe of the method.
+        presets: Names joined by commas, or None.
 
     Returns:
-        A ConfigDict whose fields flags can override; 'auto' is still 'auto' in it.
+        A ConfigDict whose fields flags can override; 'auto' is not yet replaced in it.
 
     Raises:
-        InputError: an unknown preset.
+        InputError: A preset is unknown.
     """
     config = recipe.config(**merge(recipe.presets, presets or ""))
     run = RunConfig(method=recipe.name, presets=presets or "")
@@ -88,31 +88,31 @@ def _fields(config: Config) -> dict[str, Any]:
 
 
 def _literals(annotation: Any) -> set[Any]:
-    """The constants among the members of a union that has other members, too."""
+    """Returns the constants in a union that also has other members."""
     if typing.get_origin(annotation) is typing.Literal:
         return set()
     return {c for part in typing.get_args(annotation) for c in typing.get_args(part)}
 
 
 def split(recipe: Recipe, config: ml_collections.ConfigDict) -> tuple[MethodConfig, RunConfig]:
-    """The method's config and the run's, checked, from what flags have made of `to_config_dict`.
+    """Builds the method's and the run's configs from a `to_config_dict` after flags are applied.
 
     Raises:
-        InputError: a field that cannot be used.
+        InputError: A field cannot be used.
     """
     own, run = sort(recipe, config.to_dict())
     return recipe.build("", **own), RunConfig(**run)
 
 
 def sort(recipe: Recipe, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Fields of the method, and those of `RunConfig`; neither parsed nor checked.
+    """Splits fields into those of the method and those of `RunConfig`, without checking values.
 
     Args:
-        recipe: the method's.
-        values: fields by name, nested ones as mappings.
+        recipe: The recipe of the method.
+        values: Fields by name; nested ones are mappings.
 
     Raises:
-        InputError: a field that neither has.
+        InputError: A field belongs to neither.
     """
     known = [n for n in (*recipe.config.model_fields, *RunConfig.model_fields) if n not in NAMED]
     for name in values:
@@ -125,7 +125,7 @@ def sort(recipe: Recipe, values: Mapping[str, Any]) -> tuple[dict[str, Any], dic
 
 
 def check(recipe: Recipe) -> None:
-    """Refuses a recipe whose config has a field that a command has already."""
+    """Refuses a recipe whose config has a field that every command already has."""
     for name in recipe.config.model_fields:
         if name in RunConfig.model_fields:
             raise InputError(f"{recipe.name}: config.{name} is a field of every command; rename it")

@@ -1,6 +1,6 @@
-"""What a job is made from, read: one image, several images, or a video, and its side inputs.
+"""Reads the input of a job: one image, several images, or a video, and its side inputs.
 
-In which of these forms a method takes its input, its recipe says: see `recipe.Grouping`.
+The recipe of a method says which of these it takes; see `recipe.Grouping`.
 """
 
 import dataclasses
@@ -23,15 +23,15 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Source:
-    """A job's input, read.
+    """The input of a job after reading.
 
     Attributes:
-        given: what the method's `prepare` takes.
-        images: the images, or the first frame: what results are compared with and formatted like.
-        shape: of the (first) image or of the video.
-        name: the file or files, or what an example was made from.
-        is_video: whether it has frames.
-        frame_rate: of a video, 0 where it is not known.
+        given: The input of the method's `prepare`.
+        images: The images, or the first frame, which results are compared with and formatted like.
+        shape: The shape of the (first) image or of the video.
+        name: The names of the files, or the sample that an example was made from.
+        is_video: Whether it has frames.
+        frame_rate: The frame rate of a video; 0 if it is not known.
     """
 
     given: Any
@@ -43,15 +43,15 @@ class Source:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(H, W) of each image or frame."""
+        """The (H, W) of each image or frame."""
         return self.images[0].pixels.shape[:2]
 
 
 def read_source(job: Job, grouping: Grouping) -> Source:
-    """Reads the file or files of a job.
+    """Reads the files of a job.
 
     Raises:
-        InputError: one that cannot be read, sizes that differ, too few or too many.
+        InputError: A file cannot be read, sizes differ, or there are too few or too many files.
     """
     if grouping.kind != "video":
         _check_count(grouping, job.files, "config.input")
@@ -67,12 +67,12 @@ def read_source(job: Job, grouping: Grouping) -> Source:
 
 
 def from_example(image: Any, grouping: Grouping, *, name: str) -> Source:
-    """What a method has made of the bundled photograph, of 8 bits.
+    """Returns an example, made from the bundled photograph, as a source with 8 bits.
 
     Args:
-        image: in the form in which `prepare` takes it.
-        grouping: the method's.
-        name: what it was made from.
+        image: The image in the form that `prepare` takes.
+        grouping: The grouping of the method.
+        name: The sample it was made from.
     """
     if grouping.kind == "video":
         return _of_frames(np.asarray(image), name)
@@ -83,22 +83,22 @@ def from_example(image: Any, grouping: Grouping, *, name: str) -> Source:
 
 
 def from_memory(image: Any, grouping: Grouping) -> Source:
-    """A job's input from arrays as users have them, see `image_io.to_array`.
+    """Returns the input of a job from the user's arrays; see `image_io.to_array`.
 
     Args:
-        image: an image; a sequence of images where the method takes several together; frames
-            (T, H, W) or (T, H, W, C) where it takes a video, rounded to uint8.
-        grouping: the method's.
+        image: An image; a sequence of images if the method takes several together; frames (T, H, W)
+            or (T, H, W, C), which are rounded to uint8, if it takes a video.
+        grouping: The grouping of the method.
 
     Raises:
-        InputError: no such arrays.
+        InputError: The argument has another form.
     """
     if grouping.kind == "single":
         return of_images([image_io.to_array(image)], grouping)
     shape = image.shape if isinstance(image, np.ndarray) else ()
     is_one = len(shape) in (1, 2) or (len(shape) == 3 and shape[2] <= 4)
     if grouping.kind == "together":
-        if is_one:  # its rows would be taken for images
+        if is_one:  # otherwise its rows would count as images
             raise InputError(f"images: one array of shape {shape}; give a list of images")
         _check_count(grouping, image, "images")
         images = [image_io.to_array(x, name=f"images[{i}]") for i, x in enumerate(image)]
@@ -115,7 +115,7 @@ def from_memory(image: Any, grouping: Grouping) -> Source:
 
 
 def of_images(images: Sequence[ImageFile], grouping: Grouping) -> Source:
-    """One image, or several; grey ones beside coloured ones become coloured."""
+    """Returns a source of one or several images; mixed grey and colour images become colour."""
     first = images[0]
     if grouping.kind == "single":
         return Source(first.pixels, (first,), first.pixels.shape, first.path)
@@ -123,8 +123,8 @@ def of_images(images: Sequence[ImageFile], grouping: Grouping) -> Source:
         if image.pixels.shape[:2] != first.pixels.shape[:2]:
             (h, w), (y, x) = first.pixels.shape[:2], image.pixels.shape[:2]
             raise InputError(
-                f"{first.path} is {h}x{w} but {image.path} is {y}x{x}; images that are taken together "
-                "must have one size"
+                f"{first.path} is {h}x{w} but {image.path} is {y}x{x}; images of one job "
+                "must have the same size"
             )
     colours = max(image.pixels.shape[2] for image in images)
     given = [np.broadcast_to(i.pixels, (*i.pixels.shape[:2], colours)) for i in images]
@@ -133,13 +133,13 @@ def of_images(images: Sequence[ImageFile], grouping: Grouping) -> Source:
 
 
 def _of_frames(frames: np.ndarray, name: str, rate: float = 0.0) -> Source:
-    """A video of uint8 frames (T, H, W, C)."""
+    """Returns the source of a video with uint8 frames (T, H, W, C)."""
     first = image_io.to_array(frames[0], name=name)
     return Source(frames, (first,), frames.shape, name, True, rate)
 
 
 def _check_count(grouping: Grouping, items: Sequence, name: str) -> None:
-    """Refuses too few or too many images taken together, or frames of a video."""
+    """Refuses too few or too many images of one job, or frames of a video."""
     number, least, most = len(items), grouping.least, grouping.most
     if number < least or (most is not None and number > most):
         right = f"exactly {least}" if least == most else f"at least {least}"
@@ -153,13 +153,13 @@ def read_side(kind: SideKind, path: Path, job: Job, *, tag: str) -> np.ndarray:
     """Reads a side input in the form of its kind.
 
     Args:
-        kind: says the form.
-        path: as `companion` returns it.
-        job: that it goes with.
-        tag: what its file name may end with.
+        kind: The kind, which determines the form.
+        path: The file, as `companion` returns it.
+        job: The job that it belongs to.
+        tag: The tag that its file name may end with.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: The file cannot be read.
     """
     if kind == "kernel":
         return kernel_io.read_kernel(path)
@@ -181,7 +181,7 @@ def read_side(kind: SideKind, path: Path, job: Job, *, tag: str) -> np.ndarray:
 
 
 def side_shape(kind: SideKind, path: Path) -> tuple[int, ...]:
-    """The shape of what `read_side` makes of a file, from its header; () for masks of a video."""
+    """Returns the shape of `read_side` from a file's header; () for the masks of a video."""
     if kind == "kernel":
         return kernel_io.read_kernel(path).shape
     if kind == "masks":
@@ -191,16 +191,16 @@ def side_shape(kind: SideKind, path: Path) -> tuple[int, ...]:
 
 
 def to_side(kind: SideKind, value: Any, *, name: str) -> np.ndarray:
-    """A side input in the form of its kind from an array as users have it.
+    """Converts a user's array to a side input in the form of its kind.
 
     Args:
-        kind: as of `read_side`.
-        value: a kernel (K, K); an image or mask, see `image_io.to_array`; masks (T, H, W) or
-            (H, W).
-        name: for messages.
+        kind: See `read_side`.
+        value: A kernel (K, K); an image or mask, see `image_io.to_array`; masks (T, H, W) or (H,
+            W).
+        name: The name for messages.
 
     Raises:
-        InputError: no such array.
+        InputError: The array has another form.
     """
     if kind == "kernel":
         return kernel_io.check_kernel(np.asarray(value), name)
@@ -212,14 +212,14 @@ def to_side(kind: SideKind, value: Any, *, name: str) -> np.ndarray:
 
 
 def _coloured(image: ImageFile) -> np.ndarray:
-    """Pixels (H, W, 3)."""
+    """Returns the pixels as (H, W, 3)."""
     return np.broadcast_to(image.pixels, (*image.pixels.shape[:2], 3))
 
 
 def to_mask(image: ImageFile) -> np.ndarray:
-    """A mask (H, W) in [0, 1] from an image: its luma, where it is not transparent.
+    """Converts an image to a mask (H, W) in [0, 1]: its luma multiplied by its alpha.
 
-    Where only the transparency varies it is the mask.
+    If only the alpha varies, the alpha is the mask.
     """
     pixels, alpha = image.pixels, image.alpha
     mask = pixels[..., 0] if pixels.shape[2] == 1 else pixels @ _LUMA
@@ -236,16 +236,16 @@ def check_sides(
     source: Source,
     names: Mapping[str, Any],
 ) -> None:
-    """Refuses side inputs whose size is not the image's.
+    """Refuses side inputs that do not have the image's size.
 
     Args:
-        sides: as they were read, by field.
-        kinds: of the fields.
-        source: the image or video.
-        names: of the files, by field, for messages.
+        sides: The side inputs as they were read, by field.
+        kinds: The kinds of the fields.
+        source: The image or video.
+        names: The names of the files by field, for messages.
 
     Raises:
-        InputError: one of another size, or masks for another number of frames.
+        InputError: One has another size, or there are masks for another number of frames.
     """
     for field, value in sides.items():
         kind, name = kinds[field], show_path(str(names.get(field) or field))
@@ -261,6 +261,6 @@ def check_sides(
         frames = source.shape[0] if source.is_video else 1
         if kind == "masks" and len(value) not in (1, frames):
             raise InputError(
-                f"{name}: {len(value)} masks for {frames} frames; give one for each, or one "
-                "for the first"
+                f"{name}: {len(value)} masks for {frames} frames; give one per frame, or one "
+                "for the first frame"
             )

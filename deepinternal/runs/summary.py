@@ -1,4 +1,4 @@
-"""The summary of all images of a work folder: summary.json and summary.csv."""
+"""Writes the summary of all images of a work folder: summary.json and summary.csv."""
 
 import csv
 import io
@@ -10,16 +10,16 @@ from typing import Any
 from deepinternal.files import atomic_write_text
 from deepinternal.writers import is_number, to_json
 
-_UNLISTED = ("spans", "version", "presets", "git", "packages")  # which summary.csv leaves out
-_UNCOUNTED = ("seed", "device_count", "steps_limit")  # numbers whose mean says nothing
+_UNLISTED = ("spans", "version", "presets", "git", "packages")  # not in summary.csv
+_UNCOUNTED = ("seed", "device_count", "steps_limit")  # numbers without a meaningful mean
 
 
 def write_summary(folder: Path, images: Sequence[Mapping[str, Any]]) -> None:
     """Writes summary.json and summary.csv.
 
     Args:
-        folder: the work folder.
-        images: contents of the images' metrics.json.
+        folder: The work folder.
+        images: The contents of the images' metrics.json.
     """
     done = [m for m in images if m["status"] == "done"]
     names = [k for m in done for k, v in m.items() if is_number(v) and k not in _UNCOUNTED]
@@ -38,7 +38,7 @@ def write_summary(folder: Path, images: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _covered(spans: Sequence[Sequence[float]]) -> float:
-    """Seconds that lie in at least one of the spans: images may train side by side."""
+    """Returns the seconds covered by at least one of the spans; images may train side by side."""
     total, until = 0.0, -math.inf
     for begin, end in sorted(spans):
         total += max(0.0, end - max(begin, until))

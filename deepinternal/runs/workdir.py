@@ -1,7 +1,7 @@
-"""What lies in a work folder.
+"""The contents of a work folder.
 
-DIR/config.json says what decides the results in DIR; a run with anything else is refused, so that a
-folder never mixes results of different settings. DIR/<stem>/ belongs to one image.
+DIR/config.json holds the settings that determine the results in DIR; a run with different settings
+is refused, so that a folder never mixes them. DIR/<stem>/ belongs to one image.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deepinternal.config import MethodConfig
-from deepinternal.files import atomic_write_text, sha256_files, show_path, stamp
+from deepinternal.files import atomic_write_text, printable, sha256_files, show_path, stamp
 from deepinternal.recipe import Recipe
 from deepinternal.report.downloads import ARCHIVE
 from deepinternal.report.report import PROGRESS
@@ -26,10 +26,10 @@ from deepinternal.runs.settings import RunConfig
 from deepinternal.types import InputError
 from deepinternal.writers import flat, is_number, to_json
 
-# Fields that may grow: a run with more steps goes on with one that has ended.
+# Fields that may increase: a run with more steps continues one that has ended.
 CONTINUED = ("steps", "train_steps")
 
-# What a run writes besides the outputs that metrics.json names.
+# The files that a run writes besides the outputs listed in metrics.json.
 RUN_FILES = ("config.json", "summary.json", "summary.csv", "index.html")
 RUN_FOLDERS = (CLAIMS := ".claims", PROFILE := "profile")
 IMAGE_FILES = ("metrics.json", "train.jsonl", "report.html", "traceback.txt", "result.png")
@@ -38,18 +38,18 @@ IMAGE_FOLDERS = ("checkpoints", "input", PROGRESS, TENSORBOARD := "tensorboard")
 
 
 class RefusedError(InputError):
-    """The work folder as a whole, not one image, does not go with the command."""
+    """An error of the whole work folder, not of one image: it does not fit the command."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Noted:
-    """What input.json says of an image: what its results are made from.
+    """The contents of input.json: what the results of an image are made from.
 
     Attributes:
         files: SHA-256 of its files by role: 'input', 'kernel', ...
-        stamps: sizes and times of these files, as `files.stamp` gives them, by role.
-        steps: the most steps that training was to take.
-        asked: the values of `CONTINUED` that this followed from.
+        stamps: Sizes and times of these files, as `files.stamp` returns them, by role.
+        steps: The maximum number of training steps.
+        asked: The values of `CONTINUED` that determine this number.
     """
 
     files: Mapping[str, str]
@@ -59,16 +59,16 @@ class Noted:
 
 
 class Workdir:
-    """A work folder, checked against the config before anything is computed.
+    """A work folder, checked against the config before any computation.
 
-    Nothing is written before `begin`, so that a command that is refused leaves no trace.
+    Nothing is written before `begin`, so that a refused command leaves no trace.
 
     Attributes:
-        path: the folder.
-        fields: all fields of the config, resolved, as plain JSON types.
-        made_with: what config.json and each metrics.json say of the program: `presets`, and what
-            `provenance` returns.
-        discards: whether `begin` is still to discard what earlier runs have made in the folder.
+        path: The folder.
+        fields: All fields of the config, resolved, as plain JSON types.
+        made_with: The provenance in config.json and each metrics.json: `presets`, and the result of
+            `provenance`.
+        discards: Whether `begin` will discard the results of earlier runs in the folder.
     """
 
     def __init__(
@@ -83,21 +83,21 @@ class Workdir:
         """Checks the folder, which may not exist yet.
 
         Args:
-            path: the folder.
-            recipe: the method's.
-            config: its config.
-            settings: how to run.
-            overwrite: discard what earlier runs made in the folder, instead of refusing; `begin`
-                does it.
+            path: The folder.
+            recipe: The recipe of the method.
+            config: Its config.
+            settings: How to run.
+            overwrite: Whether `begin` discards results of earlier runs in the folder, instead of
+                refusing.
 
         Raises:
-            RefusedError: it cannot be written, or holds results of another config.
+            RefusedError: The folder cannot be written, or holds results of another config.
         """
         if not str(path).strip():
             raise RefusedError("--workdir: is empty; give a folder for the results")
         self.path = Path(path)
-        self._seen: dict[str, Noted] = {}  # by stem: files as they were looked at last
-        # Command-line bytes that are no valid UTF-8 become question marks.
+        self._seen: dict[str, Noted] = {}  # by stem: the last seen state of the files
+        # Bytes of the command line that are not valid UTF-8 become question marks.
         text = to_json({**settings.plain(), **config.plain()}).encode("utf-8", "replace")
         self.fields: dict[str, Any] = json.loads(text)
         self.made_with = {"presets": self.fields["presets"], **provenance()}
@@ -108,10 +108,10 @@ class Workdir:
         if saved and not overwrite:
             self._compare(saved, recipe)
         elif not overwrite and any(self.path.glob(f"*/{NOTED}")):
-            raise self._refusal("a config that is not known, for config.json is missing")
+            raise self._refusal("an unknown config, because config.json is missing")
 
     def _check_writable(self) -> None:
-        """Refuses a folder that cannot be written, or cannot be made where it is to be."""
+        """Refuses a folder that cannot be written or created."""
         place = self.path
         while not os.path.lexists(place) and place != place.parent:
             place = place.parent
@@ -123,14 +123,14 @@ class Workdir:
 
     def _unwritable(self, why: str) -> RefusedError:
         return RefusedError(
-            f"--workdir={show_path(self.path)}: cannot be written: {why}; give a folder that can"
+            f"--workdir={show_path(self.path)}: cannot be written: {why}; give a writable folder"
         )
 
     def begin(self) -> None:
-        """Makes the folder, or discards what it is to be cleared of; before anything is written.
+        """Creates the folder, or discards its old results, before anything is written.
 
         Raises:
-            RefusedError: it cannot be made.
+            RefusedError: The folder cannot be created.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ class Workdir:
             self._discard()
 
     def _saved(self) -> dict[str, Any] | None:
-        """What config.json says of how the folder's results were made; None where there is none."""
+        """Returns the contents of config.json; None if it does not exist."""
         path = self.path / "config.json"
         if not path.exists():
             return None
@@ -150,25 +150,25 @@ class Workdir:
             return {**found, "config": dict(found["config"])}
         except (ValueError, KeyError, TypeError, OSError):
             raise RefusedError(
-                f"{path}: is not a config this program wrote; use another --workdir"
+                f"{path}: is not a config that this program wrote; use another --workdir"
             ) from None
 
     def _compare(self, found: Mapping[str, Any], recipe: Recipe) -> None:
-        """Refuses results of another config; both are compared as the method reads them."""
+        """Refuses results of another config, compared as the method parses both."""
         saved = found["config"]
         now, old = self.fields, {"input": "", **saved}
         differing = {n: (old.get(n), now[n]) for n in ("method", "input") if old.get(n) != now[n]}
         if "method" not in differing:
             fields = flat(saved) if "version" in found else renamed(recipe.name, flat(saved))
             own = {n: v for n, v in fields.items() if n.split(".")[0] not in RunConfig.model_fields}
-            try:  # with today's numbers of steps: of what follows from them nothing is compared
+            try:  # with the present numbers of steps, because values derived from them may differ
                 old = flat(recipe.build("", **own | self.asked).plain())
             except InputError as error:
                 raise self._refusal(f"another version: {error}") from None
             new = flat({n: now[n] for n in recipe.config.model_fields})
             names = [n for n in new if n not in SHORTHANDS.get(recipe.name, ())]
             differing |= {n: (old[n], new[n]) for n in names if not _same(old[n], new[n])}
-        if 0 < now["steps"] < saved.get("steps", 0):  # more steps go on, fewer cannot be taken back
+        if 0 < now["steps"] < saved.get("steps", 0):  # more steps continue; fewer cannot be undone
             differing["steps"] = (saved["steps"], now["steps"])
         if differing:
             fields = ", ".join(f"{n} ({a!r} there, {b!r} now)" for n, (a, b) in differing.items())
@@ -180,7 +180,7 @@ class Workdir:
         )
 
     def _discard(self) -> None:
-        """Removes what earlier runs made; a user's own files stay, also in the images' folders."""
+        """Removes the results of earlier runs; the user's own files are kept, in all folders."""
         for folder in [path.parent for path in self.path.glob(f"*/{NOTED}")]:
             made = (self.metrics(folder.name) or {}).get("outputs") or ()
             inputs = [p.name for p in folder.glob("input-[0-9]*.png")]
@@ -197,11 +197,11 @@ class Workdir:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """The fields that say how many steps to take."""
+        """The fields that determine the number of steps."""
         return {name: self.fields[name] for name in CONTINUED if name in self.fields}
 
     def noted(self, stem: str) -> Noted | None:
-        """What is known of an image's earlier runs."""
+        """Returns the record of an image's earlier runs, or None."""
         if self.discards:
             return None
         try:
@@ -211,14 +211,14 @@ class Workdir:
             return None
 
     def begun(self, stem: str) -> int:
-        """Steps up to the newest checkpoint of an image; 0 where there is none."""
+        """Returns the steps up to the newest checkpoint of an image; 0 without one."""
         folder = self.path / stem / "checkpoints"
         if self.discards or not folder.is_dir():
             return 0
         return max((int(p.name) for p in folder.iterdir() if p.name.isdecimal()), default=0)
 
     def folder(self, stem: str) -> Path:
-        """The folder of one image, made if missing. Raises InputError where it cannot be."""
+        """Returns the folder of an image, created if missing. Raises InputError on failure."""
         folder = self.path / stem
         self.begin()
         try:
@@ -228,18 +228,18 @@ class Workdir:
         return folder
 
     def _unmakable(self, folder: Path, why: str) -> InputError:
-        return InputError(f"{show_path(folder)}: cannot be made: {why}; use another --workdir")
+        return InputError(f"{show_path(folder)}: cannot be created: {why}; use another --workdir")
 
     def look_at(self, stem: str, paths: Mapping[str, Sequence[Path]]) -> Noted:
-        """What an image's files are; only those are read that have changed since they were noted.
+        """Returns the hashes of an image's files; only files with a changed stamp are read.
 
         Args:
-            stem: name of the image's folder.
-            paths: its files by role: 'input', 'kernel', ...
+            stem: The name of the image's folder.
+            paths: Its files by role: 'input', 'kernel', ...
 
         Raises:
-            InputError: a file cannot be read.
-            RefusedError: some file has other bytes than when its results were made.
+            InputError: A file cannot be read.
+            RefusedError: A file has changed since its results were made.
         """
         noted = self.noted(stem)
         old = self._seen.get(stem) or noted or Noted({})
@@ -250,21 +250,21 @@ class Workdir:
         if noted and noted.files != files:
             changed = [k for k in {**noted.files, **files} if noted.files.get(k) != files.get(k)]
             raise RefusedError(
-                f"--workdir={self.path}: {stem} was made from other bytes "
+                f"--workdir={self.path}: {stem} was made from different files "
                 f"({', '.join(sorted(changed))}); use another folder, or --overwrite"
             )
         return new
 
     def check(self, stem: str, new: Noted) -> None:
-        """Refuses what `note` cannot note; writes nothing.
+        """Refuses a record that `note` could not write; writes nothing.
 
         Args:
-            stem: name of the image's folder.
-            new: what goes into its result.
+            stem: The name of the image's folder.
+            new: The record of what its result is made from.
 
         Raises:
-            RefusedError: fewer steps than before; checkpoints of files that are not known.
-            InputError: a file is where the image's folder should be.
+            RefusedError: There are fewer steps than before, or checkpoints of unknown files.
+            InputError: A file is in the place of the image's folder.
         """
         folder, before = self.path / stem, self.noted(stem)
         if os.path.lexists(folder) and not folder.is_dir():
@@ -275,19 +275,19 @@ class Workdir:
             raise self._refusal(f"another config: steps ({before.steps} there, {new.steps} now)")
 
     def note(self, stem: str, new: Noted) -> None:
-        """Notes the config and what goes into an image's result before work on it begins.
+        """Records the config and what an image's result is made from, before work on it begins.
 
         Args:
-            stem: name of the image's folder.
-            new: what goes into it.
+            stem: The name of the image's folder.
+            new: The record of what its result is made from.
 
         Raises:
-            RefusedError: as of `check`.
-            InputError: the image's folder cannot be made.
+            RefusedError: See `check`.
+            InputError: The image's folder cannot be created.
         """
         self.check(stem, new)
         folder = self.folder(stem)
-        content = {**self.made_with, "config": self.fields}
+        content = {**self.made_with, "directory": printable(os.getcwd()), "config": self.fields}
         config, path = to_json(content, indent=2) + "\n", self.path / "config.json"
         if not path.exists() or path.read_text(encoding="utf-8") != config:
             atomic_write_text(path, config)
@@ -295,7 +295,7 @@ class Workdir:
         atomic_write_text(folder / NOTED, text)
 
     def metrics(self, stem: str) -> dict[str, Any] | None:
-        """The metrics.json of an image, None where there is none."""
+        """Returns the metrics.json of an image; None if there is none."""
         if self.discards:
             return None
         try:
@@ -310,5 +310,5 @@ class Workdir:
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Whether two values are equal, numbers up to the rounding of a change of unit."""
+    """Whether two values are equal; numbers up to the rounding of a change of unit."""
     return a == b or (is_number(a) and is_number(b) and math.isclose(a, b, rel_tol=1e-9))

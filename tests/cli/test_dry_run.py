@@ -64,10 +64,10 @@ def test_new_images(command, source, tmp_path):
     assert "fails: " in lines["bad"]
     assert "is not a PNG" in lines["bad"]
     assert "'only': 30 steps" in text
-    assert "2 images: the same programs, one at a time; a step holds" in text
-    assert "b: a step holds about 1 MB" in text
+    assert "2 images: the same programs, one at a time; a step needs" in text
+    assert "b: a step needs about 1 MB" in text
     assert "time: about " in text
-    assert "for 3 images (a guess, from the operations" in text
+    assert "for 3 images (an estimate from the operations" in text
     assert "memory: about " in text
 
 
@@ -86,7 +86,7 @@ def test_what_is_done_and_what_goes_on(command, source, tmp_path):
     assert tree(tmp_path) == before
     text = dry_run.text(*command(train_steps=8, seed=1), overwrite=True)
     assert lines_of(text)["a"].endswith("new")
-    assert "its results are to be discarded" in text
+    assert "has results that will be discarded" in text
     assert tree(tmp_path) == before
 
 

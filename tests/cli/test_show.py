@@ -119,6 +119,13 @@ def test_values_that_cannot_be_used_are_refused(fields):
         show.text(methods.find("zssr"), "fast", fields)
 
 
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help(monkeypatch, capsys, flag):
+    monkeypatch.setattr(sys, "argv", ["deepinternal show", flag])
+    assert show.main() == 0
+    assert "deepinternal show NAME[:PRESET,...]" in capsys.readouterr().out
+
+
 def test_without_a_name_the_methods_are_listed(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["deepinternal show"])
     assert show.main() == 0

@@ -75,7 +75,10 @@ def here(launcher, programs, monkeypatch):
     [
         (["--process_id=1"], ["--process_id", "--distributed"]),
         (["--coordinator=a:1", "--num_processes=2"], ["--coordinator and --num_processes"]),
-        (["--distributed", "--process_id=1"], ["--coordinator and --num_processes must be given"]),
+        (
+            ["--distributed", "--process_id=1"],
+            ["--coordinator and --num_processes must also be given"],
+        ),
         (["--distributed", "--num_processes=2", "--process_id=1"], ["--coordinator must"]),
         (["--distributed"], ["no cluster found", "--coordinator"]),
         *(

@@ -36,7 +36,7 @@ WORKDIR = "--workdir=never-made"
         ([CONFIG, WORKDIR, "--config.sed=1"], ["config.sed: ", "did you mean seed?"]),
         ([CONFIG, WORKDIR, "--config.log_evry=1"], ["config.log_evry", "did you mean log_every?"]),
         ([CONFIG, WORKDIR, "--config.presets=fast"], ["config.presets", "--config=NAME:PRESET"]),
-        ([CONFIG, WORKDIR, "--json"], ["--json: goes with --show"]),
+        ([CONFIG, WORKDIR, "--json"], ["--json: is only valid together with --show"]),
         ([CONFIG, "--show", "--config.nosuch=1"], ["config.nosuch: ", "no such field", "seed"]),
         ([CONFIG, "--show", "--config.scale=100"], ["config.scale=100: must be"]),
         ([CONFIG, WORKDIR, "--config.parallel.x=1"], ["config.parallel.x", "no such field"]),
@@ -107,7 +107,7 @@ def test_a_dry_run_makes_nothing(launcher, tmp_path, small_png):
     words = ["--config=zssr:smoke", f"--config.input={small_png}", "--config.crop=16"]
     status, printed = launcher.run(*words, f"--workdir={tmp_path / 'new'}", "--dry_run")
     assert status == 0
-    assert f"zssr:smoke in {tmp_path / 'new'}, which is to be made" in printed
+    assert f"zssr:smoke in {tmp_path / 'new'}, which will be created" in printed
     assert f"{small_png}  24x32x3 -> 48x64x3  30 steps  new" in printed
     assert not (tmp_path / "new").exists()
 

@@ -140,7 +140,7 @@ def test_an_image_that_was_taken_over_is_not_written(train, tmp_path, folder, mo
     """A process that slept for too long neither saves nor publishes what another works on."""
     monkeypatch.setattr(Claims, "held", lambda self, name: name != "2")
     assert train(folder, steps=3) == 0
-    assert "2: another process has taken this image over" in capfd.readouterr().err
+    assert "2: another process has taken over this image" in capfd.readouterr().err
     assert sorted(metrics(tmp_path / "out")) == ["0", "1", "3", "4"]
     assert not (tmp_path / "out/2/result.png").exists()
 

@@ -110,7 +110,7 @@ def test_several_images_again_and_changed(run, tmp_path, pair):
     assert run(both, "together", steps=9, workdir=tmp_path / "other") == 0
     assert (tmp_path / "other/b/clean1.png").read_bytes() == whole
     save(pair[1], picture(H, W))
-    with pytest.raises(RefusedError, match=r"b was made from other bytes \(input\)"):
+    with pytest.raises(RefusedError, match=r"b was made from different files \(input\)"):
         run(both, "together", steps=9)
     with pytest.raises(RefusedError, match="input"):
         run(f"{pair[1]},{pair[0]}", "together", steps=9)

@@ -1,6 +1,7 @@
 """One verb per task: what a command line means, where the answers go, and what is refused."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ import tifffile
 from PIL import Image
 
 from deepinternal import methods
-from deepinternal.cli import console, verbs
+from deepinternal.cli import answers, console, verbs
 from deepinternal.codecs import export, image_io
+from deepinternal.runs import jobs
+from deepinternal.runs.inputs import Job
 from tests.launch.conftest import picture, save
 
 TINY = ["--features=4", "--layers=3", "--train_steps=2", "--crop=16", "--ensemble=off"]
@@ -86,7 +89,8 @@ def test_a_file_is_enlarged_and_the_same_command_trains_no_more(tmp_path, verb):
     save(tmp_path / "photo.png", picture(24, 20))  # other bytes under the same name
     assert verb(*command)[0] == 0
     assert np.asarray(Image.open("new/big.png")).shape == (36, 30, 3)
-    assert _work_folders(tmp_path) == [folder]
+    assert len(_work_folders(tmp_path)) == 2  # and the results of the former are still there
+    assert json.loads((folder / "photo" / "metrics.json").read_text())["seconds"] == seconds
 
 
 def test_a_folder_becomes_a_folder(tmp_path, verb):
@@ -117,6 +121,13 @@ def test_a_kernel_is_written_in_the_form_that_the_name_asks_for(tmp_path, verb):
     ("words", "said"),
     [
         (["sr", "--out=x.png"], "no input"),
+        (["sr", "", "--out=x.png"], "no input"),
+        (
+            ["sr", "photo.png", "--input=other.png", "--out=x.png"],
+            "--input: give the input without",
+        ),
+        (["sr", "photo.png", "--out=/proc/x.png"], "--out=/proc/x.png: /proc cannot be written"),
+        (["retarget", "photo.png", "--out=x.png", "--size=0,50"], "--size=0,50: both sides"),
         (["sr", "photo.png"], "--out: is missing"),
         (["sr", "photo.png", "--out=x.gif"], "ends in .png"),
         (["sr", "photo.png", "--out=photo.png"], "would overwrite the input photo.png"),
@@ -145,6 +156,33 @@ def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, verb, words, said)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other.png", "photo.png"]
 
 
+def test_what_another_process_is_working_on_is_waited_for(tmp_path):
+    folder = tmp_path / "photo"
+    folder.mkdir()
+    asked = answers.Plan("x.png", [Job("photo", None)], "image", {"result": ""}, False)
+    assert not answers.settled(asked, tmp_path, 0)
+    (folder / "metrics.json").write_text('{"status": "stopped"}')
+    ended = threading.Timer(0.3, (folder / "metrics.json").write_text, ['{"status": "done"}'])
+    ended.start()
+    assert answers.settled(asked, tmp_path, 60)
+
+
+def test_the_verb_tries_again_until_there_is_a_result(tmp_path, verb, monkeypatch):
+    """The first attempt finds that another process has the image, and that process dies."""
+    save(tmp_path / "photo.png", picture(20, 24))
+    attempts, run_all = [], jobs.run_all
+
+    def attempt(*args, **options):
+        attempts.append(options)
+        return run_all(*args, **options) if len(attempts) > 1 else 0
+
+    monkeypatch.setattr(jobs, "run_all", attempt)
+    monkeypatch.setattr(verbs, "_PATIENCE", 0.0)
+    assert verb("sr", "photo.png", "--out=big.png", "--overwrite", *TINY)[0] == 0
+    assert (tmp_path / "big.png").exists()
+    assert attempts == [{"overwrite": True}, {}]
+
+
 @pytest.mark.parametrize("name", console.VERBS)
 def test_the_help_fits_a_screen(verb, capsys, name):
     with pytest.raises(SystemExit) as ended:
@@ -161,7 +199,8 @@ def test_formats_keep_what_they_can_hold(tmp_path, shape, dtype):
     samples = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
     source = tmp_path / "source.png"
     source.write_bytes(_png(samples))
-    export.export(source, tmp_path / "made.tif")
+    assert export.export(source, tmp_path / "made.png") == ""
+    assert export.export(source, tmp_path / "made.tif") == ""
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "made.tif"), samples)
     export.export(source, tmp_path / "made.bmp")
     colours = samples.reshape(6, 5, -1)
@@ -170,7 +209,9 @@ def test_formats_keep_what_they_can_hold(tmp_path, shape, dtype):
     made = np.asarray(Image.open(tmp_path / "made.bmp")).reshape(6, 5, -1)
     np.testing.assert_array_equal(made, expected)
     for name in ("made.jpg", "made.webp", "made.tif"):  # lossy, but the library reads it again
-        export.export(source, tmp_path / name)
+        lost = export.export(source, tmp_path / name)
+        assert ("16 bits" in lost) == (dtype == np.uint16 and name != "made.tif")
+        assert ("transparency" in lost) == (name == "made.jpg" and shape[-1] in (2, 4))
         read = image_io.read_image(tmp_path / name)
         assert read.pixels.shape[:2] == (6, 5)
         assert (read.alpha is not None) == (name != "made.jpg" and shape[-1] in (2, 4))

@@ -199,7 +199,7 @@ def test_replicas_are_averaged():
     [
         ("inpaint", {"mask": np.ones((16, 16))}, {}, "nothing is missing"),
         ("inpaint", {"mask": np.zeros((16, 16))}, {}, "nothing is known"),
-        ("inpaint", {"mask": np.eye(12)}, {}, "config.mask: is 12x12, the image 16x16"),
+        ("inpaint", {"mask": np.eye(12)}, {}, "config.mask: is 12x12, but the image is 16x16"),
         ("restore", {}, {}, "give config.mask"),
         ("flash", {}, {}, "config.flash: give the photograph"),
         ("flash", {"flash": np.ones((8, 16, 3))}, {}, "config.flash: is 8x16"),

@@ -96,7 +96,7 @@ def test_what_is_finished_is_not_read(run, source, out, opened):
     assert made == {name: (out / name / "result.png").stat().st_mtime_ns for name in SIZES}
     shutil.copy(source / "b.png", source / "0.png")
     shutil.copy(source / "a.png", source / "c.png")
-    with pytest.raises(ValueError, match=r"c was made from other bytes \(input\)"):
+    with pytest.raises(ValueError, match=r"c was made from different files \(input\)"):
         run()
     assert not (out / "0").exists()
 

@@ -73,7 +73,7 @@ def test_results_stay_as_they_are_where_a_command_is_refused(run, tmp_path):
             run(**{"source": good, "workdir": out, **wrong})
         assert tree(out) == before, wrong
     picture(tmp_path / "good.png", value=7)
-    with pytest.raises(InputError, match="other bytes"):
+    with pytest.raises(InputError, match="different files"):
         run(good, out)
     assert tree(out) == before
     assert run(good, out, overwrite=True) == 0
@@ -85,7 +85,7 @@ def test_a_place_that_is_no_folder_is_refused(run, tmp_path):
     out.mkdir()
     (out / "good").write_text("the user's own")
     before = tree(tmp_path)
-    with pytest.raises(InputError, match=r"out/good: cannot be made: File exists; .*--workdir"):
+    with pytest.raises(InputError, match=r"out/good: cannot be created: File exists; .*--workdir"):
         run(good, out)
     for workdir in (good, f"{good}/below", out / "good/below"):
         with pytest.raises(InputError, match=r"^--workdir=.*cannot be written: Not a directory"):
@@ -118,7 +118,7 @@ def test_a_finished_run_says_so_in_one_line(run, tmp_path, capfd):
     assert "already" not in capfd.readouterr().err
     assert run(tmp_path / "in", out, progress=True) == 0
     printed = capfd.readouterr()
-    assert printed.err == f"3 of 3 images are done already: {out}/index.html\n"
+    assert printed.err == f"all 3 images are already done: {out}/index.html\n"
     assert printed.out == ""
     assert run(tmp_path / "in", out) == 0
     assert capfd.readouterr().err == ""
@@ -128,4 +128,4 @@ def test_a_finished_run_says_so_in_one_line(run, tmp_path, capfd):
     one = {"source": tmp_path / "in/a.png", "workdir": tmp_path / "one", "progress": True}
     assert run(**one) == run(**one) == 0
     said = capfd.readouterr().err.splitlines()[-1]
-    assert said == f"1 of 1 images is done already: {tmp_path}/one/index.html"
+    assert said == f"the image is already done: {tmp_path}/one/index.html"

@@ -152,7 +152,9 @@ def test_other_bytes_are_refused(files, monkeypatch):
     assert at(folder / "out").look_at("a", paths) == new
     monkeypatch.undo()
     (folder / "k.npy").write_bytes(b"other")
-    with pytest.raises(RefusedError, match=r"a was made from other bytes .kernel.; .*--overwrite"):
+    with pytest.raises(
+        RefusedError, match=r"a was made from different files .kernel.; .*--overwrite"
+    ):
         at(folder / "out").look_at("a", paths)
     with pytest.raises(RefusedError, match=r"\(kernel\)"):
         at(folder / "out").look_at("a", {"input": paths["input"]})

@@ -10,7 +10,7 @@ for (const head of heads) head.firstElementChild.addEventListener("click", () =>
   const order = (a, b) => numbers ? a - b : a.localeCompare(b, undefined, { numeric: true });
   const rows = [...body.rows].sort((one, two) => {
     const [a, b] = [value(one), value(two)];
-    if (!a || !b) return (a ? 0 : 1) - (b ? 0 : 1); // what is missing stays below
+    if (!a || !b) return (a ? 0 : 1) - (b ? 0 : 1); // missing values come last
     return down ? order(b, a) : order(a, b);
   });
   body.append(...rows);

@@ -14,7 +14,7 @@ function startViewer(viewer) {
   const levels = ["fit", 1, 2, 4, 8];
   let comparing = false, zoom = "fit", share = 0.5, size = [1, 1];
 
-  // A picture that is smaller than the screen is enlarged by a whole number, to keep pixels square.
+  // A picture smaller than the screen is enlarged by a whole number, to keep pixels square.
   function fit() {
     const room = Math.min(screen.clientWidth / size[0], 0.75 * innerHeight / size[1]);
     return room < 1 ? room : Math.min(Math.floor(room), 8);
@@ -90,7 +90,7 @@ function startViewer(viewer) {
     under.src = shown.src;
     under.alt = shown.alt;
     if (comparing) over.src = pair[0].src;
-    // Two of unlike sizes are both shown at that of the larger one.
+    // Two pictures of different sizes are both shown at the larger size.
     const sizes = (comparing ? pair : [shown]).map((i) => [Number(i.dataset.width), Number(i.dataset.height)]);
     size = sizes.sort((a, b) => b[0] * b[1] - a[0] * a[1])[0];
     name.textContent = image ? shown.dataset.title : "";
@@ -135,14 +135,14 @@ function startViewer(viewer) {
     if (!direction || (!event.ctrlKey && direction < 0 && next(-1) === undefined)) return;
     event.preventDefault();
     turned = Math.sign(turned) === direction ? turned : 0;
-    turned -= event.ctrlKey ? 5 * event.deltaY : event.deltaY; // pinching gives small numbers
+    turned -= event.ctrlKey ? 5 * event.deltaY : event.deltaY; // pinch gestures give small deltas
     if (Math.abs(turned) < 60 || next(direction) === undefined) return;
     turned = 0;
     const box = pane.getBoundingClientRect();
     zoomTo(next(direction), event.clientX - box.left, event.clientY - box.top);
   }, { passive: false });
 
-  let held = 0; // where in the handle it was taken
+  let held = 0; // offset at which the handle was grabbed
   divider.addEventListener("pointerdown", (event) => {
     divider.setPointerCapture(event.pointerId);
     const box = divider.getBoundingClientRect();
@@ -154,7 +154,7 @@ function startViewer(viewer) {
 
   let grip = null;
   pane.addEventListener("pointerdown", (event) => {
-    // Fingers scroll an enlarged picture by themselves.
+    // On touch, the browser itself scrolls an enlarged picture.
     if (event.button || event.target === pane || (event.pointerType === "touch" && enlarged())) return;
     grip = [event.clientX + pane.scrollLeft, event.clientY + pane.scrollTop];
     pane.setPointerCapture(event.pointerId);

@@ -1,4 +1,4 @@
-/** Packs the outputs, which this page holds, into a ZIP file without compression. */
+/** Packs the outputs contained in this page into a ZIP file without compression. */
 const crcTable = Uint32Array.from({ length: 256 }, (_, value) => {
   for (let bit = 0; bit < 8; bit++) value = value & 1 ? 0xedb88320 ^ (value >>> 1) : value >>> 1;
   return value;
@@ -10,7 +10,7 @@ function crc32(bytes) {
   return ~crc >>> 0;
 }
 
-/** Little-endian numbers one after the other, each as [value, bytes]. */
+/** Concatenates little-endian numbers, each given as [value, bytes]. */
 function record(...fields) {
   const data = new DataView(new ArrayBuffer(fields.reduce((sum, [, size]) => sum + size, 0)));
   let at = 0;
@@ -22,7 +22,7 @@ function record(...fields) {
   return new Uint8Array(data.buffer);
 }
 
-/** A ZIP file of [name, bytes]. */
+/** Returns a ZIP file of entries [name, bytes]. */
 function zip(files) {
   const parts = [], directory = [];
   const size = (arrays) => arrays.reduce((sum, array) => sum + array.length, 0);

@@ -330,7 +330,7 @@ def test_airlight_out_of_range(airlight):
         ({"box": "0,0,32,32"}, {}, "config.box: covers the whole image"),
         ({}, {}, "give the region of the mark"),
         ({}, {"mask": 0 * _mask()}, "config.mask: nothing is white"),
-        ({}, {"mask": _mask((8, 8))}, "config.mask: is 8x8, the image 32x32"),
+        ({}, {"mask": _mask((8, 8))}, "config.mask: is 8x8, but the image is 32x32"),
         ({"box": "1,1,9,9"}, {"mask": _mask()}, "exclude each other"),
     ],
 )
