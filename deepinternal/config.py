@@ -371,7 +371,10 @@ def spelled(value: Any) -> str:
 
 def numbers(text: str) -> tuple[float, ...]:
     """Parses numbers joined by commas. Raises ValueError for any other text."""
-    return tuple(float(part) for part in text.split(","))
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError("must be numbers joined by commas") from None
 
 
 def whole_numbers(*, at_least: int, form: str = "") -> Any:
