@@ -132,7 +132,7 @@ def copy(asked: Plan, workdir: Path) -> list[Path]:
         OSError: A file cannot be written.
     """
     written = []
-    for job in _done(asked, workdir):
+    for job in done(asked, workdir):
         for output, path in asked.names(job):
             path.parent.mkdir(parents=True, exist_ok=True)
             written.append(_copied(workdir / job.stem, output, path))
@@ -177,7 +177,7 @@ def retargeted(
 ) -> list[Path]:
     """Makes images of the sizes and scales with the nets of all jobs; returns the written paths."""
     written = []
-    for job in _done(asked, workdir):
+    for job in done(asked, workdir):
         trained = retargeter.load(str(workdir), job.stem)
         wanted = [*map(retargeter.parse_size, sizes), *map(trained.size, scales)]
         path = next(path for _, path in asked.names(job))
@@ -186,7 +186,7 @@ def retargeted(
     return written
 
 
-def _done(asked: Plan, workdir: Path) -> list[Job]:
+def done(asked: Plan, workdir: Path) -> list[Job]:
     """Returns the jobs that have a result."""
     return [job for job in asked.jobs if _status(workdir / job.stem) == "done"]
 

@@ -237,6 +237,8 @@ def _run(name: str, verb: Verb, command: Command) -> int:
     status = train(overwrite=options["overwrite"])
     while status == 0 and not answers.settled(asked, Path(workdir), _PATIENCE):
         status = train()
+    if status == 0 and len(answers.done(asked, Path(workdir))) < len(listed):
+        status = 1  # an image failed in another process
     if name == "retarget":
         written = answers.retargeted(asked, Path(workdir), *own)
     else:

@@ -183,6 +183,16 @@ def test_the_verb_tries_again_until_there_is_a_result(tmp_path, verb, monkeypatc
     assert attempts == [{"overwrite": True}, {}]
 
 
+def test_what_failed_in_another_process_has_failed(tmp_path, verb, monkeypatch):
+    save(tmp_path / "photo.png", picture(20, 24))
+    folder = tmp_path / "work" / "photo"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text('{"status": "failed"}')
+    monkeypatch.setattr(jobs, "run_all", lambda *args, **options: 0)
+    assert verb("sr", "photo.png", "--out=big.png", "--workdir=work", *TINY)[0] == 1
+    assert not (tmp_path / "big.png").exists()
+
+
 @pytest.mark.parametrize("name", console.VERBS)
 def test_the_help_fits_a_screen(verb, capsys, name):
     with pytest.raises(SystemExit) as ended:
