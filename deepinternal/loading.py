@@ -97,7 +97,7 @@ class Folder:
         folder = self._folder(stem)
         metrics = self._metrics(folder, any_status=step is not None)
         source, sides, canvas = self._source(folder)
-        like = [x.pixels for x in source.images]
+        like = [x.pixels[..., 0] if x.grey else x.pixels for x in source.images]
         if source.is_video:
             like = list(source.given[:1] / np.float32(255))
         task = Task(self.recipe, self.config, {}, source, sides, like)

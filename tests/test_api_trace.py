@@ -147,6 +147,15 @@ def test_a_run_of_relative_paths_is_read_from_elsewhere(images, tmp_path, monkey
     assert di.load("../out", "b").outputs["result"].shape == (20, 22, 3)
 
 
+def test_the_result_of_a_grey_file_has_two_axes(tmp_path):
+    write_image(tmp_path / "grey.png", photo(24)[..., 0])
+    small = {**SMALL, "train_steps": 2}
+    command(ZSSR, tmp_path / "out", small.pop("preset"), input=str(tmp_path / "grey.png"), **small)
+    run = di.load(tmp_path / "out")
+    assert run.outputs["result"].shape == (48, 48)
+    assert run.apply(photo(20)[..., 0])["result"].shape == (40, 40)
+
+
 def test_folders_that_cannot_be_loaded(tiny, images):
     def refused(message, **options):
         with pytest.raises(InputError, match=message) as error:
