@@ -22,7 +22,7 @@ def _item(path):
     return pytest.param(path, id=name, marks=[pytest.mark.slow] * slow)
 
 
-@pytest.mark.parametrize("path", map(_item, FILES))
+@pytest.mark.parametrize("path", [_item(path) for path in FILES])
 def test_examples(path):
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     failed, tried = doctest.testmod(importlib.import_module(name), verbose=False)
