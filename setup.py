@@ -44,7 +44,7 @@ setup(
         "imageio>=2.36",
         f"jax>={jax}",
         "jinja2>=3.1",
-        "ml_collections>=1.0",
+        "ml_collections>=1.1",
         "numpy>=2.0",
         "optax>=0.2.8",
         "orbax-checkpoint>=0.11.31,<1",

@@ -249,7 +249,10 @@ def _refused(name, image, presets="", sides=None, **fields):
     return str(caught.value)
 
 
-def _mask(size=(32, 32), rows=slice(0, 5)):
+_TOP = slice(0, 5)
+
+
+def _mask(size=(32, 32), rows=_TOP):
     mask = np.zeros(size, np.float32)
     mask[rows] = 1
     return mask
