@@ -9,9 +9,9 @@ import pytest
 
 from deepinternal.types import InputError
 
-# Compiling is most of what tests take. Without optimisation and with its older emitters of loops XLA
-# takes a quarter of the time; what runs here is small. Methods' steps keep the level of the library.
-# XLA ends a process that gives it a flag which it does not know: jax 0.11.2 has no older emitters.
+# Most of the time of the tests is spent compiling. Without optimisation and with its older loop
+# emitters, XLA compiles in a quarter of the time. The engine compiles training steps with options of
+# its own. XLA ends a process that passes an unknown flag, and jax 0.11 does not know the second one.
 _QUICK = "--xla_backend_optimization_level=0"
 if jax.__version_info__ < (0, 11):
     _QUICK += " --xla_cpu_use_fusion_emitters=false"

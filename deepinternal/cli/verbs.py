@@ -227,12 +227,14 @@ def _run(name: str, verb: Verb, command: Command) -> int:
     if options["dry_run"]:
         from deepinternal.cli import dry_run
 
-        print(dry_run.text(recipe, config, settings, workdir))
+        print(dry_run.text(recipe, config, settings, workdir, overwrite=options["overwrite"]))
         return 0
     many = any(map(os.path.isdir, command.inputs)) and not options["frames"]
     asked = answers.plan(
         options["out"], listed, verb.kind(command), verb.answers(command), many=many
     )
+    if not options["workdir"]:
+        _remove_old(Path(workdir).parent)
     train = functools.partial(jobs.run_all, recipe, config, settings, workdir)
     status = train(overwrite=options["overwrite"])
     while status == 0 and not answers.settled(asked, Path(workdir), _PATIENCE):
@@ -252,10 +254,10 @@ def _run(name: str, verb: Verb, command: Command) -> int:
 
 def _settings(recipe: Recipe, presets: str, command: Command) -> tuple[MethodConfig, RunConfig]:
     """Returns the configs that a command line describes."""
-    if not command.inputs or not all(map(str.strip, command.inputs)):
-        raise InputError("no input: give an image, a folder or several images")
     if "input" in command.fields:
         raise InputError("--input: give the input without a flag, such as photo.jpg")
+    if not command.inputs or not all(map(str.strip, command.inputs)):
+        raise InputError("no input: give an image, a folder or several images")
     if len(command.inputs) > 1 and (odd := [p for p in command.inputs if "," in p]):
         raise InputError(f"{odd[0]}: has a comma in its name; rename it, or give it alone")
     given = run_settings.to_config_dict(recipe, presets)
@@ -276,11 +278,11 @@ def _cached(
     settings: RunConfig,
     listed: Sequence[Job],
 ) -> Path:
-    """Returns the work folder of a command in the user's cache, and removes old ones.
+    """Returns the work folder of a command in the user's cache.
 
-    Each set of field values has its own folder. Of a single job, the contents of the files count as
-    well, so that a changed photograph gets a new folder. The images of a longer list can change in
-    number without losing the results of the others.
+    Each set of field values has its own folder. For a single job, the folder also depends on the
+    contents of its files, so that a changed photograph gets a new one. For several jobs it does not,
+    so that adding an image to a folder of photographs keeps the results of the others.
     """
     said: list[Any] = [recipe.name, config.plain(), settings.input, os.getcwd()]
     if len(listed) == 1:
@@ -291,9 +293,7 @@ def _cached(
     digest = hashlib.sha256(
         json.dumps(said, sort_keys=True).encode("utf-8", "replace")
     ).hexdigest()[:12]
-    root = program_cache.user_cache() / "runs"
-    _remove_old(root)
-    return root / f"{name}-{stem}-{digest}"
+    return program_cache.user_cache() / "runs" / f"{name}-{stem}-{digest}"
 
 
 def _remove_old(root: Path) -> None:

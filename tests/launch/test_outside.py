@@ -90,7 +90,7 @@ def test_it_trains_stops_resumes_and_reports(outside, tmp_path, blurred):
     assert 'a/report.html"' in (out / "index.html").read_text()
     assert "<html" in (out / "a/report.html").read_text()
     assert any((out / "a/checkpoints").iterdir())
-    # A config file of one's own names the method; uninterrupted, the result is the same.
+    # A user's config file names the method; uninterrupted, the result is the same.
     own = [f"--config={outside.path[0] / 'own.py'}", f"--workdir={alone}", *blurred, *fields]
     status, printed = outside.run(*own)
     assert status == 0, printed
