@@ -1,6 +1,6 @@
 """The cost per image of training several images in one program, by the form of the convolutions.
 
-    python -m benchmarks.batching [--images=1,4] [--forms=loop,grouped,patches,taps]
+    python -m benchmarks.batching [--images=1,4] [--forms=loop,grouped,hybrid,patches]
                                   [--presets=ideal,fast] [--steps=N] [--rounds=N] [--json=FILE]
                                   [--config.FIELD=VALUE ...]
 
@@ -37,7 +37,7 @@ def method(config: MethodConfig, inputs: Inputs, form: str) -> Method:
         features=config.features,
         factor=(factor, factor),
         init_variance=config.init_variance,
-        precision=None if config.precision == "default" else config.precision,
+        precision=config.precision,
         batching=form,
     )
     return methods.find("zssr").method(config, input_spec(inputs), net=net)

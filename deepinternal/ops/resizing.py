@@ -14,6 +14,7 @@ import functools
 import math
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -213,11 +214,25 @@ def _resize_axis(
         return x
     if max(in_length, out_length) <= DENSE_LIMIT:
         matrix = resize_matrix(in_length, out_length, scale, method=method, antialias=antialias)
-        matrix = jnp.asarray(matrix, x.dtype)
-        spec = "oi,...iwc->...owc" if axis == -3 else "oi,...hic->...hoc"
-        return jnp.einsum(spec, matrix, x, precision=lax.Precision.HIGHEST)
+        return _along(x, jnp.asarray(matrix, x.dtype), axis)
     indices, weights = _table(in_length, out_length, scale, method, antialias)
     weights = weights.reshape(out_length, -1, *(1,) * (-axis - 1)).astype(x.dtype)
     return sum(
         weights[:, t] * jnp.take(x, indices[:, t], axis=axis) for t in range(indices.shape[1])
     )
+
+
+def _along(x: Array, matrix: Array, axis: int) -> Array:
+    """Applies a matrix (out, in) along axis -3 or -2 of (..., H, W, C)."""
+    product = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
+    if jax.default_backend() == "cpu":
+        spec = "oi,...iwc->...owc" if axis == -3 else "oi,...hic->...hoc"
+        return product(spec, matrix, x)
+    # On GPU, XLA may fuse the product with a transpose of its operand into one Triton kernel. Without
+    # autotuning, it then fails to find tiles if the rows of the product are pixels and three channels
+    # (JAX 0.10 and 0.11). Therefore the channels are columns here, or an axis of batches.
+    if axis == -3:
+        y = product("oi,...ix->...ox", matrix, x.reshape(*x.shape[:-2], -1))
+        return y.reshape(*y.shape[:-1], *x.shape[-2:])
+    matrices = jnp.broadcast_to(matrix, (x.shape[-1], *matrix.shape))
+    return product("coi,...hic->...hoc", matrices, x)

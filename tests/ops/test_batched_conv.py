@@ -1,4 +1,4 @@
-"""conv2d of images with kernels of their own, in each form, against lax.conv of each image alone."""
+"""conv2d of images with kernels of their own, in each form, against each image alone."""
 
 import functools
 
@@ -9,14 +9,20 @@ import pytest
 from jax import lax
 
 from deepinternal.nets.zssr import ZSSRNet
-from deepinternal.ops.conv.batching import FORMS
-from deepinternal.ops.conv.convolution import conv2d
+from deepinternal.ops.conv import batching
+from deepinternal.ops.conv.batching import FORMS, best
+from deepinternal.ops.conv.convolution import choose, conv2d
+from deepinternal.ops.conv.forms import Spec
 from deepinternal.types import InputError
+from tests.convolving import convolved
 
 # N, H, W, C_in and kernel sizes, C_out: many and few channels, odd and tiny sizes, even kernels.
+# Copies of `patches` on both sides (of rows and columns) three times, of x, of none, of y.
 SHAPES = [
-    ((1, 33, 35, 34), (3, 3), 35),
+    pytest.param(((1, 33, 35, 34), (3, 3), 35), marks=pytest.mark.slow),
+    ((1, 9, 7, 8), (3, 3), 16),
     ((2, 6, 5, 5), (5, 3), 5),
+    ((1, 6, 5, 2), (3, 3), 9),
     ((1, 7, 8, 4), (1, 1), 6),
     ((1, 5, 6, 3), (2, 2), 4),
     ((2, 3, 2, 4), (2, 4), 2),
@@ -48,7 +54,7 @@ def value_and_gradients(conv, x, w, g):
 
 def one_by_one(function, *stacks):
     results = [function(*parts) for parts in zip(*stacks, strict=True)]
-    return [jnp.stack(parts) for parts in zip(*results, strict=True)]
+    return [np.stack(parts) for parts in zip(*results, strict=True)]
 
 
 def assert_close(actual, desired):
@@ -56,14 +62,6 @@ def assert_close(actual, desired):
         np.testing.assert_allclose(a, d, rtol=0, atol=1e-11 * np.abs(d).max())
 
 
-@functools.cache
-def desired(shapes):
-    """What `arrays(*shapes, leading=(2,))` give image by image."""
-    plain = jax.jit(functools.partial(value_and_gradients, lax_conv))
-    return one_by_one(plain, *arrays(*shapes, leading=(2,)))
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("shapes", SHAPES)
 @pytest.mark.parametrize("batching", FORMS)
 def test_each_form_is_each_image_alone(shapes, batching):
@@ -72,7 +70,7 @@ def test_each_form_is_each_image_alone(shapes, batching):
     function = functools.partial(value_and_gradients, conv)
     everything = jax.jit(jax.vmap(lambda x, w, g: (*function(x, w, g), conv(x, w))))
     *actual, evaluated = everything(*stacks)
-    assert_close(actual, desired(shapes))
+    assert_close(actual, one_by_one(functools.partial(convolved, padded=True), *stacks))
     assert_close([evaluated], actual[:1])
 
 
@@ -178,18 +176,57 @@ def test_second_derivative_is_a_finite_difference():
 
 @pytest.mark.parametrize(
     ("batching", "convolutions", "products"),
-    [("loop", 4, 0), ("grouped", 2, 0), ("patches", 0, 2), ("taps", 0, 18)],
+    [("loop", 6, 0), ("grouped", 3, 0), ("hybrid", 1, 2), ("patches", 0, 3)],
 )
 def test_a_net_takes_the_form(batching, convolutions, products):
-    """Two layers for two images."""
+    """Three layers for two images, of which only the second one has multiples of 8 channels."""
     x = jax.ShapeDtypeStruct((2, 1, 9, 7, 4), jnp.float32)
-    net = ZSSRNet(layers=2, features=6, batching=batching)
+    net = ZSSRNet(layers=3, features=8, batching=batching)
     init = lambda key, x: net.init(key, x)["params"]
     params = jax.eval_shape(jax.vmap(init), jax.random.split(jax.random.key(0), 2), x)
     apply = jax.vmap(lambda params, x: net.apply({"params": params}, x))
     text = jax.jit(apply).lower(params, x).as_text()
     assert text.count("stablehlo.convolution") == convolutions
     assert text.count("stablehlo.dot_general") == products
+
+
+@pytest.mark.parametrize(("stride", "padding"), [(1, "SAME"), (2, "VALID")])
+def test_the_grouped_kernel_gradient_is_a_transpose(stride, padding):
+    """`jax.vmap` of JAX's own kernel gradient has groups of channels, and filters of images."""
+
+    def gradients(x, w):
+        conv = functools.partial(conv2d, stride=stride, padding=padding, batching="grouped")
+        y, pull = jax.vjp(conv, x, w)
+        return pull(y)
+
+    x, w = jnp.ones((3, 1, 13, 15, 8)), jnp.ones((3, 3, 3, 8, 8))
+    text = jax.jit(jax.vmap(gradients)).lower(x, w).as_text()
+    assert text.count("feature_group_count = 3") == 2
+    assert text.count("batch_group_count = 3") == 1
+
+
+# Pixels, kernel, stride, form: KernelGAN's and ZSSR's layers, and wide nets of large images.
+CHOICES = [
+    ((56, 56), (3, 3, 32, 32), 1, "hybrid"),
+    ((127, 128), (3, 3, 64, 64), 1, "hybrid"),
+    ((128, 128), (3, 3, 64, 64), 1, "loop"),
+    ((128, 128), (3, 3, 3, 64), 1, "loop"),
+    ((512, 512), (1, 1, 128, 4), 1, "patches"),
+    ((256, 256), (1, 1, 16, 16), 2, "loop"),
+    ((64, 64), (3, 3, 128, 128), 2, "hybrid"),
+]
+
+
+@pytest.mark.parametrize(("size", "kernel", "stride", "form"), CHOICES)
+def test_choice_on_accelerators(size, kernel, stride, form, monkeypatch):
+    spec = Spec(size, kernel, stride == 1, stride)
+    assert best(spec, images=1) == form
+    assert best(spec, images=400) == ("patches" if form == "patches" else "loop")
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    chosen = []
+    monkeypatch.setattr(batching, form if form != "loop" else "one_by_one", chosen.append)
+    choose(spec, None, kernels=2, images=1, dtype=jnp.float32)
+    assert len(chosen) == 1
 
 
 def test_unknown_form():

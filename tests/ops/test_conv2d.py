@@ -8,6 +8,7 @@ from jax import lax
 from scipy import signal
 
 from deepinternal.ops.conv.convolution import conv2d
+from tests.convolving import convolved
 
 # The last column is what the kernel's gradient is made of on CPU. Odd and tiny sizes, even kernels,
 # N > 1.
@@ -34,25 +35,6 @@ def _arrays(x_shape, w_shape, seed=0):
     return tuple(rng.standard_normal(s).astype(np.float32) for s in (x_shape, w_shape, g_shape))
 
 
-def _reference(x, w, g):
-    """Output and both gradients in float64, channel by channel, with scipy's correlations."""
-    x, w, g = (a.astype(np.float64) for a in (x, w, g))
-    low = [(k - 1) // 2 for k in w.shape[:2]]
-    pad = [(0, 0), *((b, k - 1 - b) for b, k in zip(low, w.shape[:2], strict=True)), (0, 0)]
-    xp = np.pad(x, pad)
-    patches = np.lib.stride_tricks.sliding_window_view(xp, w.shape[:2], axis=(1, 2))
-    y = np.einsum("nhwcij,ijcd->nhwd", patches, w, optimize=True)
-    dw = np.einsum("nhwcij,nhwd->ijcd", patches, g, optimize=True)
-    full = np.zeros_like(xp)
-    for i in range(w.shape[0]):
-        for j in range(w.shape[1]):
-            full[:, i : i + x.shape[1], j : j + x.shape[2]] += g @ w[i, j].T
-    dx = full[:, low[0] : low[0] + x.shape[1], low[1] : low[1] + x.shape[2]]
-    one = signal.correlate(xp[0], w[..., 0], mode="valid", method="direct")[..., 0]
-    np.testing.assert_allclose(y[0, ..., 0], one, atol=1e-9)
-    return y, dx, dw
-
-
 def _assert_close(actual, desired, tol=2e-6):
     desired = np.asarray(desired)
     scale = np.sqrt(np.mean(desired**2))
@@ -73,7 +55,7 @@ def test_value_and_gradients_match_float64(x_shape, w_shape, form):
     x, w, g = _arrays(x_shape, w_shape)
     if jax.default_backend() == "cpu":
         assert _kernel_gradient(x, w, g) == form
-    y, dx, dw = _reference(x, w, g)
+    y, dx, dw = convolved(x, w, g, padded=True)
 
     @jax.jit
     def value_and_gradients(x, w, g):
@@ -83,6 +65,15 @@ def test_value_and_gradients_match_float64(x_shape, w_shape, form):
     for actual, desired in zip(value_and_gradients(x, w, g), (y, dx, dw), strict=True):
         _assert_close(actual, desired)
     _assert_close(jax.jit(conv2d)(x, w), y)
+
+
+def test_the_reference_is_scipys_correlation():
+    x, w, g = _arrays((1, 6, 7, 3), (3, 4, 3, 2))
+    framed = np.pad(x[0], [(1, 1), (1, 2), (0, 0)]).astype(np.float64)
+    for channel in range(2):
+        desired = signal.correlate(framed, w[..., channel].astype(np.float64), mode="valid")
+        actual = convolved(x, w, g, padded=True)[0][0, ..., channel]
+        np.testing.assert_allclose(actual, desired[..., 0], atol=1e-12)
 
 
 @pytest.mark.parametrize("shapes", [SHAPES[0][:2], SHAPES[3][:2], SHAPES[4][:2]])

@@ -7,6 +7,7 @@ import pytest
 from deepinternal.ops.conv import batching
 from deepinternal.ops.conv.convolution import conv2d
 from deepinternal.types import InputError
+from tests.convolving import convolved
 
 # x, kernel, stride. On CPU: rows, cells for both gradients twice, minimal filtering, plain.
 SHAPES = [
@@ -24,23 +25,6 @@ def arrays(x_shape, w_shape, stride, count=()):
     size = [(n - k) // stride + 1 for n, k in zip(x_shape[1:3], w_shape[:2], strict=True)]
     shapes = (x_shape, w_shape, (x_shape[0], *size, w_shape[-1]))
     return tuple(rng.standard_normal((*count, *s)).astype(np.float32) for s in shapes)
-
-
-def reference(x, w, g, stride):
-    x, w, g = (a.astype(np.float64) for a in (x, w, g))
-    kh, kw = w.shape[:2]
-    seen = np.lib.stride_tricks.sliding_window_view(x, (kh, kw), axis=(1, 2))
-    seen = seen[:, ::stride, ::stride]
-    y = np.einsum("nhwcij,ijcd->nhwd", seen, w, optimize=True)
-    dw = np.einsum("nhwcij,nhwd->ijcd", seen, g, optimize=True)
-    dx = np.zeros_like(x)
-    rows, columns = stride * g.shape[1], stride * g.shape[2]
-    for i in range(kh):
-        for j in range(kw):
-            dx[:, i : i + rows : stride, j : j + columns : stride][
-                :, : g.shape[1], : g.shape[2]
-            ] += g @ w[i, j].T
-    return y, dx, dw
 
 
 def value_and_gradients(stride, form=None):
@@ -61,7 +45,7 @@ def assert_close(actual, desired):
 def test_value_and_gradients_match_float64(x_shape, w_shape, stride):
     x, w, g = arrays(x_shape, w_shape, stride)
     made = jax.jit(value_and_gradients(stride))(x, w, g)
-    for actual, desired in zip(made, reference(x, w, g, stride), strict=True):
+    for actual, desired in zip(made, convolved(x, w, g, stride=stride), strict=True):
         assert actual.shape == desired.shape
         assert_close(actual, desired)
 
@@ -72,7 +56,7 @@ def test_kernels_that_differ_from_image_to_image(form, stride):
     many = arrays((1, 10, 11, 3), (5, 3, 3, 4), stride, count=(2,))
     made = jax.jit(jax.vmap(value_and_gradients(stride, form)))(*many)
     for i, one in enumerate(zip(*many, strict=True)):
-        for actual, desired in zip(made, reference(*one, stride), strict=True):
+        for actual, desired in zip(made, convolved(*one, stride=stride), strict=True):
             assert_close(actual[i], desired)
 
 

@@ -3,9 +3,11 @@ from deepinternal.ops.conv import cells as cells
 from deepinternal.ops.conv import convolution as convolution
 from deepinternal.ops.conv import forms as forms
 from deepinternal.ops.conv import minimal_filtering as minimal_filtering
+from deepinternal.ops.conv.batching import best as best
+from deepinternal.ops.conv.batching import grouped as grouped
+from deepinternal.ops.conv.batching import hybrid as hybrid
 from deepinternal.ops.conv.batching import one_by_one as one_by_one
 from deepinternal.ops.conv.batching import patches as patches
-from deepinternal.ops.conv.batching import taps as taps
 from deepinternal.ops.conv.cells import in_cells as in_cells
 from deepinternal.ops.conv.convolution import choose as choose
 from deepinternal.ops.conv.convolution import conv2d as conv2d
@@ -13,9 +15,11 @@ from deepinternal.ops.conv.convolution import fastest as fastest
 from deepinternal.ops.conv.forms import Form as Form
 from deepinternal.ops.conv.forms import Spec as Spec
 from deepinternal.ops.conv.forms import by_way_of as by_way_of
+from deepinternal.ops.conv.forms import convolve as convolve
 from deepinternal.ops.conv.forms import correlate_rows as correlate_rows
 from deepinternal.ops.conv.forms import dot as dot
 from deepinternal.ops.conv.forms import framed_kernel_grad as framed_kernel_grad
+from deepinternal.ops.conv.forms import from_correlation as from_correlation
 from deepinternal.ops.conv.forms import plain as plain
 from deepinternal.ops.conv.forms import shift as shift
 from deepinternal.ops.conv.forms import transposed as transposed

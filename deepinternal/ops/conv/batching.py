@@ -1,23 +1,62 @@
 """Forms of convolution for several kernels, with N images for each kernel.
 
-JAX itself turns this into a grouped convolution, which is slow on CPU and whose gradients are reported
-to be slow on GPUs (JAX issue 13800). `patches` and `taps` are batched matrix products instead, with
-stride 1 and padding.
+* `one_by_one` unrolls a loop over the kernels.
+* `grouped` is one convolution with a group of channels for each kernel. `jax.vmap` turns
+  `lax.conv_general_dilated` into this as well, but turns the kernel's gradient into a forward
+  convolution whose filters have the size of the image. Here, both gradients are transposes of the
+  grouped convolution, for which cuDNN has functions of their own.
+* `patches` is a batched matrix product of shifted copies.
+* `hybrid` is `grouped`, with the kernel's gradient of `patches`.
 """
 
+import dataclasses
 import itertools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
+from deepinternal.ops.conv import forms
+from deepinternal.ops.conv.cells import in_cells
 from deepinternal.ops.conv.forms import Form, Function, Spec, dot, shift
 from deepinternal.types import Array
 
-FORMS = ("loop", "grouped", "patches", "taps")  # the choices of `batching`
+FORMS = ("loop", "grouped", "hybrid", "patches")  # the choices of `batching`
 
-Look = Callable[[Array], Array]
+# Which axes of the kernel are copied on the side of x, and which on the side of y.
+_SPLITS = (((0, 1), ()), ((1,), (0,)), ((0,), (1,)), ((), (0, 1)))
+
+# The number of values (images x pixels x channels) on the wider side of one kernel's convolution from
+# which `best` is 'loop'. The loop moves the fewest bytes, but it has three more kernels for each image
+# and layer. At about 4 us each, these take as long as 40 MB of memory traffic on an H100. The copies of
+# 'hybrid' add 50 MB for an image of 128x128 pixels with 64 channels, and less for smaller ones.
+_LARGE = 128 * 128 * 64
+
+
+def best(spec: Spec, images: int) -> str:
+    """Returns the form of several kernels for accelerators.
+
+    | convolution | form | reason |
+    | --- | --- | --- |
+    | 1x1 kernel, stride 1 | patches | needs no copies |
+    | large, see `_LARGE` | loop | the fewest bytes; one image occupies the device |
+    | other | hybrid | kernels as for one image; needs no grouped kernel gradient |
+
+    The reasons are counts of kernels and bytes from compiling for an H100. No form was timed. 'grouped'
+    has fewer bytes than 'hybrid', but its kernel gradient is reported to be slow (JAX issue 13800).
+
+    Args:
+        spec: The convolution.
+        images: Number N of images for each kernel.
+
+    Returns:
+        One of `FORMS`.
+    """
+    if spec.padded and spec.kernel[:2] == (1, 1):
+        return "patches"
+    values = images * math.prod(spec.size) * max(spec.kernel[2:])
+    return "loop" if values >= _LARGE else "hybrid"
 
 
 def one_by_one(form: Form) -> Form:
@@ -33,78 +72,126 @@ def one_by_one(form: Form) -> Form:
     return form.map(unrolled)
 
 
+def grouped(spec: Spec) -> Form:
+    """Uses one convolution with a group of channels for each kernel."""
+
+    def correlate(x: Array, w: Array) -> Array:
+        y = forms.convolve(spec, _channels(x), _channels(w), groups=len(w))
+        return jnp.moveaxis(y.reshape(*y.shape[:-1], len(w), -1), -2, 0)
+
+    return forms.from_correlation(correlate, spec)
+
+
+def hybrid(spec: Spec) -> Form:
+    """Uses `grouped`, but `patches` for the kernel's gradient.
+
+    Layers with a number of channels that is no multiple of 8, such as the first and the last one, use
+    `patches` only: cuDNN's fast functions need such groups, and few channels are cheap to copy.
+
+    Args:
+        spec: The convolution.
+
+    Returns:
+        A form for arrays with a leading axis of kernels.
+    """
+    product = patches(spec)
+    if any(channels % 8 for channels in spec.kernel[2:]):
+        return product
+    return dataclasses.replace(grouped(spec), kernel_grad=product.kernel_grad)
+
+
 def patches(spec: Spec) -> Form:
-    """Joins all shifted copies of the side with fewer channels in one batched matrix product."""
-    kh, kw, c_in, c_out = spec.kernel
-    taps = kh * kw
+    """Uses one batched matrix product of shifted copies of x, of y, or of both.
 
-    def correlate(looks: list[Look], x: Array, w: Array) -> Array:
-        *_, inputs, outputs = w.shape
-        if inputs <= outputs:
-            rows = w.reshape(-1, taps * inputs, outputs)
-            return _products(_copies(x, looks), rows, (1, 0), spec.precision)
-        columns = w.reshape(-1, taps, inputs, outputs).swapaxes(1, 2)
-        products = _products(x, columns.reshape(-1, inputs, taps * outputs), (1, 0), spec.precision)
-        parts = jnp.split(products, taps, -1)
-        return sum(look(part) for look, part in zip(looks, parts, strict=True))
+    The kernel's axes are split between the two sides so that the copies have the fewest channels. If a
+    3x3 kernel has as many inputs as outputs, then three copies of x, shifted along the rows, make three
+    summands of y, which are shifted along the columns. This is two thirds of the nine copies of one
+    side.
+
+    Args:
+        spec: The convolution.
+
+    Returns:
+        A form for arrays with a leading axis of kernels.
+    """
+    return _any_stride(spec, _padded_patches)
+
+
+def _any_stride(spec: Spec, padded: Callable[[Spec], Form]) -> Form:
+    """The form for any padding and stride from that with padding and stride 1."""
+    if spec.padded:
+        return padded(spec)
+    unpadded = lambda spec: forms.without_padding(spec, padded)
+    return in_cells(spec, unpadded) if spec.stride > 1 else unpadded(spec)
+
+
+def _padded_patches(spec: Spec) -> Form:
+    *sizes, c_in, c_out = spec.kernel
+
+    def channels(split: tuple[tuple[int, ...], ...]) -> int:
+        x_copies, y_copies = (math.prod(sizes[axis] for axis in axes) for axes in split)
+        return x_copies * c_in + y_copies * c_out
+
+    split = min(_SPLITS, key=channels)
+
+    def order(joined: tuple[int, ...], summed: tuple[int, ...]) -> tuple[int, ...]:
+        """The axes of w as a matrix: those of its rows, then those of its columns."""
+        return (0, *(1 + axis for axis in joined), 3, *(1 + axis for axis in summed), 4)
+
+    def correlate(x: Array, w: Array, sign: int) -> Array:
+        joined, summed = split[::sign]
+        summands = list(_looks(spec, sign, summed))
+        matrices = w.transpose(order(joined, summed))
+        matrices = matrices.reshape(len(w), -1, len(summands) * w.shape[-1])
+        copies = _copies(x, _looks(spec, sign, joined))
+        if len(summands) == 1:
+            return _products(copies, matrices, (1, 0), spec)
+        wide = jnp.promote_types(x.dtype, jnp.float32)  # bfloat16 summands are not rounded
+        products = _products(copies, matrices, (1, 0), spec, dtype=wide)
+        parts = jnp.split(products, len(summands), -1)
+        return sum(look(part) for look, part in zip(summands, parts, strict=True)).astype(x.dtype)
 
     def kernel_grad(x: Array, g: Array) -> Array:
-        if c_in <= c_out:
-            dw = _products(_copies(x, _looks(spec, 1)), g, (0, 0), spec.precision)
-        else:
-            dw = _products(x, _copies(g, _looks(spec, -1)), (0, 0), spec.precision)
-            dw = dw.reshape(-1, c_in, taps, c_out).swapaxes(1, 2)
-        return dw.reshape(-1, *spec.kernel)
+        sides = zip((x, g), (1, -1), split, strict=True)
+        copies = (_copies(a, _looks(spec, sign, axes)) for a, sign, axes in sides)
+        dw = _products(*copies, (0, 0), spec)
+        shape, axes = (len(x), *spec.kernel), order(*split)
+        return dw.reshape([shape[i] for i in axes]).transpose([axes.index(i) for i in range(5)])
 
-    return _form(spec, correlate, kernel_grad)
-
-
-def taps(spec: Spec) -> Form:
-    """Sums one batched matrix product for each tap of the kernel."""
-    *_, c_in, c_out = spec.kernel
-
-    def correlate(looks: list[Look], x: Array, w: Array) -> Array:
-        w = w.reshape(-1, len(looks), *w.shape[-2:])
-        pairs = ((look(x), w[:, i]) for i, look in enumerate(looks))
-        return sum(_products(*pair, (1, 0), spec.precision) for pair in pairs)
-
-    def kernel_grad(x: Array, g: Array) -> Array:
-        if c_in <= c_out:
-            sides = [(look(x), g) for look in _looks(spec, 1)]
-        else:
-            sides = [(x, look(g)) for look in _looks(spec, -1)]
-        dw = jnp.stack([_products(*pair, (0, 0), spec.precision) for pair in sides], 1)
-        return dw.reshape(-1, *spec.kernel)
-
-    return _form(spec, correlate, kernel_grad)
+    return _form(correlate, kernel_grad)
 
 
-def _form(spec: Spec, correlate: Callable[..., Array], kernel_grad: Function) -> Form:
-    """The form of `correlate(looks, x, w)`, which also maps g and w's transpose to x's gradient."""
+def _form(correlate: Callable[[Array, Array, int], Array], kernel_grad: Function) -> Form:
+    """The form of `correlate(x, w, sign)`, with sign -1 of g and of w's transpose."""
 
     def forward(x: Array, w: Array) -> Array:
-        return correlate(_looks(spec, 1), x, w)
+        return correlate(x, w, 1)
 
     def input_grad(g: Array, w: Array) -> Array:
-        return correlate(_looks(spec, -1), g, w.swapaxes(-2, -1))
+        return correlate(g, w.swapaxes(-2, -1), -1)
 
     return Form(forward, forward, input_grad, kernel_grad)
 
 
-def _looks(spec: Spec, sign: int) -> list[Look]:
-    """For each tap, the function that shifts (A, N, H, W, C) to the tap's position, or back."""
-    places = (range(-low, high + 1) for low, high in spec.frame)
-    return [
-        lambda x, i=i, j=j: shift(shift(x, sign * i, 2), sign * j, 3)
-        for i, j in itertools.product(*places)
-    ]
+def _channels(x: Array) -> Array:
+    """Joins the kernels' axis with the channels: (A, ..., C) to (..., A * C)."""
+    return jnp.moveaxis(x, 0, -2).reshape(*x.shape[1:-1], -1)
 
 
-def _copies(x: Array, looks: list[Look]) -> Array:
-    """Joins shifted copies: (A, N, H, W, C) to (A, N, H, W, taps * C)."""
+def _looks(spec: Spec, sign: int, axes: tuple[int, ...]) -> Iterator[Callable[[Array], Array]]:
+    """For each tap along `axes`, the function that shifts (A, N, H, W, C) to its position, or back."""
+    ends = [(-low, high) if axis in axes else (0, 0) for axis, (low, high) in enumerate(spec.frame)]
+    for i, j in itertools.product(*(range(low, high + 1) for low, high in ends)):
+        yield lambda x, i=i, j=j: shift(shift(x, sign * i, 2), sign * j, 3)
+
+
+def _copies(x: Array, looks: Iterator[Callable[[Array], Array]]) -> Array:
+    """Joins shifted copies: (A, N, H, W, C) to (A, N, H, W, copies * C)."""
     return jnp.concatenate([look(x) for look in looks], -1)
 
 
-def _products(a: Array, b: Array, axes: tuple[int, int], precision: lax.PrecisionLike) -> Array:
+def _products(
+    a: Array, b: Array, axes: tuple[int, int], spec: Spec, *, dtype: jnp.dtype | None = None
+) -> Array:
     """Computes A matrix products of (A, ..., C) arrays, each as in `dot`."""
-    return jax.vmap(lambda a, b: dot(a, b, axes, precision))(a, b)
+    return jax.vmap(lambda a, b: dot(a, b, axes, spec.precision, dtype=dtype))(a, b)

@@ -46,17 +46,20 @@ def conv2d(
     to image use one of these forms:
 
     * 'loop': one image after another, unrolled, each as without `jax.vmap`.
-    * 'grouped': the grouped convolution that JAX makes of `lax.conv_general_dilated`.
-    * 'patches', 'taps': batched matrix products, see `ops.conv.batching`.
+    * 'grouped': a grouped convolution, whose gradients are grouped, too.
+    * 'patches': batched matrix products.
+    * 'hybrid': 'grouped', with the matrix product for the kernel's gradient.
+
+    bfloat16 arrays give bfloat16 results and gradients. Products are summed in float32.
 
     Args:
         x: (N, H, W, C_in), H, W >= 1; without padding at least as large as the kernel.
-        w: (kh, kw, C_in, C_out).
+        w: (kh, kw, C_in, C_out), of the dtype of `x`.
         stride: Stride of both axes; must be 1 with padding.
         padding: 'SAME' (zeros) or 'VALID' (none).
         precision: As in `lax.conv_general_dilated`.
         batching: One of the forms above. None: 'loop' on CPU, which is the fastest in measurements, and
-            'patches' on accelerators, where none has been measured yet.
+            that of `ops.conv.batching.best` on accelerators, where none has been measured yet.
 
     Returns:
         (N, H, W, C_out); without padding (N, (H - kh) // stride + 1, ..., C_out).
@@ -90,19 +93,22 @@ def choose(spec: Spec, batching: str | None, *, kernels: int, images: int, dtype
     Returns:
         A form for arrays with a leading axis of size A.
     """
-    batching = batching or ("loop" if jax.default_backend() == "cpu" else "patches")
+    on_cpu = jax.default_backend() == "cpu"
+    if on_cpu and dtype == jnp.bfloat16:  # converted once; XLA would convert the sums as well
+        wide = choose(spec, batching, kernels=kernels, images=images, dtype=jnp.float32)
+        return wide.map(_in_float32)
+    if batching is None:
+        batching = "loop" if on_cpu else several.best(spec, images)
     if batching == "loop" or kernels == 1:
-        return several.one_by_one(fastest(spec, images, dtype))
-    if batching == "grouped":
-        return plain(spec).map(jax.vmap)
-    padded = several.patches if batching == "patches" else several.taps
-    if spec.padded:
-        return padded(spec)
-    unpadded = functools.partial(forms.without_padding, make=padded)
-    return in_cells(spec, unpadded) if spec.stride > 1 else unpadded(spec)
+        return several.one_by_one(fastest(spec, images))
+    return getattr(several, batching)(spec)
 
 
-def fastest(spec: Spec, images: int, dtype) -> Form:
+def _in_float32(function: Function) -> Function:
+    return lambda a, b: function(a.astype(jnp.float32), b.astype(jnp.float32)).astype(a.dtype)
+
+
+def fastest(spec: Spec, images: int) -> Form:
     """Returns the form of one kernel that trains fastest on the default backend.
 
     On CPU there are exceptions to JAX's own form:
@@ -115,14 +121,13 @@ def fastest(spec: Spec, images: int, dtype) -> Form:
     Args:
         spec: The convolution.
         images: Number N of images.
-        dtype: Dtype of the arrays.
 
     Returns:
         A form for arrays without a leading axis.
     """
     form, (kh, kw, c_in, c_out) = plain(spec), spec.kernel
-    full, pixels = dtype in (jnp.float32, jnp.float64), images * spec.size[0] * spec.size[1]
-    if jax.default_backend() != "cpu" or not full or pixels < _MIN_PIXELS:
+    pixels = images * spec.size[0] * spec.size[1]
+    if jax.default_backend() != "cpu" or pixels < _MIN_PIXELS:
         return form
     if spec.stride > 1:
         cells = in_cells(spec, plain)

@@ -6,6 +6,7 @@ C_out). In a form of several kernels, every array has one more leading axis, tha
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -75,21 +76,33 @@ def _itself(x: Array) -> Array:
 
 def plain(spec: Spec) -> Form:
     """`lax.conv_general_dilated` and its transposes, for one kernel."""
+    return from_correlation(functools.partial(convolve, spec), spec)
 
-    def conv(x: Array, w: Array) -> Array:
-        dims, padding = ("NHWC", "HWIO", "NHWC"), "SAME" if spec.padded else "VALID"
-        strides = (spec.stride, spec.stride)
-        return lax.conv_general_dilated(
-            x, w, strides, padding, dimension_numbers=dims, precision=spec.precision
-        )
+
+def convolve(spec: Spec, x: Array, w: Array, *, groups: int = 1) -> Array:
+    """Applies `lax.conv_general_dilated` with `groups` groups of channels."""
+    return lax.conv_general_dilated(
+        x,
+        w,
+        window_strides=(spec.stride, spec.stride),
+        padding="SAME" if spec.padded else "VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+        precision=spec.precision,
+    )
+
+
+def from_correlation(correlate: Function, spec: Spec) -> Form:
+    """The form of a correlation and its transposes, for one kernel or several."""
 
     def input_grad(g: Array, w: Array) -> Array:
-        return transposed(lambda x: conv(x, w), (len(g), *spec.size, spec.kernel[2]), g)
+        shape = (*g.shape[:-3], *spec.size, spec.kernel[2])
+        return transposed(lambda x: correlate(x, w), shape, g)
 
     def kernel_grad(x: Array, g: Array) -> Array:
-        return transposed(lambda w: conv(x, w), spec.kernel, g)
+        return transposed(lambda w: correlate(x, w), (*x.shape[:-4], *spec.kernel), g)
 
-    return Form(conv, conv, input_grad, kernel_grad)
+    return Form(correlate, correlate, input_grad, kernel_grad)
 
 
 def transposed(linear: Callable[[Array], Array], shape: tuple[int, ...], y: Array) -> Array:
@@ -97,7 +110,14 @@ def transposed(linear: Callable[[Array], Array], shape: tuple[int, ...], y: Arra
     return jax.linear_transpose(linear, jax.ShapeDtypeStruct(shape, y.dtype))(y)[0]
 
 
-def dot(a: Array, b: Array, axes: tuple[int, int], precision: lax.PrecisionLike) -> Array:
+def dot(
+    a: Array,
+    b: Array,
+    axes: tuple[int, int],
+    precision: lax.PrecisionLike,
+    *,
+    dtype: jnp.dtype | None = None,
+) -> Array:
     """Returns the matrix product of two arrays, all of whose axes but the last count as one.
 
     Args:
@@ -105,13 +125,18 @@ def dot(a: Array, b: Array, axes: tuple[int, int], precision: lax.PrecisionLike)
         b: (..., D).
         axes: The axes of `a` and of `b` that are contracted: 0 for the leading axes, 1 for the last.
         precision: As in `lax.dot_general`.
+        dtype: Dtype of the product. Default: that of the arrays.
 
     Returns:
         The product, with the leading axes of `a` if they are not contracted.
     """
     rows, columns = (side.reshape(-1, side.shape[-1]) for side in (a, b))
     contracting = ((axes[0],), (axes[1],))
-    product = lax.dot_general(rows, columns, (contracting, ((), ())), precision=precision)
+    product = lax.dot_general(
+        *(rows, columns, (contracting, ((), ()))),
+        precision=precision,
+        preferred_element_type=dtype,
+    )
     return product if axes[0] == 0 else product.reshape(*a.shape[:-1], -1)
 
 
