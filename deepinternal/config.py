@@ -23,7 +23,7 @@ import annotated_types
 import pydantic
 import pydantic_core
 
-from deepinternal.types import InputError
+from deepinternal.types import InputError, Precision
 
 T = TypeVar("T")
 C = TypeVar("C", bound="Config")
@@ -91,6 +91,17 @@ class MethodConfig(Config):
         "stage; 0: the method's own; raise it to continue a finished run",
         unit="steps",
         ge=0,
+    )
+
+
+class NetConfig(MethodConfig):
+    """The fields of every method that trains nets."""
+
+    precision: Precision = field(
+        "default",
+        "arithmetic of the nets; default, high, highest: float32 with the backend's least to "
+        "greatest precision of products; bfloat16: activations and products in bfloat16, all else "
+        "in float32",
     )
 
 

@@ -31,7 +31,7 @@ The project uses one word per thing:
 
 import dataclasses
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +42,7 @@ PyTree = Any
 Inputs = Mapping[str, PyTree]
 Metrics = dict[str, Array]
 Callback = Callable[[int, dict[str, float]], None]
+Precision = Literal["default", "high", "highest", "bfloat16"]  # of nets, see `ops.precision`
 _SHOWN = 4  # maximum number of stages, inputs and shapes in a repr
 
 
@@ -200,6 +201,8 @@ class Method:
         apply: `(state, inputs) -> outputs` for another image, pure: applies a state that was
             trained on one image to inputs of the shapes in `spec`. None: the weights are only valid
             for the image that they were trained on.
+        lanes: How several images are trained on one device: 'vmap', or 'map', one after another in
+            one program, for nets that gain nothing from a batch.
     """
 
     name: str
@@ -213,6 +216,7 @@ class Method:
     spec: PyTree = None
     final_params: Callable[[TrainState], dict[str, PyTree]] = own_params
     apply: Callable[[TrainState, Inputs], dict[str, Output]] | None = None
+    lanes: Literal["vmap", "map"] = "vmap"
 
     def __post_init__(self):
         if not self.stages or any(s.advance is None for s in self.stages[:-1]):

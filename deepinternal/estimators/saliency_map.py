@@ -59,7 +59,8 @@ def _distinctness(lab: Array) -> Array:
     shifts = [padded[i : i + h, j : j + w] for i in range(_PATCH) for j in range(_PATCH)]
     patches = jnp.stack(shifts, axis=2).reshape(h * w, -1) / _PATCH
     norms = jnp.sum(patches**2, axis=1)
-    squared = norms[:, None] + norms[None] - 2 * patches @ patches.T
+    products = jnp.matmul(patches, patches.T, precision="highest")
+    squared = norms[:, None] + norms[None] - 2 * products
     y, x = jnp.meshgrid(jnp.arange(h), jnp.arange(w), indexing="ij")
     places = jnp.stack([y, x], axis=-1).reshape(-1, 2) / max(h, w)
     apart = jnp.linalg.norm(places[:, None] - places[None], axis=-1)

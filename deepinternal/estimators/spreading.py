@@ -191,6 +191,7 @@ def _resized(image: np.ndarray, shape: tuple[int, int], method: str) -> np.ndarr
 def _nearest(features: Array, chosen: Array) -> Array:
     """The mean distance (h, w) to the nearest of `chosen`."""
     norms = jnp.sum(features**2, axis=-1)[..., None] + jnp.sum(chosen**2, axis=-1)
-    squared = jnp.maximum(norms - 2 * features @ chosen.T, 0)
+    products = jnp.matmul(features, chosen.T, precision="highest")
+    squared = jnp.maximum(norms - 2 * products, 0)
     nearest = -jax.lax.top_k(-squared, min(_NEAREST, len(chosen)))[0]
     return jnp.sqrt(nearest).mean(axis=-1)

@@ -44,7 +44,8 @@ def exclusion(first: Array, second: Array, *, levels: int = 3) -> Array:
 
 def _agreement(first: Array, second: Array, axis: int) -> Array:
     a, b = (jnp.square(jnp.tanh(jnp.diff(x, axis=axis) / 2)) for x in (first, second))
-    mean = jnp.einsum("...hwc,...hwd->...cd", a, b) / (a.shape[-3] * a.shape[-2])
+    products = jnp.einsum("...hwc,...hwd->...cd", a, b, precision="highest")
+    mean = products / (a.shape[-3] * a.shape[-2])
     return jnp.mean((mean + _GUARD) ** 0.25)
 
 

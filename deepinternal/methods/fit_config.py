@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Predicate
 
-from deepinternal.config import Form, MethodConfig, field, whole_numbers
+from deepinternal.config import Form, NetConfig, field, whole_numbers
 from deepinternal.methods import optimizers
 from deepinternal.nets.skip import SkipNet
 from deepinternal.types import Array, InputError
@@ -16,7 +16,7 @@ Odd = Annotated[
 ]
 
 
-class FitConfig(MethodConfig):
+class FitConfig(NetConfig):
     """The fields of DIP and of all decompositions; see `methods.fit`."""
 
     channels: Channels = field(
@@ -61,7 +61,8 @@ class FitConfig(MethodConfig):
         count = len(self.channels)
         skip = self.skip * count if len(self.skip) == 1 else self.skip
         scales = scales or count
-        return SkipNet(outputs=outputs, down=self.channels[:scales], skip=skip[:scales], **options)
+        options |= {"down": self.channels[:scales], "skip": skip[:scales]}
+        return SkipNet(outputs, precision=self.precision, **options)
 
     def rate(self, steps: int) -> float | Callable[[Array], Array]:
         """The learning rate of a stage of `steps` steps: a number, or a function of the step."""

@@ -51,7 +51,8 @@ def muon_and_adam(muon_rate: float) -> optax.GradientTransformation:
     def update(grads, state, params=None):
         del params
         hidden, stack, ends = split(grads)
-        stack, muon_state = muon.update(stack, state.muon)
+        with jax.default_matmul_precision("highest"):  # the nets' precision is not the optimiser's
+            stack, muon_state = muon.update(stack, state.muon)
         ends, adam_state = adam.update(ends, state.adam)
         updates = {**ends, **{name: muon_rate * stack[i] for i, name in enumerate(hidden)}}
         updates = {name: -updates[name] for name in grads}

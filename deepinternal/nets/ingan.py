@@ -14,6 +14,7 @@ from flax import linen as nn
 
 from deepinternal.ops.initializers import unit_norm
 from deepinternal.ops.layers import norm_and_relu, reflect
+from deepinternal.ops.precision import arithmetic, widened
 from deepinternal.types import Array, PyTree
 
 MULTIPLE = 8  # the number of which the sides inside the generator are multiples
@@ -32,10 +33,12 @@ class Generator(nn.Module):
     Attributes:
         channels: Channels of the first convolution; they are doubled at each scale.
         blocks: Number of residual blocks.
+        precision: Arithmetic of the convolutions, see `ops.precision.arithmetic`.
     """
 
     channels: int = 64
     blocks: int = 6
+    precision: str | None = None
 
     @nn.compact
     def __call__(self, x: Array, transform: Callable[[Array], Array]) -> Array:
@@ -43,13 +46,14 @@ class Generator(nn.Module):
 
         Args:
             x: (N, h, w, C) in [-1, 1].
-            transform: Maps features (N, h, w, F) to (N, H, W, F).
+            transform: Maps features (N, h, w, F), at least float32, to (N, H, W, F).
 
         Returns:
             (N, H, W, C) in [-1, 1].
         """
         width, outputs = self.channels, x.shape[-1]
-        x = transform(_layer(self, "entry", x, width, 7))
+        x = _layer(self, "entry", x, width, 7)
+        x = transform(widened(x)).astype(x.dtype)
         size = x.shape[1:3]
         x = _to_multiple(x)
         levels = []
@@ -60,7 +64,7 @@ class Generator(nn.Module):
         x = self._residual(x) if self.blocks else x
         for i in reversed(range(3)):
             width //= 2
-            doubled = jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)
+            doubled = jnp.repeat(jnp.repeat(widened(x), 2, 1), 2, 2).astype(x.dtype)
             x = levels[i] + _layer(self, f"up{i}", doubled, width, 3)
         x = jnp.tanh(_layer(self, "last", x, outputs, 7, norm=False))
         return x[:, : size[0], : size[1]]
@@ -75,8 +79,8 @@ class Generator(nn.Module):
             _weights(self, "block_out", (1, 1, inner, width), count=count),
         )
         for first, middle, last in zip(*(_unstacked(w, count) for w in weights), strict=True):
-            y = _applied(middle, _applied(first, x))
-            x = x + _applied(last, y, slope=1.0)
+            y = _applied(middle, _applied(first, x, self.precision), self.precision)
+            x = x + _applied(last, y, self.precision, slope=1.0)
         return x
 
 
@@ -85,9 +89,11 @@ class PatchDiscriminator(nn.Module):
 
     Attributes:
         channels: Channels of the first convolution; the following ones have twice as many.
+        precision: Arithmetic of the convolutions, see `ops.precision.arithmetic`.
     """
 
     channels: int = 64
+    precision: str | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -118,7 +124,7 @@ def _layer(
 ) -> Array:
     """Applies a convolution and, with `norm`, a normalisation and a leaky ReLU."""
     weights = _weights(module, name, (side, side, x.shape[-1], features), norm=norm)
-    return _applied(weights, x, **options)
+    return _applied(weights, x, module.precision, **options)
 
 
 def _weights(module: nn.Module, name: str, shape, *, norm: bool = True, count: int | None = None):
@@ -137,20 +143,29 @@ def _unstacked(weights: PyTree, count: int) -> list[PyTree]:
 
 
 def _applied(
-    weights, x: Array, *, stride: int = 1, padded: bool = True, slope: float = _SLOPE
+    weights,
+    x: Array,
+    precision: str | None,
+    *,
+    stride: int = 1,
+    padded: bool = True,
+    slope: float = _SLOPE,
 ) -> Array:
     conv, norm = weights
+    dtype, precision = arithmetic(precision)
+    x = jnp.asarray(x, dtype)
     side = conv["kernel"].shape[0]
     if padded and side > 1:
         x = reflect(x, side // 2)
     # Not `ops.conv`'s `conv2d`: with so many sizes, its forms would cost more compile time than they
     # save.
     y = jax.lax.conv_general_dilated(
-        *(x, conv["kernel"], (stride, stride), "VALID"),
+        *(x, jnp.asarray(conv["kernel"], dtype), (stride, stride), "VALID"),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=precision,
     )
     if norm is None:
-        return y + conv["bias"]
+        return widened(y) + conv["bias"]
     # The bias is not added, because the normalisation would remove it.
     return norm_and_relu(y, norm["scale"], norm["shift"], _EPSILON, slope)
 
@@ -166,7 +181,8 @@ def _xavier_conv(key: Array, shape: tuple[int, ...]) -> dict[str, Array]:
 def _halved(x: Array) -> Array:
     """Takes the maximum of each 2x2 pixels, by a reshaping, whose gradient is fast on CPU."""
     n, h, w, c = x.shape
-    return x.reshape(n, h // 2, 2, w // 2, 2, c).max((2, 4))
+    blocks = widened(x).reshape(n, h // 2, 2, w // 2, 2, c)
+    return blocks.max((2, 4)).astype(x.dtype)
 
 
 def _to_multiple(x: Array) -> Array:

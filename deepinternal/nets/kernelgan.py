@@ -13,6 +13,7 @@ from flax import linen as nn
 
 from deepinternal.ops.correlating import all_patches, composed, correlate
 from deepinternal.ops.initializers import unit_norm
+from deepinternal.ops.precision import arithmetic, widened
 from deepinternal.types import Array
 
 SIZES = (7, 5, 3, 1, 1, 1)  # sides of the generator's kernels
@@ -27,7 +28,8 @@ class LinearGenerator(nn.Module):
     """Downscales an image by 2 with a kernel that is composed of several layers.
 
     The layers are convolutions without biases or activations, from one channel to one channel, which
-    are applied to each colour separately.
+    are applied to each colour separately. Both the kernel and its application are computed in float32
+    at highest precision.
 
     Attributes:
         features: Channels between the layers.
@@ -70,10 +72,12 @@ class Discriminator(nn.Module):
     Attributes:
         features: Channels of the layers.
         hidden: Number of 1x1 convolutions before the last one.
+        precision: Arithmetic of the convolutions, see `ops.precision.arithmetic`.
     """
 
     features: int = 64
     hidden: int = 5
+    precision: str | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -86,14 +90,15 @@ class Discriminator(nn.Module):
             ((H - 6) * (W - 6),) in (0, 1), row by row.
         """
         y, _ = all_patches(x, PATCH)
-        y = _Conv(self.features, PATCH, name="conv0")(y.reshape(y.shape[0], -1))
+        conv = functools.partial(_Conv, precision=self.precision)
+        y = conv(self.features, PATCH, name="conv0")(y.reshape(y.shape[0], -1))
         for i in range(1, self.hidden + 1):
-            y = _Conv(self.features, name=f"conv{i}")(y)
+            y = conv(self.features, name=f"conv{i}")(y)
             norm = self.param(f"norm{i}", unit_norm, self.features)
             y = y - y.mean(0)
             deviation = jnp.sqrt(jnp.square(y).mean(0) + _EPSILON)
             y = nn.relu(y * (norm["scale"] / deviation) + norm["shift"])
-        return nn.sigmoid(_Conv(1, name=f"conv{self.hidden + 1}")(y))[:, 0]
+        return nn.sigmoid(conv(1, name=f"conv{self.hidden + 1}")(y))[:, 0]
 
 
 class _Conv(nn.Module):
@@ -101,10 +106,13 @@ class _Conv(nn.Module):
 
     features: int
     size: int = 1
+    precision: str | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         shape = (self.size, self.size, x.shape[-1] // self.size**2, self.features)
         kernel = self.param("kernel", _INITIAL(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return x @ kernel.reshape(-1, self.features) + bias
+        dtype, precision = arithmetic(self.precision)
+        x, kernel = jnp.asarray(x, dtype), jnp.asarray(kernel.reshape(-1, self.features), dtype)
+        return widened(jnp.matmul(x, kernel, precision=precision)) + bias

@@ -12,6 +12,7 @@ from deepinternal.ops.conv.convolution import conv2d
 from deepinternal.ops.doubling import UPSAMPLING, double
 from deepinternal.ops.initializers import uniform_conv, uniform_weights, unit_norm
 from deepinternal.ops.layers import PADDING, norm_and_relu, reflect, variance
+from deepinternal.ops.precision import arithmetic, widened
 from deepinternal.types import Array, InputError, PyTree
 
 
@@ -41,7 +42,7 @@ class SkipNet(nn.Module):
         sigmoid: Whether a sigmoid maps the result to (0, 1).
         slope: Slope of the leaky ReLUs for negative values.
         epsilon: Is added to variances.
-        precision: Matmul precision, as in `jax.lax.Precision`; None: the backend's default.
+        precision: Arithmetic of the convolutions, see `ops.precision.arithmetic`.
         batching: How weights that differ from image to image are batched, as in `conv2d`.
 
     References:
@@ -159,10 +160,12 @@ class SkipNet(nn.Module):
             x, kernel = self._join(before, x, kernel, frame)
         if side > 1 and not frame:
             x = PADDING[self.padding](x, side // 2)
-        how = {"precision": self.precision, "batching": self.batching}
+        dtype, precision = arithmetic(self.precision)
+        how = {"precision": precision, "batching": self.batching}
+        x, kernel = jnp.asarray(x, dtype), jnp.asarray(kernel, dtype)
         y = conv2d(x, kernel, stride=stride, padding="VALID", **how)
         if not norm:
-            return y + layer["bias"]
+            return widened(y) + layer["bias"]
         # The bias is not added, because the normalisation would remove it.
         layer = self.param(f"{name}_norm", functools.partial(unit_norm, features=features))
         return norm_and_relu(y, layer["scale"], layer["shift"], self.epsilon, self.slope)

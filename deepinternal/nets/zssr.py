@@ -7,6 +7,7 @@ from flax import linen as nn
 
 from deepinternal.ops.conv.convolution import conv2d
 from deepinternal.ops.initializers import scaled_normal
+from deepinternal.ops.precision import arithmetic, widened
 from deepinternal.ops.resizing import resize
 from deepinternal.types import Array
 
@@ -26,7 +27,7 @@ class ZSSRNet(nn.Module):
         factor: (vertical, horizontal) enlargement, whole numbers.
         init_variance: Variance of the hidden layers' initial weights times fan-in. 2 keeps the scale of
             activations through ReLUs (He et al. 2015); the authors' code has 0.1.
-        precision: Matmul precision, as in `jax.lax.Precision`; None: the backend's default.
+        precision: Arithmetic of the convolutions, see `ops.precision.arithmetic`.
         batching: How weights that differ from image to image are batched, as in `conv2d`.
     """
 
@@ -55,7 +56,8 @@ class ZSSRNet(nn.Module):
             inside = (jnp.arange(h) < size[0])[:, None, None] & (jnp.arange(w) < size[1])[:, None]
         vertical, horizontal = self.factor
         conv = functools.partial(conv2d, batching=self.batching) if self.batching else conv2d
-        hidden = x
+        dtype, precision = arithmetic(self.precision)
+        hidden = jnp.asarray(x, dtype)
         for i in range(self.layers):
             last = i == self.layers - 1
             gain = 0.1 if last else self.init_variance
@@ -63,11 +65,11 @@ class ZSSRNet(nn.Module):
             shape = (3, 3, hidden.shape[-1], outputs)
             if size is not None:  # 'SAME' padding must begin at the images' border
                 hidden = jnp.where(inside, hidden, 0)
-            hidden = conv(
-                hidden, self.param(f"conv{i}", scaled_normal(gain), shape), precision=self.precision
-            )
+            kernel = jnp.asarray(self.param(f"conv{i}", scaled_normal(gain), shape), dtype)
+            hidden = conv(hidden, kernel, precision=precision)
             if not last:
                 hidden = nn.relu(hidden)
+        hidden = widened(hidden)
         if self.factor == (1, 1):
             return x + hidden
         pixels = hidden.reshape(n, h, w, vertical, horizontal, channels).transpose(0, 1, 3, 2, 4, 5)

@@ -16,6 +16,7 @@ from deepinternal.ops import layers as layers
 from deepinternal.ops import metrics as metrics
 from deepinternal.ops import mixtures as mixtures
 from deepinternal.ops import patches as patches
+from deepinternal.ops import precision as precision
 from deepinternal.ops import resizing as resizing
 from deepinternal.ops import shear as shear
 from deepinternal.ops import spectral as spectral
@@ -77,6 +78,8 @@ from deepinternal.ops.metrics import psnr as psnr
 from deepinternal.ops.metrics import quality as quality
 from deepinternal.ops.metrics import ssim as ssim
 from deepinternal.ops.mixtures import solve as solve
+from deepinternal.ops.precision import arithmetic as arithmetic
+from deepinternal.ops.precision import widened as widened
 from deepinternal.ops.resizing import cubic as cubic
 from deepinternal.ops.resizing import mirror_index as mirror_index
 from deepinternal.ops.resizing import output_size as output_size

@@ -14,13 +14,14 @@ import numpy as np
 from jax import lax
 
 from deepinternal.ops.layers import reflect
+from deepinternal.ops.precision import widened
 from deepinternal.types import Array
 
 UPSAMPLING = ("bilinear", "nearest", "corners")
 
 
 def double(x: Array, how: str, *, size: tuple[int, int] | None = None, frame: int = 0) -> Array:
-    """Doubles height and width.
+    """Doubles height and width; bfloat16 arrays are interpolated in float32.
 
     Args:
         x: (N, H, W, C).
@@ -31,7 +32,7 @@ def double(x: Array, how: str, *, size: tuple[int, int] | None = None, frame: in
         frame: Number of pixels that are mirrored at all its borders, without repeating the border.
 
     Returns:
-        (N, H' + 2 frame, W' + 2 frame, C).
+        (N, H' + 2 frame, W' + 2 frame, C), of the dtype of `x`.
 
     References:
         'bilinear' and 'corners' are PyTorch's bilinear interpolation without and with `align_corners`.
@@ -40,9 +41,9 @@ def double(x: Array, how: str, *, size: tuple[int, int] | None = None, frame: in
     if frame % 2 and frame > 1:
         # Beyond the border even rows are interpolated with the other neighbour, which pairs lack.
         return double(x, how, size=size, frame=frame + 1)[:, 1:-1, 1:-1]
-    if min(x.shape[1:3]) < 2 * _reach(frame) + 2:  # mirrored rows of both borders may meet
-        return _small(x, how, size, frame)
-    return _double(x, how, size, frame)
+    # Mirrored rows of both borders may meet.
+    doubled = _small if min(x.shape[1:3]) < 2 * _reach(frame) + 2 else _double
+    return doubled(widened(x), how, size, frame).astype(x.dtype)
 
 
 def _reach(frame: int) -> int:

@@ -27,7 +27,8 @@ def aligned(kernel: Array, reference: Array) -> tuple[Array, Array]:
     # Negative values must not move the centre far.
     shift = centre_of_mass(jnp.maximum(reference, 0)) - centre_of_mass(jnp.maximum(kernel, 0))
     rows = _shifted_axis(kernel, shift)
-    scores = jnp.einsum("abij,ij->ab", rows, reference) / jnp.sqrt(jnp.sum(rows**2, (2, 3)))
+    products = jnp.einsum("abij,ij->ab", rows, reference, precision="highest")
+    scores = products / jnp.sqrt(jnp.sum(rows**2, (2, 3)))
     best = jnp.argmax(scores)
     return rows.reshape(-1, size, size)[best], reference
 

@@ -48,9 +48,11 @@ def gaussian_kernel(
 def centre_of_mass(kernel: Array) -> Array:
     """Returns the centre of mass (row, column) of a (K, L) kernel, 0-based, in pixels."""
     total = kernel.sum()
-    rows = jnp.arange(kernel.shape[0], dtype=kernel.dtype) @ kernel.sum(1)
-    columns = jnp.arange(kernel.shape[1], dtype=kernel.dtype) @ kernel.sum(0)
-    return jnp.stack([rows, columns]) / total
+    means = [
+        jnp.dot(jnp.arange(n, dtype=kernel.dtype), kernel.sum(1 - axis), precision="highest")
+        for axis, n in enumerate(kernel.shape)
+    ]
+    return jnp.stack(means) / total
 
 
 def _bspline_basis(offset: Array) -> Array:

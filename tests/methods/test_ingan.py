@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from deepinternal.engine import schedule
 from deepinternal.engine.checkpoint import Checkpoints
 from deepinternal.engine.loop import Stopped, train
 from deepinternal.engine.parallel import Programs
@@ -163,6 +164,18 @@ def test_how_many_sizes_presets_compile(preset, count):
     task = training.training(config, [(152, 192)])
     seen = {training.variant(task, 0, step)[:2] for step in range(20000, 22000)}
     assert len(seen) == count
+
+
+def test_programs_of_the_default_preset_on_an_accelerator():
+    """At most two of each size: without and with the way back. One size fills whole dispatches."""
+    config = RECIPE.build("default", train_steps=15000)
+    method, _ = _method(config, np.zeros((256, 300, 1), np.float32))
+    found = list(schedule.programs(method.stages[0], config.seed, 0, 50))
+    sizes_ = {variant[:2] for variant, _ in found}
+    assert len(sizes_) == 45
+    assert len(found) <= 2 * len(sizes_)
+    assert [(variant, count) for variant, count in found if count > 1] == [((248, 256, False), 50)]
+    assert {count for _, count in found} == {1, 50}
 
 
 def test_crops_are_parts_of_the_images():

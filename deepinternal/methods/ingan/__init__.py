@@ -114,6 +114,7 @@ def make(config: Config, spec: Inputs) -> Method:
         (stage,),
         outputs := functools.partial(retargeting.outputs, config),
         baseline=functools.partial(retargeting.stretched, config),
+        lanes="map",  # a batched kernel's gradient would be a convolution with an image-sized filter
         final_params=lambda state: {"generator": retargeting.trained(state)},
         apply=outputs,
     )

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from deepinternal.config import MethodConfig, NoiseStd, Preset, field, numbers, parsed
+from deepinternal.config import NetConfig, NoiseStd, Preset, field, numbers, parsed
 from deepinternal.types import InputError
 
 Scale = tuple[float, float]
@@ -50,7 +50,7 @@ _Scales = parsed(
 )
 
 
-class Config(MethodConfig):
+class Config(NetConfig):
     """Settings of InGAN; the defaults are the published ones."""
 
     train_steps: int = field(75000, "number of training steps", unit="steps", ge=1)

@@ -28,7 +28,7 @@ _MEASURED = 256  # greatest side of the image with which results are compared
 
 def network(config: Config) -> Generator:
     """The generator of a config."""
-    return Generator(config.channels, config.blocks)
+    return Generator(config.channels, config.blocks, config.precision)
 
 
 def trained(state: TrainState) -> PyTree:

@@ -145,7 +145,7 @@ def _discriminator_loss(judge: Judge, real: Array, made: Array):
 
 
 def _discriminator(config: Config) -> PatchDiscriminator:
-    return PatchDiscriminator(config.discriminator_channels)
+    return PatchDiscriminator(config.discriminator_channels, config.precision)
 
 
 def _judging(task: Training, step: Array) -> Callable:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from deepinternal.config import (
     Auto,
-    MethodConfig,
+    NetConfig,
     NoiseStd,
     Preset,
     Text,
@@ -87,7 +87,7 @@ class Estimation(BaseConfig):
     )
 
 
-class Config(Estimation, MethodConfig):
+class Config(Estimation, NetConfig):
     """Settings of KernelGAN."""
 
     scale: parsed(int, _parse, str, _SCALE) = field(

@@ -41,7 +41,7 @@ class Task:
     @property
     def discriminator(self) -> Discriminator:
         """The net that judges patches."""
-        return Discriminator(self.config.features)
+        return Discriminator(self.config.features, precision=self.config.precision)
 
     def kernel(self, params: PyTree) -> Array:
         """The generator's kernel, (13, 13)."""
@@ -272,9 +272,10 @@ def best(outputs: dict[str, Output]) -> dict[str, Output]:
     made = jax.tree.map(lambda x: x[number], outputs)
     flat = outputs["kernel"].value.reshape(len(errors), -1)
     flat = flat / jnp.linalg.norm(flat, axis=1, keepdims=True)
+    alike = jnp.matmul(flat, flat[number], precision="highest")
     return {
         **made,
         "kernel_divergence": Output(errors, "scalar"),
         "kernel_seed": Output(number, "scalar"),
-        "kernel_agreement": Output(jnp.min(flat @ flat[number]), "scalar"),
+        "kernel_agreement": Output(jnp.min(alike), "scalar"),
     }

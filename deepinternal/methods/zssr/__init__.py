@@ -61,7 +61,8 @@ def make(
         net: A linen module to train instead of the built-in net: (N, h, w, C) -> (N, v h, u w, C),
             where its attribute `factor` is (v, u), two whole numbers. If that is (1, 1), or without
             this attribute, the module gets images that have been enlarged by cubic interpolation. In
-            the ensemble it gets flipped images, and it gets large images at once, not in tiles.
+            the ensemble it gets flipped images, and it gets large images at once, not in tiles. The
+            field `precision` does not change it.
 
     Returns:
         The method. Its outputs are `result` (H', W', C) and, with the ensemble, `uncertainty` (H', W'),

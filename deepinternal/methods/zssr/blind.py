@@ -41,7 +41,8 @@ SATURATED = 0.5  # fraction of values at the ends of the range at which no estim
 
 def _settings(config: Config) -> kernelgan.Config:
     """KernelGAN's config."""
-    return kernelgan.Config(**config.estimation.plain(), scale=config.factor)
+    own = {"scale": config.factor, "precision": config.precision}
+    return kernelgan.Config(**config.estimation.plain(), **own)
 
 
 def estimates_kernel(config: Config, size: tuple[int, int], given: bool) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from deepinternal.config import Auto, MethodConfig, NoiseStd, Preset, Text, field, whole_numbers
+from deepinternal.config import Auto, NetConfig, NoiseStd, Preset, Text, field, whole_numbers
 from deepinternal.methods.kernelgan import Estimation
 from deepinternal.methods.zssr.jumps import Bases, Factors, Shape, plan, taken
 from deepinternal.types import InputError
@@ -11,7 +11,7 @@ from deepinternal.types import InputError
 Switch = Literal["auto", "on", "off"]
 
 
-class Config(MethodConfig):
+class Config(NetConfig):
     """Settings of ZSSR; the defaults are the published ones, for one jump by a factor of 2."""
 
     scale: Factors = field(
@@ -57,9 +57,6 @@ class Config(MethodConfig):
         2.0,
         "variance of the hidden layers' initial weights, times fan-in; the authors' code has 0.1",
         ge=0,
-    )
-    precision: Literal["default", "high", "highest"] = field(
-        "default", "matmul precision of the net; default: that of the backend"
     )
     crop: int = field(
         128,

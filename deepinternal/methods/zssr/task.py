@@ -216,7 +216,7 @@ def build(
         features=config.features,
         factor=factor,
         init_variance=config.init_variance,
-        precision=None if config.precision == "default" else config.precision,
+        precision=config.precision,
     )
     return [Task(config, jump, net, down, has_kernel) for jump in path]
 

@@ -1,0 +1,45 @@
+"""The arithmetic of the nets: what the field `precision` means for their convolutions and products.
+
+With 'bfloat16', activations and the operands of products have that dtype, which needs half the memory
+traffic of float32 and has its range, but only 8 bits of precision. Parameters, statistics, resizing and
+the results of nets remain in float32.
+"""
+
+import typing
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+
+from deepinternal.types import Array, InputError, Precision
+
+
+def arithmetic(precision: str | None) -> tuple[Any, lax.PrecisionLike]:
+    """Returns how a net computes its convolutions and products.
+
+    Args:
+        precision: One of `types.Precision`; None: 'default'.
+
+    Returns:
+        The dtype of the operands, None for that of the arrays; and the precision, as in
+        `lax.conv_general_dilated`.
+
+    Raises:
+        InputError: The precision is unknown.
+
+    Example:
+        >>> from deepinternal.ops.precision import arithmetic
+        >>> arithmetic("highest")
+        (None, 'highest')
+    """
+    known = typing.get_args(Precision)
+    if precision not in (None, *known):
+        raise InputError(f"precision={precision!r}: must be one of {', '.join(known)}, or None")
+    if precision == "bfloat16":
+        return jnp.bfloat16, None
+    return None, None if precision == "default" else precision
+
+
+def widened(x: Array) -> Array:
+    """Returns a bfloat16 array as float32, and any array of float32 or float64 unchanged."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
