@@ -21,7 +21,8 @@ from absl import flags
 from benchmarks import common, roofline
 from deepinternal import methods
 from deepinternal.config import MethodConfig
-from deepinternal.engine.parallel import Programs, force_cpu_devices, spread
+from deepinternal.engine.layout import force_cpu_devices, spread
+from deepinternal.engine.parallel import Programs
 from deepinternal.recipe import Recipe
 from deepinternal.types import InputError, Inputs, TrainState, input_spec
 
@@ -75,7 +76,7 @@ def measure(
     cost = roofline.step_cost(full.programs.method, state, inputs)
     runs: dict[Any, common.FullStep] = {}
     for n in images:
-        for pair in lanes or [spread(n, devices=1)]:
+        for pair in lanes or [spread(n, devices=1, method=method, inputs=inputs)]:
             alone = n == 1 and pair == (1, 1)
             options = {"images": n, "lanes": pair, "steps_per_dispatch": steps_per_dispatch}
             run = full if alone else common.FullStep(method, inputs, **options)

@@ -7,12 +7,15 @@ import os
 import secrets
 import shutil
 import stat
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from deepinternal.types import InputError
+
+_DECODING = threading.RLock()  # for what belongs to the process: filters of warnings, and stderr
 
 
 def atomic_write_bytes(path: str | os.PathLike, data: bytes) -> None:
@@ -136,14 +139,14 @@ def reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps the warnings and log lines of the image decoders off stderr."""
+    """Keeps the warnings and log lines of the image decoders off stderr, in one thread at a time."""
     loggers = [logging.getLogger(name) for name in ("PIL", "tifffile", "imageio")]
     # A logger without any handler prints to stderr. The user's own handlers still get the lines.
     handler = logging.NullHandler()
     for logger in loggers:
         logger.addHandler(handler)
     try:
-        with warnings.catch_warnings():
+        with _DECODING, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

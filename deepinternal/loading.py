@@ -185,11 +185,8 @@ class Folder:
             inputs = self.recipe.canvas.pad(self.config, inputs, canvas)
         method = over_replicas(self.recipe.method(self.config, input_spec(inputs)))
         checkpoints = Checkpoints(folder / "checkpoints")
-        try:
-            found = checkpoints.restore(method, inputs, step)
-            numbers = ", ".join(map(str, checkpoints.numbers()))
-        finally:
-            checkpoints.close()
+        found = checkpoints.restore(method, inputs, step)
+        numbers = ", ".join(map(str, checkpoints.numbers()))
         if found is None and step is not None:
             raise InputError(
                 f"{self._dashes}step={step}: there is no readable checkpoint of this step in "

@@ -54,8 +54,9 @@ class JsonlLog:
         kept = [e for e in read_jsonl(path) if e["step"] <= upto] if upto else []
         last = kept[-1]["step"] if kept else 0
         kept += [entry for entry in tail or [] if last < entry["step"] <= upto]
-        atomic_write_text(path, "".join(to_json(e) + "\n" for e in kept))
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+        if kept:
+            atomic_write_text(path, "".join(to_json(e) + "\n" for e in kept))
+        self._file = open(path, "a" if kept else "w", encoding="utf-8")  # noqa: SIM115
 
     def write(self, entries: list[dict]) -> None:
         """Appends lines and passes them to the operating system."""

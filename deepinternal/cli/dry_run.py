@@ -10,9 +10,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from deepinternal.cli import costs
 from deepinternal.config import MethodConfig
-from deepinternal.engine.parallel import spread
+from deepinternal.engine import costs
+from deepinternal.engine.layout import spread
 from deepinternal.files import show_path
 from deepinternal.recipe import Recipe
 from deepinternal.replicas import over_replicas
@@ -197,6 +197,8 @@ class _Guess:
             1 if debug else len(plans),
             images_per_device=parallel.images_per_device,
             devices=parallel.devices,
+            method=self._opener.method(first.placed),
+            inputs=first.placed,
         )
         memory = self._add(plans, first, devices)
         self._memory = max(self._memory, memory * lanes)

@@ -13,6 +13,7 @@ from absl import app, flags
 from deepinternal import by_name, methods
 from deepinternal.cli import program_cache
 from deepinternal.config import merge
+from deepinternal.engine import ahead
 from deepinternal.messages import tell
 from deepinternal.runs import settings
 from deepinternal.runs.settings import NAMED
@@ -71,12 +72,14 @@ def run_without_flags(main: Callable[[], int], *, keep_programs: bool = False) -
     try:
         status = main()
         sys.stdout.flush()
+        ahead.exit_now(status)
         sys.exit(status)
     except InputError as error:
         _refuse(str(error))
     except OSError as error:  # such as a full disk
         _refuse(f"{error.filename or 'writing'}: {error.strerror or error}")
     except KeyboardInterrupt:  # before or after training, which handles the signal itself
+        ahead.exit_now(INTERRUPTED_STATUS)
         sys.exit(INTERRUPTED_STATUS)
 
 

@@ -18,7 +18,7 @@ from absl import flags
 
 from deepinternal.cli import distributed, program, run_flags, sweep_table
 from deepinternal.cli.sweep_fields import Run, combinations
-from deepinternal.engine import parallel
+from deepinternal.engine import layout
 from deepinternal.engine.signals import StopSignal
 from deepinternal.files import atomic_write_text
 from deepinternal.messages import tell
@@ -104,7 +104,7 @@ def main() -> int:
     workdir = run_flags.WORKDIR.value
     if not workdir.strip():
         raise InputError("--workdir: is empty; give a folder for the results")
-    parallel.force_cpu_devices(max(one.settings.parallel.devices for one in runs.values()))
+    layout.force_cpu_devices(max(one.settings.parallel.devices for one in runs.values()))
     overwrite = run_flags.OVERWRITE.value
     return run(recipe, runs, workdir, overwrite=overwrite, process=distributed.start())
 

@@ -13,7 +13,7 @@ Exit status: 0 if all images are done, 1 if some failed, 2 for a bad flag, confi
 from absl import flags
 
 from deepinternal.cli import distributed, dry_run, program, run_flags, show
-from deepinternal.engine import parallel
+from deepinternal.engine import layout
 from deepinternal.runs import jobs
 from deepinternal.runs.settings import split
 from deepinternal.types import InputError
@@ -40,7 +40,7 @@ def main() -> int:
         workdir, overwrite = run_flags.WORKDIR.value, run_flags.OVERWRITE.value
         print(dry_run.text(recipe, config, settings, workdir, overwrite=overwrite))
         return 0
-    parallel.force_cpu_devices(settings.parallel.devices)
+    layout.force_cpu_devices(settings.parallel.devices)
     return jobs.run_all(
         recipe,
         config,

@@ -15,8 +15,10 @@ import dataclasses
 import itertools
 import signal
 import time
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from deepinternal.engine import schedule
+from deepinternal.engine.ahead import Interrupted
 from deepinternal.engine.parallel import Programs
 from deepinternal.engine.run import Run, RunError
 from deepinternal.engine.signals import StopSignal
@@ -82,6 +84,7 @@ class Loop:
             source: The runs; the next one is requested whenever a lane is free.
         """
         self._source = iter(source)
+        self._programs.stopped = lambda: self._interrupted
         try:
             while not self._interrupted and (index := self._next_stage()) is not None:
                 for _ in self._train_stage(index):
@@ -91,6 +94,7 @@ class Loop:
                     run.stop(run.state)
             yield from self._take_ended()
         finally:
+            self._programs.end_ahead()
             if self._profile:
                 self._profile.close()
 
@@ -163,6 +167,7 @@ class Loop:
             for _, run in batch.running():
                 run.state = None  # its memory is donated
             del pairs
+            self._compile_ahead(batch)
             while batch.running():
                 self._round(batch)
                 self._settle(batch)
@@ -179,24 +184,30 @@ class Loop:
                 self._ended.append(run)
         yield
 
+    def _compile_ahead(self, batch: _Batch) -> None:
+        """Starts to compile the programs that the runs will need."""
+        for _, run in batch.running()[:1]:  # with variants, all lanes are at the same step
+            pauses = {"offset": run.offset, "snapshot_every": run.snapshot_every}
+            states = batch.states, batch.inputs
+            self._programs.compile_ahead(batch.index, run.seed, run.step, *states, **pauses)
+
     def _round(self, batch: _Batch) -> None:
         """Advances every lane to its next evaluation, snapshot or end of stage."""
         programs, stage = self._programs, batch.stage
         every = stage.evaluate_every if stage.evaluate else 0
         left = [0] * programs.lanes
         for lane, run in batch.running():
-            ends = (
-                run.steps_left,
-                run.until_snapshot,
-                *([every - run.step % every] if every else ()),
-            )
-            left[lane] = min(ends)
+            pauses = {"offset": run.offset, "snapshot_every": run.snapshot_every}
+            left[lane] = 0 if run.ended else schedule.limit(stage, run.step, **pauses)
         if not every:
             shortest = min((n for n in left if n), default=0)
             left = [shortest if n else 0 for n in left]
         while any(left):
             before = [run.step if run else 0 for run in batch.runs]
-            budget, results = self._dispatch(batch, left)
+            try:
+                budget, results = self._dispatch(batch, left)
+            except Interrupted:  # before anything was dispatched
+                return
             left, tests = [n - b for n, b in zip(left, budget)], {}
             chosen = [b > 0 and r.step % every == 0 for b, r in zip(budget, batch.runs) if every]
             if not any(left) and any(chosen):
@@ -220,7 +231,8 @@ class Loop:
         """
         programs, stage = self._programs, batch.stage
         most = max(left)
-        count, variant = self._count(stage, batch.runs[left.index(most)], most)
+        longest = batch.runs[left.index(most)]
+        count, variant = schedule.dispatch(stage, longest.seed, longest.step, most, programs.chunk)
         budget = [max(0, n - (most - count)) for n in left]
         if self._profile:
             self._profile.tick()
@@ -235,14 +247,6 @@ class Loop:
         for lane, run in batch.running():
             run.step += budget[lane]
         return budget, results
-
-    def _count(self, stage: Stage, run: Run, limit: int) -> tuple[int, Hashable]:
-        """Returns the steps of one variant, at most one dispatch, and the variant."""
-        limit = min(self._programs.chunk, limit)
-        variant, count = stage.variant(run.seed, run.step), 1
-        while count < limit and stage.variant(run.seed, run.step + count) == variant:
-            count += 1
-        return count, variant
 
     def _look(self, batch: _Batch, *, leave: int = 0) -> None:
         """Waits for all but the newest dispatches, and passes the results to their runs."""
@@ -291,6 +295,8 @@ class Loop:
                 both = self._programs.put((batch.states, batch.inputs), lane, fresh)
                 batch.states, batch.inputs = both
                 batch.runs[lane], new.state = new, None
+        if any(run not in busy.values() for _, run in batch.running()):
+            self._compile_ahead(batch)
 
 
 def train(programs: Programs, inputs: Inputs, *, stop: StopSignal | None = None, **options) -> Run:

@@ -1,4 +1,4 @@
-"""Builds, batches and dispatches programs; the only module with choices per backend.
+"""Builds, batches and dispatches programs.
 
 Images train side by side in *lanes*, vmapped on a device and pmapped over devices. Batched leaves
 have leading lane axes: (images, ...) on one device, (devices, images, ...) on several, none for a
@@ -6,60 +6,22 @@ single lane. On CPU, the gradients of convolutions lose their fast path inside a
 step is a separate dispatch; on accelerators, a dispatch scans many steps.
 """
 
-import contextlib
+import functools
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from deepinternal.engine.compiling import compiler_options
-from deepinternal.engine.lanes import over_lanes
+from deepinternal.engine import ahead, schedule
+from deepinternal.engine.compiling import compiler_options as options_of
+from deepinternal.engine.compiling import program_key, shape_of
+from deepinternal.engine.lanes import over_lanes, part_on
+from deepinternal.engine.layout import default_chunk
 from deepinternal.replicas import over_replicas
-from deepinternal.types import Array, Inputs, Method, Output, PyTree, TrainState
-
-ACCELERATOR_CHUNK = 50
-ACCELERATOR_IMAGES = 16  # default number of images per device
-
-
-def force_cpu_devices(count: int) -> None:
-    """If there is only a CPU, splits it into `count` virtual devices that share its cores.
-
-    A step of a small net does not use several cores; several steps at once do. This has no effect
-    after JAX has been used.
-    """
-    if count > 1:
-        with contextlib.suppress(RuntimeError):  # JAX is already in use
-            jax.config.update("jax_num_cpu_devices", min(count, 64))
-
-
-def spread(images: int, *, images_per_device: int = 0, devices: int = 0) -> tuple[int, int]:
-    """Returns how many devices to use, and how many images to train on each.
-
-    Args:
-        images: The number of images.
-        images_per_device: The maximum per device; 0 for the backend's default: 1 on CPU, where a
-            batch takes longer than its images one by one, 16 on accelerators.
-        devices: The maximum number of devices; 0 for all of this process.
-
-    Returns:
-        (devices, images per device), not more than are needed for all images at once.
-    """
-    images, most = max(images, 1), jax.local_device_count()
-    devices = min(devices or most, most, images)
-    default = 1 if jax.default_backend() == "cpu" else ACCELERATOR_IMAGES
-    return devices, min(images_per_device or default, -(-images // devices))
-
-
-def default_chunk(method: Method) -> int:
-    """Returns 1 on CPU, else up to 50, preferably a divisor of the steps of each stage."""
-    if jax.default_backend() == "cpu":
-        return 1
-    ends = [stage.evaluate_every or stage.steps for stage in method.stages]
-    fitting = (n for n in range(ACCELERATOR_CHUNK, 24, -1) if not any(e % n for e in ends))
-    return next(fitting, ACCELERATOR_CHUNK)
+from deepinternal.types import Array, Inputs, Method, Output, PyTree, TrainState, no_variant
 
 
 class Programs:
@@ -70,8 +32,9 @@ class Programs:
         chunk: The maximum number of steps per dispatch.
         lanes: The number of images that train side by side.
         devices: The devices of the lanes.
-        count: The number of programs compiled so far.
-        seconds: The time spent compiling so far.
+        count: The number of compiled programs used so far.
+        seconds: The time that training has waited for them.
+        stopped: Whether training is asked to end; polled while it waits for a program of steps.
     """
 
     def __init__(
@@ -82,6 +45,8 @@ class Programs:
         images_per_device: int = 1,
         devices: int = 1,
         debug_nans: bool = False,
+        compiler_options: str = "",
+        threads: int | None = None,
     ):
         """Prepares programs for a method.
 
@@ -92,6 +57,8 @@ class Programs:
             devices: The number of this process's devices to use.
             debug_nans: Whether a NaN raises a FloatingPointError from the operation that made it;
                 slow, and only for a single lane.
+            compiler_options: Options for XLA, see `engine.compiling.parse_options`.
+            threads: The number of threads that compile ahead; None for the default.
         """
         if debug_nans and images_per_device * devices > 1:
             raise ValueError("debug_nans requires a single lane")
@@ -101,8 +68,14 @@ class Programs:
         self.lanes = len(self.devices) * images_per_device
         self.count = 0
         self.seconds = 0.0
+        self.stopped: Callable[[], bool] = lambda: False
         self._per_device, self._debug_nans = images_per_device, debug_nans
+        self._options = compiler_options
         self._compiled: dict[Hashable, Callable] = {}
+        self._compiler = ahead.Compiler(ahead.default_threads() if threads is None else threads)
+        self._placed: dict[tuple, Array] = {}  # values of all lanes that are on the devices
+        # On CPU, a loop takes longer than a batch.
+        self._form = "vmap" if jax.default_backend() == "cpu" else self.method.lanes
         if len(self.devices) > 1:
             mesh = Mesh(np.array(self.devices), ("devices",))
             self._split = NamedSharding(mesh, PartitionSpec("devices"))
@@ -115,27 +88,44 @@ class Programs:
         *args: PyTree,
         axes: Sequence[int | None] | None = None,
         donate: tuple[int, ...] = (),
+        device: jax.Device | None = None,
     ):
         """Runs a function on one image, or with `axes` on all lanes; compiles it on first use."""
-        # The key includes shapes, which differ between replicas and stages.
-        leaves, tree = jax.tree.flatten(args)
-        key = (name, tree, tuple((jnp.shape(x), jnp.result_type(x)) for x in leaves))
+        if axes is None and len(self.devices) > 1:
+            device = device or self.devices[0]
+            args = jax.device_put(args, device)
+        key = program_key(name, args)
         if key not in self._compiled:
             start = time.perf_counter()
-            donate = () if self._debug_nans else donate
-            if axes is None:
-                jitted = jax.jit(function, donate_argnums=donate)
-            else:
-                jitted = over_lanes(function, axes, self.devices, self._per_device, donate=donate)
-            options = compiler_options(name[0])
-            self._compiled[key] = jitted.lower(*args).compile(options)
-            self.seconds += time.perf_counter() - start
+            trace = self._tracing(name, function, args, axes, donate, device)
+            stopped = self.stopped if name[0] == "steps" else lambda: False
+            try:
+                self._compiled[key] = self._compiler.get(key, trace, stopped)
+            finally:
+                self.seconds += time.perf_counter() - start
             self.count += 1
         result = self._compiled[key](*args)
         if self._debug_nans and _has_nan(result):
             with jax.debug_nans(True):
                 function(*args)  # again, operation by operation
         return result
+
+    def _tracing(self, name, function, args, axes, donate, device=None) -> ahead.Trace:
+        """Returns a function that traces a program; see `_run`."""
+        place = SingleDeviceSharding(device) if device else None
+        args = jax.tree.map(functools.partial(shape_of, sharding=place), args)
+        jitted = self._jitted(name, function, axes, donate)
+        options = options_of(name[0], self._options)
+        return lambda: functools.partial(jitted.lower(*args).compile, options)
+
+    def _jitted(self, name, function, axes, donate) -> Callable:
+        """Returns the jitted function of a program; see `_run`."""
+        donate = () if self._debug_nans else donate
+        if axes is None:
+            return jax.jit(function, donate_argnums=donate)
+        form = self._form if name[0] in ("steps", "evaluate") else "vmap"
+        sizes = self.devices, self._per_device
+        return over_lanes(function, axes, *sizes, form=form, donate=donate)
 
     # Programs of one image
 
@@ -183,7 +173,7 @@ class Programs:
             return tree
         if len(self.devices) > 1:
             tree = jax.device_put(tree, self._everywhere)
-        hit = self._shaped(np.arange(self.lanes) == lane)
+        hit = self._of_each([i == lane for i in range(self.lanes)])
 
         def choose(old, new, hit):
             return jax.tree.map(lambda a, b: jnp.where(hit, b, a), old, new)
@@ -194,14 +184,16 @@ class Programs:
         """Returns one lane of a batch."""
         if self.lanes == 1:
             return batch
-        several = len(self.devices) > 1
-        place = tuple(divmod(lane, self._per_device)) if several else (lane,)
+        number, place = divmod(lane, self._per_device)
+        device = self.devices[number]
+        if several := len(self.devices) > 1:  # no data moves to another device
+            batch = jax.tree.map(functools.partial(part_on, device), batch)
 
         def index(batch, place):
-            return jax.tree.map(lambda x: x[place], batch)
+            return jax.tree.map(lambda x: x[0, place] if several else x[place], batch)
 
-        one = self._run(("pick",), index, batch, jax.tree.map(np.int32, place))
-        return jax.device_put(one, self.devices[0]) if several else one
+        where = jax.device_put(np.int32(place), device)
+        return self._run(("pick", number), index, batch, where, device=device)
 
     def steps(
         self,
@@ -225,6 +217,47 @@ class Programs:
         Returns:
             The new states, and (metrics, done) after each step, for `per_lane`.
         """
+        many = self._steps_of(stage, variant, count)
+        return self._of_lanes(("steps", stage, variant, count), many, states, inputs, budget)
+
+    def compile_ahead(
+        self, stage: int, seed: int, step: int, states: TrainState, inputs: Inputs, **pauses: int
+    ) -> None:
+        """Starts to compile the programs of the coming steps in threads, if there are variants.
+
+        Args:
+            stage: The index of the stage.
+            seed: The seed of the runs in all lanes.
+            step: The number of steps already taken in the stage.
+            states: The states of all lanes, of which only the shapes are used.
+            inputs: The inputs of all lanes, of which only the shapes are used.
+            **pauses: See `schedule.limit`.
+        """
+        current = self.method.stages[stage]
+        if current.variant is no_variant:
+            return
+        args = (states, inputs)
+        if self.lanes > 1:
+            args += (self._of_each([self.chunk] * self.lanes),)
+        args = jax.tree.map(shape_of, args)
+
+        def plan() -> Iterator[tuple[Hashable, ahead.Trace]]:
+            for variant, count in schedule.programs(current, seed, step, self.chunk, **pauses):
+                name = ("steps", stage, variant, count)
+                many = self._steps_of(stage, variant, count)
+                yield (
+                    program_key(name, args),
+                    self._tracing(name, many, args, (0,) * len(args), (0,)),
+                )
+
+        self._compiler.ahead(plan())
+
+    def end_ahead(self) -> None:
+        """Compiles nothing further ahead."""
+        self._compiler.drop()
+
+    def _steps_of(self, stage: int, variant: Hashable, count: int) -> Callable:
+        """Returns a function that takes up to `count` steps of one variant in a lane."""
         current = self.method.stages[stage]
 
         def many(state, inputs, budget=None):
@@ -239,8 +272,7 @@ class Programs:
             state, seen = one(state, 0)
             return state, jax.tree.map(lambda x: x[None], seen)
 
-        budget = None if budget is None else np.asarray(budget, np.int32)
-        return self._of_lanes(("steps", stage, variant, count), many, states, inputs, budget)
+        return many
 
     def evaluate(
         self, stage: int, states: TrainState, inputs: Inputs, chosen: Sequence[bool] | None = None
@@ -266,12 +298,10 @@ class Programs:
         function: Callable,
         states: TrainState,
         inputs: Inputs,
-        each,
+        each: Sequence[int] | None,
     ):
         """Runs a function of state, inputs and optionally one value per lane in all lanes."""
-        args = (
-            (states, inputs) if each is None else (states, inputs, self._shaped(np.asarray(each)))
-        )
+        args = (states, inputs) if each is None else (states, inputs, self._of_each(each))
         return self._run(name, function, *args, axes=(0,) * len(args), donate=(0,))
 
     def per_lane(self, values: PyTree) -> list[PyTree]:
@@ -283,10 +313,18 @@ class Programs:
             values = jax.tree.map(lambda x: x.reshape(self.lanes, *x.shape[2:]), values)
         return [jax.tree.map(lambda x, i=i: x[i], values) for i in range(self.lanes)]
 
-    def _shaped(self, values: np.ndarray) -> np.ndarray:
-        """Reshapes one value per lane to the axes of a batch."""
-        devices = len(self.devices)
-        return values.reshape(devices, self._per_device) if devices > 1 else values
+    def _of_each(self, values: Sequence[int]) -> Array:
+        """Returns one value per lane on the devices; those in use are kept there."""
+        values = tuple(values)
+        if values not in self._placed:
+            if len(self._placed) > 4 * self.lanes:
+                self._placed.clear()
+            array = np.asarray(values, np.int32)
+            if len(self.devices) > 1:
+                array = array.reshape(len(self.devices), self._per_device)
+            place = self._split if len(self.devices) > 1 else None
+            self._placed[values] = jax.device_put(array, place)
+        return self._placed[values]
 
 
 def _has_nan(tree: PyTree) -> bool:

@@ -5,6 +5,7 @@ An error in the display turns it off, and the runs continue.
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Protocol, TextIO
@@ -38,6 +39,8 @@ class Screen(Protocol):
 class Board:
     """The progress of several runs, side by side or one after the other.
 
+    Any thread may write permanent lines; all else belongs to the thread that trains.
+
     Attributes:
         images: The number of runs.
         ended: The number of runs that have ended.
@@ -48,6 +51,7 @@ class Board:
         """Args: images: their number; enabled; stream: by default stderr, or the notebook."""
         self.images, self.ended, self.rows = images, 0, list[Progress]()
         self._screen: Screen | None = None
+        self._lock = threading.RLock()
         if enabled:
             with self._carefully():
                 self._screen = _screen(stream)
@@ -94,11 +98,12 @@ class Board:
 
     @contextlib.contextmanager
     def _carefully(self) -> Iterator[None]:
-        """Turns the display off on an error inside; never ends the run."""
-        try:
-            yield
-        except Exception:
-            self._screen = None
+        """Lets one thread in; turns the display off on an error inside; never ends the run."""
+        with self._lock:
+            try:
+                yield
+            except Exception:
+                self._screen = None
 
 
 class Progress:

@@ -67,10 +67,10 @@ class Run:
         seed: The seed of the random key.
         name: A name that identifies the run.
         log_every: Steps between lines of the log.
-        checkpoint_every: Seconds between checkpoints. The first one is saved with the first line of
-            the log, so that everything in the log can be resumed.
+        checkpoint_every: Seconds between checkpoints, and before the first one. The log may be ahead
+            of them; a run that is resumed drops the later lines.
         snapshot_every: Steps between permanent checkpoints; 0 for none.
-        checkpoints: Where to save and to resume from, closed at the end; None for neither.
+        checkpoints: Where to save and to resume from; None for neither.
         log_path: The path of a JSON-lines file; None for none.
         progress: Updated with the initial step, and with every step.
         callback: Called with each logged step, and with its metrics and evaluation figures by name,
@@ -80,6 +80,8 @@ class Run:
         pictures: Called with the step and the pictures of an evaluation.
         held: Whether this process may still write about this input.
         started: The `time.monotonic()` at which work on this input began; default: now.
+        save_end: Whether the loop saves the state at the end of training. False leaves this to a
+            later call of `complete`, which may be in another thread.
 
     Attributes:
         status: 'running', then 'done', 'failed' or 'stopped'.
@@ -109,6 +111,7 @@ class Run:
     pictures: Callable[[int, dict[str, np.ndarray]], None] | None = None
     held: Callable[[], bool] = lambda: True
     started: float = dataclasses.field(default_factory=time.monotonic)
+    save_end: bool = True
 
     def __post_init__(self):
         self.status, self.error = "running", None
@@ -120,10 +123,11 @@ class Run:
         self.telemetry: TensorBoard | None = None
         self._began = round(time.time() - (time.monotonic() - self.started), 3)
         self._log: JsonlLog | None = None
-        self._tail: list[dict] = []  # log lines that are not yet written
+        self._lines: list[dict] = []  # of the log, not yet written
         self._figure = ""
-        self._saved: tuple[float, int] | None = None  # time and step of the last checkpoint
+        self._saved = (self.started, -1)  # time and step of the last checkpoint
         self._base = Spent()  # the cost of earlier parts of this run
+        self._counting = True  # whether compiled programs count for this run
         self._training_since: float | None = None
 
     @property
@@ -141,8 +145,9 @@ class Run:
         self.programs = programs
         self._compiled_before = (programs.seconds, programs.count)
         self._training_since = time.monotonic()
+        self._saved = (self._training_since, -1)
         self.inputs = self.initial = jax.device_put(self.inputs)
-        found = None
+        found, tail = None, []
         if self.checkpoints:
             found = self.checkpoints.restore(programs.method, self.inputs)
             self.checkpoints.discard_above(found[2]["steps"] if found else -1)
@@ -152,16 +157,15 @@ class Run:
             self.state, self.inputs, meta = found
             names = [field.name for field in dataclasses.fields(Spent)]
             self._base = Spent(**{name: meta["spent"][name] for name in names})
-            self._tail = meta["tail"]
+            tail = meta.get("tail", [])  # of an earlier version: lines not yet in the log
             self.stage, self.offset = meta["stage"], meta["offset"]
             self.spent.steps = meta["steps"]
             self.spent.resumed_steps = self.checkpoints.note_resumption(meta["steps"])
             self._saved = (time.monotonic(), meta["steps"])
         if self.log_path:
-            self._log = JsonlLog(self.log_path, upto=self.spent.steps, tail=self._tail)
+            self._log = JsonlLog(self.log_path, upto=self.spent.steps, tail=tail)
         if self.open_telemetry:
             self.telemetry = self.open_telemetry(before=read_jsonl(self.log_path))
-        self._tail = []
         self._enter()
         if self.progress:
             self.progress.update(self.spent.steps, "")
@@ -223,9 +227,7 @@ class Run:
                 break
         if shown and self.pictures and self.held():
             self.pictures(self.spent.steps, shown)
-        # The log is only written once a checkpoint covers a part of it.
-        if self.checkpoints is None or self._saved:
-            self._write_log()
+        self._write_log()
 
     def _note(self, step: int, values: dict[str, float], tested: dict[str, float]) -> None:
         """Adds one line to the log."""
@@ -233,7 +235,7 @@ class Run:
         self.account()
         line = {"step": step, "seconds": self.seconds, **stage, **values, **tested}
         line |= {"compile_seconds": self.spent.compile_seconds, "programs": self.spent.programs}
-        self._tail.append(line | {"memory_mb": memory_mb(self.programs.devices)})
+        self._lines.append(line | {"memory_mb": memory_mb(self.programs.devices)})
 
     def _called_back(self, step: int, metrics: dict[str, float]) -> bool:
         """Calls the callback; False if it raised an exception, which has ended the run."""
@@ -245,11 +247,11 @@ class Run:
         return self.status == "running"
 
     def _write_log(self) -> None:
-        if self._log:
-            self._log.write(self._tail)
-        if self.telemetry and self._tail:
-            self.telemetry.scalars(self._tail)
-        self._tail = []
+        if self._log and self._lines:
+            self._log.write(self._lines)
+        if self.telemetry and self._lines:
+            self.telemetry.scalars(self._lines)
+        self._lines = []
 
     def must_save(self, *, least: float = 0.0) -> bool:
         """Whether a checkpoint is due.
@@ -260,17 +262,15 @@ class Run:
         if self.checkpoints is None:
             return False
         step = self.offset + self.step
-        if step <= (self._saved[1] if self._saved else 0):
+        if step <= max(self._saved[1], 0):
             return False  # the lane is waiting for the others
         if self.until_snapshot == self.snapshot_every:
             return True
-        if self._saved is None:
-            return step >= self.log_every
         waited = time.monotonic() - self._saved[0]
         return waited >= max(self.checkpoint_every, least)
 
     def save(self, state: TrainState) -> None:
-        """Saves a checkpoint, then the log lines that it includes.
+        """Saves a checkpoint.
 
         Args:
             state: The state after steps that have all been processed.
@@ -282,7 +282,7 @@ class Run:
         if not self.held():
             raise LostError("another process has taken over this image")
         steps = self.offset + _step_of(state)
-        if self.checkpoints and (self._saved is None or self._saved[1] < steps):
+        if self.checkpoints and self._saved[1] < steps:
             state = jax.block_until_ready(state)
             if not all(np.isfinite(x).all() for x in jax.tree.leaves(jax.device_get(state.params))):
                 raise NonFiniteError(f"a parameter became NaN or inf at step {steps}; {_REMEDY}")
@@ -291,12 +291,10 @@ class Run:
                 "stage": self.stage,
                 "offset": self.offset,
                 "steps": steps,
-                "tail": self._tail,
                 "spent": dataclasses.asdict(self.spent),
             }
             self.checkpoints.save(steps, state, self.inputs if self.stage else None, meta)
             self._saved = (time.monotonic(), steps)
-        self._write_log()
 
     def finish_stage(self, state: TrainState) -> None:
         """Moves on to the next stage, or ends the run.
@@ -311,8 +309,20 @@ class Run:
             self.stage += 1
             self._enter()
             return
-        self.save(state)
         self.state = state
+        if self.save_end:
+            self.complete()
+        else:
+            self._end_training("done")
+
+    def complete(self) -> None:
+        """Saves the state at the end of training, and closes the files of the run.
+
+        Raises:
+            NonFiniteError: A parameter is NaN or infinite.
+            LostError: Another process has taken over.
+        """
+        self.save(self.state)
         self.close("done")
 
     def stop(self, state: TrainState) -> None:
@@ -328,26 +338,35 @@ class Run:
 
     def close(self, status: str) -> None:
         """Ends the run and closes its files; `account` may still be called."""
-        self.status = status
-        self.account()
-        self._training_since = None
+        self._end_training(status)
         if self.held():
             self._write_log()
         if self._log:
             self._log.close()
-        if self.checkpoints:
-            self.checkpoints.close()
+
+    def _end_training(self, status: str) -> None:
+        self.status = status
+        self.account()
+        self._training_since = None
+
+    def stop_counting(self) -> None:
+        """Ends the counting of programs; those that are compiled later are for other runs."""
+        self.account()
+        self._counting = False
 
     def account(self) -> None:
         """Updates the cost of the run, including its earlier parts.
 
         A further call after the outputs have been written includes their cost.
         """
-        base, now, (seconds, count) = self._base, self.spent, self._compiled_before
-        compiling = self.programs.seconds - seconds
+        base, now = self._base, self.spent
         spent = round(time.monotonic() - self.started, 3)
         now.seconds = round(base.seconds + spent, 3)
         now.spans = [*base.spans, [self._began, round(self._began + spent, 3)]]
+        if not self._counting:
+            return
+        seconds, count = self._compiled_before
+        compiling = self.programs.seconds - seconds
         now.compile_seconds = round(base.compile_seconds + compiling, 3)
         now.programs = base.programs + self.programs.count - count
         if self._training_since is not None:

@@ -3,6 +3,7 @@
 Markup, style and scripts are in templates/; this module computes the values for them.
 """
 
+import functools
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
@@ -132,12 +133,16 @@ def write_index(workdir: Path, images: Sequence[Mapping[str, Any]]) -> None:
 def environment() -> dict[str, str]:
     """Returns the versions of the packages that compute, and the platform."""
     found = {"deepinternal": deepinternal.__version__}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "unknown"
+    found |= {name: _version(name) for name in _PACKAGES}
     return found | {"python": platform.python_version(), "platform": platform.platform()}
+
+
+@functools.cache
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def _made_with(metrics: Mapping[str, Any]) -> dict[str, str]:

@@ -1,3 +1,4 @@
+from deepinternal.runs import background as background
 from deepinternal.runs import claims as claims
 from deepinternal.runs import groups as groups
 from deepinternal.runs import inputs as inputs

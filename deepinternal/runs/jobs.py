@@ -4,6 +4,7 @@ The failure of an image is recorded, and the others continue. No method is known
 `deepinternal.recipe` defines what a method provides.
 """
 
+import contextlib
 import functools
 import importlib.util
 import itertools
@@ -16,9 +17,11 @@ from typing import Any
 import jax
 
 from deepinternal.config import MethodConfig
+from deepinternal.engine import compiling
 from deepinternal.engine.checkpoint import Checkpoints
+from deepinternal.engine.layout import spread
 from deepinternal.engine.loop import Loop
-from deepinternal.engine.parallel import Programs, spread
+from deepinternal.engine.parallel import Programs
 from deepinternal.engine.progress import Board
 from deepinternal.engine.run import LostError, Run
 from deepinternal.engine.signals import StopSignal
@@ -30,17 +33,19 @@ from deepinternal.recipe import Recipe
 from deepinternal.report import report
 from deepinternal.runs import results
 from deepinternal.runs import settings as run_settings
+from deepinternal.runs.background import Background
 from deepinternal.runs.claims import Claims
 from deepinternal.runs.groups import Group, groups
 from deepinternal.runs.inputs import Job, jobs_of
 from deepinternal.runs.opening import Opened, Opener
-from deepinternal.runs.records import Records
+from deepinternal.runs.records import Made, Records
 from deepinternal.runs.settings import RunConfig
 from deepinternal.runs.summary import write_summary
 from deepinternal.runs.workdir import CLAIMS, PROFILE, TENSORBOARD, RefusedError, Workdir
 from deepinternal.types import InputError, input_spec
 
 PROFILE_AFTER = 5  # dispatches before a trace
+UNWRITTEN = 3  # images, or as many as train side by side, whose results may be unwritten
 
 
 def run_all(
@@ -99,6 +104,7 @@ def check(recipe: Recipe, config: MethodConfig, settings: RunConfig) -> None:
     devices, most = settings.parallel.devices, jax.local_device_count()
     if devices > most:
         raise InputError(f"config.parallel.devices={devices}: must be from 0 to {most}")
+    compiling.check_options(settings.parallel.compiler_options)
     is_video = recipe.grouping(config).kind == "video"
     if settings.ground_truth and (is_video or not recipe.scored):
         what = "videos" if is_video else f"results of {recipe.name}"
@@ -126,6 +132,7 @@ class _Runner:
         self._opener, self._claims, self._process = opener, claims, process
         self._settings, self._workdir = opener.settings, opener.workdir
         self._records = Records(opener)
+        self._background = Background()  # writes results
         self._working: dict[str, Opened] = {}  # by stem
         self._failed: dict[str, dict[str, Any]] = {}
         self._finished: set[str] = set()  # already finished when their turn came
@@ -139,12 +146,13 @@ class _Runner:
             self._check(job)
         shapes = {job: None if self._alone else self._opener.shapes(job) for job in jobs}
         found = groups(self._opener.recipe, self._opener.config, shapes)
-        for group in found:
-            self._train(group, stop)
-        free = self._claims.abandoned(self._skipped, stopped=lambda: bool(stop.signum))
-        for group in found:
-            left = tuple(job for job in group.jobs if job.stem in free)
-            self._train(Group(left, group.canvas), stop)
+        with self._background:
+            for group in found:
+                self._train(group, stop)
+            free = self._claims.abandoned(self._skipped, stopped=lambda: bool(stop.signum))
+            for group in found:
+                left = tuple(job for job in group.jobs if job.stem in free)
+                self._train(Group(left, group.canvas), stop)
         owners = Counter(filter(None, (self._claims.owner(job.stem) for job in jobs)))
         for owner, images in owners.items():
             if owner != self._claims.name:
@@ -186,7 +194,7 @@ class _Runner:
         profile = Profile(trace, first=PROFILE_AFTER, count=self._settings.profile)
         try:
             for run in Loop(programs, stop=stop, profile=profile).train(runs()):
-                self._ended(run)
+                self._ended(run, most=max(UNWRITTEN, programs.lanes))
         except InputError:
             raise
         except Exception as error:  # not specific to one image; checkpoints on disk are safe
@@ -203,17 +211,21 @@ class _Runner:
         """Returns the programs of a group, and the progress board that its images share."""
         settings, parallel = self._settings, self._settings.parallel
         images = sum(not self._opener.is_done(job, first.limit) for job in group.jobs)
+        method = self._opener.method(first.placed)
         devices, per_device = spread(
             1 if settings.debug_nans else math.ceil(images / self._process[1]),
             images_per_device=parallel.images_per_device,
             devices=parallel.devices,
+            method=method,
+            inputs=first.placed,
         )
         programs = Programs(
-            self._opener.method(first.placed),
+            method,
             steps_per_dispatch=parallel.steps_per_dispatch,
             images_per_device=per_device,
             devices=devices,
             debug_nans=settings.debug_nans,
+            compiler_options=parallel.compiler_options,
         )
         return programs, Board(images, enabled=settings.progress)
 
@@ -289,29 +301,53 @@ class _Runner:
             pictures=functools.partial(results.write_pictures, folder),
             held=lambda: self._claims.held(stem),
             started=opened.started,
+            save_end=False,
         )
 
-    def _ended(self, run: Run) -> None:
-        """Writes the results of a run that has ended."""
-        opened = self._working.pop(run.name)
+    def _ended(self, run: Run, *, most: int) -> None:
+        """Computes the results of a run that has ended, and has them written.
+
+        Args:
+            run: The run.
+            most: The maximum number of images whose results may be unwritten.
+        """
+        opened, made, problem = self._working.pop(run.name), None, run.error
+        run.progress.close()
+        if run.status == "done":
+            try:
+                made = self._records.compute(opened, run)
+            except Exception as error:  # reported after the checkpoint is saved
+                problem = error
+        run.stop_counting()
+        task = functools.partial(self._write, opened, run, made, problem)
+        self._background.add(task, most=most)
+
+    def _write(
+        self, opened: Opened, run: Run, made: Made | None, problem: Exception | None
+    ) -> None:
+        """Writes the last checkpoint and the results of a run, or its error; releases the image."""
         try:
-            if run.status == "failed":
-                raise run.error
-            if run.status == "stopped":
+            if run.status == "done":
+                run.complete()
+            if problem:
+                raise problem
+            if made is None:
                 self._records.stopped(opened, run)
                 word = f"stopped at step {run.steps}; the same command continues it"
             else:
-                metrics = self._records.finish(opened, run)
+                metrics = self._records.finish(opened, run, made)
                 remarks = metrics.get("remarks", ())
                 run.progress.remark([r for r in remarks if r not in opened.remarks])
                 word = f"done, {run.steps} steps, {metrics['seconds']:.0f} s"
                 word += f", {metrics['psnr_y']:.2f} dB" if metrics.get("psnr_y") else ""
-            run.progress.close(word)
+            run.progress.remark([word])
         except LostError as error:
-            run.progress.close("left to another process")
+            run.fail(error)
+            run.progress.remark(["left to another process"])
             tell(f"{show_path(opened.job.stem)}: {error}")
         except Exception as error:  # one image's failure must not affect the others
-            run.progress.close()
+            with contextlib.suppress(OSError):
+                run.fail(error)
             self._fail(opened.job, error, opened, run)
             return
         finally:

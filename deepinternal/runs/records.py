@@ -18,7 +18,15 @@ from deepinternal.report import report
 from deepinternal.runs.inputs import Job
 from deepinternal.runs.opening import Opened, Opener
 from deepinternal.runs.results import cut, score_result, views, write_outputs
-from deepinternal.types import InputError, Inputs
+from deepinternal.types import Array, InputError, Inputs, Output
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """Results of a run on the device: the method's outputs, and its baseline or None."""
+
+    outputs: Mapping[str, Output]
+    before: Array | None
 
 
 @dataclasses.dataclass
@@ -34,10 +42,15 @@ class Records:
     def __post_init__(self):
         self.workdir = self.opener.workdir
 
-    def finish(self, opened: Opened, run: Run) -> dict[str, Any]:
-        """Writes the results of a finished run; returns its metrics."""
+    def compute(self, opened: Opened, run: Run) -> Made:
+        """Starts to compute what `finish` writes; does not wait for the device."""
         outputs = run.programs.outputs(run.state, run.inputs)
-        outputs = {name: cut(output) for name, output in outputs.items()}
+        return Made(outputs, _before(opened, run.programs, run.initial))
+
+    def finish(self, opened: Opened, run: Run, made: Made) -> dict[str, Any]:
+        """Writes the results of a finished run, possibly in another thread; returns its metrics."""
+        outputs = {name: cut(output) for name, output in made.outputs.items()}
+        before = _on_host(made.before, opened)
         folder = self.workdir.folder(opened.job.stem)
         figures, samples = write_outputs(outputs, folder, opened.source)
         run.account()
@@ -46,7 +59,6 @@ class Records:
         scalars = {name: figures[name] for name, o in outputs.items() if o.kind == "scalar"}
         if remarks := self.opener.remarks(opened.inputs, scalars):
             metrics["remarks"] = list(remarks)
-        before = _before(opened, run.programs, run.initial)
         if run.telemetry:
             run.telemetry.images({"before": before, **views(outputs)})
         self._publish(opened, metrics, before, samples)
@@ -57,7 +69,8 @@ class Records:
         metrics, truth = self.workdir.metrics(opened.job.stem), opened.truth
         if truth is None or metrics.get("ground_truth_sha256") == truth.sha256:
             return
-        before = _before(opened, Programs(self.opener.method(opened.inputs)), opened.inputs)
+        programs = Programs(self.opener.method(opened.inputs))
+        before = _on_host(_before(opened, programs, opened.inputs), opened)
         path = self.workdir.folder(opened.job.stem) / "result.png"
         self._publish(opened, metrics, before, {path.name: decode(path, truth.pixels.size)})
 
@@ -150,8 +163,15 @@ class Records:
         }
 
 
-def _before(opened: Opened, programs: Programs, inputs: Inputs) -> np.ndarray:
-    """Returns the image to compare the result with: the method's baseline, or the input."""
+def _before(opened: Opened, programs: Programs, inputs: Inputs) -> Array | None:
+    """Returns the method's baseline on its canvas; None if it has none."""
     if not programs.method.baseline or opened.source.is_video:
+        return None
+    return programs.baseline(inputs)
+
+
+def _on_host(baseline: Array | None, opened: Opened) -> np.ndarray:
+    """Returns the image to compare the result with: the method's baseline, or the input."""
+    if baseline is None:
         return opened.source.images[0].pixels
-    return np.asarray(programs.baseline(inputs))[: opened.shape[0], : opened.shape[1]]
+    return np.asarray(baseline)[: opened.shape[0], : opened.shape[1]]

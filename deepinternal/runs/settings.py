@@ -16,7 +16,10 @@ class Parallel(Config):
     """How images are distributed over devices."""
 
     images_per_device: int = field(
-        0, "images trained side by side on a device; 0: 1 on CPU, 16 on accelerators", ge=0
+        0,
+        "images trained side by side on a device; 0: 1 on CPU; on accelerators at most 16, fewer if "
+        "the memory of a step shows that they would fill the device, and 1 for ingan",
+        ge=0,
     )
     devices: int = field(
         0,
@@ -26,6 +29,11 @@ class Parallel(Config):
     )
     steps_per_dispatch: int = field(
         0, "training steps per dispatched program; 0: 1 on CPU, 50 on accelerators", ge=0
+    )
+    compiler_options: Text = field(
+        "",
+        "options for XLA, name=value joined by commas, such as xla_gpu_enable_triton_gemm=false; '': "
+        "its own choice",
     )
 
 
@@ -44,7 +52,9 @@ class RunConfig(Config):
         "",
         "file, or folder matched by file name; '': <stem>_gt.png beside the input, if it exists",
     )
-    checkpoint_every: float = field(30.0, "time between checkpoints", unit="seconds", ge=0)
+    checkpoint_every: float = field(
+        30.0, "time between checkpoints, and before the first one", unit="seconds", ge=0
+    )
     snapshot_every: int = field(
         0, "steps between permanent checkpoints; 0: only the last two are kept", unit="steps", ge=0
     )

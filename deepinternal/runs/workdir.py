@@ -7,6 +7,7 @@ is refused, so that a folder never mixes them. DIR/<stem>/ belongs to one image.
 import contextlib
 import dataclasses
 import errno
+import functools
 import json
 import math
 import os
@@ -287,12 +288,17 @@ class Workdir:
         """
         self.check(stem, new)
         folder = self.folder(stem)
-        content = {**self.made_with, "directory": printable(os.getcwd()), "config": self.fields}
-        config, path = to_json(content, indent=2) + "\n", self.path / "config.json"
-        if not path.exists() or path.read_text(encoding="utf-8") != config:
-            atomic_write_text(path, config)
+        path = self.path / "config.json"
+        if not path.exists() or path.read_text(encoding="utf-8") != self._config:
+            atomic_write_text(path, self._config)
         text = to_json(dataclasses.asdict(new), indent=2) + "\n"
         atomic_write_text(folder / NOTED, text)
+
+    @functools.cached_property
+    def _config(self) -> str:
+        """The contents of config.json."""
+        content = {**self.made_with, "directory": printable(os.getcwd()), "config": self.fields}
+        return to_json(content, indent=2) + "\n"
 
     def metrics(self, stem: str) -> dict[str, Any] | None:
         """Returns the metrics.json of an image; None if there is none."""

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from deepinternal import methods
-from deepinternal.cli import costs, dry_run
+from deepinternal.cli import dry_run
+from deepinternal.engine import costs
 from deepinternal.runs import jobs, settings
 from deepinternal.types import InputError
 from tests import tiny_sets

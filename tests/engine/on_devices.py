@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from deepinternal.engine.lanes import over_lanes
-from deepinternal.engine.parallel import Programs, spread
+from deepinternal.engine.layout import spread
+from deepinternal.engine.parallel import Programs
 from tests.engine.stop import Stop
 from tests.engine.test_lanes import METHODS, assert_alike, run
 
@@ -47,6 +48,34 @@ def test_every_device_has_its_lanes():
     batch = programs.put({"x": batch}, 5, {"x": np.full(3, 50, np.float32)})
     values = [float(programs.pick(batch, lane)["x"][0]) for lane in range(8)]
     assert values == [0, 1, 2, 3, 4, 50, 6, 0]
+
+
+def test_a_picked_lane_stays_on_its_device():
+    programs = Programs(METHODS["gan"](), devices=4, images_per_device=2)
+    inputs = {"image": np.zeros((16, 16, 3), np.float32)}
+    states = [programs.init(jax.random.key(i), inputs) for i in range(8)]
+    batch = programs.stack(states)
+    picked = {}
+    with jax.transfer_guard_device_to_device("disallow_explicit"):
+        for lane in range(8):
+            picked[lane] = programs.pick(batch, lane)
+    for lane, state in picked.items():
+        leaves = jax.tree.leaves(state)
+        assert {x.device for x in leaves} == {jax.local_devices()[lane // 2]}
+        same = lambda a, b: np.array_equal(
+            *(jax.random.key_data(x) if _is_key(x) else x for x in (a, b))
+        )
+        assert all(jax.tree.map(same, jax.tree.leaves(states[lane]), leaves))
+        made = programs.outputs(state, inputs)["result"].value
+        expected = programs.outputs(states[lane], inputs)["result"].value
+        np.testing.assert_array_equal(made, expected)
+    guard = jax.transfer_guard_device_to_device("disallow_explicit")
+    with pytest.raises(jax.errors.JaxRuntimeError, match="isallowed"), guard:
+        jax.device_put(picked[2], jax.local_devices()[0])
+
+
+def _is_key(x):
+    return jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def test_each_lane_runs_on_its_own_device():

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepinternal.engine import compiling
+from deepinternal.engine import compiling, costs, lanes, layout, parallel
 from deepinternal.engine.checkpoint import Checkpoints
 from deepinternal.engine.compiling import compiler_options
+from deepinternal.engine.layout import spread
 from deepinternal.engine.loop import Loop
-from deepinternal.engine.parallel import Programs, spread
+from deepinternal.engine.parallel import Programs
 from deepinternal.engine.run import NonFiniteError, Run
+from deepinternal.types import InputError
 from deepinternal.writers import read_jsonl
 from tests import tiny_methods
 from tests.engine.stop import Stop
@@ -142,8 +144,8 @@ def test_a_lane_is_refilled_when_its_image_ends_early():
 def test_a_run_goes_on_with_other_lanes(alone, tmp_path, name):
     """Each image from where it was, whatever trained beside it before."""
     seen = []
-    for at, lanes in ((3, 3), (8, 1), (1e9, 2)):
-        programs = Programs(METHODS[name](), images_per_device=lanes)
+    for at, count in ((3, 3), (8, 1), (1e9, 2)):
+        programs = Programs(METHODS[name](), images_per_device=count)
         ended = run(programs, tmp_path, stop=Stop(at), checkpoint_every=1e9)
         seen.append({seed: one.steps for seed, one in ended.items()})
         if at < 1e9:
@@ -215,8 +217,82 @@ def test_how_images_are_spread_over_devices(monkeypatch):
     assert spread(0) == (1, 1)
 
 
+def test_default_lanes_of_an_accelerator(monkeypatch):
+    """From the memory of a step, and what is free; not more than 16."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    given = {"method": plain(), "inputs": {"image": IMAGES[0]}}
+    assert spread(100) == spread(100, **given) == (1, 16)
+    assert spread(100, images_per_device=40, **given) == (1, 40)
+    memory = costs.memory_of_training(**given)
+    monkeypatch.setattr(layout, "_free_bytes", lambda: 2 * 3.5 * memory)
+    assert spread(100, **given) == (1, 3)
+    assert spread(2, **given) == (1, 2)
+    monkeypatch.setattr(layout, "_free_bytes", lambda: 1.0)
+    assert spread(100, **given) == (1, 1)
+    monkeypatch.undo()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(costs, "memory_of_training", lambda *_: 1.5e9)
+    assert spread(100, **given) == (1, 1), "one image fills the device"
+    mapped = dataclasses.replace(plain(), lanes="map")
+    assert spread(100, **given | {"method": mapped}) == (1, 1)
+
+
+def test_lanes_one_after_another_in_a_program(alone, monkeypatch):
+    """As an accelerator trains a method with `lanes='map'`."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    forms = []
+
+    def over_lanes(*args, form, **options):
+        forms.append(form)
+        return lanes.over_lanes(*args, form=form, **options)
+
+    monkeypatch.setattr(parallel, "over_lanes", over_lanes)
+    method = dataclasses.replace(METHODS["gan"](), lanes="map")
+    options = {"images_per_device": 3, "steps_per_dispatch": 4, "threads": 0}
+    assert_alike(run(Programs(method, **options)), alone["gan"])
+    assert "map" in forms
+
+
+def test_lanes_that_are_mapped_agree_with_vmapped_ones():
+    def function(x, y, z):
+        return {"sum": x["a"] + y * z}
+
+    args = {"a": jnp.arange(6.0).reshape(2, 3)}, jnp.float32(2), jnp.arange(2.0)
+    made = [
+        lanes.over_lanes(function, (0, None, 0), jax.local_devices()[:1], 2, form=form)
+        for form in ("vmap", "map")
+    ]
+    for one in made:
+        np.testing.assert_array_equal(one(*args)["sum"], args[0]["a"] + 2 * args[2][:, None])
+    assert ["while" in one.lower(*args).as_text() for one in made] == [False, True]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_dispatches_send_nothing_to_the_device(monkeypatch, count):
+    """Inputs are there since a run began, and the numbers of steps since they were first used."""
+    guards = {name: itertools.chain(["disallow"], itertools.repeat("disallow_explicit"))
+              for name in ("steps", "evaluate")}  # fmt: skip
+
+    def guarded(name):
+        method = getattr(Programs, name)
+
+        def call(*args):
+            with jax.transfer_guard_host_to_device(next(guards[name])):
+                return method(*args)
+
+        return call
+
+    for name in guards:
+        monkeypatch.setattr(Programs, name, guarded(name))
+    programs = Programs(METHODS["gan"](), images_per_device=count)
+    waiting = [Run({"image": np.asarray(x)}, seed=3) for x in IMAGES[:3]]
+    for ended in Loop(programs).train(waiting):
+        assert ended.status == "done", ended.error
+    assert next(guards["evaluate"]) == "disallow_explicit", "never called"
+
+
 def test_on_cpu_what_runs_once_is_not_optimised(monkeypatch):
-    """Nor is anything left to XLA's default level; accelerators have the compiler's defaults."""
+    """Nor is anything left to XLA's default level; on GPUs, only Triton is switched off."""
     levels = {n: compiler_options(n)["xla_backend_optimization_level"] for n in ("init", "steps")}
     assert levels == {"init": 0, "steps": 1}
     used = []
@@ -227,6 +303,10 @@ def test_on_cpu_what_runs_once_is_not_optimised(monkeypatch):
     Programs(tiny_methods.gan()).init(jax.random.key(0), {"image": IMAGES[0]})
     assert used == [compiler_options("init")]
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert compiler_options("steps") == {"xla_gpu_enable_triton_gemm": False}
+    given = compiler_options("steps", "xla_gpu_enable_triton_gemm=true")
+    assert given == {"xla_gpu_enable_triton_gemm": True}
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
     assert compiler_options("steps") is None
 
 
@@ -241,10 +321,40 @@ def test_convolutions_are_not_left_to_another_library():
     assert "ynn" not in lowered.compile(compiler_options("steps")).as_text()
 
 
+def test_options_of_the_user():
+    given = "xla_gpu_enable_command_buffer=FUSION,CUDNN,xla_gpu_enable_triton_gemm=false"
+    assert compiling.parse_options(given) == {
+        "xla_gpu_enable_command_buffer": "FUSION,CUDNN",
+        "xla_gpu_enable_triton_gemm": False,
+    }
+    compiling.check_options(given)
+    compiling.check_options("")
+    assert compiler_options("steps", "xla_backend_optimization_level=3").items() >= {
+        ("xla_backend_optimization_level", "3")
+    }
+    for wrong in (
+        "xla_no_such_option=1",
+        "xla_gpu_enable_triton_gemm=7x",
+        "level",
+        "=1",
+        "a=1,,b=2",
+    ):
+        with pytest.raises(InputError, match=r"^config\.parallel\.compiler_options: [^\n]+$"):
+            compiling.check_options(wrong)
+
+
+def test_options_reach_the_compiler(monkeypatch):
+    used = []
+    compiled = jax.stages.Lowered.compile
+    monkeypatch.setattr(
+        jax.stages.Lowered, "compile", lambda self, o: used.append(o) or compiled(self, o)
+    )
+    given = "xla_gpu_enable_triton_gemm=false"
+    programs = Programs(tiny_methods.gan(), compiler_options=given)
+    programs.init(jax.random.key(0), {"image": IMAGES[0]})
+    assert used == [compiler_options("init") | {"xla_gpu_enable_triton_gemm": False}]
+
+
 def test_a_compiler_that_does_not_know_an_option(monkeypatch):
-    compiling._library.cache_clear()
     monkeypatch.setattr(compiling, "_LIBRARY", {"xla_no_such_option": "YES"})
-    try:
-        assert list(compiler_options("steps")) == ["xla_backend_optimization_level"]
-    finally:
-        compiling._library.cache_clear()
+    assert list(compiler_options("steps")) == ["xla_backend_optimization_level"]

@@ -195,7 +195,7 @@ def test_the_sample_needs_no_input(train, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_signal_after_training_ends_the_list(train, tmp_path, small_png, monkeypatch):
-    """It comes while the first image's results are written: that one ends, no other begins."""
+    """It comes while the first image's results are written: that one ends, the other is stopped."""
     other = save(tmp_path / "other.png", picture())
     original = records.write_outputs
 
@@ -204,13 +204,15 @@ def test_a_signal_after_training_ends_the_list(train, tmp_path, small_png, monke
         return original(*args, **options)
 
     monkeypatch.setattr(records, "write_outputs", interrupted)
-    assert train(f"{small_png},{other}", steps=1) == 143
+    assert train(f"{small_png},{other}", steps=400) == 143
     images = read(tmp_path / "out/summary.json")["images"]
-    assert [(m["image"], m["status"]) for m in images] == [("small", "done")]
-    assert not (tmp_path / "out/other").exists()
+    assert [(m["image"], m["status"]) for m in images] == [("small", "done"), ("other", "stopped")]
+    assert images[1]["steps"] < 400
+    assert (tmp_path / "out/other/checkpoints" / str(images[1]["steps"])).is_dir()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     monkeypatch.setattr(records, "write_outputs", original)
-    assert train(f"{small_png},{other}", steps=1) == 0
+    assert train(f"{small_png},{other}", steps=400) == 0
+    assert [m["status"] for m in read(tmp_path / "out/summary.json")["images"]] == ["done"] * 2
 
 
 # Signals, in processes of their own.

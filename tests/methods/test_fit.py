@@ -164,7 +164,6 @@ def test_a_checkpoint_holds_the_optimizers_state(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(2, states[2], None, {"stage": 0})
     restored, _, meta = checkpoints.restore(method, inputs)
-    checkpoints.close()
     assert meta["stage"] == 0
     again, *_ = _run(method, inputs, 2, state=restored)
     jax.tree.map(np.testing.assert_array_equal, again.replace(key=0), state.replace(key=0))

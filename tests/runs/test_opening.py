@@ -69,11 +69,11 @@ def test_each_image_is_read_and_prepared_once_on_its_turn(run, out, opened):
     turns = []
 
     def prepare(config, image, **sides):
-        turns.append((image.shape[:2], len(list(out.glob("*/metrics.json")))))
+        turns.append(image.shape[:2])
         return tiny_sets.prepare(config, image, **sides)
 
     assert run(dataclasses.replace(tiny_sets.RECIPE, prepare=prepare)) == 0
-    assert turns == [((6, 8), 0), ((6, 8), 1), ((9, 7), 2)], "a and c share programs"
+    assert turns == [(6, 8), (6, 8), (9, 7)], "a and c share programs"
     for name in SIZES:  # the header of each, for the groups; then its bytes are hashed, and decoded
         assert opened.count(f"{name}.png") == 3
     assert read(out / "c/metrics.json")["programs"] == 0 < read(out / "b/metrics.json")["programs"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepinternal import methods
-from deepinternal.cli import costs
+from deepinternal.engine import costs
 from deepinternal.types import input_spec
 
 KB = 1024

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-from deepinternal.types import Inputs, Method
+from deepinternal.types import Inputs, Method, Stage, TrainState
 
 _TRIAL, _CALLS = 0.3, 16  # minimum seconds and calls for measuring a rate
 
@@ -41,9 +41,28 @@ def cost(function: Callable, *args: Any) -> Cost:
     """
     traced = jax.jit(function).trace(*args)
     found = traced.lower().cost_analysis() or {}
-    given = sum(_bytes(x) for x in traced.jaxpr.in_avals)
     moved = found.get("bytes accessed", 0.0)
-    return Cost(found.get("flops", 0.0), moved, given + _alive(traced.jaxpr.jaxpr))
+    return Cost(found.get("flops", 0.0), moved, _memory(traced.jaxpr))
+
+
+def memory_of_training(method: Method, inputs: Inputs) -> int:
+    """Returns the memory of the largest step or evaluation of a method, as in `Cost`.
+
+    On an H100, compiled steps of the built-in methods need 0.6 to 1.1 times as much; those that
+    need less than 50 MB need up to 30 MB more, as workspace of convolutions.
+
+    Args:
+        method: The method, with replicas folded in.
+        inputs: Its inputs, or their shapes.
+    """
+    trace = lambda function, *args: _memory(jax.jit(function).trace(*args).jaxpr)
+    most = 0
+    for stage, state, given in _stages(method, inputs):
+        variant = stage.variant(0, 0)
+        step = lambda s, i, stage=stage, v=variant: stage.step(s, i, v)
+        tested = trace(stage.evaluate, state, given) if stage.evaluate else 0
+        most = max(most, trace(step, state, given), tested)
+    return most
 
 
 def of_method(method: Method, inputs: Inputs) -> tuple[list[Cost], Cost]:
@@ -53,18 +72,29 @@ def of_method(method: Method, inputs: Inputs) -> tuple[list[Cost], Cost]:
         method: The method, with replicas folded in.
         inputs: Its inputs, or their shapes.
     """
-    state, stages = jax.eval_shape(method.init, jax.random.key(0), inputs), []
-    for stage in method.stages:
+    stages, (state, given) = [], (None, inputs)
+    for stage, state, given in _stages(method, inputs):
         variant = stage.variant(0, 0)
-        step = cost(lambda s, i, stage=stage, v=variant: stage.step(s, i, v), state, inputs)
+        step = cost(lambda s, i, stage=stage, v=variant: stage.step(s, i, v), state, given)
         if stage.evaluate and stage.evaluate_every:
-            test, every = cost(stage.evaluate, state, inputs), stage.evaluate_every
+            test, every = cost(stage.evaluate, state, given), stage.evaluate_every
             flops, moved = step.flops + test.flops / every, step.moved + test.moved / every
             step = Cost(flops, moved, max(step.memory, test.memory))
         stages.append(step)
+    return stages, cost(method.outputs, state, given)
+
+
+def _stages(method: Method, inputs: Inputs) -> Iterator[tuple[Stage, TrainState, Inputs]]:
+    """Yields the stages with the shapes of their states and inputs."""
+    state = jax.eval_shape(method.init, jax.random.key(0), inputs)
+    for stage in method.stages:
+        yield stage, state, inputs
         if stage.advance:
             state, inputs = jax.eval_shape(stage.advance, state, inputs)
-    return stages, cost(method.outputs, state, inputs)
+
+
+def _memory(program: core.ClosedJaxpr) -> int:
+    return sum(_bytes(x) for x in program.in_avals) + _alive(program.jaxpr)
 
 
 def _alive(jaxpr: core.Jaxpr) -> int:

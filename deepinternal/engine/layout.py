@@ -1,0 +1,86 @@
+"""How training is laid out on a backend: devices, images side by side, steps per dispatch."""
+
+import contextlib
+
+import jax
+
+from deepinternal.engine import costs
+from deepinternal.replicas import over_replicas
+from deepinternal.types import Inputs, Method
+
+ACCELERATOR_CHUNK = 50
+MOST_LANES = 16  # default maximum number of images on an accelerator
+# Bytes of the values of a step, over all lanes, up to which more lanes pay on an accelerator. A step
+# reads and writes 20 to 50 times its memory; for 1 GB, that takes an H100 about three times as long
+# as launching the thousand kernels of a step. This is counted, not timed.
+_FILLED = 1e9
+
+
+def force_cpu_devices(count: int) -> None:
+    """If there is only a CPU, splits it into `count` virtual devices that share its cores.
+
+    A step of a small net does not use several cores; several steps at once do. This has no effect
+    after JAX has been used.
+    """
+    if count > 1:
+        with contextlib.suppress(RuntimeError):  # JAX is already in use
+            jax.config.update("jax_num_cpu_devices", min(count, 64))
+
+
+def spread(
+    images: int,
+    *,
+    images_per_device: int = 0,
+    devices: int = 0,
+    method: Method | None = None,
+    inputs: Inputs | None = None,
+) -> tuple[int, int]:
+    """Returns how many devices to use, and how many images to train on each.
+
+    Args:
+        images: The number of images.
+        images_per_device: The maximum per device; 0 for the default. On CPU, this is 1, because a
+            batch takes longer than its images one by one. On an accelerator, it is at most 16, and
+            fewer if the memory of a step shows that they would fill or exceed the device.
+        devices: The maximum number of devices; 0 for all of this process.
+        method: The method, and
+        inputs: its inputs or their shapes, which decide the default; None: they are not considered.
+
+    Returns:
+        (devices, images per device), not more than are needed for all images at once.
+    """
+    images, most = max(images, 1), jax.local_device_count()
+    devices = min(devices or most, most, images)
+    needed = -(-images // devices)
+    if images_per_device or needed == 1:
+        return devices, min(images_per_device or 1, needed)
+    return devices, min(_default_lanes(method, inputs), needed)
+
+
+def _default_lanes(method: Method | None, inputs: Inputs | None) -> int:
+    """Returns the default of the maximum number of images on a device."""
+    if jax.default_backend() == "cpu":
+        return 1
+    if method is None:
+        return MOST_LANES
+    if method.lanes == "map":  # one after another: nothing is gained
+        return 1
+    memory = costs.memory_of_training(over_replicas(method), inputs)
+    room = min(_FILLED, _free_bytes() / 2)  # the estimate of the memory is a rough one
+    return int(min(max(room // memory, 1), MOST_LANES))
+
+
+def _free_bytes() -> float:
+    """Returns the free memory of the first device; infinite if that is unknown."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    limit = stats.get("bytes_limit")
+    return limit - stats.get("bytes_in_use", 0) if limit else float("inf")
+
+
+def default_chunk(method: Method) -> int:
+    """Returns 1 on CPU, else up to 50, preferably a divisor of the steps of each stage."""
+    if jax.default_backend() == "cpu":
+        return 1
+    ends = [stage.evaluate_every or stage.steps for stage in method.stages]
+    fitting = (n for n in range(ACCELERATOR_CHUNK, 24, -1) if not any(e % n for e in ends))
+    return next(fitting, ACCELERATOR_CHUNK)

@@ -1,0 +1,46 @@
+"""Runs tasks in threads, beside the training that made what they write."""
+
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+_THREADS = 2  # these wait for the disk most of the time
+
+
+class Background:
+    """Two threads, which begin tasks in the order in which they are added.
+
+    At the end of a `with` block, all tasks have ended.
+    """
+
+    def __init__(self):
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="deepinternal-writer")
+        self._unfinished: set[Future[None]] = set()
+
+    def __enter__(self) -> "Background":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._wait(0)
+        finally:
+            self._pool.shutdown()
+
+    def add(self, task: Callable[[], None], *, most: int) -> None:
+        """Adds a task, once fewer than `most` are unfinished, so that memory is bounded.
+
+        Raises:
+            Exception: What an earlier task has raised.
+        """
+        self._wait(most - 1)
+        self._unfinished.add(self._pool.submit(task))
+
+    def _wait(self, most: int) -> None:
+        """Waits until at most this many tasks are unfinished."""
+        while True:
+            ended = {task for task in self._unfinished if task.done()}
+            self._unfinished -= ended
+            for task in ended:
+                task.result()
+            if len(self._unfinished) <= most:
+                return
+            wait(self._unfinished, return_when=FIRST_COMPLETED)
