@@ -1,0 +1,98 @@
+"""All programs of all methods lower for GPUs and TPUs, where only the nets may be less than exact.
+
+This needs neither device: the programs are traced and lowered, not compiled.
+"""
+
+import warnings
+
+import numpy as np
+import pytest
+from jax import lax
+
+from benchmarks import common, programs
+from deepinternal import methods
+from deepinternal.ops.kernels import gaussian_kernel
+from deepinternal.types import input_spec
+from tests import traced
+
+PLATFORMS = {"gpu": "cuda", "tpu": "tpu"}  # by backend
+SIDES = {("zssr", "kernel"): {"kernel": np.asarray(gaussian_kernel(7, 1.0))}}
+NETS = ("float32", (lax.Precision.HIGH,) * 2)
+NAMES = methods.names()
+
+
+def _config(name, preset, **fields):
+    recipe, sides = methods.find(name), SIDES.get((name, preset), {})
+    return recipe.build(f"{preset},smoke", **recipe.given(sides), **fields)
+
+
+def _presets():
+    """One preset for each choice of the fields that are not numbers, by method."""
+    for name in NAMES:
+        seen = []
+        for preset in methods.find(name).presets:
+            choices = [v for _, v in _config(name, preset) if isinstance(v, bool | str | tuple)]
+            if choices not in seen:
+                seen.append(choices)
+                yield name, preset
+
+
+def _programs(name, preset, backend, *, lanes=1, **fields):
+    """The programs of a method with tiny nets for its example, traced for a backend."""
+    recipe, sides = methods.find(name), SIDES.get((name, preset), {})
+    config = _config(name, preset, **fields)
+    made = recipe.example(config, common.bundled_photo(), **sides)
+    inputs = recipe.prepare(config, made.image, **{**sides, **made.sides})
+    with warnings.catch_warnings(), programs.traced_for(backend):
+        warnings.simplefilter("error")
+        method = recipe.method(config, input_spec(inputs))
+        listed = programs.all_programs(method, inputs, lanes=lanes, most_variants=2)
+        for platform in PLATFORMS.values():
+            for program in listed:
+                _check_lowered(program, platform)
+    return listed
+
+
+def _check_lowered(program, platform):
+    text = program.traced.lower(lowering_platforms=(platform,)).as_text()
+    for unknown in ("f64", "callback", "tensor<?"):
+        assert unknown not in text, f"{program.name} for {platform}"
+
+
+def _products(listed):
+    """(name of the program, dtype, precision) of all products of programs."""
+    return {(p.name, *made) for p in listed for made in traced.products(p.traced.jaxpr.jaxpr)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "preset"), [*_presets()])
+def test_programs_lower_and_all_but_the_nets_is_exact(name, preset):
+    """With precision 'high', a product without a precision belongs to no net."""
+    listed = _programs(name, preset, "gpu", precision="high")
+    assert {"init", "steps", "done", "outputs"} <= {program.kind for program in listed}
+    products = _products(listed)
+    assert {p for p in products if p[1:] not in (traced.EXACT, NETS)} == set()
+    assert NETS in {p[1:] for p in products}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_lanes_and_replicas_lower(name):
+    """In bfloat16, of which only the nets' products are."""
+    recipe = methods.find(name)
+    fields = {"replicas": 2} if "replicas" in recipe.config.model_fields else {}
+    fields["precision"] = "bfloat16"
+    listed = _programs(name, next(iter(recipe.presets)), "tpu", lanes=2, **fields)
+    assert {"steps", "put", "pick"} <= {program.kind for program in listed}
+    products = _products(listed)
+    assert {p for p in products if p[1] != "bfloat16" and p[1:] != traced.EXACT} == set()
+    assert "bfloat16" in {p[1] for p in products}
+
+
+def test_choices_are_those_of_the_other_backend():
+    """A dispatch takes one step on CPU, many on accelerators."""
+    fields = {"layers": 3, "features": 8, "ensemble": "off", "back_projection": 0}
+    for backend, several in (("cpu", False), ("gpu", True)):
+        listed = _programs("zssr", "fast", backend, **fields)
+        (steps,) = (program.steps for program in listed if program.kind == "steps")
+        assert (steps > 1) == several
