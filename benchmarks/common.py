@@ -21,6 +21,9 @@ import ml_collections
 import numpy as np
 from absl import flags
 
+from benchmarks.tables import number as number
+from benchmarks.tables import span as span
+from benchmarks.tables import table as table
 from deepinternal import by_name, methods
 from deepinternal.cli import huge_pages, program
 from deepinternal.config import MethodConfig, merge
@@ -155,7 +158,7 @@ class FullStep:
         steps: int = 1,
         images: int = 1,
         lanes: tuple[int, int] = (1, 1),
-        steps_per_dispatch: int = 0,
+        **options: Any,
     ):
         """Prepares the training; the first run compiles it.
 
@@ -165,13 +168,10 @@ class FullStep:
             steps: Number of steps of each image, rounded up to whole dispatches.
             images: Number of copies of the image that are trained.
             lanes: Number of devices, and number of images side by side on each.
-            steps_per_dispatch: Number of steps in a dispatch; 0: the backend's default.
+            **options: Further arguments of `Programs`, such as `steps_per_dispatch`.
         """
         self.programs = _TimedPrograms(
-            method,
-            devices=lanes[0],
-            images_per_device=lanes[1],
-            steps_per_dispatch=steps_per_dispatch,
+            method, devices=lanes[0], images_per_device=lanes[1], **options
         )
         self._inputs, self._images = inputs, images
         self.set_steps(steps)
@@ -206,6 +206,11 @@ class FullStep:
         self.run()  # compiles the step
         self.set_steps(round(seconds / (self.run() * self._images)))
 
+    @property
+    def memory(self) -> int:
+        """Bytes that the largest program compiled so far needs; 0 where that is not known."""
+        return max(map(program_memory, self.programs.compiled), default=0)
+
     def _runs(self, folder: Path) -> Iterator[Run]:
         for i in range(self._images):
             yield Run(
@@ -222,6 +227,11 @@ class _TimedPrograms(Programs):
 
     first: float | None = None
 
+    @property
+    def compiled(self) -> list[jax.stages.Compiled]:
+        """All programs compiled so far."""
+        return [*self._compiled.values()]
+
     def steps(self, *args):
         """As in `Programs`."""
         if self.first is None:
@@ -229,11 +239,21 @@ class _TimedPrograms(Programs):
         return super().steps(*args)
 
 
+def program_memory(program: jax.stages.Compiled) -> int:
+    """Returns the bytes that a program needs while it runs; 0 where that is not known."""
+    sizes = program.memory_analysis()
+    if not sizes:
+        return 0
+    total = sizes.temp_size_in_bytes + sizes.argument_size_in_bytes + sizes.output_size_in_bytes
+    return total - sizes.alias_size_in_bytes
+
+
 class MethodStep:
     """The jitted step of a method's first stage.
 
     Attributes:
         compile_seconds: Seconds for tracing and compiling it.
+        memory: Bytes that it needs; 0 where that is not known.
     """
 
     def __init__(self, method: Method, inputs: Inputs, variant: Hashable = None):
@@ -252,6 +272,7 @@ class MethodStep:
         lowered = step.lower(self._state, self._inputs, variant)
         self._step = lowered.compile(compiler_options("steps"))
         self.compile_seconds = time.perf_counter() - began
+        self.memory = program_memory(self._step)
 
     def run(self, steps: int) -> float:
         """Seconds per step."""
@@ -329,31 +350,6 @@ def peak_memory() -> dict[str, float]:
     if "peak_bytes_in_use" in stats:
         figures["device"] = stats["peak_bytes_in_use"] / 1e6
     return figures
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Formats a padded markdown table, the first column left-aligned, the others right-aligned."""
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-
-    def line(cells):
-        padded = [c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(cells, widths))]
-        return f"| {' | '.join(padded)} |"
-
-    rule = ["-" * (w - 1) + ":" if i else "-" * w for i, w in enumerate(widths)]
-    return "\n".join(map(line, [head, rule, *rows]))
-
-
-def number(value: float | None, form: str) -> str:
-    """Formats a cell; '-' for an unknown value."""
-    return "-" if value is None else format(value, form)
-
-
-def span(values: Mapping[str, float] | None, form: str, factor: float = 1.0) -> str:
-    """Formats a cell as median (minimum-maximum)."""
-    if values is None:
-        return "-"
-    low, middle, high = (format(factor * values[k], form) for k in ("min", "median", "max"))
-    return f"{middle} ({low}-{high})"
 
 
 def write_json(content: Mapping[str, Any]) -> None:

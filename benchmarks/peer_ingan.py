@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 
+from benchmarks import torch_nets
 from benchmarks.common import MethodStep
 from deepinternal.methods import ingan
 from deepinternal.methods.ingan import scales, training
@@ -53,9 +54,9 @@ class Case:
         method = ingan.RECIPE.method(self.config, input_spec(inputs))
         return MethodStep(method, inputs, (*self.size, False))
 
-    def theirs(self, *, compiled: bool) -> "Theirs":
+    def theirs(self, *, compiled: bool, device: str = "cpu") -> "Theirs":
         """PyTorch's side."""
-        return Theirs(self, compiled=compiled)
+        return Theirs(self, compiled=compiled, device=device)
 
 
 CASES = {
@@ -69,19 +70,20 @@ CASES = {
 class Theirs:
     """The same step in PyTorch: modules with `spectral_norm`, autograd, and two Adam optimisers."""
 
-    def __init__(self, case: Case, *, compiled: bool = False):
-        """Args: case; compiled: whether the nets are given to `torch.compile`."""
+    def __init__(self, case: Case, *, compiled: bool = False, device: str = "cpu"):
+        """Args: case; compiled: whether the nets are given to `torch.compile`; device."""
         import torch
 
-        self._torch, self._case = torch, case
+        self._torch, self._case, self._device = torch, case, device
+        put = functools.partial(torch_nets.placed, torch, device)
         self._config = config = case.config
         image = _image(case).transpose(2, 0, 1)
-        self._image = torch.from_numpy(np.ascontiguousarray(2 * image - 1))[None]
+        self._image = put(torch.from_numpy(np.ascontiguousarray(2 * image - 1))[None])
         depth = self._image.shape[1]
-        self._generator = generator(torch, config.channels, config.blocks, depth)
+        self._generator = put(generator(torch, config.channels, config.blocks, depth))
         most = case.training.scales
         width = config.discriminator_channels
-        self._judges = torch.nn.ModuleList(judge(torch, width, depth) for _ in range(most))
+        self._judges = put(torch.nn.ModuleList(judge(torch, width, depth) for _ in range(most)))
         adam = lambda net: torch.optim.Adam(net.parameters(), config.learning_rate, (0.5, 0.999))
         self._average = [p.detach().clone() for p in self._generator.parameters()]
         self._adams = adam(self._generator), adam(self._judges)
@@ -132,6 +134,7 @@ class Theirs:
         for _ in range(steps):
             loss = self._step()
         loss.item()
+        torch_nets.wait(self._torch, self._device)
         return (time.perf_counter() - start) / steps
 
 

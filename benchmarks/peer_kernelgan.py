@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from benchmarks import torch_nets
 from benchmarks.common import MethodStep
 from deepinternal.estimators import recurrence
 from deepinternal.estimators.kernel_statistics import FLOOR
@@ -48,9 +49,10 @@ class Case:
         inputs = self._inputs()
         return MethodStep(kernelgan.RECIPE.method(self.config, input_spec(inputs)), inputs)
 
-    def theirs(self, *, compiled: bool) -> "Theirs":
+    def theirs(self, *, compiled: bool, device: str = "cpu") -> "Theirs":
         """PyTorch's side."""
-        return Theirs(self.config, self._inputs(), as_one=self.as_one, compiled=compiled)
+        options = {"as_one": self.as_one, "compiled": compiled, "device": device}
+        return Theirs(self.config, self._inputs(), **options)
 
     def _inputs(self):
         return kernelgan.prepare(self.config, _image(self.config))
@@ -75,8 +77,12 @@ def _image(config: kernelgan.Config) -> np.ndarray:
 class Theirs:
     """The same step in PyTorch: modules with `spectral_norm`, autograd, two Adams per replica."""
 
-    def __init__(self, config: kernelgan.Config, inputs, **options):
-        """Args: config and inputs of the method; options of `TorchReplica`."""
+    def __init__(self, config: kernelgan.Config, inputs, *, device: str = "cpu", **options):
+        """Args: config and inputs of the method; device; further options of `TorchReplica`."""
+        import torch
+
+        options["device"] = device
+        self._wait = functools.partial(torch_nets.wait, torch, device)
         self._replicas = [TorchReplica(config, inputs, **options) for _ in range(config.replicas)]
 
     def run(self, steps: int) -> float:
@@ -86,6 +92,7 @@ class Theirs:
             for replica in self._replicas:
                 loss = replica.step()
         loss.item()
+        self._wait()
         return (time.perf_counter() - start) / steps
 
 
@@ -99,19 +106,31 @@ class TorchReplica:
         *,
         as_one: bool = False,
         compiled: bool = False,
+        device: str = "cpu",
     ):
-        """Args: config and inputs of the method; as_one, as in `Case`; compiled, by `torch.compile`."""
+        """Prepares nets and optimisers.
+
+        Args:
+            config: The config of the method.
+            inputs: Its inputs.
+            as_one: As in `Case`.
+            compiled: Whether `torch.compile` is used.
+            device: 'cpu' or 'cuda'.
+        """
         import torch
+
+        # Backward passes of layers with one channel crash with channels last, at least on CPU.
+        put = functools.partial(torch_nets.placed, torch, device, channels_last=False)
 
         self._torch, self._config, self._as_one = torch, config, as_one
         image, statistics = inputs["image"], inputs["statistics"]
         self._sides = sides(config, image.shape[:2])
         first = np.ascontiguousarray(2 * image.transpose(2, 0, 1) - 1)
-        self._image = torch.from_numpy(first)[None]
+        self._image = put(torch.from_numpy(first)[None])
         self._places = statistics["large"].tolist(), statistics["small"].tolist()
-        self._prior = Prior(torch, statistics if config.covariance else None)
-        self.generator = generator(torch, config.features)
-        self.judge = judge(torch, config.features, image.shape[-1])
+        self._prior = Prior(torch, statistics if config.covariance else None, device)
+        self.generator = put(generator(torch, config.features))
+        self.judge = put(judge(torch, config.features, image.shape[-1]))
         adam = lambda net: torch.optim.Adam(net.parameters(), config.learning_rate, (0.5, 0.999))
         self._adams = adam(self.generator), adam(self.judge)
         # Not the judge: `torch.compile` cannot differentiate two calls of it in one graph, because
@@ -119,7 +138,7 @@ class TorchReplica:
         given = torch.compile if compiled else lambda f: f
         self._downscaled = given(self._plainly_downscaled)
         self._terms = given(self._plain_terms)
-        self._average = torch.zeros(nets.KERNEL_SIZE, nets.KERNEL_SIZE)
+        self._average = put(torch.zeros(nets.KERNEL_SIZE, nets.KERNEL_SIZE))
         self._near = self._since = 0
 
     def _crop(self, kind: int):
@@ -195,7 +214,7 @@ def generator(torch, features: int):
 
 def explicit_kernel(torch, net):
     """Returns the kernel (13, 13) of all layers of `generator`, their response to a single point."""
-    made = torch.ones(1, 1, 1, 1)
+    made = torch.ones(1, 1, 1, 1, device=net[0].weight.device)
     for i, layer in enumerate(net):
         made = torch.nn.functional.conv2d(
             made, layer.weight, padding=0 if i else nets.KERNEL_SIZE - 1
@@ -235,15 +254,15 @@ class Prior:
 
     Args:
         statistics: As from `estimators.kernel_statistics`; None: no covariance term.
+        device: 'cpu' or 'cuda'.
     """
 
-    def __init__(self, torch, statistics=None):
+    def __init__(self, torch, statistics=None, device="cpu"):
         self._torch, self._statistics = torch, None
-        self._mask = torch.from_numpy(boundary_mask(nets.KERNEL_SIZE))
+        put = lambda array: torch_nets.placed(torch, device, torch.from_numpy(array))
+        self._mask = put(boundary_mask(nets.KERNEL_SIZE))
         if statistics is not None:
-            self._statistics = {
-                name: torch.from_numpy(statistics[name]) for name in ("coarse", "whitening")
-            }
+            self._statistics = {name: put(statistics[name]) for name in ("coarse", "whitening")}
             self._noise = FLOOR**2 + float(statistics["grey_noise_std"]) ** 2
 
     def __call__(self, kernel, made, crop):
@@ -259,7 +278,7 @@ class Prior:
         cubic = functools.partial(torch.nn.functional.interpolate, mode="bicubic", antialias=True)
         small = cubic(crop, scale_factor=0.5)[:, :, 3 : 3 + h, 3 : 3 + w]
         variance = small.var(correction=0) + FLOOR**2
-        axis, total = torch.arange(float(len(kernel))), kernel.sum()
+        axis, total = torch.arange(float(len(kernel)), device=kernel.device), kernel.sum()
         centre = torch.stack([axis @ kernel.sum(1), axis @ kernel.sum(0)]) / total
         terms = {
             "bicubic": torch.nn.functional.mse_loss(made, small) / variance,
@@ -281,7 +300,8 @@ class Prior:
         pads = [(j, reach - size - j, i, reach - size - i) for i, j in places]
         rows = torch.stack([torch.nn.functional.pad(kernel, pad).flatten() for pad in pads])
         rows = rows - rows.mean(0)
-        eye, whitening = torch.eye(len(rows)), self._statistics["whitening"]
+        eye = torch.eye(len(rows), device=kernel.device)
+        whitening = self._statistics["whitening"]
         covariance = rows @ self._statistics["coarse"] @ rows.T + self._noise * eye
         whitened = whitening @ covariance @ whitening
         traces = torch.trace(whitened) + torch.trace(torch.linalg.inv(whitened))

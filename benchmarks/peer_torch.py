@@ -8,6 +8,7 @@ benchmarks/README.md explains the columns. `pip install .[bench]` installs PyTor
 
 import dataclasses
 import functools
+import os
 import statistics
 import sys
 import time
@@ -60,9 +61,9 @@ class Case:
         """This library's side."""
         return Ours(self)
 
-    def theirs(self, *, compiled: bool) -> "Theirs":
+    def theirs(self, *, compiled: bool, device: str = "cpu") -> "Theirs":
         """PyTorch's side."""
-        return Theirs(self, compiled=compiled)
+        return Theirs(self, compiled=compiled, device=device)
 
 
 CASES = {
@@ -145,16 +146,17 @@ class Theirs:
 
     loss = float("nan")
 
-    def __init__(self, case: Case, *, compiled: bool = False):
-        """Args: case; compiled: whether nets and loss are given to `torch.compile`."""
+    def __init__(self, case: Case, *, compiled: bool = False, device: str = "cpu"):
+        """Args: case; compiled: whether nets and loss are given to `torch.compile`; device."""
         import torch
 
-        self._torch = torch
+        self._torch, self._device = torch, device
         x, targets = _batch(case)
         first = lambda a: torch.from_numpy(np.ascontiguousarray(a.transpose(0, 3, 1, 2)))
-        self._x, self._targets = first(x), [first(t) for t in targets]
+        put = lambda values: torch_nets.placed(torch, device, values)
+        self._x, self._targets = put(first(x)), put([first(t) for t in targets])
         build = torch_nets.skip if isinstance(case.nets[0], SkipNet) else torch_nets.zssr
-        self.nets = [build(torch, net, case.depth) for net in case.nets]
+        self.nets = put([build(torch, net, case.depth) for net in case.nets])
         params = [p for net in self.nets for p in net.parameters()]
         self._optimizer = torch.optim.Adam(params, lr=LEARNING_RATE)
         self._loss = torch.compile(self._plain_loss) if compiled else self._plain_loss
@@ -172,6 +174,7 @@ class Theirs:
             loss.backward()
             self._optimizer.step()
         self.loss = loss.item()
+        torch_nets.wait(self._torch, self._device)
         return (time.perf_counter() - start) / steps
 
 
@@ -188,6 +191,7 @@ def measure(
     steps: int,
     rounds: int,
     peers: Sequence[str] = PEERS,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Times a case, with all sides in turns.
 
@@ -196,6 +200,7 @@ def measure(
         steps: Number of successive steps of each side in a round.
         rounds: Number of rounds.
         peers: Some of `PEERS`.
+        device: PyTorch's device, 'cpu' or 'cuda'.
 
     Returns:
         label, compile_seconds (ours), seconds_per_step by side ('ours' and the peers that work) as
@@ -207,7 +212,7 @@ def measure(
     ours.run(1)
     turns, first, errors = {"ours": lambda: ours.run(steps)}, {}, {}
     for name in peers:
-        theirs = case.theirs(compiled=name == "compiled")
+        theirs = case.theirs(compiled=name == "compiled", device=device)
         try:
             first[name] = theirs.run(1)
         except Exception as error:  # torch.compile needs a compiler and cannot compile everything
@@ -278,26 +283,48 @@ def main() -> int:
     """Measures, prints the table and writes the JSON file; returns the exit status."""
     args = flags.FLAGS
     cases = chosen(args.method, args.cases, args.peers)
+    # Both sides use one device: JAX must not take all of its memory.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         import torch
     except ImportError:
         raise InputError("PyTorch is not installed: pip install .[bench]") from None
+    device = torch_device(torch)
     if torch.get_num_threads() != (threads := common.machine()["cores"]):
         torch.set_num_threads(threads)
     results = {}
     for name, case in cases.items():
-        r = results[name] = measure(case, steps=args.steps, rounds=args.rounds, peers=args.peers)
+        options = {"steps": args.steps, "rounds": args.rounds, "peers": args.peers}
+        r = results[name] = measure(case, **options, device=device)
         words = [f"{peer} {ratio['median']:.2f}" for peer, ratio in r["ratios"].items()]
         words += [f"{peer} does not work: {error}" for peer, error in r["errors"].items()]
         print(f"{name}: {', '.join(words)}", file=sys.stderr, flush=True)
         jax.clear_caches()
         torch.compiler.reset()
     facts = common.machine() | {"torch": torch.__version__, "threads": torch.get_num_threads()}
-    print(f"{common.describe(facts)}, PyTorch {facts['torch']}\n\n{report(results, args.peers)}")
+    facts["torch_device"] = device
+    made = f"{common.describe(facts)}, PyTorch {facts['torch']} on {device}"
+    print(f"{made}\n\n{report(results, args.peers)}")
     means = {peer: geometric_means(results, peer) for peer in args.peers}
     figures = {"machine": facts, "method": args.method, "cases": results}
     common.write_json(figures | {"geometric_means": means})
     return 0
+
+
+def torch_device(torch) -> str:
+    """Returns PyTorch's name of the device that JAX uses.
+
+    Raises:
+        InputError: This PyTorch cannot use it.
+    """
+    if jax.default_backend() == "cpu":
+        return "cpu"
+    if jax.default_backend() == "gpu" and torch.cuda.is_available():
+        return "cuda"
+    raise InputError(
+        f"PyTorch {torch.__version__} cannot use JAX's device, {jax.devices()[0].device_kind}; "
+        "install one that can, or compare on CPU with JAX_PLATFORMS=cpu"
+    )
 
 
 def chosen(method: str, names: Sequence[str], peers: Sequence[str]) -> dict[str, Any]:

@@ -124,14 +124,21 @@ def _conv_flops(eqn) -> int:
 
 
 class MatmulPeak:
-    """Measures the rate of a large float32 matrix product."""
+    """Measures the rate of a large matrix product."""
 
     def __init__(self, precision: str = "default", side: int = MULTIPLIED):
-        """Args: precision of the product, as in jax.lax; side of the square matrices."""
-        precision = None if precision == "default" else precision
+        """Prepares the product.
+
+        Args:
+            precision: That of the product of float32 matrices, as in jax.lax; 'bfloat16': that of
+                matrices of this type.
+            side: Side of the square matrices.
+        """
+        dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
+        precision = None if precision in ("default", "bfloat16") else precision
         self._flops = 2 * side**3
         rng = np.random.default_rng(0)
-        self._matrix = jnp.asarray(rng.standard_normal((side, side), np.float32))
+        self._matrix = jnp.asarray(rng.standard_normal((side, side), np.float32), dtype)
         product = jax.jit(lambda a: jnp.matmul(a, a, precision=precision))
         self._program = product.lower(self._matrix).compile()
         self._repeats = max(1, round(0.1 / self._seconds(1)))

@@ -1,11 +1,40 @@
 """The nets of `benchmarks.peer_torch` in plain PyTorch; the argument `torch` is the module."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 
 from deepinternal.nets.skip import SkipNet
 from deepinternal.nets.zssr import ZSSRNet
+
+
+def placed(torch, device: str, values: Any, *, channels_last: bool = True) -> Any:
+    """Puts modules and tensors on a device.
+
+    On a GPU, matrix products and convolutions may use TF32, as JAX's do by default, and cuDNN measures
+    which of its algorithms is the fastest.
+
+    Args:
+        torch: The module.
+        device: 'cpu', on which the values stay as they are, or 'cuda'.
+        values: A module, a tensor, or a list of them.
+        channels_last: Whether images and convolutions have their channels last in memory.
+    """
+    if device == "cpu":
+        return values
+    if isinstance(values, list):
+        return [placed(torch, device, value, channels_last=channels_last) for value in values]
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    images = channels_last and (isinstance(values, torch.nn.Module) or values.dim() == 4)
+    return values.to(device, **({"memory_format": torch.channels_last} if images else {}))
+
+
+def wait(torch, device: str) -> None:
+    """Waits for all work of a device."""
+    if device != "cpu":
+        torch.cuda.synchronize()
 
 
 def zssr(torch, net: ZSSRNet, depth: int):

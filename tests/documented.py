@@ -155,10 +155,11 @@ def _defined(folder: str, module: str) -> set[str]:
 
     Read from its text, because two programs with a flag of one name cannot be in one process.
     """
-    path = ROOT / folder / f"{module}.py"
-    if not path.exists():
+    paths = [ROOT / folder / f"{module}.py", ROOT / folder / module / "__main__.py"]
+    found = [path.read_text(encoding="utf-8") for path in paths if path.exists()]
+    if not found:
         raise InputError(f"{folder}/{module}.py: there is no such module")
-    return set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", path.read_text(encoding="utf-8")))
+    return set(re.findall(r"(?:DEFINE_\w+|add_argument)\(\s*\"(?:--)?(\w+)\"", found[0]))
 
 
 def _load(text: str, fields: Mapping[str, str]) -> Recipe | None:

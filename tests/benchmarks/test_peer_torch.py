@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import peer_ingan, peer_torch, torch_nets
+from benchmarks import peer_ingan, peer_kernelgan, peer_torch, torch_nets
 from deepinternal.methods.ingan import retargeting
 from deepinternal.nets import ingan
 from deepinternal.nets.skip import SkipNet
@@ -76,6 +76,32 @@ def test_the_same_nets_take_the_same_steps_in_pytorch(net, count):
         assert theirs.loss == pytest.approx(ours.loss, rel=1e-4)
         losses.append(ours.loss)
     assert losses[0] > losses[1] > losses[2]
+
+
+@torch_needed
+@pytest.mark.parametrize(
+    ("case", "net"),
+    [
+        (peer_torch.Case((SkipNet(2, (4, 5), skip=2),), 3, (24, 32)), lambda t: t.nets[0]),
+        (peer_ingan.Case("smoke", (48, 56), (40, 48)), lambda t: t._generator),
+        (peer_kernelgan.Case("smoke"), lambda t: t._replicas[0].generator),
+    ],
+    ids=["skip", "ingan", "kernelgan"],
+)
+def test_the_same_steps_with_channels_last(case, net, monkeypatch):
+    """As on a GPU, for which the CPU stands here under another name."""
+    import torch
+
+    waited, weights = [], []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: waited.append(True))
+    for device in ("cpu", "cpu:0"):
+        torch.manual_seed(0)
+        theirs = case.theirs(compiled=False, device=device)
+        theirs.run(2)
+        kernels = [p.detach().numpy() for p in net(theirs).parameters() if p.ndim == 4]
+        weights.append(np.concatenate([kernel.ravel() for kernel in kernels]))
+    assert waited == [True]
+    assert np.abs(weights[0] - weights[1]).mean() < 1e-4  # a step changes each by 1e-3 or 2e-4
 
 
 def _copied(torch, params, pairs):

@@ -1,0 +1,1 @@
+"""All measurements of one accelerator in one call; see `benchmarks.accelerator.__main__`."""

@@ -1,0 +1,158 @@
+"""The time of training steps: of many images, of forms and precisions, of methods, with options."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from benchmarks import batching, common, peer_ingan
+from benchmarks.accelerator import peers
+from benchmarks.accelerator.device import device as device
+from benchmarks.accelerator.items import Item, Numbers, Settings
+from benchmarks.accelerator.plan import FORMS
+from deepinternal import methods
+from deepinternal.config import MethodConfig
+from deepinternal.engine.layout import spread
+from deepinternal.types import Inputs, Method, input_spec
+
+IMAGES = 16  # images of the comparisons of forms and options
+_ROUNDS, _SECONDS = 5, 0.3  # of each item, and of each round
+# For the small run: tiny nets and images.
+_TINY = {
+    "zssr": {"layers": 3, "features": 6, "crop": 24},
+    "dip": {"channels": "4,8", "skip": "2"},
+}
+_TINY_SIDE = 48
+# What may become part of a CUDA graph; by default, convolutions and loops do not.
+_EVERY = "FUSION,CUBLAS,CUBLASLT,CUDNN,CONVOLUTION,CUSTOM_CALL,CONDITIONAL,WHILE"
+_NONE = {"enable_command_buffer": "", "graph_min_graph_size": "1000000"}
+
+
+@dataclasses.dataclass
+class Timed:
+    """A training that is compiled, and the number of steps of an image."""
+
+    full: common.FullStep
+    steps: int
+    seconds: float
+
+
+def _photo(settings: Settings, side: int = 0) -> np.ndarray:
+    """Returns the bundled photograph or a part of it (side, side, 3), small in the small run."""
+    photo, side = common.bundled_photo(), _TINY_SIDE if settings.small else side
+    return photo[:side, 180 : 180 + side] if side else photo
+
+
+def _config(name: str, preset: str, settings: Settings, **fields: Any) -> MethodConfig:
+    """Returns the config of a method, of tiny nets in the small run."""
+    tiny = _TINY.get(name, {}) if settings.small else {}
+    return methods.find(name).build(preset, **{**fields, **tiny})
+
+
+def _trained(method: Method, given: Inputs, settings: Settings, **options: Any) -> Timed:
+    """Compiles a training with options of `FullStep`."""
+    full = common.FullStep(method, given, **options)
+    full.run()
+    return Timed(full, method.stages[0].steps, 0.05 if settings.small else _SECONDS)
+
+
+def measured(timed: Timed) -> Numbers:
+    """Times a training in rounds."""
+    full = timed.full
+    compiling = full.programs.seconds  # before a longer run needs other programs
+    full.lengthen(timed.seconds)
+    seconds = common.spread([full.run() for _ in range(_ROUNDS)])
+    return {
+        "time per step and image": (1e3 * seconds["median"], "ms"),
+        "least": (1e3 * seconds["min"], "ms"),
+        "images per hour": (3600 / (seconds["median"] * timed.steps), "1/h"),
+        "lanes": (full.programs.lanes, ""),
+        "steps per dispatch": (full.programs.chunk, ""),
+        "compiling": (compiling, "s"),
+        "memory": (full.memory / 1e9, "GB"),
+    }
+
+
+def _method(name: str, preset: str = "", *, example: bool = True) -> Item:
+    """An item: the steps of a method for its example, or for the whole photograph itself."""
+
+    def prepare(settings: Settings) -> Timed:
+        config, recipe, photo = (
+            _config(name, preset, settings),
+            methods.find(name),
+            _photo(settings),
+        )
+        given = common.sample(recipe, config, photo) if example else recipe.prepare(config, photo)
+        return _trained(recipe.method(config, input_spec(given)), given, settings)
+
+    return Item(prepare, measured)
+
+
+def _fast(
+    images: int, lanes: int = 0, form: str = "", precision: str = "default", **options: Any
+) -> Item:
+    """An item: the steps of ZSSR's preset `fast`; lanes: images side by side, 0 for the default."""
+
+    def prepare(settings: Settings) -> Timed:
+        count = min(images, 2) if settings.small else images
+        config = _config("zssr", "fast", settings, precision=precision)
+        given = common.sample(methods.find("zssr"), config, _photo(settings, 256))
+        method = methods.find("zssr").method(config, input_spec(given))
+        if form:
+            method = batching.method(config, given, form)
+        most = {"images_per_device": min(lanes, count), "devices": 1}
+        places = spread(count, **most, method=method, inputs=given)
+        return _trained(method, given, settings, images=count, lanes=places, **options)
+
+    return Item(prepare, measured)
+
+
+def _ingan(case: peer_ingan.Case) -> Item:
+    """An item: a step of InGAN that makes images of one size."""
+
+    def prepare(settings: Settings) -> common.MethodStep:
+        step = (peers.SMALL["ingan"] if settings.small else case).ours()
+        step.run(1)
+        return step
+
+    def measure(step: common.MethodStep) -> Numbers:
+        seconds = common.spread([step.run(4) for _ in range(_ROUNDS)])
+        return {
+            "time per step": (1e3 * seconds["median"], "ms"),
+            "least": (1e3 * seconds["min"], "ms"),
+            "compiling": (step.compile_seconds, "s"),
+            "memory": (step.memory / 1e9, "GB"),
+        }
+
+    return Item(prepare, measure)
+
+
+def _options(**values: str) -> dict[str, Any]:
+    text = ",".join(f"xla_gpu_{name}={value}" for name, value in values.items())
+    return {"compiler_options": text}
+
+
+_SAME = peers.CASES["ingan"]
+_sixteen = functools.partial(_fast, IMAGES, IMAGES)
+ITEMS = {
+    **{f"rates/{n}": _fast(n) for n in (1, 16, 64)},
+    "rates/64-lanes": _fast(64, 64),
+    **{f"forms/{form}": _sixteen(form) for form in FORMS},
+    "forms/bfloat16": _sixteen(precision="bfloat16"),
+    "methods/dip-512x512": _method("dip", example=False),
+    "methods/dip-fast": _method("dip", "fast"),
+    "methods/kernelgan": _method("kernelgan"),
+    "methods/segmentation": _method("segmentation"),
+    "methods/dehazing": _method("dehazing"),
+    "options/defaults": _sixteen(),
+    "options/command-buffers-off": _sixteen(**_options(**_NONE)),
+    "options/command-buffers-all": _sixteen(**_options(enable_command_buffer=_EVERY)),
+    "options/triton-off": _sixteen(**_options(enable_triton_gemm="false")),
+    "options/triton-on": _sixteen(**_options(enable_triton_gemm="true")),
+    "options/scan-10": _sixteen(steps_per_dispatch=10),
+    "options/scan-50": _sixteen(steps_per_dispatch=50),
+    "ingan/small": _ingan(dataclasses.replace(_SAME, size=(112, 128))),
+    "ingan/same": _ingan(_SAME),
+    "ingan/large": _ingan(dataclasses.replace(_SAME, size=(480, 576))),
+}

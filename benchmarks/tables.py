@@ -1,0 +1,28 @@
+"""Tables in markdown; needs only the standard library."""
+
+from collections.abc import Mapping, Sequence
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Formats a padded markdown table, the first column left-aligned, the others right-aligned."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+
+    def line(cells):
+        padded = [c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(cells, widths))]
+        return f"| {' | '.join(padded)} |"
+
+    rule = ["-" * (w - 1) + ":" if i else "-" * w for i, w in enumerate(widths)]
+    return "\n".join(map(line, [head, rule, *rows]))
+
+
+def number(value: float | None, form: str) -> str:
+    """Formats a cell; '-' for an unknown value."""
+    return "-" if value is None else format(value, form)
+
+
+def span(values: Mapping[str, float] | None, form: str, factor: float = 1.0) -> str:
+    """Formats a cell as median (minimum-maximum)."""
+    if values is None:
+        return "-"
+    low, middle, high = (format(factor * values[k], form) for k in ("min", "median", "max"))
+    return f"{middle} ({low}-{high})"
