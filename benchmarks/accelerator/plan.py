@@ -50,7 +50,7 @@ _SMOKE = (*SMOKE, *(f"{name}-whole" for name in SMOKE))
 _METHODS = ("dip-512x512", "dip-fast", "kernelgan", "segmentation", "dehazing")
 _OPTIONS = (
     *("defaults", "command-buffers-off", "command-buffers-all"),
-    *("triton-off", "triton-on", "scan-10", "scan-50"),
+    *("triton-on", "scan-10", "scan-50"),
 )
 _WITHOUT_JAX = (("JAX_PLATFORMS", "cpu"),)  # which leaves the device to PyTorch
 
@@ -63,7 +63,7 @@ GROUPS = (
     Group("device", _DEVICE, 60, 15, f"{_HERE}.device", _DEVICE, threads=1),
     Group("smoke", _SMOKE, 120, 60, f"{_HERE}.smoke", ("dip",), quiet=False),
     Group("quality", ("one-lane", "default-lanes"), 90, 45, f"{_HERE}.runs", ("default-lanes",), 1),
-    Group("rates", ("1", "16", "64", "64-lanes"), 60, 35, f"{_HERE}.steps", ("1",)),
+    Group("rates", ("1", "16", "64", "64-lanes", "four-pairs"), 60, 35, f"{_HERE}.steps", ("1",)),
     Group("files", ("1", "16", "64"), 90, 50, f"{_HERE}.runs", ("16",), 1),
     Group("forms", (*FORMS, "bfloat16"), 90, 35, f"{_HERE}.steps", ("bfloat16",)),
     Group("methods", _METHODS, 120, 55, f"{_HERE}.steps", ("dip-512x512",)),

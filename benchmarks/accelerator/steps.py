@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -90,13 +92,18 @@ def _method(name: str, preset: str = "", *, example: bool = True) -> Item:
 
 
 def _fast(
-    images: int, lanes: int = 0, form: str = "", precision: str = "default", **options: Any
+    images: int,
+    lanes: int = 0,
+    *,
+    form: str = "",
+    fields: Mapping[str, Any] = MappingProxyType({}),
+    **options: Any,
 ) -> Item:
     """An item: the steps of ZSSR's preset `fast`; lanes: images side by side, 0 for the default."""
 
     def prepare(settings: Settings) -> Timed:
         count = min(images, 2) if settings.small else images
-        config = _config("zssr", "fast", settings, precision=precision)
+        config = _config("zssr", "fast", settings, **fields)
         given = common.sample(methods.find("zssr"), config, _photo(settings, 256))
         method = methods.find("zssr").method(config, input_spec(given))
         if form:
@@ -135,11 +142,14 @@ def _options(**values: str) -> dict[str, Any]:
 
 _SAME = peers.CASES["ingan"]
 _sixteen = functools.partial(_fast, IMAGES, IMAGES)
+# Half the steps of `fast`, with four pairs each and twice the learning rates: as good on four images.
+_PAIRS = {"patch_batch": 4, "train_steps": 260, "learning_rate": 6e-3, "muon_rate": 0.04}
 ITEMS = {
     **{f"rates/{n}": _fast(n) for n in (1, 16, 64)},
     "rates/64-lanes": _fast(64, 64),
-    **{f"forms/{form}": _sixteen(form) for form in FORMS},
-    "forms/bfloat16": _sixteen(precision="bfloat16"),
+    "rates/four-pairs": _fast(1, fields=_PAIRS),
+    **{f"forms/{form}": _sixteen(form=form) for form in FORMS},
+    "forms/bfloat16": _sixteen(fields={"precision": "bfloat16"}),
     "methods/dip-512x512": _method("dip", example=False),
     "methods/dip-fast": _method("dip", "fast"),
     "methods/kernelgan": _method("kernelgan"),
@@ -148,7 +158,6 @@ ITEMS = {
     "options/defaults": _sixteen(),
     "options/command-buffers-off": _sixteen(**_options(**_NONE)),
     "options/command-buffers-all": _sixteen(**_options(enable_command_buffer=_EVERY)),
-    "options/triton-off": _sixteen(**_options(enable_triton_gemm="false")),
     "options/triton-on": _sixteen(**_options(enable_triton_gemm="true")),
     "options/scan-10": _sixteen(steps_per_dispatch=10),
     "options/scan-50": _sixteen(steps_per_dispatch=50),
