@@ -64,13 +64,22 @@ class Module:
             steps: The number of steps; 1: the whole program is counted, without a loop of steps.
 
         Returns:
-            The counts of the loop's body, or of the whole program if there is no loop of that length.
+            The counts of the loop's body, as often as a loop around it runs, such as one over lanes; or of
+            the whole program if there is no loop of that length.
         """
-        if steps > 1:
-            for operation in self._computations[self._entry].values():
-                if operation.opcode == "while" and _trips(operation) == steps:
-                    return self._computation(_called(operation, "body"))
-        return self._computation(self._entry)
+        loop = self._loop(self._entry, steps) if steps > 1 else None
+        return loop or self._computation(self._entry)
+
+    def _loop(self, name: str, trips: int) -> Counts | None:
+        """Counts the body of a loop of that length; within another loop, as often as that runs."""
+        for operation in self._computations[name].values():
+            if operation.opcode == "while":
+                body = _called(operation, "body")
+                if _trips(operation) == trips:
+                    return self._computation(body)
+                if inner := self._loop(body, trips):
+                    return inner * (_trips(operation) or 1)
+        return None
 
     @functools.cache  # noqa: B019  (a module lives as long as its counts are asked for)
     def _computation(self, name: str) -> Counts:

@@ -92,6 +92,12 @@ def test_a_step_is_counted():
     assert step.bytes == GEMM + HALF + DOT + START + BRANCH + INNER
 
 
+def test_a_loop_of_steps_within_another_loop_is_counted_as_often():
+    step = hlo.Module(TEXT).per_step(2)
+    assert step.kernels == {"fusion": 3}
+    assert step.bytes == 3 * (4 * 8 * 4 + 4 * 8 * 2)
+
+
 def test_without_a_loop_of_steps_the_whole_program_is_counted():
     module = hlo.Module(TEXT)
     whole, step = module.per_step(), module.per_step(3)
