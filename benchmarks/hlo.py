@@ -64,8 +64,8 @@ class Module:
             steps: The number of steps; 1: the whole program is counted, without a loop of steps.
 
         Returns:
-            The counts of the loop's body, as often as a loop around it runs, such as one over lanes; or of
-            the whole program if there is no loop of that length.
+            The counts of the loop's body, as often as a loop around it runs, such as one over lanes;
+            those of the whole program if there is no loop of that length.
         """
         loop = self._loop(self._entry, steps) if steps > 1 else None
         return loop or self._computation(self._entry)

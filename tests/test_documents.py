@@ -13,7 +13,7 @@ from deepinternal.types import InputError
 from tests.documented import ROOT, check, commands, without_code
 
 NAMES = ["README.md", *(f"{room}/README.md" for room in ("configs", "launch", "deepinternal"))]
-NAMES += ["benchmarks/README.md", "CHANGELOG.md"]
+NAMES += ["benchmarks/README.md", "benchmarks/accelerators.md", "CHANGELOG.md"]
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
 COMMANDS = sorted({command for text in TEXTS.values() for command in commands(text)})
 FIRST = (

@@ -79,7 +79,10 @@ def main(argv: Sequence[str], groups: Sequence[Group] = GROUPS) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         path = wheels.unpacked(args.wheels, args.out / "packages") if args.wheels else ()
         results = parent.Results(args.out)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        print(f"error: --out={args.out}: {error.strerror}; give another folder", file=sys.stderr)
+        return 2
+    except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     data = str(Path(args.data).resolve()) if args.data else ""

@@ -44,12 +44,16 @@ class Results:
     """
 
     def __init__(self, folder: Path):
-        """Reads those of earlier calls. Args: folder, which exists."""
+        """Reads those of earlier calls; a ValueError says that they cannot be read."""
         self._path, self._log = folder / RESULTS, folder / LOG
         self.items: dict[str, Record] = {}
         if self._path.is_file():
-            content = json.loads(self._path.read_text(encoding="utf-8"))
-            self.items = {record["name"]: record for record in content["items"]}
+            try:
+                content = json.loads(self._path.read_text(encoding="utf-8"))
+                self.items = {record["name"]: record for record in content["items"]}
+            except (ValueError, KeyError, TypeError):
+                words = "is not from this command; remove it, or give another --out"
+                raise ValueError(f"{self._path}: {words}") from None
 
     def add(self, name: str, status: str, *, seconds: float = 0.0, **more: Any) -> None:
         """Records an item and writes the file."""
