@@ -1,19 +1,17 @@
-"""Runs tasks in threads, beside the training that made what they write."""
+"""Runs tasks in a thread, beside the training that made what they write."""
 
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-_THREADS = 2  # these wait for the disk most of the time
-
 
 class Background:
-    """Two threads, which begin tasks in the order in which they are added.
+    """A thread that runs tasks in the order in which they are added.
 
     At the end of a `with` block, all tasks have ended.
     """
 
     def __init__(self):
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="deepinternal-writer")
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="deepinternal-writer")
         self._unfinished: set[Future[None]] = set()
 
     def __enter__(self) -> "Background":

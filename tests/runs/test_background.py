@@ -7,12 +7,12 @@ import pytest
 from deepinternal.runs.background import Background
 
 
-def test_all_tasks_have_ended_after_the_block():
+def test_all_tasks_have_ended_in_order_after_the_block():
     ended = []
     with Background() as background:
         for number in range(20):
             background.add(lambda number=number: ended.append(number), most=2)
-    assert sorted(ended) == list(range(20))
+    assert ended == list(range(20))
 
 
 def test_few_tasks_are_unfinished_at_once():
