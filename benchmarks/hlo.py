@@ -12,7 +12,7 @@ KINDS = ("cublas", "cudnn", "triton", "product", "fusion", "copy", "other")
 _SIZES = {"pred": 1, "bf16": 2, "f16": 2}  # of element types that do not end with their bits
 _ARRAY = re.compile(r"\b(pred|bf16|[sufc]\d+|f8\w+)\[([\d,]*)\]")
 _WORKSPACE = re.compile(r"s8\[\d+\]")  # of libraries: reserved, but not counted as moved
-_FREE = {"parameter", "constant", "bitcast", "tuple", "get-tuple-element", "after-all"}
+FREE = {"parameter", "constant", "bitcast", "tuple", "get-tuple-element", "after-all"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Module:
     def _count(self, operation: Operation, around: dict[str, Operation]) -> Counts:
         """Counts an operation; those of a loop as often as it runs, of branches the largest."""
         opcode = operation.opcode
-        if opcode in _FREE or opcode.endswith(("-done", "-update")):
+        if opcode in FREE or opcode.endswith(("-done", "-update")):
             return Counts()
         if opcode == "while":
             return self._computation(_called(operation, "body")) * (_trips(operation) or 1)

@@ -8,7 +8,6 @@ import dataclasses
 import math
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -16,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from benchmarks.hlo import FREE
+from deepinternal.engine import costs
 from deepinternal.engine.compiling import compiler_options
 from deepinternal.types import Inputs, Method, TrainState
 
@@ -64,14 +65,11 @@ def step_cost(method: Method, state: TrainState, inputs: Inputs) -> Cost:
     )
 
 
-_FREE = {"parameter", "constant", "bitcast", "tuple", "get-tuple-element", "after-all"}
-
-
 def count_operations(text: str) -> int:
     """Counts the operations in the entry of an HLO program, without those that move no data."""
     entry = text[text.index("\nENTRY ") :].split("\n}", 1)[0]
     kinds = re.findall(r"^\s+(?:ROOT )?%?\S+ = .*?[\])}] ([a-z][\w-]*)\(", entry, re.MULTILINE)
-    return sum(kind not in _FREE for kind in kinds)
+    return sum(kind not in FREE for kind in kinds)
 
 
 def contraction_flops(jaxpr: core.Jaxpr) -> int:
@@ -82,7 +80,7 @@ def contraction_flops(jaxpr: core.Jaxpr) -> int:
     """
     total = 0
     for eqn in jaxpr.eqns:
-        kind, inner = eqn.primitive.name, [contraction_flops(j) for j in _inner(eqn.params)]
+        kind, inner = eqn.primitive.name, [contraction_flops(j) for j in costs.parts(eqn)]
         if kind == "conv_general_dilated":
             total += _conv_flops(eqn)
         elif kind == "dot_general":
@@ -96,16 +94,6 @@ def contraction_flops(jaxpr: core.Jaxpr) -> int:
         else:
             total += sum(inner)
     return total
-
-
-def _inner(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
-    """Returns the traced functions among the parameters of an operation."""
-    for value in params.values():
-        for each in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(each, core.ClosedJaxpr):
-                yield each.jaxpr
-            elif isinstance(each, core.Jaxpr):
-                yield each
 
 
 def _conv_flops(eqn) -> int:

@@ -1,35 +1,18 @@
 """What the tests look for in traced functions: operations at any depth, products, sums."""
 
-import contextlib
-
-import jax
-import pytest
 from jax import lax
-from jax.extend import core
+
+from deepinternal.engine import costs
 
 EXACT = ("float32", (lax.Precision.HIGHEST,) * 2)
-
-
-@contextlib.contextmanager
-def for_accelerators():
-    """Traces as on a GPU; only to look at what is traced."""
-    with pytest.MonkeyPatch.context() as patch:
-        jax.clear_caches()
-        patch.setattr(jax, "default_backend", lambda: "gpu")
-        yield
-    jax.clear_caches()
 
 
 def operations(jaxpr):
     """All operations of a traced function, those of inner functions too."""
     for eqn in jaxpr.eqns:
         yield eqn
-        for value in eqn.params.values():
-            for part in value if isinstance(value, list | tuple) else (value,):
-                if isinstance(part, core.ClosedJaxpr):
-                    yield from operations(part.jaxpr)
-                elif isinstance(part, core.Jaxpr):
-                    yield from operations(part)
+        for part in costs.parts(eqn):
+            yield from operations(part)
 
 
 def products(jaxpr):

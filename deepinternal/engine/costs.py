@@ -106,7 +106,7 @@ def _alive(jaxpr: core.Jaxpr) -> int:
     ends: dict[int, int] = {}  # bytes whose last use is an equation
     now = most = 0
     for i, equation in enumerate(jaxpr.eqns):
-        inside = max((_alive(part) for part in _parts(equation)), default=0)
+        inside = max((_alive(part) for part in parts(equation)), default=0)
         made = {v: _bytes(v.aval) for v in equation.outvars if v in last}
         most = max(most, now + max(inside, sum(made.values())))
         now += sum(made.values())
@@ -116,8 +116,8 @@ def _alive(jaxpr: core.Jaxpr) -> int:
     return most
 
 
-def _parts(equation: Any) -> Iterator[core.Jaxpr]:
-    """Yields the programs inside an equation, such as the body of a loop."""
+def parts(equation: core.JaxprEqn) -> Iterator[core.Jaxpr]:
+    """Yields the programs inside an equation of a traced program, such as the body of a loop."""
     for value in equation.params.values():
         for part in value if isinstance(value, list | tuple) else (value,):
             if isinstance(part, core.ClosedJaxpr):

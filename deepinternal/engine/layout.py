@@ -43,8 +43,8 @@ def spread(
             batch takes longer than its images one by one. On an accelerator, it is at most 16, and
             fewer if the memory of a step shows that they would fill or exceed the device.
         devices: The maximum number of devices; 0 for all of this process.
-        method: The method, and
-        inputs: its inputs or their shapes, which decide the default; None: they are not considered.
+        method: The method, whose memory decides the default; None: it is not considered.
+        inputs: The method's inputs, or their shapes.
 
     Returns:
         (devices, images per device), not more than are needed for all images at once.

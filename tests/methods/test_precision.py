@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import programs
 from deepinternal import methods
 from deepinternal.types import InputError, input_spec
 from tests import traced
@@ -71,7 +72,7 @@ def _all_traced(method, inputs):
 )
 def test_the_precision_reaches_the_nets_and_nothing_else(name, precision):
     make, inputs = _prepared(name)
-    with traced.for_accelerators():
+    with programs.traced_for("gpu"):
         jaxprs, made = _all_traced(make(precision), inputs)
     *steps, outputs = ({*traced.products(jaxpr)} - {traced.EXACT} for jaxpr in jaxprs)
     of_nets = {("bfloat16", None)} if precision == "bfloat16" else set()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from benchmarks import programs
 from deepinternal.engine.compiling import compiler_options
 from deepinternal.nets import ingan, kernelgan
 from deepinternal.nets.skip import SkipNet
@@ -62,7 +63,7 @@ def _gradient(apply):
 @pytest.mark.parametrize("precision", ["high", "highest", "bfloat16"])
 def test_every_convolution_of_a_net_has_the_precision(name, precision):
     init, apply = _net(name, precision)
-    with traced.for_accelerators():
+    with programs.traced_for("gpu"):
         params = jax.eval_shape(init, jax.random.key(0))
         jaxpr, gradient = jax.make_jaxpr(_gradient(apply), return_shape=True)(params)
         made = jax.eval_shape(apply, params)
