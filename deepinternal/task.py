@@ -54,7 +54,7 @@ class Task:
         figures = {
             n: np.asarray(o.value).tolist() for n, o in outputs.items() if o.kind == "scalar"
         }
-        found = self.recipe.remarks(self.config, inputs, figures)
+        found = (*self.source.remarks, *self.recipe.remarks(self.config, inputs, figures))
         return tuple(" ".join(remark.split()) for remark in found)
 
     def formed(self, outputs: Mapping[str, Output]) -> dict[str, Any]:

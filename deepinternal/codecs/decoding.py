@@ -6,6 +6,7 @@ channels) are read by imageio's tifffile plugin.
 """
 
 import contextlib
+import dataclasses
 import os
 import sys
 from typing import Any, BinaryIO
@@ -14,6 +15,7 @@ import numpy as np
 
 from deepinternal import files
 from deepinternal.codecs import png
+from deepinternal.codecs.metadata import NONE, Metadata
 from deepinternal.types import InputError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
@@ -21,8 +23,23 @@ _READABLE = "a PNG, JPEG, TIFF, BMP, WebP or GIF image"
 _CONVERT = {"1": "L", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "CMYK": "RGB", "YCbCr": "RGB"}
 
 
-def decode(path: str | os.PathLike, max_pixels: int) -> np.ndarray:
-    """Returns the samples of an image file as stored, upright: (H, W) or (H, W, C), alpha last.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Decoded:
+    """The contents of an image file.
+
+    Attributes:
+        samples: The samples as stored, upright: (H, W) or (H, W, C), alpha last.
+        metadata: What the file says besides them.
+        remarks: What the user should know about the file, one sentence each.
+    """
+
+    samples: np.ndarray
+    metadata: Metadata = NONE
+    remarks: tuple[str, ...] = ()
+
+
+def decode(path: str | os.PathLike, max_pixels: int) -> Decoded:
+    """Returns the contents of an image file.
 
     Raises:
         InputError: The file is missing, unreadable, damaged, truncated, animated or too large.
@@ -38,7 +55,7 @@ def decode(path: str | os.PathLike, max_pixels: int) -> np.ndarray:
                 file.seek(0)
                 if file.read(4) not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
                     raise InputError(f"{name}: is not {_READABLE}, or is damaged.") from None
-                return _decode_tiff(file, name, max_pixels)
+                return Decoded(_decode_tiff(file, name, max_pixels))
             check_size(image.size, name, max_pixels)
             # MPO is a JPEG from a camera, followed by a preview or a depth map.
             if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
@@ -48,11 +65,11 @@ def decode(path: str | os.PathLike, max_pixels: int) -> np.ndarray:
             if image.format == "TIFF" and image.tag_v2.get(284, 1) == 2:  # channels in planes
                 bits = np.ravel(image.tag_v2.get(258, 1))
                 if bits.max() > 8 or len(bits) == 2:  # Pillow misreads these
-                    return _decode_tiff(file, name, max_pixels)
+                    return Decoded(_decode_tiff(file, name, max_pixels))
             depth = png.check(file) if image.format == "PNG" else 8
             libtiff = any(tile[0] == "libtiff" for tile in image.tile)
             with files.silent_stderr() if libtiff else contextlib.nullcontext():
-                return _decode_pillow(file, image, depth, name)
+                return Decoded(_decode_pillow(file, image, depth, name))
         except InputError:
             raise
         except Image.DecompressionBombError:

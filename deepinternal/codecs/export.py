@@ -35,7 +35,7 @@ def export(source: Path, path: str | os.PathLike) -> str:
     if suffix == ".png":
         files.atomic_write_bytes(path, source.read_bytes())
         return ""
-    samples = decode(source, _ANY)
+    samples = decode(source, _ANY).samples
     if suffix in (".tif", ".tiff"):
         files.atomic_write_bytes(path, _tiff(samples))
         return ""

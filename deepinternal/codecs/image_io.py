@@ -12,6 +12,7 @@ import numpy as np
 from deepinternal import files
 from deepinternal.codecs import png
 from deepinternal.codecs.decoding import FORMATS, check_size, decode
+from deepinternal.codecs.metadata import NONE, Metadata
 from deepinternal.types import InputError
 
 _RANGE_SLACK = 1e-6  # float32 arithmetic overshoots 1 by about this much
@@ -27,6 +28,8 @@ class ImageFile:
         bit_depth: 8 or 16, the bit depth with which results are written.
         grey: Whether the file has one colour channel.
         path: The file's path, for messages.
+        metadata: What the file says besides its samples.
+        remarks: What the user should know about the file, one sentence each.
     """
 
     pixels: np.ndarray
@@ -34,6 +37,8 @@ class ImageFile:
     bit_depth: int
     grey: bool
     path: str
+    metadata: Metadata = NONE
+    remarks: tuple[str, ...] = ()
 
 
 def read_image(path: str | os.PathLike, *, max_pixels: int = 100_000_000) -> ImageFile:
@@ -49,7 +54,9 @@ def read_image(path: str | os.PathLike, *, max_pixels: int = 100_000_000) -> Ima
         InputError: The file is missing, unreadable, damaged, truncated, animated or too large, or its
             float values are not finite or not in [0, 1].
     """
-    return to_array(decode(path, max_pixels), name=files.show_path(path))
+    found = decode(path, max_pixels)
+    image = to_array(found.samples, name=files.show_path(path))
+    return dataclasses.replace(image, metadata=found.metadata, remarks=found.remarks)
 
 
 def image_shape(path: str | os.PathLike, *, max_pixels: int = 100_000_000) -> tuple[int, int, int]:

@@ -29,7 +29,7 @@ def read_kernel(path: str | os.PathLike) -> np.ndarray:
     elif suffix == ".npy":
         array = _load_npy(path)
     elif suffix in (".png", ".tif", ".tiff"):
-        array = decode(path, 1_000_000)
+        array = decode(path, 1_000_000).samples
     else:
         raise InputError(f"{name}: not a kernel file; give .mat, .npy, .png or .tif.")
     return check_kernel(array, name)

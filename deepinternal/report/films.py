@@ -31,7 +31,7 @@ def strip(folder: Path) -> tuple[np.ndarray, int] | None:
     paths = sorted(folder.glob("*.png"))
     some = np.linspace(0, len(paths) - 1, min(len(paths), STRIP)).round().astype(int)
     try:
-        frames = [to_array(decode(paths[i], 100_000_000)).pixels for i in some]
+        frames = [to_array(decode(paths[i], 100_000_000).samples).pixels for i in some]
     except InputError:
         return None
     if not frames:

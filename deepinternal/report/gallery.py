@@ -87,7 +87,7 @@ def _inputs(
         return [of_samples(image.pixels, image.path) for image in inputs]
     name = str(metrics.get("input", ""))
     try:  # a file may be of any kind and anywhere
-        return [of_samples(decode(name, READABLE), name)]
+        return [of_samples(decode(name, READABLE).samples, name)]
     except InputError:
         return []
 

@@ -62,7 +62,9 @@ def of_file(folder: Path, name: str, samples: np.ndarray | None = None) -> dict[
         data += file.read()
     whole = name
     if max(width, height) > PREVIEW:
-        small = reduce(decode(path, width * height) if samples is None else samples, PREVIEW)
+        small = reduce(
+            decode(path, width * height).samples if samples is None else samples, PREVIEW
+        )
         picture["size"] = small.shape[1::-1]
         data, whole = encode(small), ""
     return picture | {"src": address(data), "file": whole}
@@ -92,6 +94,6 @@ def thumbnail(samples: np.ndarray) -> str:
 def thumbnail_of_file(path: Path) -> str:
     """Returns the address of a small JPEG of an image file; '' if it cannot be read."""
     try:
-        return thumbnail(decode(path, READABLE))
+        return thumbnail(decode(path, READABLE).samples)
     except InputError:
         return ""

@@ -36,7 +36,7 @@ class Opened:
         limit: The maximum number of training steps.
         noted: The record of the job that `Opener.note` writes to the work folder.
         started: `time.monotonic()` when reading it began.
-        remarks: The method's remarks before training.
+        remarks: The remarks before training: on the files, then the method's.
     """
 
     job: Job
@@ -176,7 +176,7 @@ class Opener:
         noted = dataclasses.replace(files, steps=limit, asked=self.workdir.asked)
         self.workdir.check(job.stem, noted)
         placed = inputs if canvas is None else self.recipe.canvas.pad(config, inputs, canvas)
-        remarks = self.remarks(inputs, None)
+        remarks = self.remarks(source, inputs, None)
         return Opened(job, source, inputs, placed, truth, shape, limit, noted, started, remarks)
 
     def note(self, opened: Opened) -> None:
@@ -199,9 +199,9 @@ class Opener:
             truth = example.truth
         return source, sides, truth
 
-    def remarks(self, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
-        """Returns the method's remarks, one line each; `figures` as in `Recipe.remarks`."""
-        found = self.recipe.remarks(self.config, inputs, figures)
+    def remarks(self, source: sources.Source, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
+        """Returns the remarks on a job, one line each; `figures` as in `Recipe.remarks`."""
+        found = (*source.remarks, *self.recipe.remarks(self.config, inputs, figures))
         return tuple(printable(" ".join(remark.split())) for remark in found)
 
 

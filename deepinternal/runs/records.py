@@ -57,7 +57,7 @@ class Records:
         metrics = self._metrics(opened.job, "done", opened, run)
         metrics |= {"steps_limit": opened.limit, **figures}
         scalars = {name: figures[name] for name, o in outputs.items() if o.kind == "scalar"}
-        if remarks := self.opener.remarks(opened.inputs, scalars):
+        if remarks := self.opener.remarks(opened.source, opened.inputs, scalars):
             metrics["remarks"] = list(remarks)
         if run.telemetry:
             run.telemetry.images({"before": before, **views(outputs)})
@@ -72,7 +72,7 @@ class Records:
         programs = Programs(self.opener.method(opened.inputs))
         before = _on_host(_before(opened, programs, opened.inputs), opened)
         path = self.workdir.folder(opened.job.stem) / "result.png"
-        self._publish(opened, metrics, before, {path.name: decode(path, truth.pixels.size)})
+        self._publish(opened, metrics, before, {path.name: decode(path, truth.pixels.size).samples})
 
     def _publish(
         self, opened: Opened, metrics: dict, before: np.ndarray, samples: Mapping[str, np.ndarray]

@@ -32,6 +32,7 @@ class Source:
         name: The names of the files, or the sample that an example was made from.
         is_video: Whether it has frames.
         frame_rate: The frame rate of a video; 0 if it is not known.
+        remarks: What the user should know about the files, one sentence each.
     """
 
     given: Any
@@ -40,6 +41,7 @@ class Source:
     name: str
     is_video: bool = False
     frame_rate: float = 0.0
+    remarks: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -116,9 +118,9 @@ def from_memory(image: Any, grouping: Grouping) -> Source:
 
 def of_images(images: Sequence[ImageFile], grouping: Grouping) -> Source:
     """Returns a source of one or several images; mixed grey and colour images become colour."""
-    first = images[0]
+    first, remarks = images[0], _remarks(images)
     if grouping.kind == "single":
-        return Source(first.pixels, (first,), first.pixels.shape, first.path)
+        return Source(first.pixels, (first,), first.pixels.shape, first.path, remarks=remarks)
     for image in () if grouping.any_size else images[1:]:
         if image.pixels.shape[:2] != first.pixels.shape[:2]:
             (h, w), (y, x) = first.pixels.shape[:2], image.pixels.shape[:2]
@@ -129,7 +131,14 @@ def of_images(images: Sequence[ImageFile], grouping: Grouping) -> Source:
     colours = max(image.pixels.shape[2] for image in images)
     given = [np.broadcast_to(i.pixels, (*i.pixels.shape[:2], colours)) for i in images]
     name = ", ".join(image.path for image in images)
-    return Source(given, tuple(images), given[0].shape, name)
+    return Source(given, tuple(images), given[0].shape, name, remarks=remarks)
+
+
+def _remarks(images: Sequence[ImageFile]) -> tuple[str, ...]:
+    """Returns the remarks on files; those of several name the file."""
+    if len(images) == 1:
+        return images[0].remarks
+    return tuple(f"{image.path}: {remark}" for image in images for remark in image.remarks)
 
 
 def _of_frames(frames: np.ndarray, name: str, rate: float = 0.0) -> Source:

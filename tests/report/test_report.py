@@ -367,7 +367,8 @@ def test_large_pictures_are_reduced(tmp_path, monkeypatch):
         assert (small["size"], small["full"], small["href"]) == ((10, 6), (20, 12), "a%20b.png")
         (tmp_path / "b.png").write_bytes(base64.b64decode(small["src"].split(",")[1]))
         expected = skimage.measure.block_reduce(samples, (2, 2, 1), np.mean)
-        np.testing.assert_allclose(image_io.decode(tmp_path / "b.png", 1000), expected, atol=0.51)
+        made = image_io.decode(tmp_path / "b.png", 1000).samples
+        np.testing.assert_allclose(made, expected, atol=0.51)
     (tmp_path / "thin.png").write_bytes(png.encode(samples.reshape(1, -1, 3)))
     assert pictures.of_file(tmp_path, "thin.png")["size"] == (10, 1)
     monkeypatch.setattr(pictures, "READABLE", 100)
