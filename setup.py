@@ -42,6 +42,7 @@ setup(
         "filelock>=3.13",  # by which JAX bounds what it keeps of compiled programs
         "flax>=0.12",
         "imageio>=2.36",
+        "imagecodecs>=2026.3.6",  # Little CMS, and the compressions of TIFF
         f"jax>={jax}",
         "jinja2>=3.1",
         "ml_collections>=1.1",
@@ -51,8 +52,9 @@ setup(
         "pillow>=12.1",
         "pydantic>=2.9.2",
         "rich>=13.9",
-        "scikit-image>=0.25",  # sample photographs; brings tifffile
+        "scikit-image>=0.25",  # sample photographs
         "scipy>=1.14",
+        "tifffile>=2025.3.30",
     ],
     extras_require={
         "cuda12": [f"jax[cuda12]>={jax}"],
@@ -61,12 +63,14 @@ setup(
         "tpu": [f"jax[tpu]>={jax}"],
         "video": ["imageio-ffmpeg>=0.8"],
         "tensorboard": ["tensorboardX>=2.6.2.2", "tensorboard>=2.18"],
+        "heif": ["pillow-heif>=1.1"],  # HEIC photographs
         "bench": ["matplotlib>=3.9", "torch>=2.4"],
         "docs": ["ipykernel>=6.29", "nbconvert>=7.16"],  # run notebooks and make pages of them
         "test": [
             "imageio-ffmpeg>=0.8",
             "matplotlib>=3.9",
             "mypy>=2.4",
+            "pillow-heif>=1.1",
             "playwright>=1.50",
             "pytest>=8",
             "pytest-xdist>=3.6",

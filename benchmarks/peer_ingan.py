@@ -36,7 +36,7 @@ class Case:
     @property
     def config(self) -> ingan.Config:
         """The config of the method."""
-        return ingan.RECIPE.build(self.preset, fit_side=0)
+        return ingan.RECIPE.build(self.preset, fit_side=0, fit_pixels=0)
 
     @property
     def training(self) -> training.Training:

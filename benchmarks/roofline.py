@@ -13,10 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 
 from benchmarks.hlo import FREE
-from deepinternal.engine import costs
+from deepinternal.engine import counting
 from deepinternal.engine.compiling import compiler_options
 from deepinternal.types import Inputs, Method, TrainState
 
@@ -31,7 +30,7 @@ class Cost:
     Attributes:
         flops: Operations as counted by XLA after its optimisations; a fused multiply-add counts as two.
         bytes: Bytes as counted by XLA: operands and results of each operation after fusion.
-        contractions: Operations of convolutions and matrix products only, by `contraction_flops`.
+        contractions: Operations of convolutions and matrix products only, by `counting.contractions`.
         operations: Number of successive operations of the program; a loop counts as one.
         temporary_bytes: Memory besides arguments and results.
     """
@@ -59,7 +58,7 @@ def step_cost(method: Method, state: TrainState, inputs: Inputs) -> Cost:
     return Cost(
         flops=analysis.get("flops", math.nan),
         bytes=analysis.get("bytes accessed", math.nan),
-        contractions=contraction_flops(traced.jaxpr.jaxpr),
+        contractions=counting.contractions(traced.jaxpr.jaxpr),
         operations=count_operations(compiled.as_text()),
         temporary_bytes=memory.temp_size_in_bytes if memory else 0,
     )
@@ -70,45 +69,6 @@ def count_operations(text: str) -> int:
     entry = text[text.index("\nENTRY ") :].split("\n}", 1)[0]
     kinds = re.findall(r"^\s+(?:ROOT )?%?\S+ = .*?[\])}] ([a-z][\w-]*)\(", entry, re.MULTILINE)
     return sum(kind not in FREE for kind in kinds)
-
-
-def contraction_flops(jaxpr: core.Jaxpr) -> int:
-    """Counts the operations of the convolutions and matrix products in a traced function.
-
-    As in XLA's count, operations with zeros of padding or dilation are omitted. The body of a scan
-    counts once per iteration, that of another loop once. Of a condition, the largest branch counts.
-    """
-    total = 0
-    for eqn in jaxpr.eqns:
-        kind, inner = eqn.primitive.name, [contraction_flops(j) for j in costs.parts(eqn)]
-        if kind == "conv_general_dilated":
-            total += _conv_flops(eqn)
-        elif kind == "dot_general":
-            (contracted, _), _ = eqn.params["dimension_numbers"]
-            depth = math.prod(eqn.invars[0].aval.shape[i] for i in contracted)
-            total += 2 * depth * math.prod(eqn.outvars[0].aval.shape)
-        elif kind == "scan":
-            total += eqn.params["length"] * sum(inner)
-        elif kind == "cond":
-            total += max(inner)
-        else:
-            total += sum(inner)
-    return total
-
-
-def _conv_flops(eqn) -> int:
-    params, (x, kernel) = eqn.params, (v.aval.shape for v in eqn.invars)
-    out, numbers = eqn.outvars[0].aval.shape, params["dimension_numbers"]
-    pairs = 1  # pairs of output positions and taps that meet an input
-    for i in range(len(params["window_strides"])):
-        size, taps = x[numbers.lhs_spec[2 + i]], kernel[numbers.rhs_spec[2 + i]]
-        places = np.arange(out[numbers.out_spec[2 + i]])[:, None] * params["window_strides"][i]
-        places = places - params["padding"][i][0] + np.arange(taps) * params["rhs_dilation"][i]
-        spread = params["lhs_dilation"][i]
-        inside = (places >= 0) & (places <= (size - 1) * spread) & (places % spread == 0)
-        pairs *= int(inside.sum())
-    depth, width = kernel[numbers.rhs_spec[1]], kernel[numbers.rhs_spec[0]]
-    return 2 * out[numbers.out_spec[0]] * depth * width * pairs
 
 
 class MatmulPeak:

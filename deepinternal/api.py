@@ -262,7 +262,7 @@ def denoise(
 
 def inpaint(
     image: Image,
-    mask: ArrayLike,
+    mask: ArrayLike | None = None,
     *,
     preset: str = "fast",
     seed: int = 0,
@@ -275,7 +275,8 @@ def inpaint(
 
     Args:
         image: (H, W[, C]); the values where the mask is 0 are ignored.
-        mask: (H, W), 1 (or True, or 255) where the image is known.
+        mask: (H, W), 1 (or True, or 255) where the image is known. Default: where its alpha is at
+            least 0.5 or, if it has no transparent pixels, where it is not black.
         preset: 'fast', '' for the published settings, or 'restore' for single missing pixels; see
             `presets("dip")`.
         seed: The seed of all random draws.
@@ -285,7 +286,8 @@ def inpaint(
         **options: Fields of the config; see `fields("dip")`.
 
     Returns:
-        `result`, in the shape and dtype of `image`, and equal to it where it is known.
+        `result`, in the shape and dtype of `image`, and equal to it where it is known; opaque where
+        it is filled in.
 
     Raises:
         InputError: The image, the mask or an option cannot be used.
@@ -320,8 +322,9 @@ def segment(
     Args:
         image: (H, W[, C]), or a video (T, H, W, C).
         foreground: (H, W), 1 where a pixel certainly belongs to the foreground; for a video, (H, W)
-            of its first frame or (T, H, W). If both hints are None, they are derived from the image
-            itself.
+            of its first frame or (T, H, W). In an array of labels, 0 is the background, and the
+            option `label` picks one; for `background`, it is `background_label`. If both hints are
+            None, they are derived from the image itself.
         background: The same for the background.
         preset: 'fast', or '' for the published settings.
         seed: The seed of all random draws.

@@ -105,6 +105,19 @@ class NetConfig(MethodConfig):
     )
 
 
+Label = Literal["any"] | Annotated[int, annotated_types.Ge(0), annotated_types.Le(65535)]
+
+
+class MaskConfig(MethodConfig):
+    """The field of every method that takes masks."""
+
+    label: Label = field(
+        "any",
+        "label that counts as white in masks of labels, such as those of Pascal VOC and DAVIS; any: "
+        "all but 0, the background, and void",
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Preset:
     """A named set of field values.

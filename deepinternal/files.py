@@ -4,10 +4,12 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 import secrets
 import shutil
 import stat
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +17,8 @@ from typing import BinaryIO
 
 from deepinternal.types import InputError
 
-_DECODING = threading.RLock()  # for what belongs to the process: filters of warnings, and stderr
+LONGEST = 255  # maximum number of bytes of a file name in common file systems
+_DECODING = threading.RLock()  # for the filters of warnings, which belong to the process
 
 
 def atomic_write_bytes(path: str | os.PathLike, data: bytes) -> None:
@@ -25,7 +28,7 @@ def atomic_write_bytes(path: str | os.PathLike, data: bytes) -> None:
         OSError: The file cannot be written; an older file is unchanged.
     """
     folder = os.path.dirname(os.path.abspath(path))
-    temporary = os.path.join(folder, f".{secrets.token_hex(8)}.tmp")
+    temporary = _temporary(folder)
     # Not tempfile, whose files are private (0600) and stay so after the rename.
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
@@ -34,8 +37,10 @@ def atomic_write_bytes(path: str | os.PathLike, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = os.fspath(path), None
+        with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
 
@@ -43,6 +48,29 @@ def atomic_write_bytes(path: str | os.PathLike, data: bytes) -> None:
 def atomic_write_text(path: str | os.PathLike, text: str) -> None:
     """Writes UTF-8 text with `atomic_write_bytes`."""
     atomic_write_bytes(path, text.encode())
+
+
+def _temporary(folder: str) -> str:
+    """Returns a new hidden path in a folder, which `remove_unfinished` knows."""
+    return os.path.join(folder, f".{secrets.token_hex(8)}.tmp")
+
+
+def remove_unfinished(folder: str | os.PathLike, *, deep: bool = True, older: float = 0.0) -> None:
+    """Removes the files that killed processes were writing atomically.
+
+    Args:
+        folder: The folder, in which no other process may be writing.
+        deep: Whether to look into its subfolders.
+        older: Only files that are older than this, in seconds, are removed.
+    """
+    for place, folders, names in os.walk(folder):
+        for name in filter(re.compile(r"\.[0-9a-f]{16}\.tmp").fullmatch, names):
+            path = os.path.join(place, name)
+            with contextlib.suppress(OSError):
+                if not older or time.time() - os.lstat(path).st_mtime > older:
+                    os.unlink(path)
+        if not deep:
+            folders.clear()
 
 
 @contextlib.contextmanager
@@ -59,12 +87,14 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
     if os.path.lexists(target) and not os.path.isdir(target):
         raise InputError(f"{name}: is a file; give a new folder.")
     os.makedirs(os.path.dirname(target), exist_ok=True)
-    temporary = os.path.join(os.path.dirname(target), f".{secrets.token_hex(8)}.tmp")
+    temporary = _temporary(os.path.dirname(target))
     os.mkdir(temporary)
     try:
         yield Path(temporary)
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = os.fspath(path), None
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
@@ -121,6 +151,38 @@ def open_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
         yield file
 
 
+def expanded(path: str | os.PathLike) -> str:
+    """Returns a path with a leading `~` and environment variables replaced, as a shell does it.
+
+    A path that exists as it is written is unchanged, and so are unknown variables inside of it.
+
+    Raises:
+        InputError: The path begins with an unknown user or variable.
+    """
+    text = os.fspath(path)
+    if os.path.lexists(text):
+        return text
+    found = os.path.expandvars(os.path.expanduser(text))
+    first = text.split(os.sep)[0]
+    if found == text and re.match(r"~\w+$|\$\w+$|\$\{\w+\}$", first) and not os.path.lexists(first):
+        what = "user" if first[0] == "~" else "environment variable"
+        name = first.strip("~${}")
+        raise InputError(f"{show_path(text)}: there is no {what} {name}; write out the path.")
+    return found
+
+
+def file_name(stem: str, ending: str) -> str:
+    """Returns stem and ending as a name that file systems accept.
+
+    If it would be too long, the stem is shortened, and a part of its hash keeps it distinct.
+    """
+    data, most = stem.encode("utf-8", "surrogateescape"), LONGEST - len(os.fsencode(ending))
+    if len(data) <= most:
+        return stem + ending
+    mark = f"~{hashlib.sha256(data).hexdigest()[:8]}"
+    return data[: most - len(mark)].decode("utf-8", "ignore") + mark + ending
+
+
 def show_path(path: str | os.PathLike) -> str:
     """Returns the path for a one-line message, with control characters escaped."""
     text = os.fspath(path)
@@ -133,7 +195,10 @@ def printable(text: str | os.PathLike) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Returns the message of an error in one line of at most 200 characters."""
+    """Returns the message of an error in one line; of a file's error, the file and the cause."""
+    if isinstance(error, OSError) and error.strerror:
+        named = isinstance(error.filename, str | bytes | os.PathLike)
+        return (f"{show_path(os.fsdecode(error.filename))}: " if named else "") + error.strerror
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
@@ -152,19 +217,3 @@ def quiet() -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.removeHandler(handler)
-
-
-@contextlib.contextmanager
-def silent_stderr() -> Iterator[None]:
-    """Discards messages that a C library such as libtiff prints to stderr about a damaged file."""
-    saved = None
-    with contextlib.suppress(OSError):  # a process may have no stderr
-        saved = os.dup(2)
-        with open(os.devnull, "wb") as sink:
-            os.dup2(sink.fileno(), 2)
-    try:
-        yield
-    finally:
-        if saved is not None:
-            os.dup2(saved, 2)
-            os.close(saved)

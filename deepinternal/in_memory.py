@@ -7,17 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from deepinternal import methods, notebook
+from deepinternal import methods, notebook, numerics
 from deepinternal.engine.loop import train
 from deepinternal.engine.parallel import Programs
 from deepinternal.engine.progress import Progress
 from deepinternal.result import Result, history
+from deepinternal.runs import room
 from deepinternal.task import Image, Task, as_array, read
 from deepinternal.types import Callback, InputError, Inputs, Method
 
 Outputs = Any  # a dict of arrays by name, or a `Result` with full=True
 
 
+@numerics.entry
 def run(
     name: str,
     image: Image,
@@ -80,11 +82,14 @@ def run(
     return _returned(result, full)
 
 
+@numerics.entry
 def train_task(task: Task, *, progress: bool = False, callback: Callback | None = None) -> Result:
     """Trains on a task and returns the result, whose outputs are computed on first access."""
     _check_callback(callback)
     inputs = task.inputs()
-    programs = Programs(task.method(inputs))
+    method = task.method(inputs)
+    room.check(method, inputs, task.source.shape, hint=task.recipe.smaller)
+    programs = Programs(method)
     result = _train(programs, inputs, task.config.seed, progress, callback)
     make = functools.cache(result.make)
     remark = lambda: task.remarks(inputs, make())
@@ -99,6 +104,7 @@ def _returned(result: Result, full: bool) -> Outputs:
     return result
 
 
+@numerics.entry
 def fit(
     method: Method,
     inputs: Mapping[str, Any],

@@ -4,9 +4,9 @@ The stub of a package, the `__init__.pyi` beside its `__init__.py`, lists the pu
 `from MODULE import NAME as NAME`. Type checkers, editors and this module all read that one list.
 """
 
-import ast
 import functools
 import importlib
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -40,8 +40,6 @@ def attach(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], 
 
 def listed(stub: Path) -> dict[str, str]:
     """Returns the public names of a stub, each with the module or package that defines it."""
-    found: dict[str, str] = {}
-    for node in ast.parse(stub.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {alias.name: node.module for alias in node.names if alias.asname}
-    return found
+    # Not by `ast`, which fails in some versions of Python if several threads use it at once.
+    lines = re.findall(r"^from (\S+) import (\w+) as \2$", stub.read_text(encoding="utf-8"), re.M)
+    return {name: module for module, name in lines}

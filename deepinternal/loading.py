@@ -1,7 +1,9 @@
 """Loads what a command wrote into a work folder as the `Result` that a call returns: `load`."""
 
+import itertools
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,15 +11,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from deepinternal import methods
+from deepinternal import methods, numerics
 from deepinternal.codecs import image_io
 from deepinternal.config import MethodConfig
 from deepinternal.engine.checkpoint import Checkpoints
-from deepinternal.files import sha256_files, show_path
+from deepinternal.files import expanded, sha256_files, show_path
 from deepinternal.recipe import Grouping, Recipe
 from deepinternal.replicas import over_replicas
 from deepinternal.result import Result, history
-from deepinternal.runs import opening, sources
+from deepinternal.runs import opening, sources, stems
 from deepinternal.runs.groups import groups
 from deepinternal.runs.inputs import Job, jobs_of
 from deepinternal.runs.renamed import renamed
@@ -32,7 +34,8 @@ def load(workdir: str | Path, stem: str = "", *, step: int | None = None) -> Res
 
     Args:
         workdir: The folder that was given to `launch.main` or `deepinternal train`.
-        stem: The name of an image in it; may be empty if there is only one.
+        stem: The name of an image in it, such as 'IMG_1' or '2021/IMG_1'; may be empty if there is
+            only one.
         step: The step of a permanent checkpoint (`config.snapshot_every`) to load instead of the
             newest.
 
@@ -69,7 +72,7 @@ class Folder:
         """
         if not isinstance(workdir, str | Path):
             raise InputError(f"{dashes}workdir={workdir!r}: give the path of a folder")
-        self._root, self._dashes = Path(workdir), dashes
+        self._root, self._dashes = Path(expanded(workdir)), dashes
         self._named = f"{dashes}workdir={show_path(workdir)}"
         try:
             found = json.loads((self._root / "config.json").read_text(encoding="utf-8"))
@@ -82,16 +85,22 @@ class Folder:
                 f"{self._named}: was made by {name!r}, not by {method}; give the folder of a run "
                 f"with configs/{method}.py"
             )
+        if ":" in name and name.partition(":")[0] not in sys.modules:
+            raise InputError(  # a folder from elsewhere must not decide what is imported
+                f"{self._named}: was made by {name}; import that module first"
+            )
         self.recipe: Recipe = methods.find(name)
         fields = flat(saved) if "version" in found else renamed(self.recipe.name, flat(saved))
         known = self.recipe.config.model_fields
         own = {n: value for n, value in fields.items() if n.split(".")[0] in known}
         # Relative paths were given in the directory that the command ran in.
-        directory = str(found.get("directory", ""))
+        self._directory = directory = str(found.get("directory", ""))
         sides = {n: _located(own[n], directory) for n in self.recipe.side_inputs if n in own}
         self.config: MethodConfig = self.recipe.build("", **own | sides)
-        self._settings = RunConfig(input=_located(saved.get("input", ""), directory))
+        given = _located(saved.get("input", ""), directory)
+        self._settings = RunConfig(input=given, color=saved.get("color", "keep"))
 
+    @numerics.entry
     def load(self, stem: str = "", *, step: int | None = None) -> Result:
         """Returns the run of one of its images; see `load`."""
         folder = self._folder(stem)
@@ -118,17 +127,17 @@ class Folder:
     def _folder(self, stem: str) -> Path:
         """Returns the folder of an image."""
         found = self._root.glob("**/checkpoints")
-        stems = sorted(
+        names = sorted(
             p.parent.relative_to(self._root).as_posix() for p in found if any(p.iterdir())
         )
-        if not stems:
+        if not names:
             raise InputError(f"{self._named}: holds no checkpoint of a trained method")
-        if stem and stem not in stems:
-            raise InputError(f"{self._dashes}stem={stem}: there are: {', '.join(stems)}")
-        if not stem and len(stems) > 1:
+        if stem and stem not in names:
+            raise InputError(f"{self._dashes}stem={stem}: there are: {', '.join(names)}")
+        if not stem and len(names) > 1:
             pick = f"{self._dashes}stem"
-            raise InputError(f"{self._named}: holds {', '.join(stems)}: pick one with {pick}")
-        return self._root / (stem or stems[0])
+            raise InputError(f"{self._named}: holds {', '.join(names)}: pick one with {pick}")
+        return self._root / (stem or names[0])
 
     def _metrics(self, folder: Path, *, any_status: bool) -> dict[str, Any]:
         """Returns the contents of its metrics.json. Raises InputError if the run has not ended."""
@@ -136,7 +145,8 @@ class Folder:
             metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             metrics = {}
-        if not any_status and metrics.get("status") != "done":
+        ended = metrics.get("status") == "done" and not metrics.get("unsaved")
+        if not any_status and not ended:
             raise InputError(
                 f"{show_path(folder)}: the run has not ended; give the same command again to "
                 "continue it"
@@ -151,30 +161,79 @@ class Folder:
             folder.relative_to(self._root).as_posix(),
             self.recipe.grouping(self.config),
         )
+        noted = _noted(folder)
         try:
-            jobs = jobs_of(self.recipe, self.config, self._settings)
-            job = next(job for job in jobs if job.stem == name)
-            source, sides, _ = opening.read(self.recipe, self.config, job)
-        except (InputError, StopIteration) as error:
-            if (written := _written(folder, grouping)) is None:
-                why = str(error) or f"config.input no longer names {name}"
-                raise InputError(f"{show_path(folder)}: its input cannot be read: {why}") from None
-            return written, {}, None
-        if job.files and not _is_same(folder, job):
+            job, files = self._recorded(name, noted.get("paths")) or (self._listed(name), None)
+            source, sides, _ = opening.read(
+                self.recipe, self.config, job, color=self._settings.color, files=files
+            )
+        except InputError as error:
             if (written := _written(folder, grouping)) is None:
                 raise InputError(
-                    f"{show_path(folder)}: {job.name} has changed since the run; restore the file"
+                    f"{show_path(folder)}: its input cannot be read: {error}"
+                ) from None
+            return written, {}, None
+        hashes = noted["files"] if isinstance(noted.get("files"), dict) else {}
+        known = {"input": job.files, **{field: (path,) for field, path in (files or {}).items()}}
+        for role, paths in known.items():
+            if role not in hashes or not paths or any(map(os.path.isdir, paths)):
+                continue
+            if hashes[role] != sha256_files(paths):
+                if role == "input" and (written := _written(folder, grouping)) is not None:
+                    return written, sides, None
+                what = job.name if role == "input" else show_path(paths[0])
+                raise InputError(
+                    f"{show_path(folder)}: {what} has changed since the run; restore the file"
                 )
-            return written, sides, None
-        return source, sides, self._canvas(jobs, job)
+        canvas = noted.get("canvas")
+        if not isinstance(canvas, list):
+            return source, sides, self._canvas(job)
+        return source, sides, (canvas[0], canvas[1]) if canvas else None
 
-    def _canvas(self, jobs: list[Job], job: Job) -> tuple[int, int] | None:
-        """Returns the canvas of a job's group."""
-        if self.recipe.canvas is None or len(jobs) == 1:
+    def _recorded(self, name: str, paths: Any) -> tuple[Job, dict[str, Path]] | None:
+        """Returns the job of an image, and its side inputs by field, if their files still exist."""
+        if not isinstance(paths, dict) or not all(isinstance(p, list) for p in paths.values()):
+            return None
+        named = list(itertools.chain(*paths.values()))
+        if not all(isinstance(path, str) and os.path.exists(path) for path in named):
+            return None
+        files = {role: tuple(map(Path, paths[role])) for role in paths if paths[role]}
+        sides = {f: files[f][0] if len(files[f]) == 1 else files[f][0].parent for f in files}
+        sides.pop("input", None)
+        inputs = files.get("input", ())
+        if self.recipe.grouping(self.config).kind == "video" and len(inputs) > 1:
+            return Job(name, inputs[0].parent, inputs), sides
+        return Job(name, inputs[0] if inputs else None, inputs if len(inputs) > 1 else ()), sides
+
+    def _listed(self, name: str) -> Job:
+        """Returns the job of an image from `config.input`, or from its metrics.json."""
+        problem = InputError(f"config.input no longer names {name}")
+        try:
+            for job in self._jobs():
+                if job.stem == name:
+                    return job
+        except InputError as error:
+            problem = error
+        given = self._metrics(self._root / name, any_status=True).get("input", "")
+        path = Path(self._directory, str(given))
+        if given and os.path.isfile(path):
+            return Job(name, path)
+        raise problem
+
+    def _jobs(self) -> list[Job]:
+        listed = jobs_of(self.recipe, self.config, self._settings)
+        return stems.assign(listed, stems.owners(self._root))
+
+    def _canvas(self, job: Job) -> tuple[int, int] | None:
+        """Returns the canvas of a job's group, in a work folder that does not record it."""
+        if self.recipe.canvas is None or job.path is None:
+            return None
+        if len(jobs := self._jobs()) == 1:
             return None
         shapes = {job: opening.shapes(self.recipe, self.config, job) for job in jobs}
         found = groups(self.recipe, self.config, shapes)
-        return next(group.canvas for group in found if job in group.jobs)
+        canvases = {one.stem: group.canvas for group in found for one in group.jobs}
+        return canvases.get(job.stem)
 
     def _restored(
         self, folder: Path, task: Task, canvas: tuple[int, int] | None, step: int | None
@@ -217,7 +276,7 @@ def _located(text: str, directory: str) -> str:
         return text
     if os.path.lexists(whole := os.path.join(directory, text)):
         return whole
-    return ",".join(os.path.join(directory, part.strip()) for part in text.split(","))
+    return ",".join(os.path.join(directory, expanded(part.strip())) for part in text.split(","))
 
 
 # Entries of the log that describe the program, not the training.
@@ -230,13 +289,13 @@ def _is_metric(name: str, value: Any) -> bool:
     )
 
 
-def _is_same(folder: Path, job: Job) -> bool:
-    """Whether a job's files are unchanged since its run; True if this is unknown."""
+def _noted(folder: Path) -> dict[str, Any]:
+    """Returns the contents of an image's input.json; {} if it is missing or damaged."""
     try:
-        noted = json.loads((folder / "input.json").read_text(encoding="utf-8"))["files"]["input"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return True
-    return noted == sha256_files(job.files)
+        found = json.loads((folder / stems.NOTED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _written(folder: Path, grouping: Grouping) -> sources.Source | None:

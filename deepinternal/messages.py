@@ -1,11 +1,17 @@
-"""Messages to the user, which never end the program, even if the terminal is gone."""
+"""Messages to the user, which never end or delay the program, even if nobody reads them."""
 
+import contextlib
 import errno
+import io
 import os
+import queue
 import sys
+import threading
 from typing import Any, TextIO
 
 _GONE = (errno.EPIPE, errno.EIO)  # the reader has exited; the terminal has hung up
+_PATIENCE = 1.0  # seconds to wait for a reader that does not read
+_KEPT = 1000  # pieces of text that wait for such a reader
 
 
 class Stream:
@@ -53,10 +59,63 @@ class Stream:
         return getattr(self.wrapped, name)
 
 
-def guard_streams() -> None:
-    """Keeps a program running if stdout or stderr has no reader or is closed.
+class Unblocked(io.RawIOBase):
+    """A descriptor that is written in a thread, so that a full pipe or a stopped terminal can wait.
 
-    A full disk is still an error of stdout. Only an entry point may call this.
+    `flush` returns when everything is written, or after a moment if the reader does not read. Until
+    it reads again, a limited amount of text is kept, and the rest is dropped.
+    """
+
+    def __init__(self, descriptor: int):
+        self._descriptor = descriptor
+        self._queue: queue.Queue[bytes | threading.Event] = queue.Queue(_KEPT)
+        self._dirty, self._flushed = False, threading.Event()
+        self._flushed.set()
+        threading.Thread(target=self._work, name="deepinternal-messages", daemon=True).start()
+
+    def fileno(self) -> int:
+        """Returns the descriptor."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """Whether the descriptor is a terminal."""
+        return os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        """Returns True."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Passes bytes to the thread."""
+        self._dirty = True
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Waits for the thread, but not again while the reader has not continued."""
+        if self._dirty and self._flushed.is_set():
+            self._dirty, self._flushed = False, threading.Event()
+            with contextlib.suppress(queue.Full):
+                self._queue.put_nowait(self._flushed)
+                self._flushed.wait(_PATIENCE)
+
+    def _work(self) -> None:
+        while True:
+            item = self._queue.get()
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
+            with contextlib.suppress(OSError):
+                while item:
+                    item = item[os.write(self._descriptor, item) :]
+
+
+def guard_streams() -> None:
+    """Keeps a program running if stdout or stderr is closed, or if nobody reads it.
+
+    A full disk is still an error of stdout, and the program waits for a reader of stdout. Only an
+    entry point may call this.
     """
     for descriptor in range(3):
         try:
@@ -65,7 +124,16 @@ def guard_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     sink = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (open until the program ends)
     sys.stdout = Stream(sys.stdout or sink, strict=True)
-    sys.stderr = Stream(sys.stderr or sink)
+    sys.stderr = Stream(_unblocked(sys.stderr) if sys.stderr else sink)
+
+
+def _unblocked(stream: TextIO) -> TextIO:
+    """Returns a stream to the same descriptor that does not block; `stream` if it has none."""
+    try:
+        raw = Unblocked(stream.fileno())
+    except (OSError, ValueError):
+        return stream
+    return io.TextIOWrapper(raw, stream.encoding, stream.errors, write_through=True)
 
 
 def tell(text: str) -> None:

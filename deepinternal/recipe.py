@@ -14,6 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
+from deepinternal import numerics
 from deepinternal.config import GIVEN, MethodConfig, Presets, build, did_you_mean
 from deepinternal.types import Example, InputError, Inputs, Method, PyTree, for_spec
 
@@ -22,7 +23,8 @@ Figures = Mapping[str, Any] | None
 # Kinds of side inputs, and the form that `prepare` and `example` take:
 #   'kernel'  (K, K) float32 that sums to 1; in a folder, also `<stem>_kernel.*`
 #   'image'   (H, W, 3) float32 in [0, 1], of the image's size
-#   'mask'    (H, W) float32 in [0, 1], white is 1, of the image's size
+#   'mask'    (H, W) float32 in [0, 1], white is 1, of the image's size. Of an image of labels, the
+#             field `<field>_label` or `label` of the config chooses those that count as white.
 #   'masks'   (T, H, W), one for each frame of a video, or (1, H, W) for its first frame
 SideKind = Literal["kernel", "image", "mask", "masks"]
 
@@ -83,6 +85,12 @@ def no_equations(config: Any, inputs: Inputs) -> Sequence[str]:
     return ()
 
 
+def no_holes(config: Any) -> str:
+    """Returns '', for a method that fills in nothing."""
+    del config
+    return ""
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe(Generic[C]):
     """A method with all that is needed to run it from files.
@@ -110,6 +118,11 @@ class Recipe(Generic[C]):
             = mask * foreground + (1 - mask) * background'. The report replaces outputs and 'input'
             ('input1', 'input2', ... for several) by pictures, and scalar outputs by numbers;
             'alphas[0]' is the first value of `alphas`.
+        holes: `config -> field`: the mask, white where the image is known, of a method that fills
+            in the rest; '': it fills in nothing. What is filled in is opaque in results. If no such
+            mask is given and the image has transparent pixels, these are black in the mask.
+        smaller: What makes a run need less memory, after 'give a smaller image, or ', for messages;
+            '': nothing.
     """
 
     name: str
@@ -124,6 +137,8 @@ class Recipe(Generic[C]):
     scored: bool = True
     remarks: Callable[[C, Inputs, Figures], Sequence[str]] = no_remarks
     equations: Callable[[C, Inputs], Sequence[str]] = no_equations
+    holes: Callable[[C], str] = no_holes
+    smaller: str = ""
 
     def __post_init__(self):
         missing = [n for n in self.side_inputs if n not in self.config.model_fields]
@@ -137,6 +152,7 @@ class Recipe(Generic[C]):
         except InputError as error:
             raise InputError(f"{self.name}: {error}") from None
 
+    @numerics.fixed()
     def method(self, config: C, spec: PyTree, **injected: Any) -> Method:
         """Makes the method for inputs of the given shapes, which refuses others.
 

@@ -26,7 +26,11 @@ def over_replicas(method: Method) -> Method:
         return method.reduce(jax.vmap(method.outputs, axes)(state, inputs))
 
     # `advance` gives each replica inputs of its own; before the first call they are shared.
-    stages = [_replicated(s, (0, 0 if i else None)) for i, s in enumerate(method.stages)]
+    stages, known = [], {}  # stages that differ only in their names have the same functions
+    for number, stage in enumerate(method.stages):
+        alike = dataclasses.replace(stage, name=""), number > 0
+        made = known[alike] = known.get(alike) or _replicated(stage, (0, 0 if number else None))
+        stages.append(dataclasses.replace(made, name=stage.name))
     return dataclasses.replace(
         method, init=init, stages=tuple(stages), outputs=outputs, replicas=1, reduce=None
     )

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from deepinternal import numerics
 from deepinternal.config import MethodConfig
 from deepinternal.task import Image, Task
 from deepinternal.types import InputError, Inputs, Method, Output, PyTree, TrainState, own_params
@@ -45,6 +46,7 @@ class Result:
     task: Task | None = None
 
     @functools.cached_property
+    @numerics.entry
     def outputs(self) -> dict[str, Any]:
         """The outputs by name, as a call without `full` returns them; computed on first access."""
         made = self.make()
@@ -53,12 +55,14 @@ class Result:
         return {name: jax.tree.map(np.asarray, output.value) for name, output in made.items()}
 
     @functools.cached_property
+    @numerics.entry
     def params(self) -> dict[str, PyTree]:
         """The parameters that made the outputs; averages if the method averages them."""
         function = self.method.final_params
         return self.state.params if function is own_params else jax.jit(function)(self.state)
 
     @functools.cached_property
+    @numerics.entry
     def remarks(self) -> tuple[str, ...]:
         """The decisions that the method made for the image, with reasons, in sentences."""
         return self.remark()
@@ -68,6 +72,7 @@ class Result:
         """All settings; None for `fit`."""
         return self.task.config if self.task else None
 
+    @numerics.entry
     def apply(self, image: Image, **sides: Any) -> dict[str, Any]:
         """Applies the final weights to another image, without training.
 

@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deepinternal import numerics
 from deepinternal.codecs import image_io
 from deepinternal.config import spelled
-from deepinternal.engine.telemetry import free_memory
+from deepinternal.engine.memory import free
+from deepinternal.files import file_name
 from deepinternal.in_memory import train_task
 from deepinternal.loading import Folder
 from deepinternal.methods.ingan import RECIPE, Config, paths, reduced, retargeting
@@ -76,6 +78,7 @@ class Retargeter:
         count = sum(x.size for x in jax.tree.leaves(self.weights))
         return f"Retargeter of a {height}x{width}x{channels} image: {count} weights"
 
+    @numerics.entry
     def make(self, size: Sequence[int], *, shifts: Sequence[float] | None = None) -> np.ndarray:
         """Makes an image of a given size, optionally sheared, with white around it.
 
@@ -105,25 +108,36 @@ class Retargeter:
                     "within 0.95"
                 )
             given += (jnp.array([s0, s1], jnp.float32),)
-        made = self._program(net_size, given)(*given)
-        made = _brought_to(made, size, small, full, self.config.detail)
-        if shifts is not None and made.shape[:2] != net_size:
+        config, options = self.config, len(given)
+        generate = lambda w, x, s=None: retargeting.generate(config, w, x, net_size, shifts=s)
+        made = self._program(("net", net_size, options), generate, given)(*given)
+        if net_size != tuple(size):
+            detail, parts = config.detail, (made, small, full)
+            bring = lambda x, small, full: retargeting.brought_to(x, size, small, full, detail)
+            made = self._program(("full", tuple(size)), bring, parts)(*parts)
+        if shifts is not None and net_size != tuple(size):
             inside = shear.inside(shear.homography(given[-1]), size)
             made = jnp.where(inside[..., None], made, 1.0)
         return np.asarray(made)
 
-    def _program(self, size: tuple[int, int], given: tuple) -> Callable:
-        """Returns `retargeting.generate` for a size of the net, compiled once, if memory allows."""
-        key = size, len(given)
+    def _program(self, key: tuple, function: Callable, given: tuple) -> Callable:
+        """Returns a function compiled for its arguments, once for each key, if memory allows.
+
+        Args:
+            key: What distinguishes the program, among it the size (H, W) of the image it makes.
+            function: The function.
+            given: Its arguments.
+        """
         if key not in self._programs:
-            function = lambda w, x, s=None: retargeting.generate(self.config, w, x, size, shifts=s)
             program = jax.jit(function).lower(*given).compile()
-            analysis, free = program.memory_analysis(), free_memory(jax.local_devices()[0])
+            analysis, room = program.memory_analysis(), free(jax.local_devices()[0])
             needed = analysis.temp_size_in_bytes + analysis.output_size_in_bytes if analysis else 0
-            if needed > free:
+            if needed > room:
+                height, width = key[1]
                 raise InputError(
-                    f"size {size[0]}x{size[1]} of the net takes {needed / 1e9:.1f} GB of memory, "
-                    f"but only {free / 1e9:.1f} GB are free; give a smaller size"
+                    f"size {height}x{width}{' of the net' * (key[0] == 'net')} takes "
+                    f"{needed / 1e9:.1f} GB of memory, but only {room / 1e9:.1f} GB are free; give "
+                    "a smaller size"
                 )
             self._programs[key] = program
         return self._programs[key]
@@ -138,10 +152,13 @@ class Retargeter:
 
     def write(self, path: Path, sizes: Sequence[tuple[int, int]]) -> list[Path]:
         """Writes images of these sizes; several are named PATH-HxW. Returns their paths."""
-        named = lambda size: path.with_stem("{}-{}x{}".format(path.stem, *size))
+        named = lambda size: path.with_name(
+            file_name(path.stem, "-{}x{}{}".format(*size, path.suffix))
+        )
         files = [path] if len(sizes) == 1 else [named(size) for size in sizes]
         for file, size in zip(files, sizes):
-            image_io.write_image(file, self.make(size), bit_depth=self.image.bit_depth)
+            made, depth = self.make(size), self.image.bit_depth
+            image_io.write_image(file, made, bit_depth=depth, about=self.image.metadata)
         return files
 
     def video(self, name: str, *, frames: int = 60, seed: int = 0) -> np.ndarray:
@@ -189,9 +206,6 @@ class Retargeter:
         )
 
 
-_brought_to = jax.jit(retargeting.brought_to, static_argnums=(1, 4))
-
-
 def _checked_size(size: Any) -> tuple[int, int]:
     try:
         height, width = (operator.index(n) for n in size)
@@ -208,6 +222,7 @@ def _checked_shifts(shifts: Any) -> tuple[float, float]:
     return first, second
 
 
+@numerics.entry
 def train_retargeter(
     image: Image,
     *,

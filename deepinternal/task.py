@@ -12,10 +12,10 @@ import numpy as np
 from deepinternal.codecs.image_io import ImageFile, from_float
 from deepinternal.config import GIVEN, MethodConfig
 from deepinternal.files import reason
-from deepinternal.ops.resizing import resize
 from deepinternal.recipe import Recipe, SideKind
-from deepinternal.runs.results import cut
-from deepinternal.runs.sources import Source, check_sides, from_memory, to_side
+from deepinternal.runs.results import alpha_of, cut
+from deepinternal.runs.sides import Side, joined, to_side
+from deepinternal.runs.sources import Source, from_memory
 from deepinternal.types import InputError, Inputs, Method, Output, input_spec
 
 Image = Any  # an array of an image, or a sequence of such arrays
@@ -59,7 +59,7 @@ class Task:
 
     def formed(self, outputs: Mapping[str, Output]) -> dict[str, Any]:
         """Returns outputs as arrays; images get the dtype and the rank of the user's image."""
-        images = self.source.images
+        images = self.source.like
         return {name: _made(cut(output), images, self.like) for name, output in outputs.items()}
 
     def for_image(self, image: Image, sides: Mapping[str, Any]) -> "Task":
@@ -103,8 +103,8 @@ def read(
         image = as_array(image, "image")
     source = from_memory(image, grouping)
     kinds = recipe.side_inputs
-    sides = {field: _side(kinds[field], x, field) for field, x in sides.items()}
-    check_sides(sides, kinds, source, {})
+    found = {field: _side(kinds[field], x, field, config) for field, x in sides.items()}
+    source, sides = joined(recipe, config, source, found, {})
     like = [image] if grouping.kind == "single" else image
     return Task(recipe, config, injected, source, sides, like)
 
@@ -135,7 +135,7 @@ def as_array(value: Any, name: str) -> np.ndarray:
     return array
 
 
-def _side(kind: SideKind, value: Any, field: str) -> np.ndarray:
+def _side(kind: SideKind, value: Any, field: str, config: MethodConfig) -> Side:
     """Returns a side input in the form that `prepare` takes."""
     if isinstance(value, str | os.PathLike):
         raise InputError(f"{field}={value}: give an array; only the command line reads files")
@@ -143,7 +143,7 @@ def _side(kind: SideKind, value: Any, field: str) -> np.ndarray:
         value = [as_array(x, f"{field}[{i}]") for i, x in enumerate(value)]
     else:
         value = as_array(value, field)
-    return to_side(kind, value, name=field)
+    return to_side(kind, value, name=field, config=config)
 
 
 def _made(output: Output, read: Sequence[ImageFile], images: Sequence[np.ndarray]) -> Any:
@@ -158,14 +158,6 @@ def _made(output: Output, read: Sequence[ImageFile], images: Sequence[np.ndarray
         return np.stack([from_float(frame, images[0]) for frame in output.value])
     if output.kind not in ("image", "images"):
         return output.value
-    alpha, like = read[output.source].alpha, images[output.source]
-    return jax.tree.map(lambda made: _like(made, alpha, like), output.value)
-
-
-def _like(pixels: np.ndarray, alpha: np.ndarray | None, image: np.ndarray) -> np.ndarray:
-    """Returns a result in the dtype and rank of the user's image, with its alpha interpolated."""
-    if alpha is not None and alpha.shape != pixels.shape[:2]:
-        height, width = pixels.shape[:2]
-        large = resize(jnp.asarray(alpha)[..., None], output_shape=(height, width))
-        alpha = np.asarray(large)[..., 0]
-    return from_float(pixels, image, alpha=alpha)
+    image, like = read[output.source], images[output.source]
+    alpha = lambda made: alpha_of(image, made.shape[:2])
+    return jax.tree.map(lambda made: from_float(made, like, alpha=alpha(made)), output.value)

@@ -30,12 +30,15 @@ The project uses one word per thing:
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+
+from deepinternal import numerics
 
 Array = jax.Array
 PyTree = Any
@@ -160,6 +163,37 @@ class Stage:
             function = getattr(self, name)
             if function and not getattr(function, "frozen", False):
                 object.__setattr__(self, name, _Frozen(function, self.done))
+        _fix(self, "step", "evaluate", "done", "advance")
+
+
+class _Fixed:
+    """A function that runs with fixed `numerics`; equal to another one if the functions are."""
+
+    def __init__(self, function: Callable):
+        named = function
+        while isinstance(named, functools.partial):
+            named = named.func
+        functools.update_wrapper(self, named, updated=())  # programs are named after it
+        self.__wrapped__ = function
+        self.frozen = getattr(function, "frozen", False)  # see `Stage`
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        with numerics.fixed():
+            return self.__wrapped__(*map(numerics.narrowed, args), **numerics.narrowed(options))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Fixed) and self.__wrapped__ == other.__wrapped__
+
+    def __hash__(self) -> int:
+        return hash(self.__wrapped__)
+
+
+def _fix(made: Any, *names: str) -> None:
+    """Lets the functions of a `Stage` or a `Method` run with fixed `numerics`."""
+    for name in names:
+        function = getattr(made, name)
+        if not (function in (None, never_done, own_params) or isinstance(function, _Fixed)):
+            object.__setattr__(made, name, _Fixed(function))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,6 +257,7 @@ class Method:
             raise ValueError(f"{self.name}: every stage but the last needs an `advance`.")
         if (self.replicas > 1) != (self.reduce is not None):
             raise ValueError(f"{self.name}: replicas > 1 requires `reduce`, and vice versa.")
+        _fix(self, "init", "outputs", "baseline", "reduce", "final_params", "apply")
 
     def __repr__(self) -> str:
         stages = [f"{s.name!r}, at most {s.steps} steps" for s in self.stages]

@@ -1,5 +1,6 @@
 """The log of a run: one JSON object per line, consistent with the checkpoints."""
 
+import contextlib
 import json
 import math
 import os
@@ -56,12 +57,26 @@ class JsonlLog:
         kept += [entry for entry in tail or [] if last < entry["step"] <= upto]
         if kept:
             atomic_write_text(path, "".join(to_json(e) + "\n" for e in kept))
-        self._file = open(path, "a" if kept else "w", encoding="utf-8")  # noqa: SIM115
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115
+        if not kept:
+            self._file.truncate(0)
 
     def write(self, entries: list[dict]) -> None:
-        """Appends lines and passes them to the operating system."""
-        self._file.write("".join(to_json(e) + "\n" for e in entries))
-        self._file.flush()
+        """Appends lines and passes them to the operating system.
+
+        Raises:
+            OSError: The lines cannot be written; the file is unchanged.
+        """
+        data = "".join(to_json(e) + "\n" for e in entries).encode()
+        size = os.fstat(self._file.fileno()).st_size
+        try:
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError as error:
+            error.filename = self._file.name
+            with contextlib.suppress(OSError):
+                self._file.truncate(size)
+            raise
 
     def close(self) -> None:
         """Closes the file."""

@@ -5,8 +5,8 @@
     python -m launch.main --config=my_package.module:RECIPE[:PRESET,...] ...
 
 The same command again resumes. Several processes, on one or more machines, may work in one folder:
-see launch/README.md. Exit status: 0 all images done, 1 some failed, 2 bad flag, config or input, 130
-or 143 interrupted after a checkpoint.
+see launch/README.md. Exit status: 0 all images done, 1 some failed, 2 bad flag, config or input,
+129, 130 or 143 interrupted after a checkpoint.
 """
 
 import sys

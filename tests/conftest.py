@@ -7,6 +7,7 @@ import warnings
 import jax
 import pytest
 
+from deepinternal.engine import compiling
 from deepinternal.types import InputError
 
 # Most of the time of the tests is spent compiling. Without optimisation and with its older loop
@@ -20,6 +21,7 @@ os.environ.setdefault("XLA_FLAGS", _QUICK)
 os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 
 _SECONDS = 0.1  # that programs take to compile which are kept
+_LEVEL = compiling._CPU_LEVEL  # of optimisation, for steps
 
 
 def pytest_collection_finish():
@@ -39,6 +41,23 @@ def _compilation_cache(tmp_path_factory):
     os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = str(_SECONDS)
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+
+@pytest.fixture(scope="module")
+def quick_programs():
+    """The engine optimises no program: compiling the steps is most of the time of a tiny training.
+
+    Not for InGAN, whose gradients become NaN if XLA does not optimise them.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiling, "_CPU_LEVEL", compiling._CPU_LEVEL_ONCE)
+        yield
+
+
+@pytest.fixture
+def optimised(quick_programs, monkeypatch):
+    """Undoes `quick_programs` for one test."""
+    monkeypatch.setattr(compiling, "_CPU_LEVEL", _LEVEL)
 
 
 @pytest.fixture

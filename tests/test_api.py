@@ -13,6 +13,7 @@ from deepinternal.types import InputError, Output
 from tests.tiny_methods import photo
 from tests.tiny_sets import RECIPE
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
 FAST = {"preset": "ideal", "features": 4, "layers": 2, "crop": 16, "steps": 2, "ensemble": "off"}
 IMAGE = (photo(24) * 255).astype(np.uint8)
 

@@ -10,8 +10,9 @@ from deepinternal import estimators, losses, ops
 EXCEPTIONS = {
     "deepinternal.api.super_resolve": "the factor says what is asked for",
     "deepinternal.api.estimate_kernel": "likewise",
-    "deepinternal.api.segment": "hints are images, as the first argument is",
-    "deepinternal.api.remove_watermark": "so is the mask",
+    "deepinternal.api.inpaint": "the mask is an image, as the first argument is",
+    "deepinternal.api.segment": "likewise",
+    "deepinternal.api.remove_watermark": "likewise",
 }
 
 

@@ -19,7 +19,7 @@ from deepinternal.types import InputError
 from tests.tiny_methods import decomposition, photo
 from tests.tiny_sets import RECIPE as TINY
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_programs")]
 SMALL = {"preset": "ideal", "features": 4, "layers": 2, "crop": 16, "ensemble": "off"}
 IMAGE = (photo(24) * 255).astype(np.uint8)
 
@@ -88,8 +88,8 @@ def test_what_a_callback_raises_ends_the_run():
         di.super_resolve(IMAGE, callback=stop, steps=1, **SMALL)
 
 
-def test_a_trained_retargeter_is_a_result_too():
-    options = {"preset": "smoke", "steps": 1, "samples": ""}
+def test_a_trained_retargeter_is_a_result_too(optimised):
+    options = {"preset": "smoke", "steps": 1, "samples": "", "blocks": 0}
     run = di.train_retargeter(photo(48), full=True, **options)
     made = di.retarget(run, (40, 64))
     np.testing.assert_array_equal(made, di.retarget(retargeter.of_result(run), (40, 64)))

@@ -1,5 +1,6 @@
 """Files: one-line refusals, atomic writes, checksums."""
 
+import errno
 import os
 
 import pytest
@@ -87,6 +88,38 @@ def test_relative_path_and_missing_folder(tmp_path, monkeypatch):
     assert (tmp_path / "a.bin").read_bytes() == b"1"
     with pytest.raises(FileNotFoundError):
         files.atomic_write_bytes(tmp_path / "none" / "a.bin", b"1")
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path, monkeypatch):
+    (tmp_path / "below").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lambda *_: None)
+        for path in (tmp_path / "a", tmp_path / "below/b"):
+            files.atomic_write_bytes(path, b"1")
+    kept = [".keep.tmp", "a.tmp", ".0123456789abcdef.tmp.png"]
+    for name in kept:
+        (tmp_path / name).touch()
+    names = lambda: [p.name for p in tmp_path.rglob("*") if p.is_file()]
+    assert len(names()) == len(kept) + 2
+    files.remove_unfinished(tmp_path, older=60)
+    assert len(names()) == len(kept) + 2
+    files.remove_unfinished(tmp_path, deep=False)
+    assert len(names()) == len(kept) + 1
+    files.remove_unfinished(tmp_path)
+    assert sorted(names()) == sorted(kept)
+
+
+def test_a_full_disk_is_named_with_the_file(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "a").write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space") as caught:
+        files.atomic_write_bytes(tmp_path / "a", b"new")
+    assert files.reason(caught.value) == f"{tmp_path / 'a'}: No space left on device"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"old"
 
 
 def test_a_new_folder_is_whole_or_not_there(tmp_path):

@@ -11,11 +11,12 @@ ROOT = Path(__file__).parent.parent
 # What each room may import from, besides itself; never upwards.
 METHODS = {"types", "config", "recipe", "replicas", "ops", "nets", "losses", "estimators"}
 RUNS = {"types", "config", "recipe", "ops", "files", "messages", "writers", "codecs", "engine"}
-RUNS |= {"report"}
+RUNS |= {"report", "numerics", "replicas"}
 ALLOWED = {
-    "types": set(),
+    "numerics": set(),
+    "types": {"numerics"},
     "config": {"types"},
-    "recipe": {"types", "config"},
+    "recipe": {"types", "numerics", "config"},
     "replicas": {"types"},
     "ops": {"types"},
     "nets": {"types", "ops"},
@@ -26,14 +27,14 @@ ALLOWED = {
     "messages": set(),
     "writers": {"types", "files"},
     "codecs": {"types", "files", "messages"},
-    "engine": {"types", "files", "messages", "writers", "replicas"},
+    "engine": {"types", "numerics", "files", "messages", "writers", "replicas"},
     "report": {"types", "files", "writers", "codecs"},
     "runs": RUNS,
     "by_name": {"methods", "runs"},
     "notebook": {"report"},
     "task": {"runs"} | METHODS | RUNS,
-    "result": {"task", "types", "config"},
-    "in_memory": {"methods", "result", "task", "notebook"} | METHODS | RUNS,
+    "result": {"task", "types", "numerics", "config"},
+    "in_memory": {"methods", "runs", "result", "task", "notebook"} | METHODS | RUNS,
     "loading": {"methods", "runs", "result", "task"} | METHODS | RUNS,
     "retargeter": {"methods", "in_memory", "loading", "result", "task"} | METHODS | RUNS,
     "api": {"methods", "in_memory", "loading", "result", "task", "types", "config", "recipe"},

@@ -18,7 +18,8 @@ from tests import traced
 PLATFORMS = {"gpu": "cuda", "tpu": "tpu"}  # by backend
 # Presets whose programs consist of parts that those of others have as well.
 FAMILIAR = {
-    *(("zssr", "real"), ("dip", "large_hole"), ("dip", "region"), ("dip", "restore")),
+    *(("zssr", "real"), ("zssr", "fast"), ("dip", "fast")),
+    *(("dip", "large_hole"), ("dip", "region"), ("dip", "restore")),
     *(("dehazing", "uniform"), ("ingan", "swap"), ("ingan", "many"), ("kernelgan", "published")),
 }
 SIDES = {("zssr", "kernel"): {"kernel": np.asarray(gaussian_kernel(7, 1.0))}}

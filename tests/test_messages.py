@@ -1,14 +1,18 @@
 """Messages reach whoever reads stderr, and end nothing where nobody does."""
 
+import contextlib
+import fcntl
 import io
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from deepinternal.messages import Stream, one_line, tell
+from deepinternal import messages
+from deepinternal.messages import Stream, Unblocked, one_line, tell
 
 
 @pytest.mark.parametrize("text", ["a\nb", "\x1b[31m", "tab\t", "\udce4.png"])
@@ -68,9 +72,13 @@ os._exit(9) if opened < 3 else sys.exit(5)
 """
 
 
-def run_program(shell, **options):
+# Without C code, which would wait.
+UNREAD = PROGRAM.replace('os.write(2, b"from C")', "pass")
+
+
+def run_program(shell, *, code=PROGRAM, **options):
     """Exit status of the program above with its output redirected as a shell is told."""
-    command = ["sh", "-c", f'exec "$@" {shell}', "sh", sys.executable, "-c", PROGRAM]
+    command = ["sh", "-c", f'exec "$@" {shell}', "sh", sys.executable, "-c", code]
     return subprocess.run(command, check=False, cwd=ROOT, **options).returncode
 
 
@@ -84,6 +92,38 @@ def test_a_program_goes_on_where_the_reader_has_ended():
     os.close(read)
     assert run_program("", stdout=write, stderr=write) == 5
     os.close(write)
+
+
+def test_a_program_goes_on_where_the_reader_does_not_read():
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x")
+    os.set_blocking(write, True)
+    assert run_program(">/dev/null", stderr=write, timeout=60, code=UNREAD) == 5
+    os.close(read)
+    os.close(write)
+
+
+def test_what_waits_for_a_reader_is_kept_up_to_a_limit(monkeypatch):
+    monkeypatch.setattr(messages, "_PATIENCE", 0.05)
+    read, write = os.pipe()
+    size = fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(write, b"x" * size)
+    raw = Unblocked(write)
+    for number in range(3000):
+        raw.write(b"%d\n" % number)
+    began = time.monotonic()
+    for _ in range(1000):
+        raw.flush()
+    assert time.monotonic() - began < 20, "it waits only once"
+    lines = os.read(read, size) and []
+    while not lines or b"late" not in lines[-1]:
+        raw.write(b"late\n")
+        lines += os.read(read, size).splitlines()
+    assert lines[:900] == [b"%d" % number for number in range(900)]
+    assert b"2999" not in lines
 
 
 def test_a_result_that_a_full_disk_does_not_take_is_an_error(capfd):

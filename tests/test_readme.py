@@ -14,6 +14,7 @@ import pytest
 import deepinternal as di
 from tests.tiny_methods import photo
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
 ROOT = Path(__file__).parent.parent
 TINY = {"steps": 2, "features": 4, "layers": 3, "crop": 24}
 

@@ -81,9 +81,16 @@ def test_mistakes_are_one_line(net):
 
 
 def test_too_little_memory_is_said_before_anything_is_made(net, monkeypatch):
-    monkeypatch.setattr(retargeter, "free_memory", lambda device: 1000.0)
-    with pytest.raises(InputError, match="GB of memory"):
+    monkeypatch.setattr(retargeter, "free", lambda device: 1000.0)
+    with pytest.raises(InputError, match=r"size 28x28 of the net takes 0\.0 GB of memory"):
         net.make((56, 56))
+
+
+def test_too_little_memory_for_a_large_result_of_a_small_net(net, monkeypatch):
+    room = iter([1e9, 1000.0])  # before the net makes a small image, and before it is enlarged
+    monkeypatch.setattr(retargeter, "free", lambda device: next(room))
+    with pytest.raises(InputError, match=r"size 58x58 takes 0\.0 GB of memory"):
+        net.make((58, 58))
 
 
 class Black(retargeter.Retargeter):

@@ -2,7 +2,7 @@
 
 from jax import lax
 
-from deepinternal.engine import costs
+from deepinternal.engine import counting
 
 EXACT = ("float32", (lax.Precision.HIGHEST,) * 2)
 
@@ -11,7 +11,7 @@ def operations(jaxpr):
     """All operations of a traced function, those of inner functions too."""
     for eqn in jaxpr.eqns:
         yield eqn
-        for part in costs.parts(eqn):
+        for part in counting.parts(eqn):
             yield from operations(part)
 
 

@@ -61,7 +61,7 @@ _WITHOUT_JAX = (("JAX_PLATFORMS", "cpu"),)  # which leaves the device to PyTorch
 #     name, items, limit, expected, module, items of the small run
 GROUPS = (
     Group("device", _DEVICE, 60, 15, f"{_HERE}.device", _DEVICE, threads=1),
-    Group("smoke", _SMOKE, 120, 60, f"{_HERE}.smoke", ("dip",), quiet=False),
+    Group("smoke", _SMOKE, 120, 60, f"{_HERE}.smoke", ("zssr",), quiet=False),
     Group("quality", ("one-lane", "default-lanes"), 90, 45, f"{_HERE}.runs", ("default-lanes",), 1),
     Group("rates", ("1", "16", "64", "64-lanes", "four-pairs"), 60, 35, f"{_HERE}.steps", ("1",)),
     Group("files", ("1", "16", "64"), 90, 50, f"{_HERE}.runs", ("16",), 1),

@@ -23,7 +23,7 @@ _ROUNDS, _SECONDS = 5, 0.3  # of each item, and of each round
 # For the small run: tiny nets and images.
 _TINY = {
     "zssr": {"layers": 3, "features": 6, "crop": 24},
-    "dip": {"channels": "4,8", "skip": "2"},
+    "dip": {"channels": "4", "skip": "2"},
 }
 _TINY_SIDE = 48
 # What may become part of a CUDA graph; by default, convolutions and loops do not.

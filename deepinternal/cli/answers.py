@@ -1,16 +1,17 @@
 """Writes the results of a verb to a file, or to a folder with a file for each image."""
 
 import dataclasses
+import functools
+import itertools
 import json
 import os
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deepinternal import retargeter
 from deepinternal.codecs import export
-from deepinternal.files import atomic_write_bytes, show_path
+from deepinternal.files import atomic_write_bytes, file_name, printable, reason, show_path
 from deepinternal.messages import tell
 from deepinternal.methods.ingan.config import parse_scale
 from deepinternal.runs.inputs import Job
@@ -42,22 +43,40 @@ class Plan:
     answers: Mapping[str, str]
     is_folder: bool
 
-    def names(self, job: Job) -> Iterator[tuple[str, Path]]:
-        """Yields the outputs of a job that are written, each with its path."""
+    def names(self, job: Job) -> Sequence[tuple[str, Path]]:
+        """Returns the outputs of a job that are written, each with its path."""
+        return self._names[job]
+
+    @functools.cached_property
+    def _names(self) -> Mapping[Job, Sequence[tuple[str, Path]]]:
+        """The outputs of all jobs and their paths, which differ."""
+        found, used = {}, set()
+        for job in self.jobs:
+            found[job] = [(name, self._path(*parts, used)) for name, *parts in self._outputs(job)]
+        return found
+
+    def _outputs(self, job: Job) -> Iterator[tuple[str, str, str]]:
+        """Yields the outputs of a job that are written, each with its stem and suffix."""
         for output, ending in self.answers.items():
             if output == "clean":  # one for each of several files with the same watermark
                 for number, file in enumerate(job.files, 1):
-                    yield f"clean{number}", self._path(file.stem, "")
+                    yield f"clean{number}", printable(file.stem), ""
             else:
-                yield output, self._path(job.stem, ending)
+                yield output, job.stem, ending
 
-    def _path(self, stem: str, ending: str) -> Path:
-        if not self.is_folder:
-            path = Path(self.out)
-            return path.with_name(f"{path.stem}{ending}{path.suffix}")
-        suffix = {"image": ".png", "kernel": ".mat", "video": ".mp4"}[self.kind]
-        tag = "_kernel" if self.kind == "kernel" else ""
-        return Path(self.out) / f"{stem}{tag}{ending}{suffix}"
+    def _path(self, stem: str, ending: str, used: set[str]) -> Path:
+        """Returns a path that is not used; otherwise it gets -2, -3, ..."""
+        if self.is_folder:
+            whole = Path(self.out) / stem
+            suffix = {"image": ".png", "kernel": "_kernel.mat", "video": ".mp4"}[self.kind]
+        else:
+            whole, suffix = Path(self.out).with_suffix(""), Path(self.out).suffix
+        for number in itertools.count(1):
+            end = f"{ending}-{number}{suffix}" if number > 1 else f"{ending}{suffix}"
+            path = whole.with_name(file_name(whole.name, end))
+            if (key := str(path).casefold()) not in used:
+                used.add(key)
+                return path
 
 
 def plan(
@@ -106,37 +125,21 @@ def plan(
     return made
 
 
-def settled(asked: Plan, workdir: Path, patience: float) -> bool:
-    """Waits until every job has a result or an error, which another process may be about to write.
-
-    Args:
-        asked: The plan.
-        workdir: The work folder.
-        patience: How long to wait, in seconds.
+def copy(asked: Plan, workdir: Path) -> tuple[list[Path], list[str]]:
+    """Copies the results of all finished jobs from the work folder.
 
     Returns:
-        False if a job is still without a result, for example because the other process has died.
+        The written paths, and the reasons why others could not be written.
     """
-    until = time.monotonic() + patience
-    while any(_status(workdir / job.stem) not in ("done", "failed") for job in asked.jobs):
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.2)
-    return True
-
-
-def copy(asked: Plan, workdir: Path) -> list[Path]:
-    """Copies the results of all finished jobs from the work folder; returns the written paths.
-
-    Raises:
-        OSError: A file cannot be written.
-    """
-    written = []
+    written, failed = [], []
     for job in done(asked, workdir):
         for output, path in asked.names(job):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            written.append(_copied(workdir / job.stem, output, path))
-    return written
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                written.append(_copied(workdir / job.stem, output, path))
+            except OSError as error:
+                failed.append(reason(error))
+    return written, failed
 
 
 def _copied(folder: Path, output: str, path: Path) -> Path:
@@ -180,7 +183,7 @@ def retargeted(
     for job in done(asked, workdir):
         trained = retargeter.load(str(workdir), job.stem)
         wanted = [*map(retargeter.parse_size, sizes), *map(trained.size, scales)]
-        path = next(path for _, path in asked.names(job))
+        ((_, path),) = asked.names(job)
         path.parent.mkdir(parents=True, exist_ok=True)
         written += trained.write(path, wanted)
     return written

@@ -52,22 +52,37 @@ def main(argv: Sequence[str] | None = None) -> None:
     messages.guard_streams()
     name, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("--help", "-h", "help"):
-        print(_HELP.format(verbs=_listed(VERBS), programs=_listed(PROGRAMS)))
+        _print(_HELP.format(verbs=_listed(VERBS), programs=_listed(PROGRAMS)))
     elif name == "--version":
-        print(f"deepinternal {deepinternal.__version__}")
+        _print(f"deepinternal {deepinternal.__version__}")
     elif name in VERBS and not (name == "retarget" and _is_program(rest)):
         from deepinternal.cli import verbs
 
         verbs.run_program(name, rest)
     elif name in PROGRAMS or name == "retarget":
         sys.argv = [f"deepinternal {name}", *rest]
-        importlib.import_module(f"deepinternal.cli.{name}").run_program()
+        try:
+            module = importlib.import_module(f"deepinternal.cli.{name}")
+        except Exception as error:
+            if not any("flagfile" in word for word in rest):
+                raise
+            messages.tell(f"error: --flagfile: {error}")  # which absl reads at once
+            sys.exit(2)
+        module.run_program()
     else:
         from deepinternal.config import did_you_mean
 
         hint = did_you_mean(name, [*VERBS, *PROGRAMS]) or "; see deepinternal --help"
         messages.tell(f"error: there is no verb or program {name!r}{hint}")
         sys.exit(2)
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        messages.tell(f"error: writing: {error.strerror}")
+        sys.exit(1)
 
 
 def _is_program(words: Sequence[str]) -> bool:

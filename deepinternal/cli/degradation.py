@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt
 from deepinternal import files
 from deepinternal.codecs import image_io, jpeg
 from deepinternal.codecs.kernel_io import check_kernel, read_kernel, write_kernel
+from deepinternal.codecs.transparency import extended
 from deepinternal.config import (
     Auto,
     Config,
@@ -79,7 +80,7 @@ class Degradation(Config):
     def resolved(self) -> "Degradation":
         """Returns a copy with the kernel's options filled in."""
         known = KINDS.get(self.kernel, {})
-        if self.kernel not in KINDS and not os.path.lexists(self.kernel):
+        if self.kernel not in KINDS and not os.path.lexists(files.expanded(self.kernel)):
             raise InputError(
                 f"config.kernel={self.kernel}: is none of {', '.join(KINDS)}, and not a file"
             )
@@ -137,7 +138,7 @@ def _kernel(key: jax.Array, asked: Degradation) -> np.ndarray | None:
         case "div2krk":
             kernel = degradation.div2krk_kernel(key, scale=scale)
         case file:
-            kernel = read_kernel(file)
+            kernel = read_kernel(files.expanded(file))
     centred = kernels.centre_kernel(np.asarray(kernel), scale)
     return check_kernel(np.asarray(centred), f"--kernel={files.show_path(asked.kernel)}, centred")
 
@@ -165,7 +166,7 @@ def write(folder: Path, job: Job, asked: Degradation) -> dict[str, Any]:
     Returns:
         A description of the degradation, for JSON.
     """
-    image = _sample() if job.path is None else image_io.read_image(job.path)
+    image = _sample() if job.path is None else extended(image_io.read_image(job.path))
     original = _cropped(image, asked)
     stem_key = jax.random.fold_in(
         jax.random.key(asked.seed), np.uint32(zlib.crc32(job.stem.encode()))
@@ -173,18 +174,27 @@ def write(folder: Path, job: Job, asked: Degradation) -> dict[str, Any]:
     kernel_key, noise_key = jax.random.split(stem_key)
     kernel = _kernel(kernel_key, asked)
     small = _degrade(noise_key, original, kernel, asked.scale, noise_std=asked.noise_std)
-    small_name = f"{job.stem}{'.jpg' if asked.jpeg else '.png'}"
+    about = image.metadata.scaled(1 / asked.scale, 1 / asked.scale)
+    below, stem = os.path.split(job.stem)
+    place = folder / below
+    place.mkdir(parents=True, exist_ok=True)
+    small_name, original_name, kernel_name = (
+        files.file_name(stem, ending)
+        for ending in (".jpg" if asked.jpeg else ".png", "_gt.png", "_kernel.mat")
+    )
     if asked.jpeg:
-        jpeg.write_jpeg(folder / small_name, small, quality=asked.jpeg)
+        jpeg.write_jpeg(place / small_name, small, quality=asked.jpeg, about=about)
     else:
-        image_io.write_image(folder / small_name, small, bit_depth=image.bit_depth)
-    image_io.write_image(folder / f"{job.stem}_gt.png", original, bit_depth=image.bit_depth)
+        image_io.write_image(place / small_name, small, bit_depth=image.bit_depth, about=about)
+    image_io.write_image(
+        place / original_name, original, bit_depth=image.bit_depth, about=image.metadata
+    )
     if kernel is not None:
-        write_kernel(folder / f"{job.stem}_kernel.mat", kernel)
+        write_kernel(place / kernel_name, kernel)
     return {
-        "image": small_name,
-        "ground_truth": f"{job.stem}_gt.png",
-        "kernel_file": None if kernel is None else f"{job.stem}_kernel.mat",
+        "image": os.path.join(below, small_name),
+        "ground_truth": os.path.join(below, original_name),
+        "kernel_file": None if kernel is None else os.path.join(below, kernel_name),
         "input": image.path,
         **asked.model_dump(exclude=set(_OPTIONS)),
         "options": asked.options,

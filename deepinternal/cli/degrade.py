@@ -18,6 +18,7 @@ from deepinternal import files
 from deepinternal.cli import degradation, program
 from deepinternal.config import build, describe
 from deepinternal.messages import tell
+from deepinternal.runs import stems
 from deepinternal.runs.inputs import Job, list_jobs
 from deepinternal.types import InputError
 
@@ -36,7 +37,7 @@ def main() -> int:
     with _named_as_flags():
         asked = build(degradation.Degradation, {}, **{n: o.value for n, o in OPTIONS.items()})
         jobs = _jobs()
-    with files.new_folder(OUT.value) as folder:
+    with files.new_folder(files.expanded(OUT.value)) as folder:
         done = [degradation.write(folder, job, asked) for job in jobs]
         text = json.dumps({"images": done}, indent=2)
         files.atomic_write_text(folder / "degradation.json", text + "\n")
@@ -55,7 +56,7 @@ def _named_as_flags() -> Iterator[None]:
 def _jobs() -> list[Job]:
     """Returns the images to degrade."""
     endings = tuple(f"_{tag}" for tag in degradation.TAGS)
-    jobs = list_jobs(INPUT.value, tags=degradation.TAGS)
+    jobs = stems.assign(list_jobs(INPUT.value, tags=degradation.TAGS, quiet=False), {})
     for job in jobs:
         if job.stem.endswith(endings):
             path = files.show_path(job.path)

@@ -1,6 +1,7 @@
 """Describes what a command would do: images, steps, memory and time. Trains and writes nothing."""
 
 import dataclasses
+import itertools
 import resource
 import statistics
 import sys
@@ -16,10 +17,12 @@ from deepinternal.engine.layout import spread
 from deepinternal.files import show_path
 from deepinternal.recipe import Recipe
 from deepinternal.replicas import over_replicas
+from deepinternal.runs import stems
 from deepinternal.runs.groups import Group, Shapes, groups
 from deepinternal.runs.inputs import Job, jobs_of
 from deepinternal.runs.jobs import check
 from deepinternal.runs.opening import Opened, Opener, headers
+from deepinternal.runs.room import amount, duration
 from deepinternal.runs.settings import RunConfig
 from deepinternal.runs.workdir import RefusedError, Workdir
 from deepinternal.types import InputError, never_done
@@ -69,8 +72,9 @@ def text(
         InputError: The command would be refused.
     """
     check(recipe, config, settings)
-    jobs = jobs_of(recipe, config, settings)
+    jobs = jobs_of(recipe, config, settings, quiet=False)
     folder = Workdir(workdir, recipe, config, settings, overwrite=overwrite)
+    jobs, workdir = folder.tied(jobs), str(folder.path)
     opener = Opener(recipe, config, settings, folder)
     plans, shared = _plans(opener, jobs)
     name = f"{recipe.name}:{settings.presets}" if settings.presets else recipe.name
@@ -106,7 +110,8 @@ def _plans(opener: Opener, jobs: Sequence[Job]) -> tuple[dict[Job, _Plan], list[
                 raise
             shapes[job], wrong[job] = None, str(error)
     alone = len(jobs) == 1
-    shared = groups(opener.recipe, opener.config, {jobs[0]: None} if alone else shapes)
+    known = {jobs[0]: None} if alone else shapes
+    shared = groups(opener.recipe, opener.config, known, opener.canvases(jobs))
     read: dict[str, Opened] = {}
     plans = {}
     for group in shared:
@@ -157,9 +162,11 @@ def _stages(opened: Opened, opener: Opener) -> list[str]:
     """Returns the steps of an image in each stage."""
     method = over_replicas(opener.method(opened.placed))
     parts = []
-    for stage in method.stages:
-        most = "" if stage.done is never_done else "at most "
-        parts.append(f"{stage.name!r}: {most}{stage.steps} steps")
+    for _, alike in itertools.groupby(method.stages, lambda s: (s.step, s.steps)):
+        first, *_, last = [*alike] * 2
+        most = "" if first.done is never_done else "at most "
+        name = f"{first.name!r}" if first is last else f"each of {first.name!r} to {last.name!r}"
+        parts.append(f"{name}: {most}{first.steps} steps")
     replicas = opener.method(opened.placed).replicas
     seeds = f", each of {replicas} seeds side by side" if replicas > 1 else ""
     return [f"stages of an image: {'; '.join(parts)}{seeds}"]
@@ -179,8 +186,8 @@ class _Guess:
     def _measured(self) -> dict[tuple[int, ...], list[float]]:
         """Returns the seconds per step that earlier runs in the folder took, by image shape."""
         found: dict[tuple[int, ...], list[float]] = {}
-        for path in self._opener.workdir.path.glob("*/metrics.json"):
-            metrics = self._opener.workdir.metrics(path.parent.name) or {}
+        for stem in stems.owners(self._opener.workdir.path):
+            metrics = self._opener.workdir.metrics(stem) or {}
             steps, shape = metrics.get("steps") or 0, metrics.get("image_shape")
             if steps and shape and metrics.get("seconds"):
                 found.setdefault(tuple(shape), []).append(metrics["seconds"] / steps)
@@ -202,7 +209,10 @@ class _Guess:
         )
         memory = self._add(plans, first, devices)
         self._memory = max(self._memory, memory * lanes)
-        holds = f"a step needs about {_megabytes(memory)}"
+        holds = f"a step needs about {amount(memory)}"
+        if first.room:  # a large run
+            needed, free = amount(first.room.needed), amount(first.room.free)
+            holds += f", a whole run about {needed} of the {free} that are free"
         if len(plans) == 1:
             return [f"{show_path(plans[0].job.stem)}: {holds}"]
         on = f" on a canvas of {group.canvas[0]}x{group.canvas[1]}" if group.canvas else ""
@@ -251,22 +261,12 @@ class _Guess:
         many = f" for {count} images" if count > 1 else ""
         bases = ", and ".join(self._bases)
         return [
-            f"memory: about {_megabytes(self._memory)} on each device (an estimate from the "
-            f"operations of a step), besides {_megabytes(own)} of the process itself",
-            f"time: about {_duration(self._seconds)}{many} (an estimate from {bases}), plus "
+            f"memory: about {amount(self._memory)} on each device (an estimate from the "
+            f"operations of a step), besides {amount(own)} of the process itself",
+            f"time: about {duration(self._seconds)}{many} (an estimate from {bases}), plus "
             "compilation of new programs",
         ]
 
 
 def _size(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
-
-
-def _megabytes(size: float) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(size / 1e6, 1):.0f} MB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

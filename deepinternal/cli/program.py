@@ -1,24 +1,29 @@
 """Runs a program so that a user's mistake gives one line on stderr and exit status 2."""
 
+import itertools
 import logging
 import re
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import ml_collections
 from absl import app, flags
 
-from deepinternal import by_name, methods
+from deepinternal import by_name, methods, numerics
 from deepinternal.cli import program_cache
-from deepinternal.config import merge
+from deepinternal.config import did_you_mean, merge
 from deepinternal.engine import ahead
+from deepinternal.files import reason
 from deepinternal.messages import tell
 from deepinternal.runs import settings
 from deepinternal.runs.settings import NAMED
 from deepinternal.types import InputError
+from deepinternal.writers import flat
 
+FAILED_STATUS = 1
 USAGE_STATUS = 2
 INTERRUPTED_STATUS = 130
 
@@ -37,8 +42,9 @@ def run(main: Callable[[], int], *, keep_programs: bool = False) -> None:
         run_without_flags(main, keep_programs=keep_programs)
 
     if {"--help", "-help", "-h", "--helpshort", "-helpshort"} & set(sys.argv[1:]):
-        print(_help(main.__module__))
-        sys.exit(0)
+        run_without_flags(lambda: print(_help(main.__module__)) or 0)
+    if {"--helpfull", "-helpfull"} & set(sys.argv[1:]):
+        run_without_flags(lambda: print(flags.FLAGS.get_help()) or 0)
     app.run(checked, flags_parser=_parse)
 
 
@@ -53,7 +59,7 @@ def _help(module: str) -> str:
     spec = getattr(started, "__spec__", None)
     is_launcher = spec is not None and spec.parent != __package__.partition(".")[0]
     doc = (started.__doc__ if is_launcher else None) or sys.modules[module].__doc__
-    lines = [doc.strip(), ""]
+    lines = [(doc or "").strip(), ""]  # python -OO drops it
     for flag in flags.FLAGS.get_key_flags_for_module(module):
         value = "" if flag.default in (None, "", [], False) else f" (default {flag.default})"
         form = "" if flag.boolean else "=..."
@@ -67,6 +73,7 @@ def run_without_flags(main: Callable[[], int], *, keep_programs: bool = False) -
     """Runs a `main` that parses the command line itself; otherwise like `run`."""
     logging.getLogger("absl").setLevel(logging.ERROR)
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
+    numerics.fix_process()
     if keep_programs:
         program_cache.use()
     try:
@@ -77,7 +84,8 @@ def run_without_flags(main: Callable[[], int], *, keep_programs: bool = False) -
     except InputError as error:
         _refuse(str(error))
     except OSError as error:  # such as a full disk
-        _refuse(f"{error.filename or 'writing'}: {error.strerror or error}")
+        tell(f"error: {'' if error.filename else 'writing: '}{reason(error)}")
+        sys.exit(FAILED_STATUS)
     except KeyboardInterrupt:  # before or after training, which handles the signal itself
         ahead.exit_now(INTERRUPTED_STATUS)
         sys.exit(INTERRUPTED_STATUS)
@@ -88,29 +96,52 @@ def _parse(argv: list[str]) -> list[str]:
         if any(arg.lstrip("-").split("=")[0] == f"config.{name}" for arg in argv):
             _refuse(f"--config.{name}: give it with --config=NAME:PRESET,...")
     try:
-        rest = flags.FLAGS(_with_files(argv))
-        for name in flags.FLAGS:  # if the config file failed to load, access raises the error
-            getattr(flags.FLAGS[name].value, "lock", None)
+        _check_values(argv)
+        sys.argv = _ordered(argv)  # which ml_collections reads, too
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # how ml_collections loads a file
+            rest = flags.FLAGS(sys.argv)
+            for name in flags.FLAGS:  # if the config file failed to load, access raises the error
+                getattr(flags.FLAGS[name].value, "lock", None)
         return rest
     except Exception as error:  # absl and ml_collections raise a dozen kinds
         _refuse(_explain(error, argv))
 
 
-def _with_files(argv: list[str]) -> list[str]:
-    """Returns the arguments with a config file for each method name given to `--config`."""
+def _check_values(argv: list[str]) -> None:
+    """Raises InputError if a flag takes the next flag as its value, or cannot be that of a field."""
+    for word, following in itertools.pairwise([*argv[1:], ""]):
+        name = word.lstrip("-")
+        if word == "--":
+            return
+        flag = word.partition("=")[0]
+        if re.match(r"--?config\.", word) and not re.fullmatch(r"--?config(\.\w+)+", flag):
+            hint = ", did you mean --" + name.partition("=")[0].replace("-", "_") + "?"
+            raise InputError(f"{flag}: there is no such field{hint if '-' in name else ''}")
+        known = word.startswith("-") and name in flags.FLAGS
+        if known and not flags.FLAGS[name].boolean and following.startswith("--"):
+            raise InputError(f"--{name}: needs a value: --{name}=VALUE")
+
+
+def _ordered(argv: list[str]) -> list[str]:
+    """Returns the arguments with the last `--config` first, and a config file if it is a name.
+
+    `ml_collections` needs this flag before those of its fields.
+    """
     if "config" not in flags.FLAGS or flags.FLAGS["config"].flag_type() != "config object":
         return argv
-    read, named = [], False
-    for arg in argv:
+    program, *left = argv
+    configs, rest = [], []
+    while left and left[0] != "--":
+        arg = left.pop(0)
         flag, equals, value = arg.partition("=")
-        named_here = flag in ("-config", "--config")
-        if named:
-            arg = by_name.as_file(arg)
-        elif named_here and equals:
-            arg = f"{flag}={by_name.as_file(value)}"
-        named = named_here and not equals
-        read.append(arg)
-    return read
+        if flag not in ("-config", "--config"):
+            rest.append(arg)
+            continue
+        if not equals and left:
+            value = left.pop(0)
+        configs.append(f"--config={by_name.as_file(value)}")
+    return [program, *configs[-1:], *rest, *left]
 
 
 def _refuse(message: str) -> None:
@@ -125,6 +156,8 @@ def _explain(error: Exception, argv: list[str]) -> str:
         text = text[1:-1]
     if missing := re.findall(r"Flag (--\w+) must have a value other than None", text):
         return f"{' and '.join(missing)} must be given"
+    if unknown := re.match(r"Unknown command line flag '(.*?)'", text):
+        return _unknown(unknown[1])
     if value := re.match(r"flag --config\.([\w.]+)=(.*?): ", text):
         return _refusal(value[1], value[2]) or text
     below = [a for a in argv if a.startswith("--config.") and a.split("=")[0].count(".") > 1]
@@ -142,6 +175,19 @@ def _explain(error: Exception, argv: list[str]) -> str:
     # Any error that is not from absl or this package was raised while the config file ran.
     ours = isinstance(error, flags.Error | InputError)
     return text if text and ours else f"--config: {text or type(error).__name__}"
+
+
+def _unknown(name: str) -> str:
+    """Returns what is wrong with a flag that does not exist."""
+    if name.startswith("config.") and "config" in flags.FLAGS:
+        return f"--{name}: --config=NAME[:PRESET,...] must be given, too"
+    known = [flag for module in flags.FLAGS.key_flags_by_module_dict().values() for flag in module]
+    known = dict.fromkeys(f"--{flag.name}" for flag in known)
+    given = flags.FLAGS["config"].value if "config" in flags.FLAGS else None
+    fields = list(flat(given.to_dict())) if isinstance(given, ml_collections.ConfigDict) else []
+    if name in fields:
+        return f"--{name}: there is no such flag, did you mean --config.{name}?"
+    return f"--{name}: there is no such flag{did_you_mean(f'--{name}', known)}"
 
 
 def _refusal(field: str, value: str) -> str:

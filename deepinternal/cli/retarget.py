@@ -15,7 +15,8 @@ from absl import flags
 from deepinternal import retargeter
 from deepinternal.cli import program
 from deepinternal.codecs import image_io, video_io
-from deepinternal.files import show_path
+from deepinternal.codecs.transparency import extended
+from deepinternal.files import expanded, show_path
 from deepinternal.messages import tell
 from deepinternal.methods.ingan import paths
 from deepinternal.types import InputError
@@ -41,15 +42,16 @@ OUT = flags.DEFINE_string("out", None, "File to write: .png, or .mp4 for a video
 
 def main() -> int:
     """Makes the outputs given by the flags; returns the exit status."""
-    out = _checked(Path(OUT.value))
+    out = _checked(Path(expanded(OUT.value)))
     trained = retargeter.load(WORKDIR.value, STEM.value, step=STEP.value)
     if INPUT.value:
-        trained = trained.applied_to(image_io.read_image(INPUT.value))
+        trained = trained.applied_to(extended(image_io.read_image(expanded(INPUT.value))))
     if VIDEO.value:
         frames = trained.video(VIDEO.value, frames=FRAMES.value, seed=SEED.value)
         video_io.write_frames(out.parent, out.stem, frames, RATE.value)
     elif COLLAGE.value or NONRECT.value:
-        image_io.write_image(out, trained.collage() if COLLAGE.value else trained.shapes())
+        made = trained.collage() if COLLAGE.value else trained.shapes()
+        image_io.write_image(out, made, about=trained.image.metadata.colours)
     else:
         sizes = [*map(retargeter.parse_size, SIZE.value), *map(trained.size, SCALE.value)]
         for path in trained.write(out, sizes):

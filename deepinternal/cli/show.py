@@ -208,7 +208,7 @@ def main() -> int:
     """Prints what the command line asks for; returns the exit status."""
     words = sys.argv[1:]
     if {"--help", "-h"} & set(words):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())  # python -OO drops it
         return 0
     for word in words:
         if word.startswith("-") and word not in _FLAGS:

@@ -9,6 +9,7 @@ final table is printed and written to DIR/sweep.json and DIR/sweep.csv. The exit
 highest of all runs.
 """
 
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from deepinternal.cli import distributed, program, run_flags, sweep_table
 from deepinternal.cli.sweep_fields import Run, combinations
 from deepinternal.engine import layout
 from deepinternal.engine.signals import StopSignal
-from deepinternal.files import atomic_write_text
+from deepinternal.files import atomic_write_text, expanded
 from deepinternal.messages import tell
 from deepinternal.recipe import Recipe
 from deepinternal.runs import jobs
@@ -59,29 +60,34 @@ def run(
     Raises:
         InputError: The first run is refused. The errors of later runs are printed.
     """
-    folder, rows, worst = Path(workdir), [], 0
+    folder, statuses, stopped = Path(workdir), dict[str, int](), False
     with StopSignal() as stop:  # for a signal between two runs
-        for name, (fields, config, settings) in runs.items():
-            if settings.progress:
-                tell(f"run {len(rows) + 1} of {len(runs)}: {name}")
-            path = folder / name
+        for wait, name in itertools.product((False, True), runs):  # others may do a part of a run
+            if name in statuses or stopped:
+                continue
+            _, config, settings = runs[name]
+            if settings.progress and not wait:
+                tell(f"run {list(runs).index(name) + 1} of {len(runs)}: {name}")
+            options = {"overwrite": overwrite and not wait, "process": process, "wait": wait}
             try:
-                status = jobs.run_all(
-                    recipe, config, settings, str(path), overwrite=overwrite, process=process
-                )
+                status = jobs.run_all(recipe, config, settings, str(folder / name), **options)
             except InputError as error:
-                if not rows:
+                if name == next(iter(runs)):
                     raise
                 tell(f"{name}: {error}")
                 status = program.USAGE_STATUS
-            worst = max(worst, status, 128 + stop.signum if stop.signum else 0)
-            rows.append({"run": name, "fields": fields, "status": status, **_figures(path)})
-            if worst >= 128:
-                break
+            if stop.signum:
+                status = 128 + stop.signum
+            if status is not None:
+                statuses[name], stopped = status, status >= 128
+    rows = [
+        {"run": name, "fields": runs[name].fields, "status": status, **_figures(folder / name)}
+        for name, status in sorted(statuses.items(), key=lambda item: list(runs).index(item[0]))
+    ]
     atomic_write_text(folder / "sweep.json", to_json(rows, indent=2) + "\n")
     atomic_write_text(folder / "sweep.csv", sweep_table.as_csv(rows))
     print(sweep_table.as_markdown(rows))
-    return worst
+    return max(statuses.values())
 
 
 def _figures(folder: Path) -> dict[str, Any]:
@@ -101,7 +107,7 @@ def main() -> int:
     if _LIST.value:
         print("\n".join(runs))
         return 0
-    workdir = run_flags.WORKDIR.value
+    workdir = expanded(run_flags.WORKDIR.value)
     if not workdir.strip():
         raise InputError("--workdir: is empty; give a folder for the results")
     layout.force_cpu_devices(max(one.settings.parallel.devices for one in runs.values()))

@@ -6,8 +6,8 @@
 
 --show prints the fields and presets (as JSON with --json), and --dry_run what would be done.
 Repeating the command resumes it. Several processes, on one or more machines, may share a folder.
-Exit status: 0 if all images are done, 1 if some failed, 2 for a bad flag, config or input, 130 or
-143 after an interruption, with a checkpoint saved.
+Exit status: 0 if all images are done, 1 if some failed, 2 for a bad flag, config or input, 129, 130
+or 143 after an interruption, with a checkpoint saved.
 """
 
 from absl import flags

@@ -9,7 +9,6 @@ the command resumes it.
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
 import os
@@ -27,17 +26,17 @@ from deepinternal import methods
 from deepinternal.cli import answers, console, program, program_cache
 from deepinternal.codecs.video_io import VIDEO_SUFFIXES
 from deepinternal.config import MethodConfig, describe, did_you_mean, merge
-from deepinternal.files import sha256_files, show_path
+from deepinternal.files import expanded, sha256_files, show_path
 from deepinternal.messages import tell
 from deepinternal.recipe import Recipe
 from deepinternal.runs import jobs
 from deepinternal.runs import settings as run_settings
 from deepinternal.runs.inputs import Job, jobs_of
 from deepinternal.runs.settings import RunConfig
+from deepinternal.runs.workdir import RefusedError, Workdir
 from deepinternal.types import InputError
 
 _KEPT = 30 * 24 * 3600  # seconds after which unused work folders are removed from the cache
-_PATIENCE = 60.0  # seconds to wait for the results of another process before trying again
 _SWITCHES = ("overwrite", "help", "show", "json", "dry_run", "frames")
 _TEXTS = ("out", "preset", "workdir")
 
@@ -90,7 +89,8 @@ def _always(value: Any) -> Callable[[Command], Any]:
 def _is_video(command: Command) -> bool:
     """Whether the input of `segment` is one video."""
     return command.options["frames"] or any(
-        os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES for path in command.inputs
+        os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES and not os.path.isdir(expanded(path))
+        for path in command.inputs
     )
 
 
@@ -101,7 +101,7 @@ def _has_region(command: Command) -> bool:
 
 def _watermark_task(command: Command) -> str:
     """Returns the preset for single images with a given region, or for several images together."""
-    one = len(command.inputs) == 1 and os.path.isfile(command.inputs[0])
+    one = len(command.inputs) == 1 and os.path.isfile(expanded(command.inputs[0]))
     if one and not _has_region(command):
         raise InputError(
             "a single image needs the region of its watermark: give --mask=FILE or "
@@ -113,12 +113,12 @@ def _watermark_task(command: Command) -> str:
 VERBS: Mapping[str, Verb] = {
     "sr": Verb(_always("zssr"), fields=("scale", "output_shape", "kernel", "noise_std")),
     "denoise": Verb(_always("dip"), _always("denoise"), fields=("noise_std",)),
-    "inpaint": Verb(_always("dip"), _always("inpaint"), fields=("mask",)),
+    "inpaint": Verb(_always("dip"), _always("inpaint"), fields=("mask", "label")),
     "segment": Verb(
         lambda command: "video_segmentation" if _is_video(command) else "segmentation",
         answers=_always({"mask": "", "foreground": "-foreground", "background": "-background"}),
         kind=lambda command: "video" if _is_video(command) else "image",
-        fields=("foreground", "background", "hints"),
+        fields=("foreground", "background", "label", "background_label", "hints"),
     ),
     "dehaze": Verb(_always("dehazing"), fields=("airlight", "passes")),
     "separate": Verb(
@@ -130,7 +130,7 @@ VERBS: Mapping[str, Verb] = {
         _always("watermark"),
         _watermark_task,
         answers=lambda command: {"result" if _has_region(command) else "clean": ""},
-        fields=("mask", "box"),
+        fields=("mask", "label", "box"),
     ),
     "retarget": Verb(
         _always("ingan"),
@@ -180,6 +180,9 @@ def parse(words: Sequence[str], *, own: Sequence[str] = ()) -> Command:
     several: dict[str, list[str]] = {name: [] for name in own}
     while rest:
         word = rest.pop(0)
+        if word == "--":  # for names that begin with a dash
+            inputs += rest
+            break
         if not word.startswith("-") or word == "-":
             inputs.append(word)
             continue
@@ -223,28 +226,38 @@ def _run(name: str, verb: Verb, command: Command) -> int:
     listed = jobs_of(recipe, config, settings)
     if name == "retarget":
         answers.check_sizes(*own)
-    workdir = options["workdir"] or str(_cached(name, recipe, config, settings, listed))
+    workdir = expanded(options["workdir"])
+    workdir = workdir or str(_cached(name, recipe, config, settings, listed))
     if options["dry_run"]:
         from deepinternal.cli import dry_run
 
         print(dry_run.text(recipe, config, settings, workdir, overwrite=options["overwrite"]))
         return 0
-    many = any(map(os.path.isdir, command.inputs)) and not options["frames"]
-    asked = answers.plan(
-        options["out"], listed, verb.kind(command), verb.answers(command), many=many
-    )
+    out, kind, outputs = expanded(options["out"]), verb.kind(command), verb.answers(command)
+    many = any(os.path.isdir(expanded(p)) for p in command.inputs) and not options["frames"]
+
+    def plan(overwrite: bool = False) -> answers.Plan:
+        folder = Workdir(workdir, recipe, config, settings, overwrite=overwrite)
+        return answers.plan(out, folder.tied(listed), kind, outputs, many=many)
+
+    plan(options["overwrite"])
     if not options["workdir"]:
         _remove_old(Path(workdir).parent)
-    train = functools.partial(jobs.run_all, recipe, config, settings, workdir)
-    status = train(overwrite=options["overwrite"])
-    while status == 0 and not answers.settled(asked, Path(workdir), _PATIENCE):
-        status = train()
-    if status == 0 and len(answers.done(asked, Path(workdir))) < len(listed):
-        status = 1  # an image failed in another process
+    status = jobs.run_all(recipe, config, settings, workdir, overwrite=options["overwrite"])
+    try:
+        asked = plan()  # by now, each image has its stem
+    except RefusedError:
+        if status < 128:
+            raise
+        return status  # stopped before results of another config were discarded
     if name == "retarget":
         written = answers.retargeted(asked, Path(workdir), *own)
     else:
-        written = answers.copy(asked, Path(workdir))
+        written, failed = answers.copy(asked, Path(workdir))
+        if failed:
+            more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+            tell(f"error: {failed[0]}{more}; the same command tries again")
+            status = status or program.FAILED_STATUS
     if settings.progress and written:
         for path in written:
             tell(show_path(path))
@@ -280,15 +293,24 @@ def _cached(
 ) -> Path:
     """Returns the work folder of a command in the user's cache.
 
-    Each set of field values has its own folder. For a single job, the folder also depends on the
-    contents of its files, so that a changed photograph gets a new one. For several jobs it does not,
-    so that adding an image to a folder of photographs keeps the results of the others.
+    Each set of field values has its own folder. Files that are named, rather than a folder or glob,
+    determine it by their contents, so that a changed photograph gets a new one, and a photograph that
+    was moved does not. A folder or glob determines it by its place, so that adding an image keeps the
+    results of the others.
     """
-    said: list[Any] = [recipe.name, config.plain(), settings.input, os.getcwd()]
-    if len(listed) == 1:
+    fields = {n: value for n, value in config.plain().items() if n not in recipe.side_inputs}
+    sides = {n: expanded(getattr(config, n)) for n in recipe.side_inputs}
+    said: list[Any] = [recipe.name, fields]
+    if settings.color != "keep":
+        said.append(settings.color)
+    parts = [settings.input] if os.path.lexists(settings.input) else settings.input.split(",")
+    parts = [expanded(part.strip()) for part in parts]
+    if len(listed) == 1 and (listed[0].several or all(map(os.path.isfile, parts))):
         said.append(sha256_files(listed[0].files))
-        sides = [getattr(config, field) for field in recipe.side_inputs]
-        said += [sha256_files([path]) for path in sides if os.path.isfile(path)]
+        said.append({n: sha256_files([p]) for n, p in sides.items() if os.path.isfile(p)})
+    else:
+        said += [os.path.abspath(path) for path in parts]
+        said.append({n: os.path.abspath(path) for n, path in sides.items() if path})
     stem = re.sub(r"[^\w.-]", "_", os.path.basename(settings.input.rstrip("/")))[:40]
     digest = hashlib.sha256(
         json.dumps(said, sort_keys=True).encode("utf-8", "replace")

@@ -1,8 +1,16 @@
 from deepinternal.codecs import decoding as decoding
+from deepinternal.codecs import exif as exif
 from deepinternal.codecs import export as export
+from deepinternal.codecs import heic as heic
 from deepinternal.codecs import image_io as image_io
 from deepinternal.codecs import jpeg as jpeg
+from deepinternal.codecs import jpeg_check as jpeg_check
 from deepinternal.codecs import kernel_io as kernel_io
+from deepinternal.codecs import mask_values as mask_values
+from deepinternal.codecs import masks as masks
 from deepinternal.codecs import metadata as metadata
 from deepinternal.codecs import png as png
+from deepinternal.codecs import profiles as profiles
+from deepinternal.codecs import tiff as tiff
+from deepinternal.codecs import transparency as transparency
 from deepinternal.codecs import video_io as video_io

@@ -3,10 +3,12 @@
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from deepinternal import files
+from deepinternal.codecs import metadata, profiles
 from deepinternal.codecs.decoding import decode
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
@@ -15,10 +17,11 @@ _ANY = 2**40  # pixels: the files are our own
 
 
 def export(source: Path, path: str | os.PathLike) -> str:
-    """Writes a PNG file in another format, atomically.
+    """Writes a PNG file in another format, atomically, with its colours and metadata.
 
     PNG and TIFF keep 16 bits and transparency. JPEG, WebP and BMP hold 8 bits, to which the samples
-    are rounded; JPEG and BMP hold no transparency, which is dropped.
+    are rounded; JPEG and BMP hold no transparency, which is dropped. BMP holds no colour profile, so
+    the colours are converted to sRGB.
 
     Args:
         source: A PNG file.
@@ -35,47 +38,42 @@ def export(source: Path, path: str | os.PathLike) -> str:
     if suffix == ".png":
         files.atomic_write_bytes(path, source.read_bytes())
         return ""
-    samples = decode(source, _ANY).samples
+    found = decode(source, _ANY)
+    samples = found.samples if found.samples.ndim == 3 else found.samples[..., None]
     if suffix in (".tif", ".tiff"):
-        files.atomic_write_bytes(path, _tiff(samples))
+        files.atomic_write_bytes(path, metadata.tiff(samples, found.metadata))
         return ""
-    files.atomic_write_bytes(path, _pillow(samples, suffix))
     lost = ["16 bits"] if samples.dtype == np.uint16 else []
-    lost += ["transparency"] if suffix != ".webp" and samples.shape[2:] in ((2,), (4,)) else []
-    return " and ".join(lost)
+    lost += ["transparency"] if suffix != ".webp" and samples.shape[2] in (2, 4) else []
+    kind, about = {".webp": "WEBP", ".bmp": "BMP"}.get(suffix, "JPEG"), found.metadata
+    if about.profile and (kind == "BMP" or (kind == "WEBP" and samples.shape[2] <= 2)):
+        samples, about = _in_srgb(samples, about.profile), about.as_srgb()
+    options, missing = metadata.pillow_options(about, kind, samples.shape)
+    files.atomic_write_bytes(path, _pillow(samples, kind, options))
+    *first, last = [*lost, *missing] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
-def _tiff(samples: np.ndarray) -> bytes:
-    import tifffile
-
-    file = io.BytesIO()
-    colours = samples.shape[2] if samples.ndim == 3 else 1
-    extra = ["unassalpha"] if colours in (2, 4) else None
-    photometric = "rgb" if colours >= 3 else "minisblack"
-    tifffile.imwrite(
-        file,
-        samples,
-        photometric=photometric,
-        extrasamples=extra,
-        compression="zlib",
-        planarconfig="contig" if samples.ndim == 3 else None,
-    )
-    return file.getvalue()
+def _in_srgb(samples: np.ndarray, profile: bytes) -> np.ndarray:
+    """Returns samples (H, W, C) with their colours converted to sRGB; alpha is kept."""
+    top, colours = np.iinfo(samples.dtype).max, 1 if samples.shape[2] <= 2 else 3
+    pixels = profiles.to_srgb(samples[..., :colours] / np.float32(top), profile)
+    made = np.round(pixels * top).astype(samples.dtype)
+    return np.concatenate([made, samples[..., colours:]], axis=-1)
 
 
-def _pillow(samples: np.ndarray, suffix: str) -> bytes:
+def _pillow(samples: np.ndarray, kind: str, options: dict[str, Any]) -> bytes:
     from PIL import Image
 
     if samples.dtype == np.uint16:
         samples = np.round(samples / 257.0).astype(np.uint8)
-    channels = samples.shape[2] if samples.ndim == 3 else 1
-    if suffix == ".webp" and channels == 2:
+    channels = samples.shape[2]
+    if kind == "WEBP" and channels == 2:
         samples = samples[..., [0, 0, 0, 1]]
-    elif suffix != ".webp" and channels in (2, 4):
+    elif kind != "WEBP" and channels in (2, 4):
         samples = samples[..., : channels - 1]
-    samples = samples[..., 0] if samples.ndim == 3 and samples.shape[2] == 1 else samples
-    kind = {".webp": "WEBP", ".bmp": "BMP"}.get(suffix, "JPEG")
-    options = {"JPEG": {"quality": _QUALITY, "subsampling": 0}, "WEBP": {"quality": _QUALITY}}
+    samples = samples[..., 0] if samples.shape[2] == 1 else samples
+    quality = {"JPEG": {"quality": _QUALITY, "subsampling": 0}, "WEBP": {"quality": _QUALITY}}
     file = io.BytesIO()
-    Image.fromarray(samples).save(file, kind, **options.get(kind, {}))
+    Image.fromarray(samples).save(file, kind, **quality.get(kind, {}), **options)
     return file.getvalue()

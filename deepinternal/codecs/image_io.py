@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from deepinternal import files
-from deepinternal.codecs import png
-from deepinternal.codecs.decoding import FORMATS, check_size, decode
+from deepinternal.codecs import decoding, metadata, png, profiles
 from deepinternal.codecs.metadata import NONE, Metadata
 from deepinternal.types import InputError
 
+MAX_PIXELS = (
+    100_000_000  # maximum number of pixels of an image that is read, unless asked otherwise
+)
 _RANGE_SLACK = 1e-6  # float32 arithmetic overshoots 1 by about this much
 
 
@@ -41,46 +43,49 @@ class ImageFile:
     remarks: tuple[str, ...] = ()
 
 
-def read_image(path: str | os.PathLike, *, max_pixels: int = 100_000_000) -> ImageFile:
+def read_image(
+    path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS, color: str = "keep"
+) -> ImageFile:
     """Reads one still image at its full bit depth, upright (EXIF orientation applied).
 
     Args:
-        path: PNG, JPEG (also CMYK), TIFF (8 or 16 bits, or float in [0, 1]), BMP, WebP or GIF.
-            Only 16-bit CMYK loses depth: it becomes 8-bit RGB.
+        path: PNG, JPEG, TIFF (up to 16 bits, or float in [0, 1]), BMP, WebP, AVIF, GIF, or HEIC if
+            pillow-heif is installed. CMYK becomes RGB. Only AVIF with more than 8 bits loses depth.
         max_pixels: Larger images are refused on the basis of their header. Pillow's own limit, twice
             `PIL.Image.MAX_IMAGE_PIXELS`, applies as well.
+        color: 'keep': the colours are as stored, and `metadata` describes them; 'srgb': they are
+            converted to sRGB.
 
     Raises:
         InputError: The file is missing, unreadable, damaged, truncated, animated or too large, or its
             float values are not finite or not in [0, 1].
     """
-    found = decode(path, max_pixels)
+    found = decoding.decode(path, max_pixels)
     image = to_array(found.samples, name=files.show_path(path))
-    return dataclasses.replace(image, metadata=found.metadata, remarks=found.remarks)
+    image = dataclasses.replace(image, metadata=found.metadata)
+    said = list(found.remarks)
+    profile, colours = found.metadata.profile, image.pixels.shape[2]
+    if found.samples.dtype.kind == "f" and profile is None:
+        said.append(
+            "the file has floating-point values and no colour profile; they are taken as they are, "
+            "and viewers show the results as sRGB, which is too dark if they are linear"
+        )
+    if profile is not None and color == "srgb":
+        said.append(f"converted from {profiles.name(profile)!r} to sRGB")
+        pixels, kept = profiles.to_srgb(image.pixels, profile), found.metadata.as_srgb()
+        image = dataclasses.replace(image, pixels=pixels, metadata=kept)
+    if image.metadata.profile is not None:
+        said += profiles.remarks(image.metadata.profile, colours)
+    return dataclasses.replace(image, remarks=tuple(said))
 
 
-def image_shape(path: str | os.PathLike, *, max_pixels: int = 100_000_000) -> tuple[int, int, int]:
+def image_shape(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int, int]:
     """Returns the shape (H, W, C), C = 1 or 3, with which `read_image` reads a file, from its header.
 
     Raises:
         InputError: The file is missing, unreadable or too large. Damage after the header is ignored.
     """
-    from PIL import Image
-
-    name = files.show_path(path)
-    with files.open_file(path) as file, files.quiet():
-        try:
-            image = Image.open(file, formats=FORMATS)
-            check_size(image.size, name, max_pixels)
-            # Not the format's own method, which would decode a PNG. A TIFF's size is already upright.
-            orientation = Image.Image.getexif(image).get(274, 1) if image.format != "TIFF" else 1
-            colours = 1 if image.mode[0] in "1LIF" else 3
-        except InputError:
-            raise
-        except Exception:  # a format that Pillow does not know, or a damaged file
-            return read_image(path, max_pixels=max_pixels).pixels.shape
-    height, width = image.size if orientation in (5, 6, 7, 8) else image.size[::-1]
-    return height, width, colours
+    return decoding.shape(path, max_pixels)
 
 
 def to_array(image: Any, *, name: str = "image") -> ImageFile:
@@ -116,7 +121,7 @@ def to_array(image: Any, *, name: str = "image") -> ImageFile:
             )
         values = np.clip(array.astype(np.float32), 0, 1)
     elif array.dtype in (np.uint8, np.uint16):
-        values = array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
+        values = np.divide(array, np.float32(np.iinfo(array.dtype).max), dtype=np.float32)
     elif array.dtype == np.bool_:
         values = array.astype(np.float32)
     else:
@@ -155,7 +160,12 @@ def from_float(pixels: Any, like: Any, *, alpha: Any = None) -> np.ndarray:
 
 
 def write_image(
-    path: str | os.PathLike, pixels: Any, *, alpha: Any = None, bit_depth: int = 8
+    path: str | os.PathLike,
+    pixels: Any,
+    *,
+    alpha: Any = None,
+    bit_depth: int = 8,
+    about: Metadata = NONE,
 ) -> None:
     """Writes a PNG atomically: grey, grey + alpha, RGB or RGBA with 8 or 16 bits per channel.
 
@@ -164,6 +174,7 @@ def write_image(
         pixels: (H, W), (H, W, 1) or (H, W, 3), float; clipped to [0, 1], rounded to the nearest.
         alpha: (H, W) in [0, 1], or None.
         bit_depth: 8 or 16.
+        about: Its colour profile, EXIF, XMP and resolution.
 
     Raises:
         InputError: The name, the bit depth or the shape is another one, or there is NaN.
@@ -175,7 +186,8 @@ def write_image(
     if bit_depth not in (8, 16):
         raise InputError(f"{name}: bit depth {bit_depth}; give 8 or 16.")
     samples = _quantise(_stack(pixels, alpha, name), np.uint8 if bit_depth == 8 else np.uint16)
-    files.atomic_write_bytes(path, png.encode(samples))
+    chunks = metadata.png_chunks(about, samples.shape)
+    files.atomic_write_bytes(path, png.encode(samples, chunks))
 
 
 def _stack(pixels: Any, alpha: Any, name: str) -> np.ndarray:
@@ -195,5 +207,6 @@ def _stack(pixels: Any, alpha: Any, name: str) -> np.ndarray:
 
 
 def _quantise(values: np.ndarray, dtype: Any) -> np.ndarray:
-    """Maps values in [0, 1] to the full range of an unsigned dtype, rounded to the nearest."""
-    return np.round(values * np.float32(np.iinfo(dtype).max)).astype(dtype)
+    """Maps values in [0, 1] to the full range of an unsigned dtype, rounded; overwrites them."""
+    np.multiply(values, np.float32(np.iinfo(dtype).max), out=values)
+    return np.round(values, out=values).astype(dtype)

@@ -20,6 +20,7 @@ import numpy as np
 
 from deepinternal import files
 from deepinternal.codecs import image_io
+from deepinternal.codecs.transparency import extended
 from deepinternal.messages import tell
 from deepinternal.types import InputError
 
@@ -104,7 +105,7 @@ def read_frames(paths: Sequence[Path]) -> np.ndarray:
     """
     frames, colours = [], 1
     for path in paths:
-        image = image_io.read_image(path).pixels
+        image = extended(image_io.read_image(path)).pixels
         if frames and image.shape[:2] != frames[0].shape[:2]:
             (h, w), (y, x) = frames[0].shape[:2], image.shape[:2]
             raise InputError(

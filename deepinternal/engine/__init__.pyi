@@ -1,11 +1,14 @@
 from deepinternal.engine import ahead as ahead
+from deepinternal.engine import array_files as array_files
 from deepinternal.engine import checkpoint as checkpoint
 from deepinternal.engine import compiling as compiling
 from deepinternal.engine import costs as costs
+from deepinternal.engine import counting as counting
 from deepinternal.engine import lanes as lanes
 from deepinternal.engine import layout as layout
 from deepinternal.engine import live as live
 from deepinternal.engine import loop as loop
+from deepinternal.engine import memory as memory
 from deepinternal.engine import parallel as parallel
 from deepinternal.engine import progress as progress
 from deepinternal.engine import run as run

@@ -14,15 +14,15 @@ from concurrent.futures import Future
 
 import jax
 
+from deepinternal import numerics
+
 MOST_THREADS = 8
 _NAME = "deepinternal-compiler"
 _POLL = 0.2  # seconds between looks for a signal while training waits for a program
-# Settings that decide what a program computes and where. A `with` block sets them for one thread.
+# Settings of the host that programs follow. A `with` block sets them for one thread.
 _SETTINGS = {
     "jax_default_device": jax.default_device,
     "jax_default_matmul_precision": jax.default_matmul_precision,
-    "jax_enable_x64": jax.enable_x64,
-    "jax_numpy_dtype_promotion": jax.numpy_dtype_promotion,
 }
 
 Trace = Callable[[], Callable[[], Callable]]  # traces a program; returns what compiles it
@@ -101,6 +101,7 @@ class Compiler:
     def _work(self, plan: Iterator[tuple[Hashable, Trace]], settings: dict) -> None:
         """Compiles programs of a plan until it ends or is dropped."""
         with contextlib.ExitStack() as stack:
+            stack.enter_context(numerics.fixed())
             for name, value in settings.items():
                 stack.enter_context(_SETTINGS[name](value))
             while True:

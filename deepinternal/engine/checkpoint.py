@@ -1,13 +1,12 @@
 """Atomic checkpoints of one run in one folder; the last two are kept.
 
-A checkpoint NUMBER/ holds meta/metadata, a JSON object, and state/, which orbax writes: one flat
+A checkpoint NUMBER/ holds meta/metadata, a JSON object, and state/, which orbax can read: one flat
 array of all leaves for each dtype. In the JSON object, `layout` names the leaves in their order and
 `checksums` has the CRC-32 of each array. A checkpoint of an earlier version holds the state, and the
 inputs, as trees of orbax.
 """
 
 import contextlib
-import errno
 import json
 import logging
 import os
@@ -22,12 +21,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deepinternal.engine import array_files
 from deepinternal.files import atomic_write_text
 from deepinternal.types import Inputs, Method, PyTree, TrainState
 
 _log = logging.getLogger(__name__)
 _META = Path("meta", "metadata")  # where earlier versions put it, by orbax
-_SPARE = 100_000  # bytes for what orbax writes besides arrays
+_MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _UNFINISHED = ("*.tmp", "*.orbax-checkpoint-tmp*")  # of this version, and of earlier ones
 
 
@@ -60,7 +60,7 @@ class Checkpoints:
             meta: JSON-serialisable; must contain `stage`, the index of the current stage.
 
         Raises:
-            OSError: The folder cannot be written.
+            OSError: The folder cannot be written; the checkpoints in it are unchanged.
         """
         numbers = self.numbers()
         if number in numbers:
@@ -73,9 +73,11 @@ class Checkpoints:
             arrays = _flatten(saved)
             known = {"layout": _layout(saved), "checksums": _checksums(arrays)}
             atomic_write_text(unfinished / _META, json.dumps(meta | known))
-            _write(unfinished / "state", arrays)
+            array_files.write(unfinished / "state", arrays)
             os.replace(unfinished, self._folder / str(number))
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, OSError):
+                error.filename, error.filename2 = str(self._folder), None
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
         for old in numbers[:-1]:
@@ -91,14 +93,22 @@ class Checkpoints:
             method: The method with replicas folded in, which determines the shapes.
             inputs: The initial inputs of the run.
             number: The only accepted checkpoint; None for any.
+
+        Raises:
+            OSError: There are checkpoints, but no permission, memory or connection to read them.
         """
+        unread: OSError | None = None
         for found in reversed([n for n in self.numbers() if number in (None, n)]):
             try:
                 meta = json.loads((self._folder / str(found) / _META).read_text(encoding="utf-8"))
                 state, later = shapes_at(method, inputs, meta["stage"])
                 shapes = (state, dict(later) if meta["stage"] > 0 else None)
                 state, later = self._read(found, meta, shapes)
+            except MemoryError:
+                raise
             except Exception as error:  # orbax raises many types for a damaged folder
+                if isinstance(error, OSError) and not isinstance(error, _MISSING):
+                    unread = error
                 _log.warning(
                     "checkpoint %d is damaged (%s); trying the previous one",
                     found,
@@ -106,6 +116,8 @@ class Checkpoints:
                 )
                 continue
             return state, later or inputs, meta
+        if unread:  # a new start would replace checkpoints that may be good
+            raise unread
         return None
 
     def _read(self, number: int, meta: dict[str, Any], shapes: PyTree) -> PyTree:
@@ -115,7 +127,7 @@ class Checkpoints:
             return _read_trees(folder, shapes, device)
         if meta["layout"] != _layout(shapes):
             raise ValueError("it holds other arrays than this method has")
-        arrays = _load(folder / "state")
+        arrays = array_files.read(folder / "state")
         if meta["checksums"] != _checksums(arrays):
             raise ValueError("its arrays have changed")
         return jax.device_put(_unflatten(arrays, shapes), device)
@@ -212,36 +224,6 @@ def _unflatten(flat: dict[str, np.ndarray], shapes: PyTree) -> PyTree:
         return jax.random.wrap_key_data(take(data.shape, str(data.dtype)), impl=found[0])
 
     return jax.tree.map(leaf, shapes)
-
-
-# Files of orbax
-
-
-def _write(folder: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes arrays by name.
-
-    Raises:
-        OSError: The disk is too full; orbax would print tracebacks of its threads.
-    """
-    import orbax.checkpoint as ocp
-    from etils.epath import Path as OrbaxPath
-
-    folder.mkdir()
-    if shutil.disk_usage(folder).free < sum(x.nbytes for x in arrays.values()) + _SPARE:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    # Without its database of arrays, of which orbax would keep a part in memory.
-    handler = ocp.PyTreeCheckpointHandler(use_ocdbt=False)
-    handler.save(OrbaxPath(folder), args=ocp.args.PyTreeSave(arrays))
-    handler.close()
-
-
-def _load(folder: Path) -> dict[str, np.ndarray]:
-    """Returns arrays by name."""
-    import orbax.checkpoint as ocp
-    from etils.epath import Path as OrbaxPath
-
-    handler = ocp.PyTreeCheckpointHandler(use_ocdbt=False)
-    return handler.restore(OrbaxPath(folder), args=ocp.args.PyTreeRestore())
 
 
 def _read_trees(folder: Path, shapes: PyTree, device: jax.Device) -> PyTree:

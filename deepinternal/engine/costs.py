@@ -2,19 +2,19 @@
 
 import dataclasses
 import itertools
-import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend import core
 
+from deepinternal.engine import compiling, counting
 from deepinternal.types import Inputs, Method, Stage, TrainState
 
 _TRIAL, _CALLS = 0.3, 16  # minimum seconds and calls for measuring a rate
+_VARIANTS = 3  # steps whose variants are looked at for the memory of a stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,16 +33,15 @@ class Cost:
 
 
 def cost(function: Callable, *args: Any) -> Cost:
-    """Returns the cost of a function from its trace; the body of a loop counts once.
+    """Returns the cost of a function from its trace; the body of a scan counts for each iteration.
 
     Args:
         function: A pure function.
         *args: Its arguments, or their shapes.
     """
-    traced = jax.jit(function).trace(*args)
-    found = traced.lower().cost_analysis() or {}
-    moved = found.get("bytes accessed", 0.0)
-    return Cost(found.get("flops", 0.0), moved, _memory(traced.jaxpr))
+    traced = jax.jit(function).trace(*args).jaxpr
+    flops, moved = counting.operations(traced.jaxpr), counting.moved(traced.jaxpr)
+    return Cost(flops, moved, counting.memory(traced))
 
 
 def memory_of_training(method: Method, inputs: Inputs) -> int:
@@ -55,14 +54,72 @@ def memory_of_training(method: Method, inputs: Inputs) -> int:
         method: The method, with replicas folded in.
         inputs: Its inputs, or their shapes.
     """
-    trace = lambda function, *args: _memory(jax.jit(function).trace(*args).jaxpr)
     most = 0
-    for stage, state, given in _stages(method, inputs):
-        variant = stage.variant(0, 0)
-        step = lambda s, i, stage=stage, v=variant: stage.step(s, i, v)
-        tested = trace(stage.evaluate, state, given) if stage.evaluate else 0
-        most = max(most, trace(step, state, given), tested)
+    for stage, state, given in _kinds(method, inputs):
+        for function in filter(None, (_step_of(stage), stage.evaluate)):
+            most = max(most, counting.memory(jax.jit(function).trace(state, given).jaxpr))
     return most
+
+
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """The bytes that a run needs on its device, including its inputs.
+
+    Attributes:
+        training: Those of the largest program of the training.
+        results: Those of the outputs and of the baseline, which are kept together.
+        made: Those of the outputs and the baseline themselves.
+    """
+
+    training: int
+    results: int
+    made: int
+
+
+def needs(method: Method, inputs: Inputs, *, exactly: bool = False) -> Needs:
+    """Returns the memory that a run of a method needs.
+
+    Args:
+        method: The method, with replicas folded in.
+        inputs: Its inputs, or their shapes.
+        exactly: Compile the programs, which takes as long as compiling them for the run, instead of
+            estimating their memory from their traces.
+    """
+    measure = _compiled_memory if exactly else _traced_memory
+    inputs = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), dict(inputs))
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    training = measure("init", method.init, key, inputs)
+    for stage, state, given in _kinds(method, inputs):
+        programs = [("steps", _step_of(stage, variant)) for variant in _some_variants(stage)]
+        programs += [("evaluate", stage.evaluate), ("advance", stage.advance)]
+        sizes = [measure(name, f, state, given) for name, f in programs if f]
+        training = max(training, *sizes)
+    made = jax.eval_shape(method.outputs, state, given)
+    results = measure("outputs", method.outputs, state, given)
+    if method.baseline:
+        held = size_of((state, given if given is not inputs else (), made))
+        results = max(results, held + measure("baseline", method.baseline, inputs))
+        made = made, jax.eval_shape(method.baseline, inputs)
+    return Needs(training, results, size_of(made))
+
+
+def size_of(tree: Any) -> int:
+    """Returns the bytes of all arrays, or shapes of arrays, of a tree."""
+    return sum(map(counting.size, jax.tree.leaves(tree)))
+
+
+def _traced_memory(name: str, function: Callable, *args: Any) -> int:
+    del name
+    return counting.memory(jax.jit(function).trace(*args).jaxpr, joined=True)
+
+
+def _compiled_memory(name: str, function: Callable, *args: Any) -> int:
+    """Returns the memory of a compiled program with all arguments, also those that it ignores."""
+    options = compiling.compiler_options(name)
+    found = jax.jit(function).lower(*args).compile(options).memory_analysis()
+    if found is None:
+        return _traced_memory(name, function, *args)
+    return size_of(args) + found.temp_size_in_bytes + found.output_size_in_bytes
 
 
 def of_method(method: Method, inputs: Inputs) -> tuple[list[Cost], Cost]:
@@ -72,16 +129,30 @@ def of_method(method: Method, inputs: Inputs) -> tuple[list[Cost], Cost]:
         method: The method, with replicas folded in.
         inputs: Its inputs, or their shapes.
     """
-    stages, (state, given) = [], (None, inputs)
+    stages, known, (state, given) = [], {}, (None, inputs)
     for stage, state, given in _stages(method, inputs):
-        variant = stage.variant(0, 0)
-        step = cost(lambda s, i, stage=stage, v=variant: stage.step(s, i, v), state, given)
+        if (kind := (stage.step, stage.evaluate)) in known:
+            stages.append(known[kind])
+            continue
+        step = cost(_step_of(stage), state, given)
         if stage.evaluate and stage.evaluate_every:
             test, every = cost(stage.evaluate, state, given), stage.evaluate_every
             flops, moved = step.flops + test.flops / every, step.moved + test.moved / every
             step = Cost(flops, moved, max(step.memory, test.memory))
         stages.append(step)
+        known[kind] = step
     return stages, cost(method.outputs, state, given)
+
+
+def _step_of(stage: Stage, variant: Hashable = None) -> Callable[[TrainState, Inputs], Any]:
+    """Returns the step of a stage in a variant, by default the first one."""
+    variant = stage.variant(0, 0) if variant is None else variant
+    return lambda state, inputs: stage.step(state, inputs, variant)
+
+
+def _some_variants(stage: Stage) -> set[Hashable]:
+    """Returns some of the variants of a stage, from its first step to its last one."""
+    return {stage.variant(0, stage.steps * i // _VARIANTS) for i in range(_VARIANTS)}
 
 
 def _stages(method: Method, inputs: Inputs) -> Iterator[tuple[Stage, TrainState, Inputs]]:
@@ -93,41 +164,10 @@ def _stages(method: Method, inputs: Inputs) -> Iterator[tuple[Stage, TrainState,
             state, inputs = jax.eval_shape(stage.advance, state, inputs)
 
 
-def _memory(program: core.ClosedJaxpr) -> int:
-    return sum(_bytes(x) for x in program.in_avals) + _alive(program.jaxpr)
-
-
-def _alive(jaxpr: core.Jaxpr) -> int:
-    """Returns the peak number of bytes that a program's own values occupy."""
-    last: dict[Any, int] = {}
-    for i, equation in enumerate(jaxpr.eqns):
-        last |= {v: i for v in equation.invars if not isinstance(v, core.Literal)}
-    last |= {v: len(jaxpr.eqns) for v in jaxpr.outvars if not isinstance(v, core.Literal)}
-    ends: dict[int, int] = {}  # bytes whose last use is an equation
-    now = most = 0
-    for i, equation in enumerate(jaxpr.eqns):
-        inside = max((_alive(part) for part in parts(equation)), default=0)
-        made = {v: _bytes(v.aval) for v in equation.outvars if v in last}
-        most = max(most, now + max(inside, sum(made.values())))
-        now += sum(made.values())
-        for variable, size in made.items():
-            ends[last[variable]] = ends.get(last[variable], 0) + size
-        now -= ends.get(i, 0)
-    return most
-
-
-def parts(equation: core.JaxprEqn) -> Iterator[core.Jaxpr]:
-    """Yields the programs inside an equation of a traced program, such as the body of a loop."""
-    for value in equation.params.values():
-        for part in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(part, core.ClosedJaxpr):
-                yield part.jaxpr
-            elif isinstance(part, core.Jaxpr):
-                yield part
-
-
-def _bytes(aval: Any) -> int:
-    return math.prod(aval.shape) * getattr(aval.dtype, "itemsize", 8)
+def _kinds(method: Method, inputs: Inputs) -> Iterator[tuple[Stage, TrainState, Inputs]]:
+    """Yields the result of `_stages`, of stages with the same functions only the last one."""
+    found = {(s.step, s.evaluate, s.advance): (s, *more) for s, *more in _stages(method, inputs)}
+    yield from found.values()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ import contextlib
 import jax
 
 from deepinternal.engine import costs
+from deepinternal.engine.memory import free
 from deepinternal.replicas import over_replicas
 from deepinternal.types import Inputs, Method
 
@@ -66,15 +67,9 @@ def _default_lanes(method: Method | None, inputs: Inputs | None) -> int:
     if method.lanes == "map":  # one after another: nothing is gained
         return 1
     memory = costs.memory_of_training(over_replicas(method), inputs)
-    room = min(_FILLED, _free_bytes() / 2)  # the estimate of the memory is a rough one
+    # Half of what is free, because the estimate of the memory is a rough one.
+    room = min(_FILLED, free(jax.local_devices()[0]) / 2)
     return int(min(max(room // memory, 1), MOST_LANES))
-
-
-def _free_bytes() -> float:
-    """Returns the free memory of the first device; infinite if that is unknown."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    limit = stats.get("bytes_limit")
-    return limit - stats.get("bytes_in_use", 0) if limit else float("inf")
 
 
 def default_chunk(method: Method) -> int:

@@ -111,7 +111,7 @@ class Loop:
         """Ends only this run on an error inside; records whether it has ended."""
         try:
             yield
-        except RunError as error:
+        except (RunError, OSError) as error:
             run.fail(error)
         if run.status != "running":
             self._ended.append(run)
@@ -270,7 +270,7 @@ class Loop:
         for lane, run in due:
             if run.status == "running" and not run.ended:
                 with self._guard(run):
-                    run.save(self._programs.pick(batch.states, lane))
+                    run.save_if_possible(self._programs.pick(batch.states, lane))
         self._saving = time.monotonic() - began
 
     def _settle(self, batch: _Batch) -> None:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
+from deepinternal import numerics
 from deepinternal.engine import ahead, schedule
 from deepinternal.engine.compiling import compiler_options as options_of
 from deepinternal.engine.compiling import program_key, shape_of
@@ -116,7 +117,13 @@ class Programs:
         args = jax.tree.map(functools.partial(shape_of, sharding=place), args)
         jitted = self._jitted(name, function, axes, donate)
         options = options_of(name[0], self._options)
-        return lambda: functools.partial(jitted.lower(*args).compile, options)
+
+        def trace() -> Callable[[], Callable]:
+            # The host's check for NaN would turn off donation, and so change the last bits.
+            with numerics.fixed(), jax.debug_nans(False):
+                return functools.partial(jitted.lower(*args).compile, options)
+
+        return trace
 
     def _jitted(self, name, function, axes, donate) -> Callable:
         """Returns the jitted function of a program; see `_run`."""
@@ -135,10 +142,12 @@ class Programs:
 
     def done(self, stage: int, state: TrainState) -> bool:
         """Whether the stage has met its stopping rule."""
+        stage = self._first(stage, "done")
         return bool(self._run(("done", stage), self.method.stages[stage].done, state))
 
     def advance(self, stage: int, state: TrainState, inputs: Inputs):
         """Returns the state and inputs of the stage after `stage`."""
+        stage = self._first(stage, "advance")
         return self._run(("advance", stage), self.method.stages[stage].advance, state, inputs)
 
     def outputs(self, state: TrainState, inputs: Inputs) -> dict[str, Output]:
@@ -217,6 +226,7 @@ class Programs:
         Returns:
             The new states, and (metrics, done) after each step, for `per_lane`.
         """
+        stage = self._first(stage, "step", "done")
         many = self._steps_of(stage, variant, count)
         return self._of_lanes(("steps", stage, variant, count), many, states, inputs, budget)
 
@@ -236,7 +246,7 @@ class Programs:
         current = self.method.stages[stage]
         if current.variant is no_variant:
             return
-        args = (states, inputs)
+        args, stage = (states, inputs), self._first(stage, "step", "done")
         if self.lanes > 1:
             args += (self._of_each([self.chunk] * self.lanes),)
         args = jax.tree.map(shape_of, args)
@@ -255,6 +265,14 @@ class Programs:
     def end_ahead(self) -> None:
         """Compiles nothing further ahead."""
         self._compiler.drop()
+
+    def _first(self, stage: int, *parts: str) -> int:
+        """Returns the first stage with the same parts, whose programs are those of this stage."""
+        wanted, *others = (
+            [getattr(one, part) for part in parts]
+            for one in (self.method.stages[stage], *self.method.stages[:stage])
+        )
+        return next((number for number, found in enumerate(others) if found == wanted), stage)
 
     def _steps_of(self, stage: int, variant: Hashable, count: int) -> Callable:
         """Returns a function that takes up to `count` steps of one variant in a lane."""
@@ -285,6 +303,7 @@ class Programs:
             inputs: The inputs of all lanes.
             chosen: The lanes whose state may change; None: all, with a single lane.
         """
+        stage = self._first(stage, "evaluate")
 
         def evaluate(state, inputs, chosen=None):
             new, metrics = self.method.stages[stage].evaluate(state, inputs)

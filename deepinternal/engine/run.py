@@ -3,10 +3,11 @@
 A run does not depend on devices or on the runs beside it; `engine.loop` drives it.
 """
 
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -16,6 +17,8 @@ from deepinternal.engine.parallel import Programs
 from deepinternal.engine.progress import Progress
 from deepinternal.engine.telemetry import memory_mb
 from deepinternal.engine.tensorboard import TensorBoard
+from deepinternal.files import reason, show_path
+from deepinternal.messages import tell
 from deepinternal.types import Inputs, PyTree, Stage, TrainState
 from deepinternal.writers import JsonlLog, read_jsonl
 
@@ -95,6 +98,7 @@ class Run:
         initial: The inputs of the first stage.
         ended: Whether the stage has met its stopping rule.
         telemetry: The result of `open_telemetry`, which its provider closes.
+        unsaved: Why the state at the end of training could not be saved; '' if it was.
     """
 
     inputs: Inputs = dataclasses.field(kw_only=False)
@@ -122,8 +126,11 @@ class Run:
         self.initial, self.ended = self.inputs, False
         self.telemetry: TensorBoard | None = None
         self._began = round(time.time() - (time.monotonic() - self.started), 3)
+        self.unsaved = ""
         self._log: JsonlLog | None = None
         self._lines: list[dict] = []  # of the log, not yet written
+        self._unsent = 0  # the last of these lines that telemetry does not have
+        self._reported: set[str] = set()  # what could not be written
         self._figure = ""
         self._saved = (self.started, -1)  # time and step of the last checkpoint
         self._base = Spent()  # the cost of earlier parts of this run
@@ -157,7 +164,7 @@ class Run:
             self.state, self.inputs, meta = found
             names = [field.name for field in dataclasses.fields(Spent)]
             self._base = Spent(**{name: meta["spent"][name] for name in names})
-            tail = meta.get("tail", [])  # of an earlier version: lines not yet in the log
+            tail = meta.get("tail", [])
             self.stage, self.offset = meta["stage"], meta["offset"]
             self.spent.steps = meta["steps"]
             self.spent.resumed_steps = self.checkpoints.note_resumption(meta["steps"])
@@ -165,7 +172,8 @@ class Run:
         if self.log_path:
             self._log = JsonlLog(self.log_path, upto=self.spent.steps, tail=tail)
         if self.open_telemetry:
-            self.telemetry = self.open_telemetry(before=read_jsonl(self.log_path))
+            with self._tolerant("the files for TensorBoard"):
+                self.telemetry = self.open_telemetry(before=read_jsonl(self.log_path))
         self._enter()
         if self.progress:
             self.progress.update(self.spent.steps, "")
@@ -226,8 +234,10 @@ class Run:
             if self.ended:
                 break
         if shown and self.pictures and self.held():
-            self.pictures(self.spent.steps, shown)
-        self._write_log()
+            with self._tolerant("pictures"):
+                self.pictures(self.spent.steps, shown)
+        with self._tolerant("the log"):
+            self._write_log()
 
     def _note(self, step: int, values: dict[str, float], tested: dict[str, float]) -> None:
         """Adds one line to the log."""
@@ -236,6 +246,7 @@ class Run:
         line = {"step": step, "seconds": self.seconds, **stage, **values, **tested}
         line |= {"compile_seconds": self.spent.compile_seconds, "programs": self.spent.programs}
         self._lines.append(line | {"memory_mb": memory_mb(self.programs.devices)})
+        self._unsent += 1
 
     def _called_back(self, step: int, metrics: dict[str, float]) -> bool:
         """Calls the callback; False if it raised an exception, which has ended the run."""
@@ -247,11 +258,24 @@ class Run:
         return self.status == "running"
 
     def _write_log(self) -> None:
+        """Writes the lines that are not yet written. Raises OSError if the log cannot be written."""
+        if self.telemetry and self._unsent:
+            self.telemetry.scalars(self._lines[-self._unsent :])
+        self._unsent = 0
         if self._log and self._lines:
             self._log.write(self._lines)
-        if self.telemetry and self._lines:
-            self.telemetry.scalars(self._lines)
         self._lines = []
+
+    @contextlib.contextmanager
+    def _tolerant(self, what: str) -> Iterator[None]:
+        """Lets training go on if a file cannot be written inside; says so once."""
+        try:
+            yield
+        except OSError as error:
+            if what not in self._reported:
+                self._reported.add(what)
+                why = f"cannot be written ({reason(error)}); training goes on"
+                tell(f"{show_path(self.name or 'training')}: {what} {why}")
 
     def must_save(self, *, least: float = 0.0) -> bool:
         """Whether a checkpoint is due.
@@ -269,6 +293,14 @@ class Run:
         waited = time.monotonic() - self._saved[0]
         return waited >= max(self.checkpoint_every, least)
 
+    def save_if_possible(self, state: TrainState) -> None:
+        """Saves a checkpoint like `save`; if it cannot be written, the next one is tried in time."""
+        before = self._saved[1]
+        with self._tolerant("checkpoints"):
+            self.save(state)
+        if self._saved[1] == before:
+            self._saved = (time.monotonic(), before)
+
     def save(self, state: TrainState) -> None:
         """Saves a checkpoint.
 
@@ -278,6 +310,7 @@ class Run:
         Raises:
             NonFiniteError: A parameter is NaN or infinite; the last checkpoint is kept.
             LostError: Another process has taken over.
+            OSError: The checkpoint cannot be written; the last one is kept.
         """
         if not self.held():
             raise LostError("another process has taken over this image")
@@ -292,6 +325,7 @@ class Run:
                 "offset": self.offset,
                 "steps": steps,
                 "spent": dataclasses.asdict(self.spent),
+                "tail": self._lines,  # which the log could not take
             }
             self.checkpoints.save(steps, state, self.inputs if self.stage else None, meta)
             self._saved = (time.monotonic(), steps)
@@ -316,13 +350,17 @@ class Run:
             self._end_training("done")
 
     def complete(self) -> None:
-        """Saves the state at the end of training, and closes the files of the run.
+        """Saves the state at the end of training, if possible, and closes the files of the run.
 
         Raises:
             NonFiniteError: A parameter is NaN or infinite.
             LostError: Another process has taken over.
+            OSError: The log cannot be written.
         """
-        self.save(self.state)
+        try:
+            self.save(self.state)
+        except OSError as error:  # the results may still have room
+            self.unsaved = reason(error)
         self.close("done")
 
     def stop(self, state: TrainState) -> None:
@@ -334,15 +372,23 @@ class Run:
     def fail(self, error: Exception) -> None:
         """Ends the run with an error; its checkpoints are kept."""
         self.error = error
-        self.close("failed")
+        with contextlib.suppress(OSError):
+            self.close("failed")
 
     def close(self, status: str) -> None:
-        """Ends the run and closes its files; `account` may still be called."""
+        """Ends the run and closes its files; `account` may still be called.
+
+        Raises:
+            OSError: The log cannot be written.
+        """
         self._end_training(status)
-        if self.held():
-            self._write_log()
-        if self._log:
-            self._log.close()
+        try:
+            if self.held():
+                self._write_log()
+        finally:
+            log, self._log = self._log, None
+            if log:
+                log.close()
 
     def _end_training(self, status: str) -> None:
         self.status = status

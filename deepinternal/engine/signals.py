@@ -4,11 +4,14 @@ import signal
 import threading
 from typing import Any
 
+_HANGUP = getattr(signal, "SIGHUP", None)  # missing on Windows
+
 
 class StopSignal:
-    """Records SIGTERM and SIGINT while active, so that the loop can end cleanly.
+    """Records SIGTERM, SIGINT and SIGHUP while active, so that the loop can end cleanly.
 
-    A second signal has its default effect. Outside the main thread, this does nothing.
+    A second SIGTERM or SIGINT has its default effect; a terminal that closes may send several
+    SIGHUP. SIGHUP stays ignored if it was, as by nohup. Outside the main thread, this does nothing.
     """
 
     def __init__(self):
@@ -17,8 +20,9 @@ class StopSignal:
 
     def __enter__(self) -> "StopSignal":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._previous[number] = signal.signal(number, self._note)
+            for number in filter(None, (signal.SIGTERM, signal.SIGINT, _HANGUP)):
+                if number != _HANGUP or signal.getsignal(number) != signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_) -> None:
@@ -28,4 +32,4 @@ class StopSignal:
     def _note(self, signum, frame) -> None:
         del frame
         self.signum = signum
-        signal.signal(signum, signal.SIG_DFL)
+        signal.signal(signum, signal.SIG_IGN if signum == _HANGUP else signal.SIG_DFL)

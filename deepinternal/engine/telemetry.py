@@ -1,10 +1,12 @@
 """Measures memory, and takes a profiler's trace on request."""
 
-import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
+
+from deepinternal.files import reason, show_path
+from deepinternal.messages import tell
 
 
 def memory_mb(devices: Sequence[jax.Device]) -> float:
@@ -13,19 +15,6 @@ def memory_mb(devices: Sequence[jax.Device]) -> float:
     if all(n is None for n in used):
         return round(_resident() / 1e6, 1)
     return round(max(n or 0 for n in used) / 1e6, 1)
-
-
-def free_memory(device: jax.Device) -> float:
-    """Returns the bytes available on a device, or of the machine on CPU; inf if unknown."""
-    stats = device.memory_stats() or {}
-    if "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            lines = dict(line.split(":") for line in file)
-        return 1024.0 * int(lines["MemAvailable"].split()[0])
-    except (OSError, KeyError, ValueError):
-        return math.inf
 
 
 def _resident() -> int:
@@ -55,12 +44,20 @@ class Profile:
         if self._dispatches == self._last:
             self.close()
         elif self._dispatches == self._first:
-            jax.profiler.start_trace(self._folder)
-            self._tracing = True
+            self._tracing = self._act(lambda: jax.profiler.start_trace(self._folder))
         self._dispatches += 1
 
     def close(self) -> None:
         """Ends the trace if one is being taken."""
         if self._tracing:
             self._tracing = False
-            jax.profiler.stop_trace()
+            self._act(jax.profiler.stop_trace)
+
+    def _act(self, act: Callable[[], None]) -> bool:
+        """Does something with the profiler; False if that fails, for example on a full disk."""
+        try:
+            act()
+        except (OSError, RuntimeError) as error:
+            tell(f"{show_path(self._folder)}: no trace ({reason(error)}); training goes on")
+            return False
+        return True

@@ -4,12 +4,14 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deepinternal.files import reason, show_path
+from deepinternal.messages import tell
 from deepinternal.types import Array
 from deepinternal.writers import flat, is_number
 
@@ -43,7 +45,7 @@ class TensorBoard:
         from tensorboardX.proto import event_pb2
 
         self._summary, self._protocol = summary, event_pb2
-        folder = Path(folder)
+        self._folder, self._works = (folder := Path(folder)), True
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob(f"events.out.tfevents.*{_SUFFIX}"):
             with contextlib.suppress(FileNotFoundError):
@@ -73,7 +75,7 @@ class TensorBoard:
             moment = now - (entries[-1].get("seconds", 0) - entry.get("seconds", 0))
             parts = [self._summary.scalar(name, value) for name, value in figures.items()]
             self._write(self._step, moment, parts)
-        self._writer.flush()
+        self._act(self._writer.flush)
 
     def images(self, images: Mapping[str, Array | np.ndarray]) -> None:
         """Adds pictures (H, W, C) or (H, W) in [0, 1] at the last step, by name."""
@@ -83,17 +85,28 @@ class TensorBoard:
             samples = samples[..., None] if samples.ndim == 2 else samples
             parts.append(self._summary.image(name, samples, dataformats="HWC"))
         self._write(self._step, time.time(), parts)
-        self._writer.flush()
+        self._act(self._writer.flush)
 
     def close(self) -> None:
         """Closes the file."""
-        self._writer.close()
+        with contextlib.suppress(OSError):
+            self._writer.close()
 
     def _write(self, step: int, moment: float, parts: Sequence = (), **fields) -> None:
         event = self._protocol.Event(step=step, wall_time=moment, **fields)
         for part in parts:
             event.summary.value.extend(part.value)
-        self._writer.write_event(event)
+        self._act(lambda: self._writer.write_event(event))
+
+    def _act(self, write: Callable[[], object]) -> None:
+        """Writes, unless that has failed before: what follows a damaged record cannot be read."""
+        if self._works:
+            try:
+                write()
+            except OSError as error:
+                self._works = False
+                place = show_path(self._folder)
+                tell(f"{place}: cannot be written ({reason(error)}); training goes on")
 
 
 def _cell(value: Any) -> str:

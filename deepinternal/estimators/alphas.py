@@ -53,7 +53,9 @@ def search_alphas(first: Array, second: Array, *, side: int = 192) -> Array:
     score = jax.jit(lambda pair: mismatch(*small, pair))
     centre, step = (0.5, 0.5), 0.08
     for _ in range(3):
-        places = [jnp.clip(jnp.arange(-6, 7) * step + c, 0.02, 0.98) for c in centre]
+        places = [
+            jnp.clip(jnp.arange(-6, 7, dtype=jnp.float32) * step + c, 0.02, 0.98) for c in centre
+        ]
         pairs = [(x, y) for x in places[0] for y in places[1] if x - y >= _LEAST]
         centre = min(pairs, key=lambda pair: float(score(jnp.stack(pair))))
         step = step / 5

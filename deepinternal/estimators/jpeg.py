@@ -1,5 +1,6 @@
 """Traces of JPEG compression in the pixels of an image: grid, quality and error."""
 
+import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -78,7 +79,7 @@ def jpeg_blocking(image: Array) -> Blocking:
     rows, columns = (n // _BLOCK for n in zeros.shape)
     zeros = zeros[: rows * _BLOCK, : columns * _BLOCK].reshape(rows, _BLOCK, columns, _BLOCK)
     more = zeros - jnp.mean(zeros, axis=(1, 3), keepdims=True)
-    scores = jnp.mean(more, axis=(0, 2)) * np.sqrt(rows * columns) / (jnp.std(more) + 1e-3)
+    scores = jnp.mean(more, axis=(0, 2)) * math.sqrt(rows * columns) / (jnp.std(more) + 1e-3)
     best = jnp.stack(jnp.divmod(jnp.argmax(scores), _BLOCK))
     return Blocking(jnp.max(scores), ((best + start) % _BLOCK).astype(jnp.int32))
 
@@ -192,7 +193,7 @@ def _quality(coefficients: Array, usable: Array) -> Array:
     def likelihood(steps: Array) -> Array:
         multiple = jnp.round(coefficients / steps)
         z = (coefficients - multiple * steps) / _ROUNDING
-        peak = steps * jnp.exp(-0.5 * z**2) / (_ROUNDING * np.sqrt(2 * np.pi))
+        peak = steps * jnp.exp(-0.5 * z**2) / (_ROUNDING * math.sqrt(2 * math.pi))
         density = jnp.where(multiple == 0, 0, (1 - _STRAY) * peak) + _STRAY
         return jnp.sum(jnp.where(sure, jnp.log(density), 0))
 

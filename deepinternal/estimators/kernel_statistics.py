@@ -5,6 +5,7 @@ import numpy as np
 from deepinternal.estimators import recurrence
 
 FLOOR = 2 / 255  # standard deviation below which no statistic distinguishes patches
+MIDDLE = 2048  # side in pixels of the middle of larger images that is used
 _PLACES = 4096  # number of crops of each kind
 
 
@@ -22,7 +23,8 @@ def statistics(
         image: (H, W, C) in [0, 1].
         sides: Sides in pixels of the crops that are downscaled, and of the crops to compare with.
         kernel_size: Side in pixels of the kernels to be estimated.
-        border: Width in pixels of the border that is ignored.
+        border: Width in pixels of the border that is ignored; more of it is in larger images, of which
+            only the middle `MIDDLE` pixels of each side are used.
         noise_std: Standard deviation of the image's noise, for images in [0, 1].
 
     Returns:
@@ -32,13 +34,15 @@ def statistics(
         `saturated`, the fraction of values at either end of the range; `noise_std` of the colours and
         `grey_noise_std` of their mean. Their shapes depend only on `kernel_size`.
     """
-    inner = image[border : image.shape[0] - border, border : image.shape[1] - border]
+    size = image.shape[:2]
+    corner = np.int32([max(border, (n - MIDDLE) // 2) for n in size])
+    inner = image[tuple(slice(b, n - b) for b, n in zip(corner, size))]
     grey = noise_std / np.sqrt(image.shape[-1])
     large, small = recurrence.crop_places(inner, *sides, count=_PLACES)
     fine, coarse = recurrence.patch_covariances(inner, kernel_size)
     return {
-        "large": large + np.int32(border),
-        "small": small + np.int32(border),
+        "large": large + corner,
+        "small": small + corner,
         "whitening": _whitening(fine),
         "coarse": coarse - np.float32(grey**2) * np.eye(len(coarse), dtype=np.float32),
         "spread": np.float32(np.sqrt(max(np.trace(fine) / len(fine) - grey**2, 0))),

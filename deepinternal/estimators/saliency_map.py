@@ -62,7 +62,7 @@ def _distinctness(lab: Array) -> Array:
     products = jnp.matmul(patches, patches.T, precision="highest")
     squared = norms[:, None] + norms[None] - 2 * products
     y, x = jnp.meshgrid(jnp.arange(h), jnp.arange(w), indexing="ij")
-    places = jnp.stack([y, x], axis=-1).reshape(-1, 2) / max(h, w)
+    places = jnp.stack([y, x], axis=-1, dtype=jnp.float32).reshape(-1, 2) / max(h, w)
     apart = jnp.linalg.norm(places[:, None] - places[None], axis=-1)
     distance = jnp.sqrt(jnp.maximum(squared, 0)) / (1 + _POSITION * apart)
     nearest = -jax.lax.top_k(-distance, min(_SIMILAR + 1, h * w))[0]

@@ -1,5 +1,6 @@
 from deepinternal.methods import dip as dip
 from deepinternal.methods import dip_tasks as dip_tasks
+from deepinternal.methods import dip_windows as dip_windows
 from deepinternal.methods import double_dip as double_dip
 from deepinternal.methods import fit as fit
 from deepinternal.methods import fit_config as fit_config

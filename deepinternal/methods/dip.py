@@ -11,10 +11,12 @@ Section 3.1 (denoising), 3.2 (super-resolution, Lanczos2), 3.3 (inpainting), 3.6
 Deliberate deviations from the authors' code: an image whose sides are no multiples is enlarged for the
 net and its output is cropped, while the authors crop layers; training ends, without ground truth, at
 the minimum of the outputs' moving variance (Wang et al. 2021; `early_stop=False` takes all steps); the
-Lanczos downsampler mirrors at borders. The fits of several `replicas` are averaged, as for the paper's
+Lanczos downsampler mirrors at borders; of an image with more than `fit_pixels`, windows are fitted one
+after another (`dip_windows`). The fits of several `replicas` are averaged, as for the paper's
 best figures.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -23,11 +25,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepinternal.losses.pixel import l2, masked_l2
-from deepinternal.methods import fit
+from deepinternal.methods import dip_windows, fit
 from deepinternal.methods.dip_tasks import PRESETS, TASKS, Config, example
 from deepinternal.nets.skip import SkipNet
 from deepinternal.ops.resizing import output_size, resize
-from deepinternal.recipe import Recipe, check_size
+from deepinternal.recipe import Figures, Recipe, check_size
 from deepinternal.types import Array, InputError, Inputs, Method, Output
 
 
@@ -48,7 +50,7 @@ def prepare(
 
     Returns:
         `image`; for tasks with missing pixels `mask` (H, W, 1) of zeros and ones; for the task `flash`
-        `flash`.
+        `flash`. Of a large image, those of its first window, and what `dip_windows.split` adds.
 
     Raises:
         InputError: No pixel is missing or no pixel is known, a side input has another size than the
@@ -74,7 +76,15 @@ def prepare(
             raise InputError("config.flash: give the photograph taken with flash, of the same size")
         check_size("flash", flash, image)
         inputs["flash"] = np.asarray(flash, np.float32)
+    scale = _scale(config)
+    if dip_windows.is_large(tuple(scale * n for n in image.shape[:2]), config.fit_pixels):
+        return dip_windows.split(inputs, pixels=config.fit_pixels, scale=scale)
     return inputs
+
+
+def _scale(config: Config) -> int:
+    """The factor from the image to the result."""
+    return config.scale if config.task == "sr" else 1
 
 
 def _loss(observe, data, regularizer, layers, inputs, step):
@@ -95,9 +105,12 @@ def _loss(observe, data, regularizer, layers, inputs, step):
 
 def _outputs(layers, inputs) -> dict[str, Output]:
     """The restored image; known pixels are those of the input."""
-    result = layers["image"]
+    result, full = layers["image"], ""
+    if "corners" in inputs:
+        result, full = dip_windows.blended(result, inputs), "full_"
     if "mask" in inputs:
-        result = inputs["mask"] * inputs["image"] + (1 - inputs["mask"]) * result
+        mask, image = (inputs[f"{full}{name}"] for name in ("mask", "image"))
+        result = mask * image + (1 - mask) * result
     return {"result": Output(jnp.clip(result, 0, 1), "image")}
 
 
@@ -155,13 +168,15 @@ def make(
     if "flash" in task.needs:
         flash = spec["flash"].shape[-1]
         generator = fit.Generator(generator.net, flash, source="flash", jitter=config.jitter)
-    baseline = lambda inputs: inputs["image"]
+    full = "full_image" if "corners" in spec else "image"
+    baseline = lambda inputs: inputs[full]
     if config.task == "sr":
         factor = (config.scale, config.scale)
         shape = output_size(tuple(shape), factor)
+        whole = output_size(spec[full].shape[:2], factor)
 
         def baseline(inputs):
-            large = resize(inputs["image"], scale=factor, output_shape=shape)
+            large = resize(inputs[full], scale=factor, output_shape=whole)
             return jnp.clip(large, 0, 1)
 
     steps = config.steps or config.train_steps
@@ -177,10 +192,22 @@ def make(
         window=config.window if config.early_stop else 0,
         patience=config.patience,
     )
+    phases = [phase]
+    if "corners" in spec:
+        again = dataclasses.replace(phase, restart=("image",), carry=dip_windows.following)
+        count = spec["corners"].shape[0]
+        phases = [dataclasses.replace(again, name=f"window {n}") for n in range(1, count + 1)]
+        phases[-1] = dataclasses.replace(phases[-1], carry=None)
     many = {"replicas": config.replicas, "reduce": _mean} if config.replicas > 1 else {}
     return fit.build(
-        "dip", {"image": generator}, [phase], _outputs, shape=shape, baseline=baseline, **many
+        "dip", {"image": generator}, phases, _outputs, shape=shape, baseline=baseline, **many
     )
+
+
+def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
+    """Says into how many windows a large image was split."""
+    del figures
+    return (dip_windows.remark(inputs, config.fit_pixels),) if "corners" in inputs else ()
 
 
 RECIPE = Recipe(
@@ -191,4 +218,7 @@ RECIPE = Recipe(
     make=make,
     example=example,
     side_inputs={"mask": "mask", "flash": "image"},
+    remarks=_remarks,
+    smaller="a smaller config.fit_pixels",
+    holes=lambda config: "mask" if TASKS[config.task].has_holes else "",
 )

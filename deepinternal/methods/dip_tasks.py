@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from annotated_types import Ge, Lt
 
-from deepinternal.config import Auto, NoiseStd, Preset, Text, field
+from deepinternal.config import Auto, MaskConfig, NoiseStd, Preset, Text, field
 from deepinternal.methods.fit_config import Channels, FitConfig, Odd, Skip
 from deepinternal.ops.resizing import resize
 from deepinternal.types import Array, Example, Inputs
 
 
-class Config(FitConfig):
+class Config(FitConfig, MaskConfig):
     """Settings of DIP. `task` and `effort` replace the fields that are 'auto', see `TASKS`."""
 
     task: Literal["denoise", "inpaint", "sr", "restore", "flash"] = field(
@@ -37,8 +37,8 @@ class Config(FitConfig):
     )
     mask: Text = field(
         "",
-        "file or folder of masks for inpaint and restore, white where the image is known; '': black "
-        "pixels are missing",
+        "file or folder of masks for inpaint and restore, white where the image is known; '': "
+        "transparent pixels are missing, or black ones in an image without any",
     )
     scale: int = field(4, "factor by which sr enlarges the image", ge=2, le=16)
     flash: Text = field(
@@ -102,6 +102,14 @@ class Config(FitConfig):
         unit="steps",
     )
     replicas: int = field(1, "number of seeds that are fitted side by side and averaged", ge=1)
+    fit_pixels: int = field(
+        1_200_000,
+        "greatest number of pixels that are fitted at once, for sr those of the result; of a larger "
+        "image, windows are fitted one after another, for inpaint and restore those with missing "
+        "pixels; 0: no limit",
+        unit="pixels",
+        ge=0,
+    )
 
     def standard(self) -> Mapping[str, Any]:
         """The values of the task and the effort."""
@@ -206,7 +214,8 @@ PRESETS: Mapping[str, Preset] = {
     "denoise": Preset({"task": "denoise"}, "removal of noise, with the paper's settings (default)"),
     "inpaint": Preset(
         {"task": "inpaint", **_OF_TASK, "upsample": "auto", "skip": "auto"},
-        "inpainting of the pixels that are black in the mask or, without a mask, in the image",
+        "inpainting of the pixels that are black in the mask or, without a mask, transparent or black "
+        "in the image",
     ),
     "large_hole": Preset(
         {"net_input": "meshgrid", "skip": "0", "train_steps": 5001},

@@ -100,17 +100,18 @@ def _init(fit: _Fit, key: Array, inputs: Inputs) -> TrainState:
         opt_state={},
         model_state={"z": z},
     )
-    return _begin(fit, fit.phases[0], state)
+    return _begin(fit, fit.phases[0], state, inputs)
 
 
-def _begin(fit: _Fit, phase: Phase, state: TrainState) -> TrainState:
+def _begin(fit: _Fit, phase: Phase, state: TrainState, inputs: Inputs) -> TrainState:
     """The state at the start of a phase, with new optimiser and tracked state."""
     nets = fit.nets(phase)
-    params = dict(state.params)
+    params, z = dict(state.params), dict(state.model_state["z"])
     for name in phase.restart:
-        key = jax.random.fold_in(state.key, len(params[name]))
-        params[name] = fit.generators[name].weights(key)
-    z = state.model_state["z"]
+        key, generator = jax.random.fold_in(state.key, len(params[name])), fit.generators[name]
+        params[name] = generator.weights(key)
+        if generator.source in inputs:  # which may have changed
+            z[name] = generator.input(key, inputs, fit.padded(generator), frames=fit.frames)
     apply = functools.partial(_layers, fit, phase, key=None, step=state.step)
     zeros = jax.eval_shape(apply, params, z)
     zeros = {name: jnp.zeros(x.shape, x.dtype) for name, x in zeros.items()}
@@ -224,7 +225,7 @@ def _advance(fit: _Fit, phase: Phase, following: Phase, state: TrainState, input
     if phase.carry:
         inputs = phase.carry(_final(fit, phase, state), inputs)
     state = state.replace(key=jax.random.fold_in(state.key, 1))
-    return _begin(fit, following, state), inputs
+    return _begin(fit, following, state, inputs), inputs
 
 
 def build(
@@ -288,26 +289,44 @@ def build(
         (16, 24, 1)
     """
     fit = _Fit(generators, tuple(phases), tuple(shape), frames, batch or frames, tuple(per_frame))
-    stages = []
-    for phase, following in zip(phases, [*phases[1:], None]):
+    for phase in phases:
         if unknown := [n for n in (*phase.nets, *phase.restart) if n not in generators]:
             raise ValueError(f"{name}: phase {phase.name!r}: no generator {unknown[0]!r}")
         if (fit.batch < frames or phase.flips) and (phase.keep != "last" or phase.window):
             raise ValueError(f"{name}: batches and flips need keep='last' and window=0")
-        stages.append(_stage(fit, phase, following))
+    stages = _stages(fit)
     finish = lambda state, inputs: outputs(_final(fit, phases[-1], state), inputs)
     return Method(name, functools.partial(_init, fit), tuple(stages), finish, **method)
 
 
-def _stage(fit: _Fit, phase: Phase, following: Phase | None) -> Stage:
-    """Returns the stage of a phase, which `following` comes after."""
-    bind = functools.partial
-    return Stage(
-        name=phase.name,
-        steps=phase.steps,
-        step=bind(_step, fit, phase),
-        evaluate=bind(tracking.evaluate, phase) if phase.backtrack else None,
-        evaluate_every=100 if phase.backtrack else 0,
-        done=bind(tracking.done, phase) if tracking.can_end(phase) else never_done,
-        advance=following and bind(_advance, fit, phase, following),
-    )
+def _stages(fit: _Fit) -> list[Stage]:
+    """Returns the stages of all phases; those of equal phases have the same functions.
+
+    The programs of such stages are compiled only once.
+    """
+    bind, steps, advances, stages = functools.partial, [], [], []
+    for phase, following in zip(fit.phases, [*fit.phases[1:], None]):
+        kind, advance = dataclasses.replace(phase, name="", carry=None), None
+        if following:
+            key = kind, phase.carry, dataclasses.replace(following, name="", carry=None)
+            advance = _known(advances, key, bind(_advance, fit, phase, following))
+        stage = Stage(
+            name=phase.name,
+            steps=phase.steps,
+            step=bind(_step, fit, phase),
+            evaluate=bind(tracking.evaluate, phase) if phase.backtrack else None,
+            evaluate_every=100 if phase.backtrack else 0,
+            done=bind(tracking.done, phase) if tracking.can_end(phase) else never_done,
+        )
+        stage = _known(steps, kind, stage)
+        stages.append(dataclasses.replace(stage, name=phase.name, advance=advance))
+    return stages
+
+
+def _known(made: list[tuple[Any, Any]], key: Any, value: Any) -> Any:
+    """Returns the value that was made for an equal key, or the new one, which is then added."""
+    for other, earlier in made:
+        if other == key:
+            return earlier
+    made.append((key, value))
+    return value

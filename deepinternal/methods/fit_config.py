@@ -30,6 +30,13 @@ class FitConfig(NetConfig):
     schedule: Literal["constant", "cosine"] = field(
         "constant", "learning rate over the steps; cosine: it falls to 0 at the last step"
     )
+    fit_pixels: int = field(
+        1_200_000,
+        "greatest number of pixels of the fitted image, to which larger images are reduced; 0: no "
+        "limit",
+        unit="pixels",
+        ge=0,
+    )
 
     def standard(self) -> Mapping[str, Any]:
         """The values that replace 'auto', by field."""

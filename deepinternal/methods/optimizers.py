@@ -5,10 +5,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
 from deepinternal.types import Array
+
+UNKNOWN = float(np.finfo(np.float32).max)  # an error not yet measured; `jax_debug_infs` allows it
 
 
 class MuonState(NamedTuple):
@@ -111,14 +114,14 @@ def stalled(errors: Array, every: int, *, slopes: float) -> Array:
     standard error of the slope (least squares, n - 2 degrees of freedom).
 
     Args:
-        errors: (n,), the last test errors, n > 2; infinite where there is none yet.
+        errors: (n,), the last test errors, n > 2; `UNKNOWN` or infinite where there is none yet.
         every: Number of steps between them.
         slopes: Multiple of the descent.
 
     Returns:
-        A boolean scalar; False as long as an error is infinite.
+        A boolean scalar; False as long as an error is unknown.
     """
-    n, known = errors.shape[0], jnp.isfinite(errors)
+    n, known = errors.shape[0], errors < UNKNOWN
     errors = jnp.where(known, errors, 0)  # avoids NaN, which `jax_debug_nans` would report
     x = (jnp.arange(n) - (n - 1) / 2) * every
     sxx = jnp.sum(x * x)

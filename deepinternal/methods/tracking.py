@@ -84,18 +84,18 @@ def begin(phase: Phase, zeros: Layers, trained: PyTree) -> dict[str, PyTree]:
     if phase.keep != "last" or phase.window:
         tracked["kept"] = zeros
     if phase.keep == "best":
-        tracked["least_loss"] = jnp.asarray(jnp.inf)
+        tracked["least_loss"] = jnp.asarray(optimizers.UNKNOWN)
     if phase.window:
         size = min(SAMPLED, next(iter(zeros.values())).size)
         tracked["recent"] = jnp.zeros((phase.window, size))
-        tracked["least_variance"] = jnp.asarray(jnp.inf)
+        tracked["least_variance"] = jnp.asarray(optimizers.UNKNOWN)
         tracked["least_at"] = jnp.zeros((), jnp.int32)
         tracked["at_least"] = jax.tree.map(jnp.copy, zeros)
     if phase.backtrack:
         tracked["good"] = jax.tree.map(jnp.copy, trained)
-        tracked["good_psnr"] = jnp.asarray(-jnp.inf)
+        tracked["good_psnr"] = jnp.asarray(-optimizers.UNKNOWN)
     if phase.backtrack or phase.target < math.inf:
-        tracked["psnr"] = jnp.asarray(-jnp.inf)
+        tracked["psnr"] = jnp.asarray(-optimizers.UNKNOWN)
     return tracked
 
 
@@ -177,4 +177,5 @@ def kept(phase: Phase, state: TrainState) -> Layers | None:
 def _waited(phase: Phase, state: TrainState) -> Array:
     """Whether the variance has not fallen for `patience` steps."""
     since = state.step - 1 - state.model_state["least_at"]
-    return jnp.isfinite(state.model_state["least_variance"]) & (since >= phase.patience)
+    known = state.model_state["least_variance"] < optimizers.UNKNOWN
+    return known & (since >= phase.patience)

@@ -46,9 +46,12 @@ from deepinternal.ops.degradation import motion_size as motion_size
 from deepinternal.ops.doubling import double as double
 from deepinternal.ops.filters import box as box
 from deepinternal.ops.filters import guided_filter as guided_filter
+from deepinternal.ops.filters import guided_functions as guided_functions
 from deepinternal.ops.filters import minimum as minimum
 from deepinternal.ops.fitting import enlarged as enlarged
+from deepinternal.ops.fitting import factor as factor
 from deepinternal.ops.fitting import reduced as reduced
+from deepinternal.ops.fitting import shared_out as shared_out
 from deepinternal.ops.fitting import shrunk as shrunk
 from deepinternal.ops.initializers import scaled_normal as scaled_normal
 from deepinternal.ops.initializers import uniform_conv as uniform_conv

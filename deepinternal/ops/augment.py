@@ -140,7 +140,8 @@ def draw_father(
         sizes = jnp.ceil(jnp.asarray(size, jnp.float32) * factors - 1e-3)
     # Few draws of vectors, because each draw adds 0.1 to 0.3 s of compile time on CPU.
     key_uniform, key_normal = jax.random.split(key)
-    uniform, normal = jax.random.uniform(key_uniform, (10,)), jax.random.normal(key_normal, (3,))
+    uniform = jax.random.uniform(key_uniform, (10,), jnp.float32)
+    normal = jax.random.normal(key_normal, (3,), jnp.float32)
     kind, any_image = uniform[:2]
     as_is, affine = kind < p_as_is, kind >= p_as_is + p_dihedral
     source = jnp.where(as_is, 0, jnp.floor(any_image * len(factors)).astype(jnp.int32))
@@ -148,7 +149,7 @@ def draw_father(
     span = scale[0], jnp.maximum(scale[1] * factors[-1].min(), scale[0])
     free, drawn = _affine(uniform[5:], normal, size, crop, span, scale_difference, shear, turn)
     enough = (factors.min(1) >= drawn - 1e-6).at[-1].set(True)
-    large = jnp.argmax(enough)
+    large = jnp.argmax(enough).astype(jnp.int32)
     vertical, horizontal = factors[large]
     to_source = warping.compose(
         warping.translation(-0.5, -0.5),

@@ -44,7 +44,8 @@ def div2krk_kernel(key: Array, *, scale: int = 2) -> Array:
     """
     if scale not in DIV2KRK_SCALES:
         raise ValueError(f"DIV2KRK has no scale {scale!r}; known: 2, 4")
-    drawn = jax.random.uniform(key, (3 + 11 * 11,))  # one draw, since draws take long to compile
+    # One draw, because draws take long to compile.
+    drawn = jax.random.uniform(key, (3 + 11 * 11,), jnp.float32)
     sigma = jnp.sqrt(0.6 + (5.0 - 0.6) * drawn[:2])
     # The first 11 of 12 rows centred on 5.5, because K // 2 + (scale - 1) / 2 is 5.5 for K = 11.
     kernel = gaussian_kernel(12, sigma, theta=jnp.pi * drawn[2])[:11, :11]
@@ -85,7 +86,7 @@ def motion_kernel(
         2012, draws random camera paths too, by another model.
     """
     samples = 8 * size
-    drawn = jax.random.normal(key, (2 * samples + 2,))
+    drawn = jax.random.normal(key, (2 * samples + 2,), jnp.float32)
     walks = jnp.cumsum(drawn[2:].reshape(2, samples), axis=1) / math.sqrt(samples)
     heading = jnp.arctan2(drawn[0], drawn[1]) + bend * walks[0]
     steps = jax.nn.softmax(unevenness * walks[1]) * length
@@ -111,14 +112,15 @@ def line_kernel(size: int, length: float | Array, theta: float | Array, *, scale
         (size, size), summing to 1, not negative.
     """
     samples = 8 * size
-    along = ((jnp.arange(samples) + 0.5) / samples - 0.5) * length
+    along = ((jnp.arange(samples, dtype=jnp.float32) + 0.5) / samples - 0.5) * length
+    theta = jnp.asarray(theta, jnp.float32)
     return _drawn(along * jnp.stack([jnp.sin(theta), jnp.cos(theta)])[:, None], size, scale)
 
 
 def _drawn(points: Array, size: int, scale: int) -> Array:
     """Draws points (2, N) around the centre of a (size, size) kernel, each bilinearly into 4 pixels."""
     # Drawn at its final position, because the splines of `centre_kernel` make such thin strokes ring.
-    offsets = jnp.arange(size) - size // 2 - (scale - 1) / 2 - points[:, :, None]
+    offsets = jnp.arange(size, dtype=jnp.float32) - size // 2 - (scale - 1) / 2 - points[:, :, None]
     rows, columns = jnp.maximum(1 - jnp.abs(offsets), 0)
     kernel = jnp.einsum("nr,nc->rc", rows, columns, precision=lax.Precision.HIGHEST)
     return kernel / kernel.sum()

@@ -69,15 +69,39 @@ def guided_filter(guide: Array, target: Array, *, radius: int = 50, epsilon: flo
         He, Sun, Tang: Guided Image Filtering. TPAMI 2013, equations 5-8 and 14-16.
     """
     guide = guide[..., None] if guide.ndim == 2 else guide
+    slope, offset = guided_functions(guide, target, radius=radius, epsilon=epsilon)
+    return jnp.sum(slope * guide, axis=-1) + offset
+
+
+def guided_functions(
+    guide: Array, target: Array, *, radius: int, epsilon: float
+) -> tuple[Array, Array]:
+    """Returns the affine functions of a guide's colours that `guided_filter` applies to it.
+
+    They vary slowly. Those of a reduced image can therefore be enlarged and applied to the full one.
+
+    Args:
+        guide: (H, W, C), C = 1 or 3.
+        target: (H, W).
+        radius: See `guided_filter`.
+        epsilon: See `guided_filter`.
+
+    Returns:
+        The slope (H, W, C) and the offset (H, W): a pixel is `sum(slope * guide) + offset`.
+
+    References:
+        He, Sun: Fast Guided Filter. arXiv 1505.00996, 2015.
+    """
     channels = guide.shape[-1]
     products = (guide[..., :, None] * guide[..., None, :]).reshape(*target.shape, -1)
     mean, level = box(guide, radius), box(target, radius)
     covariance = box(guide * target[..., None], radius) - mean * level[..., None]
     spread = box(products, radius).reshape(*target.shape, channels, channels)
-    spread = spread - mean[..., :, None] * mean[..., None, :] + epsilon * jnp.eye(channels)
+    ridge = epsilon * jnp.eye(channels, dtype=spread.dtype)
+    spread = spread - mean[..., :, None] * mean[..., None, :] + ridge
     slope = _solve(spread, covariance)
     offset = level - jnp.sum(slope * mean, axis=-1)
-    return jnp.sum(box(slope, radius) * guide, axis=-1) + box(offset, radius)
+    return box(slope, radius), box(offset, radius)
 
 
 def _solve(matrices: Array, right: Array) -> Array:

@@ -5,30 +5,71 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
+from deepinternal.ops.filters import box
 from deepinternal.ops.resizing import resize
 from deepinternal.types import Array
 
 
-def reduced(image: np.ndarray, side: int) -> np.ndarray:
-    """Reduces an image by the least whole factor for which no side exceeds `side`.
+def factor(shape: tuple[int, ...], *, side: int = 0, pixels: int = 0) -> int:
+    """Returns the least whole factor that makes an image as small as asked.
+
+    Args:
+        shape: (H, W, ...) of the image.
+        side: Greatest side of the reduced image; 0: no limit.
+        pixels: Greatest number of pixels of the reduced image, before its sides are rounded up; 0: no
+            limit.
+
+    Returns:
+        The factor, at least 1.
+    """
+    height, width = shape[:2]
+    by_side = math.ceil(max(height, width) / side) if side else 1
+    by_pixels = math.ceil(math.sqrt(height * width / pixels)) if pixels else 1
+    return max(by_side, by_pixels, 1)
+
+
+def reduced(image: np.ndarray, side: int, *, pixels: int = 0) -> np.ndarray:
+    """Reduces an image by the least whole factor for which it is not larger than asked.
 
     Args:
         image: (H, W, C) in [0, 1].
-        side: In pixels; 0: the image is not reduced.
+        side: Greatest side in pixels; 0: no limit.
+        pixels: Greatest number of pixels; 0: no limit.
 
     Returns:
         (ceil(H / factor), ceil(W / factor), C).
     """
-    factor = math.ceil(max(image.shape[:2]) / side) if side else 1
+    by = factor(image.shape, side=side, pixels=pixels)
     image = np.asarray(image, np.float32)
-    if factor == 1:
+    if by == 1:
         return image
-    return np.asarray(shrunk(jnp.asarray(image), tuple(-(-n // factor) for n in image.shape[:2])))
+    return np.asarray(shrunk(jnp.asarray(image), tuple(-(-n // by) for n in image.shape[:2])))
 
 
 def shrunk(image: Array, shape: tuple[int, int]) -> Array:
     """Reduces an image (H, W, C) to a smaller size; each pixel is the mean of the area it covers."""
     return jnp.clip(resize(image, output_shape=shape, method="box"), 0, 1)
+
+
+def shared_out(first: Array, second: Array, full: Array) -> tuple[Array, Array]:
+    """Enlarges two layers of a reduced image to layers that add up to the full one.
+
+    The details that the enlarged layers lack are shared out in proportion to the energy of the finest
+    details that the layers have.
+
+    Args:
+        first: (h, w, C), the first layer.
+        second: (h, w, C), the second layer.
+        full: (H, W, C), the image, in [0, 1].
+
+    Returns:
+        Two layers (H, W, C) between 0 and the image.
+    """
+    energy = lambda x: box(jnp.mean(jnp.square(x - box(x, 1)), axis=-1, keepdims=True), 1) + 1e-9
+    share = energy(first) / (energy(first) + energy(second))
+    first, second, share = (enlarged(x, full.shape[:2]) for x in (first, second, share))
+    first = jnp.clip(first + share * (full - first - second), 0, full)
+    return first, full - first
 
 
 def enlarged(x: Array, shape: tuple[int, int]) -> Array:

@@ -40,7 +40,10 @@ def uniform_conv(key: Array, shape: tuple[int, ...]) -> dict[str, Array]:
 def unit_norm(key: Array, features: int | tuple[int, ...]) -> dict[str, Array]:
     """Returns scale 1 and shift 0 for a normalisation."""
     del key
-    return {"scale": jnp.ones(features), "shift": jnp.zeros(features)}
+    return {
+        "scale": jnp.ones(features, jnp.float32),
+        "shift": jnp.zeros(features, jnp.float32),
+    }
 
 
 def uniform_weights(key: Array, shapes: PyTree) -> PyTree:

@@ -8,7 +8,7 @@ from deepinternal.ops.kernels import centre_of_mass, shift_kernel
 from deepinternal.types import Array
 
 # Shifts that are tried in addition to the difference of the centres of mass, in pixels.
-_SHIFTS = np.arange(-1.5, 1.51, 0.25)
+_SHIFTS = np.arange(-1.5, 1.51, 0.25, np.float32)
 
 
 def aligned(kernel: Array, reference: Array) -> tuple[Array, Array]:

@@ -3,6 +3,9 @@
 With 'bfloat16', activations and the operands of products have that dtype, which needs half the memory
 traffic of float32 and has its range, but only 8 bits of precision. Parameters, statistics, resizing and
 the results of nets remain in float32.
+
+With 'default', JAX chooses: by the backend, or by `jax_default_matmul_precision` if the program has set
+it. All products outside nets, such as those of resizing and back-projection, name their own precision.
 """
 
 import typing

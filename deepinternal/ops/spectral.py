@@ -35,7 +35,8 @@ def vectors(
     shapes = [params[name]["kernel"].shape for name in names]
     shapes = [(*shape[:-4], shape[-1]) for shape in shapes]
     ends = np.cumsum([math.prod(shape) for shape in shapes])
-    drawn = jnp.split(jax.random.normal(key, (ends[-1],)), ends[:-1])  # one draw compiles faster
+    drawn = jax.random.normal(key, (ends[-1],), jnp.float32)  # one draw compiles faster
+    drawn = jnp.split(drawn, ends[:-1])
     return {n: _unit(x.reshape(shape)) for n, shape, x in zip(names, shapes, drawn)}
 
 

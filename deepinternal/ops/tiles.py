@@ -65,10 +65,11 @@ def tiled(
         # For each axis: the start of the window; the start of the tile in the window's output, and in
         # the whole output.
         (y, inner_y, out_y), (x, inner_x, out_x) = start
-        part = jax.lax.dynamic_slice(image, (y, x, 0), (*window, image.shape[2]))
+        zero = jnp.zeros_like(y)
+        part = jax.lax.dynamic_slice(image, (y, x, zero), (*window, image.shape[2]))
 
         def put(whole: Array, part: Array) -> Array:
-            rest = (0,) * (part.ndim - 2)
+            rest = (zero,) * (part.ndim - 2)
             size = (*(axis.tile_output for axis in axes), *part.shape[2:])
             part = jax.lax.dynamic_slice(part, (inner_y, inner_x, *rest), size)
             return jax.lax.dynamic_update_slice(whole, part, (out_y, out_x, *rest))

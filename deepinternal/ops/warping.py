@@ -25,13 +25,14 @@ def linear_map(a: Array | float, b: Array | float, c: Array | float, d: Array | 
 
 def rotation(angle: Array | float) -> Array:
     """Returns the 3x3 matrix that rotates (x, y) by `angle` radians, from the x towards the y axis."""
+    angle = jnp.asarray(angle, jnp.float32)
     c, s = jnp.cos(angle), jnp.sin(angle)
     return linear_map(c, -s, s, c)
 
 
 def _matrix(rows) -> Array:
     rows = [jnp.stack([jnp.asarray(v, jnp.float32) for v in row]) for row in rows]
-    return jnp.stack([*rows, jnp.array([0.0, 0.0, 1.0])])
+    return jnp.stack([*rows, jnp.array([0.0, 0.0, 1.0], jnp.float32)])
 
 
 def compose(*matrices: Array) -> Array:

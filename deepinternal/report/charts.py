@@ -7,6 +7,7 @@ from typing import Any
 from deepinternal.writers import is_number
 
 POINTS = 2000  # approximate maximum number of points per curve
+MOST_STAGES = 12  # maximum number of stages that a chart marks; of more, every second or third, ...
 
 # The size of a curve's drawing, and the left, right, top and bottom of its axes. A drawing is as
 # wide as a phone, so that its text keeps its size there.
@@ -26,6 +27,7 @@ def charts(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             series.setdefault(points, []).append(name)
     stages = [(e["step"], str(e["stage"])) for e in log if "stage" in e]
     stages = [s for s, old in zip(stages, [(0, None), *stages]) if s[1] != old[1]]
+    stages = stages[:: max(-(-len(stages) // MOST_STAGES), 1)]
     return [
         _chart(" = ".join(map(_label, names)), thin(points), stages)
         for points, names in series.items()

@@ -6,7 +6,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from deepinternal.codecs.image_io import decode, to_array
+from deepinternal.codecs.decoding import decode
+from deepinternal.codecs.image_io import to_array
 from deepinternal.types import InputError
 
 EMBEDDED = 8_000_000  # maximum bytes of a film in a page

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from deepinternal.codecs.image_io import ImageFile, decode
+from deepinternal.codecs.decoding import decode
+from deepinternal.codecs.image_io import ImageFile
 from deepinternal.codecs.kernel_io import read_kernel
+from deepinternal.codecs.metadata import colours_of
 from deepinternal.codecs.video_io import natural
 from deepinternal.report import films, kernel_picture
 from deepinternal.report.pictures import (
@@ -84,12 +86,18 @@ def _inputs(
     if own := _examples(folder):
         return [of_file(folder, name) for name in own]
     if inputs is not None:
-        return [of_samples(image.pixels, image.path) for image in inputs]
+        return [of_samples(_with_alpha(x), x.path, about=x.metadata) for x in inputs]
     name = str(metrics.get("input", ""))
     try:  # a file may be of any kind and anywhere
-        return [of_samples(decode(name, READABLE).samples, name)]
+        found = decode(name, READABLE)
+        return [of_samples(found.samples, name, about=found.metadata)]
     except InputError:
         return []
+
+
+def _with_alpha(image: ImageFile) -> np.ndarray:
+    """Returns the pixels of an image, with its alpha as the last channel."""
+    return image.pixels if image.alpha is None else np.dstack([image.pixels, image.alpha])
 
 
 def small_pictures(
@@ -110,9 +118,10 @@ def small_pictures(
     @functools.cache
     def small(name: str) -> str:
         if f"{name}.png" in samples:
-            return thumbnail(samples[f"{name}.png"])
+            return thumbnail(samples[f"{name}.png"], colours_of(folder / f"{name}.png"))
         if inputs and name in numbers:
-            return thumbnail(inputs[numbers[name]].pixels)
+            image = inputs[numbers[name]]
+            return thumbnail(_with_alpha(image), image.metadata)
         files = (f"{name}.png", f"{name}/{FRAME}")
         return next(filter(None, (thumbnail_of_file(folder / file) for file in files)), "")
 

@@ -9,8 +9,12 @@ from urllib.parse import quote
 
 import numpy as np
 
-from deepinternal.codecs.image_io import decode, to_array
+from deepinternal.codecs.decoding import decode
+from deepinternal.codecs.image_io import from_float, to_array
+from deepinternal.codecs.metadata import NONE, Metadata, colours_of, png_chunks
 from deepinternal.codecs.png import encode
+from deepinternal.codecs.profiles import to_srgb
+from deepinternal.codecs.transparency import on_white
 from deepinternal.types import InputError
 
 PREVIEW = 2048  # longest side of a picture in a page, in pixels
@@ -66,23 +70,35 @@ def of_file(folder: Path, name: str, samples: np.ndarray | None = None) -> dict[
             decode(path, width * height).samples if samples is None else samples, PREVIEW
         )
         picture["size"] = small.shape[1::-1]
-        data, whole = encode(small), ""
+        data, whole = encode(small, png_chunks(colours_of(path), (*small.shape, 1)[:3])), ""
     return picture | {"src": address(data), "file": whole}
 
 
-def of_samples(samples: np.ndarray, name: str, href: str = "") -> dict[str, Any]:
-    """Returns samples or pixels (H, W, C) for a page, without a file of their own beside it."""
-    pixels = to_array(reduce(samples, PREVIEW)).pixels
-    src = address(encode(np.round(pixels * 255).astype(np.uint8)))
-    sizes = {"full": samples.shape[1::-1], "size": pixels.shape[1::-1]}
+def of_samples(
+    samples: np.ndarray, name: str, href: str = "", *, about: Metadata = NONE
+) -> dict[str, Any]:
+    """Returns samples or pixels (H, W, C) for a page, without a file of their own beside it.
+
+    Args:
+        samples: The picture.
+        name: Its name.
+        href: What it links to.
+        about: The description of its colours.
+    """
+    image = to_array(reduce(samples, PREVIEW))
+    small = from_float(image.pixels, np.empty((1, 1, 1), np.uint8), alpha=image.alpha)
+    src = address(encode(small, png_chunks(about.colours, small.shape)))
+    sizes = {"full": samples.shape[1::-1], "size": small.shape[1::-1]}
     return {"name": name, "href": href, **sizes, "src": src, "file": ""}
 
 
-def thumbnail(samples: np.ndarray) -> str:
-    """Returns the address of a small JPEG."""
+def thumbnail(samples: np.ndarray, about: Metadata = NONE) -> str:
+    """Returns the address of a small JPEG in sRGB, on white; `about` describes the colours."""
     from PIL import Image
 
-    small = to_array(reduce(samples, 2 * THUMBNAIL)).pixels
+    small = on_white(to_array(reduce(samples, 2 * THUMBNAIL)))
+    if about.fits(small.shape[2]):
+        small = to_srgb(small, about.profile)
     pixels = np.round(small * 255).astype(np.uint8)
     image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
     image.thumbnail((THUMBNAIL, THUMBNAIL))
@@ -94,6 +110,7 @@ def thumbnail(samples: np.ndarray) -> str:
 def thumbnail_of_file(path: Path) -> str:
     """Returns the address of a small JPEG of an image file; '' if it cannot be read."""
     try:
-        return thumbnail(decode(path, READABLE).samples)
+        found = decode(path, READABLE)
+        return thumbnail(found.samples, found.metadata)
     except InputError:
         return ""

@@ -15,6 +15,7 @@ import numpy as np
 
 import deepinternal
 from deepinternal.codecs.image_io import ImageFile, from_float
+from deepinternal.codecs.metadata import NONE, png_chunks
 from deepinternal.codecs.png import encode
 from deepinternal.files import atomic_write_bytes, atomic_write_text
 from deepinternal.report import charts, equations, films, gallery
@@ -39,6 +40,7 @@ def write_report(
     config: Mapping[str, Any],
     *,
     before: np.ndarray | None,
+    alpha: np.ndarray | None = None,
     inputs: Sequence[ImageFile] | None = None,
     samples: Mapping[str, np.ndarray] | None = None,
     formulas: Sequence[str] = (),
@@ -51,6 +53,7 @@ def write_report(
         config: The config as plain types.
         before: (H, W, C) in [0, 1], the image to compare the result with, written as
             `baseline.png`; None if there is none.
+        alpha: (H, W), its alpha; None: it is opaque.
         inputs: The user's images, or the first frame of a video; None: read from the file that
             `metrics` names.
         samples: The samples of pictures among the files, by name, if known; others are decoded if
@@ -59,8 +62,10 @@ def write_report(
     """
     samples = dict(samples or {})
     if before is not None:
-        samples[BASELINE] = from_float(before, np.empty((1, 1, 1), np.uint8))
-        atomic_write_bytes(folder / BASELINE, encode(samples[BASELINE]))
+        samples[BASELINE] = from_float(before, np.empty((1, 1, 1), np.uint8), alpha=alpha)
+        about = inputs[0].metadata.colours if inputs else NONE
+        chunks = png_chunks(about, samples[BASELINE].shape)
+        atomic_write_bytes(folder / BASELINE, encode(samples[BASELINE], chunks))
     outputs = [n for n in metrics.get("outputs", ()) if (folder / n).exists()]
     kernels = gallery.kernels(folder, outputs)
     drawn = {name for kernel in kernels for name in kernel["files"]}
@@ -113,7 +118,7 @@ def write_index(workdir: Path, images: Sequence[Mapping[str, Any]]) -> None:
         columns[f"gain {name}"] = (f"{title.split(',')[0]} gain{unit}", f"+.{digits}f")
     rows = []
     for m in images:
-        folder, page = workdir / m["image"], f"{quote(m['image'], safe='')}/report.html"
+        folder, page = workdir / m["image"], f"{quote(m['image'])}/report.html"
         small = gallery.of_page(folder / "report.html")
         if not small:  # the report is from an earlier version, or missing
             files = gallery.small_pictures(folder, None, {})

@@ -1,5 +1,7 @@
 from deepinternal.runs import background as background
 from deepinternal.runs import claims as claims
+from deepinternal.runs import companions as companions
+from deepinternal.runs import contents as contents
 from deepinternal.runs import groups as groups
 from deepinternal.runs import inputs as inputs
 from deepinternal.runs import jobs as jobs
@@ -8,7 +10,10 @@ from deepinternal.runs import provenance as provenance
 from deepinternal.runs import records as records
 from deepinternal.runs import renamed as renamed
 from deepinternal.runs import results as results
+from deepinternal.runs import room as room
 from deepinternal.runs import settings as settings
+from deepinternal.runs import sides as sides
 from deepinternal.runs import sources as sources
+from deepinternal.runs import stems as stems
 from deepinternal.runs import summary as summary
 from deepinternal.runs import workdir as workdir

@@ -19,7 +19,7 @@ class Background:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._wait(0)
+            self.finish()
         finally:
             self._pool.shutdown()
 
@@ -31,6 +31,10 @@ class Background:
         """
         self._wait(most - 1)
         self._unfinished.add(self._pool.submit(task))
+
+    def finish(self) -> None:
+        """Waits until all tasks have ended. Raises what one of them has raised."""
+        self._wait(0)
 
     def _wait(self, most: int) -> None:
         """Waits until at most this many tasks are unfinished."""

@@ -18,9 +18,10 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+CLAIMS = ".claims"  # the folder of claims in a work folder
 
 
 class Claims:
@@ -99,37 +100,6 @@ class Claims:
         """Returns the holder of a name, such as 'process 123 on node7'; '' if it is free."""
         return self._owner(self._place(name))
 
-    def abandoned(
-        self, names: Iterable[str], *, stopped: Callable[[], bool] = lambda: False
-    ) -> list[str]:
-        """Waits until it is known which names live processes hold; returns the others.
-
-        A live process on another machine touches its claim a few times within `stale_after`; a
-        process on this machine is looked up.
-
-        Args:
-            names: The names to check.
-            stopped: Polled while waiting; once True, the remaining names count as held.
-        """
-        free: list[str] = []
-        unknown = {name: self._newest(name) for name in names}
-        while unknown and not stopped():
-            for name, before in list(unknown.items()):
-                now = self._newest(name)
-                if not self.owner(name):
-                    free.append(name)
-                elif now == before and now[0].get("machine") != _machine():
-                    continue
-                del unknown[name]
-            if unknown:
-                time.sleep(min(1.0, self._stale_after / 60))
-        return free
-
-    def _newest(self, name: str) -> tuple[dict[str, Any], float]:
-        """Returns the contents of a name's newest claim, and when it was touched."""
-        folder = self._place(name)
-        return _read(folder / str(max(_generations(folder), default=0)))
-
     def others(self) -> str:
         """Returns another process that holds any name, as `owner` does; '' if there is none."""
         mine = {path.parent for path in self._mine.values()}
@@ -162,8 +132,14 @@ class Claims:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             return None
-        with os.fdopen(descriptor, "w") as file:
-            file.write(self._content)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(self._content)
+        except OSError as error:
+            error.filename = str(path)
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise
         generations = _generations(folder)
         if max(generations, default=0) != newest + 1:  # it already existed, and was cleaned up
             _mark_released(path)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from types import MappingProxyType
 
 from deepinternal.config import MethodConfig
 from deepinternal.recipe import Recipe
@@ -38,7 +39,10 @@ class Shapes:
 
 
 def groups(
-    recipe: Recipe, config: MethodConfig, shapes: Mapping[Job, Shapes | None]
+    recipe: Recipe,
+    config: MethodConfig,
+    shapes: Mapping[Job, Shapes | None],
+    begun: Mapping[Job, tuple[int, int] | None] = MappingProxyType({}),
 ) -> list[Group]:
     """Groups jobs; the groups, and the jobs in each group, keep the order of the list.
 
@@ -46,6 +50,8 @@ def groups(
         recipe: The recipe of the method.
         config: Its config.
         shapes: The shapes of each job; None if a file cannot be read.
+        begun: The canvases of jobs with checkpoints, or None. They keep them, although the list, and
+            so the size of the common canvas, may have changed.
     """
     alike: dict[Hashable, list[Job]] = {}
     on_canvas: set[Hashable] = set()
@@ -64,6 +70,12 @@ def groups(
             found += [Group(tuple(p), _canvas({sizes[job] for job in p})) for p in parts]
         else:
             found.append(Group(tuple(jobs)))
+    for group in list(found):
+        parts = {begun.get(job, group.canvas): [] for job in group.jobs}
+        for job in group.jobs:
+            parts[begun.get(job, group.canvas)].append(job)
+        found.remove(group)
+        found += [Group(tuple(jobs), canvas) for canvas, jobs in parts.items()]
     order = {job: i for i, job in enumerate(shapes)}
     return sorted(found, key=lambda group: order[group.jobs[0]])
 

@@ -5,11 +5,14 @@ The failure of an image is recorded, and the others continue. No method is known
 """
 
 import contextlib
+import dataclasses
+import errno
 import functools
 import importlib.util
 import itertools
 import math
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -27,24 +30,29 @@ from deepinternal.engine.run import LostError, Run
 from deepinternal.engine.signals import StopSignal
 from deepinternal.engine.telemetry import Profile
 from deepinternal.engine.tensorboard import TensorBoard
-from deepinternal.files import show_path
+from deepinternal.files import expanded, reason, remove_unfinished, show_path
 from deepinternal.messages import tell
 from deepinternal.recipe import Recipe
 from deepinternal.report import report
-from deepinternal.runs import results
+from deepinternal.runs import results, room
 from deepinternal.runs import settings as run_settings
 from deepinternal.runs.background import Background
-from deepinternal.runs.claims import Claims
+from deepinternal.runs.claims import CLAIMS, Claims
+from deepinternal.runs.contents import TENSORBOARD
 from deepinternal.runs.groups import Group, groups
 from deepinternal.runs.inputs import Job, jobs_of
 from deepinternal.runs.opening import Opened, Opener
 from deepinternal.runs.records import Made, Records
 from deepinternal.runs.settings import RunConfig
+from deepinternal.runs.stems import PROFILE
 from deepinternal.runs.summary import write_summary
-from deepinternal.runs.workdir import CLAIMS, PROFILE, TENSORBOARD, RefusedError, Workdir
+from deepinternal.runs.workdir import RefusedError, Workdir
 from deepinternal.types import InputError, input_spec
 
 PROFILE_AFTER = 5  # dispatches before a trace
+_POLL = 0.2  # seconds between looks at what other processes hold
+_OLD = 3600.0  # seconds after which nobody is still writing a file
+_TYING = ""  # the name that a process claims while it ties jobs to folders; no stem is empty
 UNWRITTEN = 3  # images, or as many as train side by side, whose results may be unwritten
 
 
@@ -56,10 +64,12 @@ def run_all(
     *,
     overwrite: bool = False,
     process: tuple[int, int] = (0, 1),
-) -> int:
+    wait: bool = True,
+) -> int | None:
     """Trains on all inputs of `config.input`, and writes the results to `workdir`.
 
-    Several processes may do so at once: each image is claimed by one of them.
+    Several processes may do so at once: each image is claimed by one of them. In the end, each
+    process waits for the others, and continues what they abandon.
 
     Args:
         recipe: The recipe of the method.
@@ -69,16 +79,20 @@ def run_all(
         overwrite: Discard results of another config instead of refusing.
         process: The index of this process and the number of processes; each starts with its own
             share.
+        wait: Whether to wait for other processes.
 
     Returns:
-        The exit status: 0 if all are done, 1 if some images failed, 128 + signal after a signal.
+        The exit status: 0 if all images are done, by whichever process, 1 if some are not, 128 +
+        signal after a signal; None if other processes are working on the rest and `wait` is False.
 
     Raises:
         InputError: The config, the work folder or the input list cannot be used; or the only image
             cannot be used.
+        OSError: The work folder was removed.
     """
     check(recipe, config, settings)
-    jobs = jobs_of(recipe, config, settings)
+    jobs = jobs_of(recipe, config, settings, quiet=False)
+    workdir = expanded(workdir)
     if overwrite:
         _check_unused(workdir)
     folder = Workdir(workdir, recipe, config, settings, overwrite=overwrite)
@@ -86,14 +100,16 @@ def run_all(
     try:
         runner = _Runner(Opener(recipe, config, settings, folder), claims, process)
         with StopSignal() as stop:
-            runner.work(jobs, stop)
-        images = runner.summarise(jobs)
+            jobs = runner.work(jobs, stop, wait=wait)
+        if stop.signum:
+            with contextlib.suppress(OSError):
+                runner.summarise(jobs)
+            return 128 + stop.signum
+        all_done = runner.summarise(jobs)
         runner.say_if_finished(jobs)
+        return None if runner.left and not wait else int(not all_done)
     finally:
         claims.close()
-    if stop.signum:
-        return 128 + stop.signum
-    return int(any(m["status"] == "failed" for m in images))
 
 
 def check(recipe: Recipe, config: MethodConfig, settings: RunConfig) -> None:
@@ -132,31 +148,97 @@ class _Runner:
         self._opener, self._claims, self._process = opener, claims, process
         self._settings, self._workdir = opener.settings, opener.workdir
         self._records = Records(opener)
-        self._background = Background()  # writes results
         self._working: dict[str, Opened] = {}  # by stem
         self._failed: dict[str, dict[str, Any]] = {}
         self._finished: set[str] = set()  # already finished when their turn came
-        self._skipped: set[str] = set()  # held by another process when their turn came
+        self.left: set[str] = set()  # held by another process when their turn came
+        self._lost: set[str] = set()  # taken over by another process
+        self._before: dict[str, Any] = {}  # the metrics of all images at the start, by stem
         self._alone = False  # whether there is only one image, whose input errors are raised
+        self._first: Opened | None = None  # that image
 
-    def work(self, jobs: Sequence[Job], stop: StopSignal) -> None:
-        """Trains on all jobs that no other process is working on, until a signal comes."""
-        self._alone = len(jobs) == 1
+    def work(self, listed: Sequence[Job], stop: StopSignal, *, wait: bool) -> list[Job]:
+        """Trains on all jobs that no other process is working on, until a signal comes.
+
+        Args:
+            listed: The jobs.
+            stop: Polled between steps.
+            wait: Whether to wait for other processes, and to train on what they abandon.
+
+        Returns:
+            The jobs with the stems of their folders.
+        """
+        self._alone = len(listed) == 1
+        jobs = self._workdir.tied(listed)
         for job in jobs:
             self._check(job)
+        if self._alone and self._open_first(jobs[0]):
+            return jobs
+        jobs = self._tie(listed, stop)
+        self._before = {job.stem: self._workdir.metrics(job.stem) for job in jobs}
+        begun = self._opener.canvases(jobs)
         shapes = {job: None if self._alone else self._opener.shapes(job) for job in jobs}
-        found = groups(self._opener.recipe, self._opener.config, shapes)
-        with self._background:
+        found = groups(self._opener.recipe, self._opener.config, shapes, begun)
+        self._train_all(found, stop)
+        while wait and (free := self._wait(stop)):
+            left = [tuple(job for job in group.jobs if job.stem in free) for group in found]
+            self._train_all([Group(j, g.canvas) for j, g in zip(left, found)], stop)
+        return jobs
+
+    def _train_all(self, found: Sequence[Group], stop: StopSignal) -> None:
+        with Background() as self._background:
             for group in found:
                 self._train(group, stop)
-            free = self._claims.abandoned(self._skipped, stopped=lambda: bool(stop.signum))
-            for group in found:
-                left = tuple(job for job in group.jobs if job.stem in free)
-                self._train(Group(left, group.canvas), stop)
-        owners = Counter(filter(None, (self._claims.owner(job.stem) for job in jobs)))
-        for owner, images in owners.items():
-            if owner != self._claims.name:
-                tell(f"left to {owner}: {images} image{'s' * (images > 1)}")
+
+    def _wait(self, stop: StopSignal) -> set[str]:
+        """Waits for the images that other processes hold; returns the stems that are free again.
+
+        This process holds none meanwhile.
+        """
+        told = False
+        while self.left and not stop.signum:
+            owners = {stem: self._claims.owner(stem) for stem in self.left}
+            if free := {stem for stem, owner in owners.items() if not owner}:
+                self.left -= free
+                return free
+            for owner, images in () if told else Counter(owners.values()).items():
+                tell(f"waiting for {owner}: {images} image{'s' * (images > 1)}")
+            told = True
+            time.sleep(_POLL)
+        return set()
+
+    def _open_first(self, job: Job) -> bool:
+        """Opens the only job, whose errors are raised before anything is written.
+
+        Returns:
+            Whether it is finished.
+        """
+        try:
+            if self._opener.is_finished(job):
+                self._finished.add(job.stem)
+                return True
+            self._first = self._opener.open(job, self._opener.canvases([job]).get(job))
+        except InputError:
+            raise
+        except Exception:  # an internal error: recorded later, once the image is claimed
+            self._first = None
+        return False
+
+    def _tie(self, listed: Sequence[Job], stop: StopSignal) -> list[Job]:
+        """Creates the work folder, and ties jobs to folders in it, one process at a time."""
+        self._begin()
+        try:
+            while not self._claims.take(_TYING):
+                if stop.signum:
+                    return self._workdir.tied(listed)
+                time.sleep(0.05)
+            remove_unfinished(self._workdir.path, deep=False, older=_OLD)
+            return self._workdir.tie(listed)
+        except OSError as error:
+            where = show_path(self._workdir.path)
+            raise RefusedError(f"--workdir={where}: cannot be written: {reason(error)}") from None
+        finally:
+            self._claims.release(_TYING)
 
     def _check(self, job: Job) -> None:
         """Refuses a job with results from different files."""
@@ -177,6 +259,8 @@ class _Runner:
         if first is None:
             return
         programs, board = self._programs(first, group)
+        if text := self._announcement(first, group):
+            tell(text)
         others: dict[str, list[Job]] = {}  # by the shapes of their inputs
 
         def runs() -> Iterator[Run]:
@@ -207,6 +291,14 @@ class _Runner:
         for jobs in others.values():
             self._train(Group(tuple(jobs), group.canvas), stop)
 
+    def _announcement(self, first: Opened, group: Group) -> str:
+        """Returns what is said before large images are trained on; '' for nothing."""
+        if not self._settings.progress:
+            return ""
+        more = len(group.jobs) - 1
+        name = show_path(first.job.stem) + (f" and {more} more, each" if more else "")
+        return room.announcement(name, first.room, self._opener.method(first.placed), first.placed)
+
     def _programs(self, first: Opened, group: Group) -> tuple[Programs, Board]:
         """Returns the programs of a group, and the progress board that its images share."""
         settings, parallel = self._settings, self._settings.parallel
@@ -234,6 +326,7 @@ class _Runner:
         index, count = self._process
         share = group.jobs[index::count]
         for job in [*share, *(job for job in group.jobs if job not in share)]:
+            self._check_present()
             try:
                 opened = self._ready(job, group.canvas)
             except RefusedError:
@@ -242,30 +335,25 @@ class _Runner:
                 if self._alone and isinstance(error, InputError):
                     raise
                 self._fail(job, error)
-                continue  # and keep the claim, so that no other process tries
+                continue
             if opened:
                 self._working[job.stem] = opened
                 yield opened
 
     def _ready(self, job: Job, canvas: tuple[int, int] | None) -> Opened | None:
         """Claims and opens a job; None if it is finished, or if another process holds it."""
-        opener, opened = self._opener, None
-        if self._alone:  # errors of the only image are raised before anything is written
-            if opener.is_finished(job):
-                self._finished.add(job.stem)
-                return None
-            try:
-                opened = opener.open(job, canvas)
-            except InputError:
-                raise
-            except Exception:  # an internal error: recorded below, once the image is claimed
-                opened = None
-        self._begin()
+        opener, first = self._opener, self._first
+        self._first = None
         if not self._claims.take(job.stem):
-            self._skipped.add(job.stem)
+            self.left.add(job.stem)
+            return None
+        if self._has_failed(job.stem):
+            self._claims.release(job.stem)
             return None
         if not opener.is_finished(job):
-            opened = opened or opener.open(job, canvas)
+            remove_unfinished(self._workdir.path / job.stem)
+            same = first and dataclasses.replace(first, job=job)  # its stem may be another one
+            opened = same or opener.open(job, canvas)
             opener.note(opened)
             if not opener.is_done(job, opened.limit):
                 return opened
@@ -283,6 +371,7 @@ class _Runner:
     def _run(self, opened: Opened, board: Board) -> Run:
         settings, stem = self._settings, opened.job.stem
         folder, label = self._workdir.folder(stem), show_path(stem)
+        about = opened.source.images[0].metadata.colours
         progress = board.share(label, opened.limit)
         progress.remark(opened.remarks)
         every = settings.snapshot_every
@@ -298,7 +387,7 @@ class _Runner:
             log_path=str(folder / "train.jsonl"),
             progress=progress,
             open_telemetry=telemetry if settings.tensorboard else None,
-            pictures=functools.partial(results.write_pictures, folder),
+            pictures=functools.partial(results.write_pictures, folder, about),
             held=lambda: self._claims.held(stem),
             started=opened.started,
             save_end=False,
@@ -321,6 +410,8 @@ class _Runner:
         run.stop_counting()
         task = functools.partial(self._write, opened, run, made, problem)
         self._background.add(task, most=most)
+        if opened.room:  # a large image: its results would lack to the next one
+            self._background.finish()
 
     def _write(
         self, opened: Opened, run: Run, made: Made | None, problem: Exception | None
@@ -343,11 +434,15 @@ class _Runner:
             run.progress.remark([word])
         except LostError as error:
             run.fail(error)
-            run.progress.remark(["left to another process"])
-            tell(f"{show_path(opened.job.stem)}: {error}")
+            stem = opened.job.stem
+            if not self._workdir.path.is_dir():
+                return  # reported in the end
+            if stem not in self._lost:  # else it is not tried again
+                self.left.add(stem)
+            self._lost.add(stem)
+            tell(f"{show_path(stem)}: {error}")
         except Exception as error:  # one image's failure must not affect the others
-            with contextlib.suppress(OSError):
-                run.fail(error)
+            run.fail(error)
             self._fail(opened.job, error, opened, run)
             return
         finally:
@@ -356,20 +451,42 @@ class _Runner:
         self._claims.release(opened.job.stem)
 
     def _fail(self, job: Job, *args) -> None:
-        self._failed[job.stem] = self._records.fail(job, *args)
+        if self._workdir.path.is_dir():
+            self._failed[job.stem] = self._records.fail(job, *args)
+        self._claims.release(job.stem)
 
-    def summarise(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
-        """Writes the summary and the index of all images with results; returns their metrics.
+    def _has_failed(self, stem: str) -> bool:
+        """Whether an image has failed since the start, in any process; it is not tried again."""
+        now = self._workdir.metrics(stem)
+        failed = bool(now) and now["status"] == "failed" and now != self._before.get(stem)
+        return failed or stem in self._failed
+
+    def _check_present(self) -> None:
+        """Raises OSError if the work folder was removed, which must not be made again in part."""
+        path = str(self._workdir.path)
+        if not os.path.isdir(path):
+            raise FileNotFoundError(errno.ENOENT, "the work folder was removed", path)
+
+    def summarise(self, jobs: Sequence[Job]) -> bool:
+        """Writes the summary and the index of all images with results.
 
         Another process may end at the same moment; the last one to read the results sees all.
+
+        Returns:
+            Whether all images are done, and the summary is written.
         """
-        if self._workdir.discards or not self._workdir.path.is_dir():  # stopped before it began
-            return []
-        images = None
-        while images != (images := self._results(jobs)):
-            write_summary(self._workdir.path, images)
-            report.write_index(self._workdir.path, images)
-        return images
+        if self._workdir.discards:  # stopped before it began
+            return False
+        self._check_present()
+        images, written = None, True
+        try:
+            while images != (images := self._results(jobs)):
+                write_summary(self._workdir.path, images)
+                report.write_index(self._workdir.path, images)
+        except OSError as error:
+            written = False
+            tell(f"the summary cannot be written: {reason(error)}")
+        return written and not self.left and [m["status"] for m in images] == ["done"] * len(jobs)
 
     def say_if_finished(self, jobs: Sequence[Job]) -> None:
         """Prints a line if nothing was left to do."""

@@ -1,22 +1,27 @@
 """Reads and prepares the inputs of jobs, each once, on its turn."""
 
 import dataclasses
+import math
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from deepinternal.codecs.image_io import image_shape
+from deepinternal.codecs.image_io import MAX_PIXELS, image_shape
 from deepinternal.config import MethodConfig
 from deepinternal.engine.checkpoint import shapes_at
+from deepinternal.engine.costs import Needs
 from deepinternal.files import printable, sha256_file
 from deepinternal.recipe import Figures, Recipe
-from deepinternal.runs import sources
+from deepinternal.runs import sides, sources
+from deepinternal.runs.companions import companion, mask_files
 from deepinternal.runs.groups import Shapes
-from deepinternal.runs.inputs import Job, companion, mask_files
+from deepinternal.runs.inputs import Job
 from deepinternal.runs.results import Truth, read_truth, write_input
+from deepinternal.runs.room import Room, check
 from deepinternal.runs.settings import RunConfig
 from deepinternal.runs.workdir import Noted, Workdir
 from deepinternal.types import Example, InputError, Inputs, Method, input_spec
@@ -49,6 +54,7 @@ class Opened:
     noted: Noted
     started: float
     remarks: tuple[str, ...]
+    room: Room | None
 
 
 @dataclasses.dataclass
@@ -71,6 +77,7 @@ class Opener:
         self._grouping = self.recipe.grouping(self.config)
         self._methods: dict[str, Method] = {}
         self._result_shapes: dict[str, tuple[int, ...]] = {}
+        self._needs: dict[tuple[str, bool], Needs] = {}
 
     # Files
 
@@ -95,6 +102,12 @@ class Opener:
         """Returns the shapes in the headers of a job's files; None if one cannot be read."""
         return shapes(self.recipe, self.config, job)
 
+    def canvases(self, jobs: Sequence[Job]) -> dict[Job, tuple[int, int] | None]:
+        """Returns the canvases of the jobs with checkpoints, as far as they are known."""
+        noted = {job: self.workdir.noted(job.stem) for job in jobs if self.workdir.begun(job.stem)}
+        known = {job: one.canvas for job, one in noted.items() if one and one.canvas is not None}
+        return {job: tuple(canvas) or None for job, canvas in known.items()}
+
     # What is left to do
 
     def is_done(self, job: Job, limit: int | None = None) -> bool:
@@ -111,10 +124,14 @@ class Opener:
         folder = self.workdir.path / job.stem
         if not any((folder / name).exists() for name in ("result.png", "result")):
             return False
+        if old.get("unsaved") and self.workdir.begun(job.stem) < old["steps"]:
+            return False
         if old["steps"] < old["steps_limit"]:  # its own stopping rule ended it
             return True
         if limit is None:
-            return noted.asked == self.workdir.asked
+            if noted.asked != self.workdir.asked:
+                return False
+            limit = noted.steps  # more than the result has, if a continuation was interrupted
         return limit <= old["steps_limit"]
 
     def is_finished(self, job: Job) -> bool:
@@ -127,8 +144,9 @@ class Opener:
         if not self.is_done(job):
             return False
         files, noted = self.look_at(job), self.workdir.noted(job.stem)
-        if files.stamps != noted.stamps:
-            self.workdir.note(job.stem, dataclasses.replace(noted, stamps=files.stamps))
+        if (files.stamps, files.paths) != (noted.stamps, noted.paths):
+            now = dataclasses.replace(noted, stamps=files.stamps, paths=files.paths)
+            self.workdir.note(job.stem, now)
         path = self._truth_file(job)
         scored = (self.workdir.metrics(job.stem) or {}).get("ground_truth_sha256")
         return path is None or scored == sha256_file(path)
@@ -168,16 +186,27 @@ class Opener:
         source, sides, truth = self._read(job)
         try:
             inputs = self.recipe.prepare(config, source.given, **sides)
-            method = self.method(inputs)
+            method, shape = self.method(inputs), self._result_shape(inputs)
+            placed = inputs if canvas is None else self.recipe.canvas.pad(config, inputs, canvas)
+            hint, known = self.recipe.smaller, self._needs
+            options = {"scored": truth is not None, "hint": hint, "known": known}
+            room = check(self.method(placed), placed, source.shape, **options)
         except InputError as error:
             raise InputError(f"{source.name}: {error}" if job.files else str(error)) from None
-        limit, shape = sum(stage.steps for stage in method.stages), self._result_shape(inputs)
-        truth = None if truth is None else read_truth(truth, shape, name=source.name)
-        noted = dataclasses.replace(files, steps=limit, asked=self.workdir.asked)
+        limit = sum(stage.steps for stage in method.stages)
+        if truth is not None:
+            color, about = self.settings.color, source.images[0].metadata
+            known = {"size": source.size, "name": source.name, "color": color, "about": about}
+            truth = read_truth(truth, shape, **known)
+        if truth is not None:
+            source = dataclasses.replace(source, remarks=(*source.remarks, *truth.remarks))
+        noted = dataclasses.replace(
+            files, steps=limit, asked=self.workdir.asked, canvas=list(canvas or ())
+        )
         self.workdir.check(job.stem, noted)
-        placed = inputs if canvas is None else self.recipe.canvas.pad(config, inputs, canvas)
         remarks = self.remarks(source, inputs, None)
-        return Opened(job, source, inputs, placed, truth, shape, limit, noted, started, remarks)
+        found = (limit, noted, started, remarks, room)
+        return Opened(job, source, inputs, placed, truth, shape, *found)
 
     def note(self, opened: Opened) -> None:
         """Records in the work folder what a job is made from, and writes the sample if it is one.
@@ -194,19 +223,30 @@ class Opener:
     def _read(self, job: Job) -> tuple[sources.Source, dict[str, Any], Path | np.ndarray | None]:
         """Returns the input, its side inputs, and its ground truth: a path, an array or None."""
         truth = self._truth_file(job)
-        source, sides, example = read(self.recipe, self.config, job)
+        source, sides, example = read(self.recipe, self.config, job, color=self.settings.color)
         if example and truth is None and self.recipe.scored and not source.is_video:
             truth = example.truth
         return source, sides, truth
 
     def remarks(self, source: sources.Source, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
         """Returns the remarks on a job, one line each; `figures` as in `Recipe.remarks`."""
-        found = (*source.remarks, *self.recipe.remarks(self.config, inputs, figures))
+        found = [*source.remarks, *self.recipe.remarks(self.config, inputs, figures)]
+        pixels = math.prod(self._result_shape(inputs)[:2])
+        if not source.is_video and pixels > MAX_PIXELS:
+            found.append(
+                f"the result has {pixels / 1e6:.0f} million pixels, but this program reads "
+                f"images of up to {MAX_PIXELS / 1e6:.0f} million, and other programs may have limits"
+            )
         return tuple(printable(" ".join(remark.split())) for remark in found)
 
 
 def read(
-    recipe: Recipe, config: MethodConfig, job: Job
+    recipe: Recipe,
+    config: MethodConfig,
+    job: Job,
+    *,
+    color: str = "keep",
+    files: Mapping[str, Path] | None = None,
 ) -> tuple[sources.Source, dict[str, Any], Example | None]:
     """Reads the files of a job; without files, the recipe's example takes their place.
 
@@ -214,6 +254,8 @@ def read(
         recipe: The recipe of the method.
         config: Its config.
         job: The job.
+        color: See `RunConfig`.
+        files: The files of its side inputs by field; None: those that the config names.
 
     Returns:
         The input, its side inputs by field, and the example.
@@ -221,17 +263,20 @@ def read(
     Raises:
         InputError: A file cannot be read, or does not have the image's size.
     """
-    kinds, files, grouping = recipe.side_inputs, _side_files(recipe, config, job), recipe.grouping
-    sides = {f: sources.read_side(kinds[f], path, job, tag=f) for f, path in files.items()}
+    kinds, grouping = recipe.side_inputs, recipe.grouping
+    files = _side_files(recipe, config, job) if files is None else files
+    found = {
+        f: sides.read_side(kinds[f], path, job, field=f, config=config) for f, path in files.items()
+    }
     example = None
     if job.path is not None:
-        source = sources.read_source(job, grouping(config))
+        source = sources.read_source(job, grouping(config), color=color)
     else:
-        example = recipe.example(config, _photo(), **sides)
+        given = {field: side.value for field, side in found.items()}
+        example = recipe.example(config, _photo(), **given)
         source = sources.from_example(example.image, grouping(config), name=example.name)
-        sides = {**example.sides, **sides}
-    sources.check_sides(sides, kinds, source, files)
-    return source, sides, example
+        found = {field: sides.Side(x) for field, x in example.sides.items()} | found
+    return *sides.joined(recipe, config, source, found, files), example
 
 
 def shapes(recipe: Recipe, config: MethodConfig, job: Job) -> Shapes | None:
@@ -249,14 +294,16 @@ def headers(recipe: Recipe, config: MethodConfig, job: Job) -> Shapes:
         images = tuple(map(image_shape, job.files))
     else:  # the size of a video file is only known after reading
         images = ((len(job.several), *image_shape(job.files[0])),) if job.several else ()
-    sides = _side_files(recipe, config, job).items()
-    return Shapes(images, {f: sources.side_shape(kinds[f], path) for f, path in sides})
+    files = _side_files(recipe, config, job).items()
+    return Shapes(images, {f: sides.side_shape(kinds[f], path) for f, path in files})
 
 
 def _side_files(recipe: Recipe, config: MethodConfig, job: Job) -> dict[str, Path]:
     """Returns the files that belong to a job, by field."""
     kinds = recipe.side_inputs.items()
-    found = {f: companion(f, getattr(config, f), job, kind=kind, tag=f) for f, kind in kinds}
+    scale = str(config.plain().get("scale", ""))
+    find = lambda f, kind: companion(f, getattr(config, f), job, kind=kind, tag=f, scale=scale)
+    found = {f: find(f, kind) for f, kind in kinds}
     return {field: path for field, path in found.items() if path}
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from deepinternal.codecs.decoding import decode
 from deepinternal.engine.parallel import Programs
 from deepinternal.engine.run import Run, Spent
-from deepinternal.files import atomic_write_text, printable, show_path
+from deepinternal.files import atomic_write_text, printable, reason, show_path
 from deepinternal.messages import tell
 from deepinternal.report import report
 from deepinternal.runs.inputs import Job
 from deepinternal.runs.opening import Opened, Opener
-from deepinternal.runs.results import cut, score_result, views, write_outputs
+from deepinternal.runs.results import alpha_of, cut, score_result, views, write_outputs
 from deepinternal.types import Array, InputError, Inputs, Output
 
 
@@ -57,8 +57,12 @@ class Records:
         metrics = self._metrics(opened.job, "done", opened, run)
         metrics |= {"steps_limit": opened.limit, **figures}
         scalars = {name: figures[name] for name, o in outputs.items() if o.kind == "scalar"}
-        if remarks := self.opener.remarks(opened.source, opened.inputs, scalars):
-            metrics["remarks"] = list(remarks)
+        remarks = list(self.opener.remarks(opened.source, opened.inputs, scalars))
+        if run.unsaved:  # the same command repeats the steps since the last checkpoint
+            metrics["unsaved"] = run.unsaved
+            remarks.append(f"the last checkpoint cannot be written ({run.unsaved})")
+        if remarks:
+            metrics["remarks"] = remarks
         if run.telemetry:
             run.telemetry.images({"before": before, **views(outputs)})
         self._publish(opened, metrics, before, samples)
@@ -69,10 +73,16 @@ class Records:
         metrics, truth = self.workdir.metrics(opened.job.stem), opened.truth
         if truth is None or metrics.get("ground_truth_sha256") == truth.sha256:
             return
+        if truth.remarks:
+            known = (*(metrics.get("remarks") or ()), *truth.remarks)
+            metrics["remarks"] = list(dict.fromkeys(known))
         programs = Programs(self.opener.method(opened.inputs))
         before = _on_host(_before(opened, programs, opened.inputs), opened)
         path = self.workdir.folder(opened.job.stem) / "result.png"
-        self._publish(opened, metrics, before, {path.name: decode(path, truth.pixels.size).samples})
+        if truth.remarks:
+            metrics["remarks"] = list(dict.fromkeys([*metrics.get("remarks", ()), *truth.remarks]))
+        samples = decode(path, int(np.prod(opened.shape))).samples
+        self._publish(opened, metrics, before, {path.name: samples})
 
     def _publish(
         self, opened: Opened, metrics: dict, before: np.ndarray, samples: Mapping[str, np.ndarray]
@@ -86,6 +96,7 @@ class Records:
             metrics,
             self.workdir.fields,
             before=before,
+            alpha=alpha_of(source.images[0], before.shape[:2]),
             inputs=source.images,
             samples=samples,
             formulas=self.opener.recipe.equations(self.opener.config, opened.inputs),
@@ -123,7 +134,9 @@ class Records:
             The metrics of the image.
         """
         text, trace = " ".join(str(error).split()) or type(error).__name__, ""
-        if not isinstance(error, InputError):
+        if isinstance(error, OSError) and error.errno:  # of the host, such as a full disk
+            text = reason(error)
+        elif not isinstance(error, InputError):
             text = f"{type(error).__name__}: {text[:300]}"
             trace = printable("".join(traceback.format_exception(error)))
         tell(f"{show_path(job.stem)}: failed: {text}")

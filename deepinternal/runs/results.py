@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deepinternal.codecs import image_io, png, video_io
+from deepinternal.codecs import image_io, png, profiles, video_io
 from deepinternal.codecs.kernel_io import check_kernel, write_kernel
+from deepinternal.codecs.metadata import NONE, Metadata, png_chunks
+from deepinternal.codecs.transparency import on_white
 from deepinternal.files import (
     atomic_write_bytes,
     atomic_write_text,
@@ -22,41 +24,82 @@ from deepinternal.files import (
 from deepinternal.ops import metrics as measures
 from deepinternal.ops.resizing import resize
 from deepinternal.report import kernel_picture
+from deepinternal.runs.contents import PROGRESS
 from deepinternal.runs.sources import Source
-from deepinternal.runs.workdir import PROGRESS
 from deepinternal.types import InputError, Output
 
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """A ground truth: pixels (H, W, C) in [0, 1], with the name and hash of its file."""
+    """A ground truth.
+
+    Attributes:
+        pixels: (H, W, C) in [0, 1] as seen on white; the part that results can be compared with.
+        name: The name of its file.
+        sha256: The hash of its file.
+        remarks: What the user should know about it, one sentence each.
+    """
 
     pixels: np.ndarray
     name: str
     sha256: str
+    remarks: tuple[str, ...] = ()
 
 
-def read_truth(truth: Path | np.ndarray, shape: tuple[int, ...], *, name: str) -> Truth | None:
+def read_truth(
+    truth: Path | np.ndarray,
+    shape: tuple[int, ...],
+    *,
+    size: tuple[int, int],
+    name: str,
+    color: str = "keep",
+    about: Metadata = NONE,
+) -> Truth | None:
     """Reads a ground truth of the result's size; None if that of an example has another size.
+
+    The sides of an image that was downscaled need not have been multiples of the factor. A truth
+    that differs from the result by less than the factor is compared on their common part.
 
     Args:
         truth: The file, or the array of an example.
         shape: The shape of the result.
+        size: The (H, W) of the input.
         name: The name of the example.
+        color: See `image_io.read_image`.
+        about: The metadata of the input, whose colours the truth should have.
 
     Raises:
         InputError: The file cannot be read, or has another size.
     """
     if not isinstance(truth, Path):
         return Truth(np.asarray(truth), name, "") if truth.shape[:2] == shape[:2] else None
-    pixels = image_io.read_image(truth).pixels
+    image = image_io.read_image(truth, color=color)
+    remarks = _differing_colours(image.metadata.profile, about.profile)
+    pixels = on_white(image)
     if pixels.shape[:2] != shape[:2]:
         (h, w), (y, x) = pixels.shape[:2], shape[:2]
-        raise InputError(
-            f"{show_path(truth)}: the ground truth is {h}x{w} but the result will be {y}x{x}; "
-            "give a matching file"
+        if abs(h - y) >= y / size[0] or abs(w - x) >= x / size[1]:
+            raise InputError(
+                f"{show_path(truth)}: the ground truth is {h}x{w} but the result will be {y}x{x}; "
+                "give a matching file"
+            )
+        pixels = pixels[:y, :x]
+        remarks += (
+            f"the ground truth is {h}x{w} and the result {y}x{x}: they are compared on "
+            f"{pixels.shape[0]}x{pixels.shape[1]}, without the last rows and columns",
         )
-    return Truth(pixels, printable(truth), sha256_file(truth))
+    return Truth(pixels, printable(truth), sha256_file(truth), remarks)
+
+
+def _differing_colours(truth: bytes | None, own: bytes | None) -> tuple[str, ...]:
+    """Returns a remark on the profiles of a ground truth and of the input if they differ."""
+    if profiles.same(truth, own):
+        return ()
+    return (
+        f"the ground truth has the colours of {profiles.name(truth)!r}, the input those of "
+        f"{profiles.name(own)!r}: PSNR and SSIM compare values of different meaning; "
+        "config.color=srgb converts both",
+    )
 
 
 def cut(output: Output) -> Output:
@@ -91,17 +134,22 @@ def score_result(
 ) -> dict[str, Any]:
     """Returns the figures of a result and of its baseline against the ground truth.
 
+    Images with alpha are compared as seen on white; a baseline has the result's alpha.
+
     Args:
         samples: The result as it is written, unsigned integers.
-        truth: The ground truth, of the result's size.
+        truth: The ground truth, which may be smaller than the result.
         before: The baseline (H, W, C) in [0, 1]; it is not scored if it has another size.
         size: The (H, W) of the input.
     """
-    pixels = image_io.to_array(samples).pixels
+    result = image_io.to_array(samples)
+    pixels = on_white(result)
     border = border_of(size, pixels.shape[:2])
-    figures: dict[str, Any] = score(pixels, truth.pixels, border)
+    common = tuple(slice(n) for n in truth.pixels.shape[:2])
+    figures: dict[str, Any] = score(pixels[common], truth.pixels, border)
     if before.shape[:2] == pixels.shape[:2]:
-        scored = score(np.round(before * 255) / 255, truth.pixels, border)
+        seen = dataclasses.replace(result, pixels=np.round(before * 255) / 255)
+        scored = score(on_white(seen)[common], truth.pixels, border)
         figures |= {f"baseline_{name}": value for name, value in scored.items()}
     return figures | {"ground_truth": truth.name, "ground_truth_sha256": truth.sha256}
 
@@ -129,17 +177,22 @@ def write_input(source: Source, folder: Path) -> None:
         image_io.write_image(folder / name, image.pixels)
 
 
-def write_pictures(folder: Path, step: int, pictures: Mapping[str, np.ndarray]) -> None:
+def write_pictures(
+    folder: Path, about: Metadata, step: int, pictures: Mapping[str, np.ndarray]
+) -> None:
     """Writes the pictures of an evaluation during training: progress/NAME-STEP.png."""
     (folder / PROGRESS).mkdir(exist_ok=True)
     for name, value in pictures.items():
-        image_io.write_image(folder / PROGRESS / f"{name}-{step:06d}.png", np.clip(value, 0, 1))
+        path = folder / PROGRESS / f"{name}-{step:06d}.png"
+        image_io.write_image(path, np.clip(value, 0, 1), about=about)
 
 
 def write_outputs(
     outputs: Mapping[str, Output], folder: Path, source: Source
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Writes every output in the format of its kind; the result in the input's format.
+
+    Images keep the colour profile and the metadata of their input, and its physical size.
 
     Args:
         outputs: The outputs of a method, on the host. The drawing of a kernel `NAME` also shows
@@ -155,8 +208,8 @@ def write_outputs(
     figures: dict[str, Any] = {"outputs": files}
     pictures: dict[str, np.ndarray] = {}
     for name, output in outputs.items():
-        value, made = output.value, {}
-        like = source.images[output.source]
+        value, made, about = output.value, {}, NONE
+        like = source.like[output.source]
         if output.kind == "scalar":
             figures[name] = value.tolist()
         elif output.kind == "frames":
@@ -171,13 +224,17 @@ def write_outputs(
             made = {f"{name}.png": _samples(value)}
         elif output.kind == "image":
             made = {f"{name}.png": _samples(value, like)}
+            factors = (n / m for n, m in zip(value.shape, like.pixels.shape[:2]))
+            about = like.metadata.scaled(*factors)
         elif output.kind == "images":
             made = {f"{name}/{key}.png": _samples(image, like) for key, image in value.items()}
+            about = like.metadata
         else:
             raise ValueError(f"output {name!r} has an unknown kind {output.kind!r}")
         for file, samples in made.items():
             (folder / file).parent.mkdir(exist_ok=True)
-            atomic_write_bytes(folder / file, png.encode(samples))
+            chunks = png_chunks(about, samples.shape)
+            atomic_write_bytes(folder / file, png.encode(samples, chunks))
         files += made
         pictures |= made
     return figures, pictures
@@ -185,12 +242,17 @@ def write_outputs(
 
 def _samples(pixels: np.ndarray, like: image_io.ImageFile | None = None) -> np.ndarray:
     """Converts an image to integers with another's alpha and bit depth, by default 8 bits."""
-    pixels, alpha = pixels.reshape(*pixels.shape[:2], -1), like.alpha if like else None
-    if alpha is not None and alpha.shape != pixels.shape[:2]:
-        alpha = resize(jnp.asarray(alpha)[..., None], output_shape=pixels.shape[:2])
-        alpha = np.clip(np.asarray(alpha)[..., 0], 0, 1)
     depth = np.empty((1, 1, 1), f"uint{like.bit_depth if like else 8}")
-    return image_io.from_float(pixels, depth, alpha=alpha)
+    alpha = alpha_of(like, pixels.shape[:2]) if like else None
+    return image_io.from_float(pixels.reshape(*pixels.shape[:2], -1), depth, alpha=alpha)
+
+
+def alpha_of(image: image_io.ImageFile, size: tuple[int, int]) -> np.ndarray | None:
+    """Returns the alpha of an image, interpolated to a size (H, W); None if it has none."""
+    if image.alpha is None or image.alpha.shape == size:
+        return image.alpha
+    large = resize(jnp.asarray(image.alpha)[..., None], output_shape=size)
+    return np.clip(np.asarray(large)[..., 0], 0, 1)
 
 
 def _write_kernel(outputs: Mapping[str, Output], name: str, folder: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import ml_collections
 from ml_collections import config_dict
@@ -41,7 +41,10 @@ NAMED = ("method", "presets")  # fields that `--config` sets, rather than their 
 
 
 class RunConfig(Config):
-    """The settings of a command besides those of the method; none of them changes a result."""
+    """The settings of a command besides those of the method.
+
+    None of them changes a result, except `input` and `color`.
+    """
 
     method: Text = field("", "name of the method, or package.module:RECIPE")
     presets: Text = field("", "names of the applied presets, joined by commas")
@@ -51,6 +54,11 @@ class RunConfig(Config):
     ground_truth: Text = field(
         "",
         "file, or folder matched by file name; '': <stem>_gt.png beside the input, if it exists",
+    )
+    color: Literal["keep", "srgb"] = field(
+        "keep",
+        "keep: results have the colour profile of their input; srgb: input and ground truth are "
+        "converted to sRGB when they are read",
     )
     checkpoint_every: float = field(
         30.0, "time between checkpoints, and before the first one", unit="seconds", ge=0

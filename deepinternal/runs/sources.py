@@ -1,24 +1,21 @@
-"""Reads the input of a job: one image, several images, or a video, and its side inputs.
+"""Reads the input of a job: one image, several images, or a video.
 
 The recipe of a method says which of these it takes; see `recipe.Grouping`.
 """
 
 import dataclasses
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from deepinternal.codecs import image_io, kernel_io, video_io
+from deepinternal.codecs import image_io, profiles, video_io
 from deepinternal.codecs.image_io import ImageFile
+from deepinternal.codecs.transparency import extended
 from deepinternal.files import show_path
-from deepinternal.recipe import Grouping, SideKind
-from deepinternal.runs.inputs import Job, mask_files
+from deepinternal.recipe import Grouping
+from deepinternal.runs.inputs import Job
 from deepinternal.types import InputError
-
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,12 +24,15 @@ class Source:
 
     Attributes:
         given: The input of the method's `prepare`.
-        images: The images, or the first frame, which results are compared with and formatted like.
+        images: The images, or the first frame, which results are compared with. The colours of
+            visible pixels are continued under the transparency.
         shape: The shape of the (first) image or of the video.
         name: The names of the files, or the sample that an example was made from.
         is_video: Whether it has frames.
         frame_rate: The frame rate of a video; 0 if it is not known.
         remarks: What the user should know about the files, one sentence each.
+        filled: (H, W), where the method fills in the image, so that results are opaque; None: it
+            fills in nothing.
     """
 
     given: Any
@@ -42,6 +42,16 @@ class Source:
     is_video: bool = False
     frame_rate: float = 0.0
     remarks: tuple[str, ...] = ()
+    filled: np.ndarray | None = None
+
+    @property
+    def like(self) -> tuple[ImageFile, ...]:
+        """The images whose depth and transparency the results get."""
+        first, *others = self.images
+        if self.filled is not None and first.alpha is not None:
+            alpha = np.where(self.filled, np.float32(1), first.alpha)
+            first = dataclasses.replace(first, alpha=alpha)
+        return (first, *others)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -49,15 +59,20 @@ class Source:
         return self.images[0].pixels.shape[:2]
 
 
-def read_source(job: Job, grouping: Grouping) -> Source:
-    """Reads the files of a job.
+def read_source(job: Job, grouping: Grouping, *, color: str = "keep") -> Source:
+    """Reads the files of a job; those of a video keep the colours as stored.
+
+    Args:
+        job: The job.
+        grouping: The grouping of the method.
+        color: See `image_io.read_image`.
 
     Raises:
         InputError: A file cannot be read, sizes differ, or there are too few or too many files.
     """
     if grouping.kind != "video":
         _check_count(grouping, job.files, "config.input")
-        return of_images([image_io.read_image(path) for path in job.files], grouping)
+        return of_images([image_io.read_image(path, color=color) for path in job.files], grouping)
     name, rate = show_path(job.path), 0.0
     if job.several:
         _check_count(grouping, job.several, name)
@@ -112,12 +127,14 @@ def from_memory(image: Any, grouping: Grouping) -> Source:
         shapes = " and ".join(map(str, sorted(sizes))) or "none"
         raise InputError(f"video: frames of shape {shapes}; give (T, H, W) or (T, H, W, C)")
     _check_count(grouping, image, "video")
-    frames = [image_io.to_array(frame, name=f"frame {i}").pixels for i, frame in enumerate(image)]
-    return _of_frames(np.round(np.stack(frames) * 255).astype(np.uint8), "video")
+    images = [image_io.to_array(frame, name=f"frame {i}") for i, frame in enumerate(image)]
+    frames = np.stack([extended(frame).pixels for frame in images])
+    return _of_frames(np.round(frames * 255).astype(np.uint8), "video")
 
 
 def of_images(images: Sequence[ImageFile], grouping: Grouping) -> Source:
     """Returns a source of one or several images; mixed grey and colour images become colour."""
+    images = [extended(image) for image in images]
     first, remarks = images[0], _remarks(images)
     if grouping.kind == "single":
         return Source(first.pixels, (first,), first.pixels.shape, first.path, remarks=remarks)
@@ -138,7 +155,14 @@ def _remarks(images: Sequence[ImageFile]) -> tuple[str, ...]:
     """Returns the remarks on files; those of several name the file."""
     if len(images) == 1:
         return images[0].remarks
-    return tuple(f"{image.path}: {remark}" for image in images for remark in image.remarks)
+    said = [f"{image.path}: {remark}" for image in images for remark in image.remarks]
+    first, *others = (image.metadata.profile for image in images)
+    if not all(profiles.same(first, other) for other in others):
+        said.append(
+            "the images have different colour profiles, but their values are taken as they are; "
+            "config.color=srgb converts them"
+        )
+    return tuple(said)
 
 
 def _of_frames(frames: np.ndarray, name: str, rate: float = 0.0) -> Source:
@@ -156,120 +180,3 @@ def _check_count(grouping: Grouping, items: Sequence, name: str) -> None:
         what = "frame" if grouping.kind == "video" else "image"
         has = f"{number} {what}{'' if number == 1 else 's'}"
         raise InputError(f"{name}: has {has}; this needs {right}")
-
-
-def read_side(kind: SideKind, path: Path, job: Job, *, tag: str) -> np.ndarray:
-    """Reads a side input in the form of its kind.
-
-    Args:
-        kind: The kind, which determines the form.
-        path: The file, as `companion` returns it.
-        job: The job that it belongs to.
-        tag: The tag that its file name may end with.
-
-    Raises:
-        InputError: The file cannot be read.
-    """
-    if kind == "kernel":
-        return kernel_io.read_kernel(path)
-    if kind == "image":
-        return _coloured(image_io.read_image(path))
-    if kind == "mask":
-        return to_mask(image_io.read_image(path))
-    if os.path.isdir(path):
-        files = mask_files(path, tag)
-        frames = [frame.stem for frame in job.several]
-        if frames and set(frames) <= set(files):
-            files = {name: files[name] for name in frames}
-        masks = video_io.read_frames(list(files.values()))
-    elif path.suffix.lower() in video_io.VIDEO_SUFFIXES:
-        masks, _ = video_io.read_video(path)
-    else:
-        return to_mask(image_io.read_image(path))[None]
-    return np.stack([to_mask(image_io.to_array(mask)) for mask in masks])
-
-
-def side_shape(kind: SideKind, path: Path) -> tuple[int, ...]:
-    """Returns the shape of `read_side` from a file's header; () for the masks of a video."""
-    if kind == "kernel":
-        return kernel_io.read_kernel(path).shape
-    if kind == "masks":
-        return ()
-    shape = image_io.image_shape(path)
-    return (*shape[:2], 3) if kind == "image" else shape[:2]
-
-
-def to_side(kind: SideKind, value: Any, *, name: str) -> np.ndarray:
-    """Converts a user's array to a side input in the form of its kind.
-
-    Args:
-        kind: See `read_side`.
-        value: A kernel (K, K); an image or mask, see `image_io.to_array`; masks (T, H, W) or (H,
-            W).
-        name: The name for messages.
-
-    Raises:
-        InputError: The array has another form.
-    """
-    if kind == "kernel":
-        return kernel_io.check_kernel(np.asarray(value), name)
-    if kind == "masks":
-        masks = [value] if np.ndim(value) == 2 else value
-        return np.stack([to_mask(image_io.to_array(mask, name=name)) for mask in masks])
-    image = image_io.to_array(value, name=name)
-    return to_mask(image) if kind == "mask" else _coloured(image)
-
-
-def _coloured(image: ImageFile) -> np.ndarray:
-    """Returns the pixels as (H, W, 3)."""
-    return np.broadcast_to(image.pixels, (*image.pixels.shape[:2], 3))
-
-
-def to_mask(image: ImageFile) -> np.ndarray:
-    """Converts an image to a mask (H, W) in [0, 1]: its luma multiplied by its alpha.
-
-    If only the alpha varies, the alpha is the mask.
-    """
-    pixels, alpha = image.pixels, image.alpha
-    mask = pixels[..., 0] if pixels.shape[2] == 1 else pixels @ _LUMA
-    if alpha is None:
-        return np.clip(mask, 0, 1)
-    if np.ptp(pixels.reshape(-1, pixels.shape[2]), axis=0).any() or not np.ptp(alpha):
-        return np.clip(mask * alpha, 0, 1)
-    return alpha
-
-
-def check_sides(
-    sides: Mapping[str, np.ndarray],
-    kinds: Mapping[str, SideKind],
-    source: Source,
-    names: Mapping[str, Any],
-) -> None:
-    """Refuses side inputs that do not have the image's size.
-
-    Args:
-        sides: The side inputs as they were read, by field.
-        kinds: The kinds of the fields.
-        source: The image or video.
-        names: The names of the files by field, for messages.
-
-    Raises:
-        InputError: One has another size, or there are masks for another number of frames.
-    """
-    for field, value in sides.items():
-        kind, name = kinds[field], show_path(str(names.get(field) or field))
-        if kind == "kernel":
-            continue
-        size = value.shape[1:3] if kind == "masks" else value.shape[:2]
-        if size != source.size:
-            (h, w), (y, x) = size, source.size
-            raise InputError(
-                f"{name}: the {field} is {h}x{w} but {source.name} is {y}x{x}; "
-                "give one of the same size"
-            )
-        frames = source.shape[0] if source.is_video else 1
-        if kind == "masks" and len(value) not in (1, frames):
-            raise InputError(
-                f"{name}: {len(value)} masks for {frames} frames; give one per frame, or one "
-                "for the first frame"
-            )

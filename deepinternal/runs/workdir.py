@@ -4,38 +4,37 @@ DIR/config.json holds the settings that determine the results in DIR; a run with
 is refused, so that a folder never mixes them. DIR/<stem>/ belongs to one image.
 """
 
-import contextlib
 import dataclasses
 import errno
 import functools
 import json
 import math
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from deepinternal.config import MethodConfig
-from deepinternal.files import atomic_write_text, printable, sha256_files, show_path, stamp
+from deepinternal.files import (
+    atomic_write_text,
+    expanded,
+    printable,
+    sha256_files,
+    show_path,
+    stamp,
+)
 from deepinternal.recipe import Recipe
-from deepinternal.report.downloads import ARCHIVE
-from deepinternal.report.report import PROGRESS
+from deepinternal.runs import contents, stems
+from deepinternal.runs.inputs import Job
 from deepinternal.runs.provenance import provenance
 from deepinternal.runs.renamed import SHORTHANDS, renamed
 from deepinternal.runs.settings import RunConfig
+from deepinternal.runs.stems import NOTED, RUN_FILES
 from deepinternal.types import InputError
 from deepinternal.writers import flat, is_number, to_json
 
 # Fields that may increase: a run with more steps continues one that has ended.
 CONTINUED = ("steps", "train_steps")
-
-# The files that a run writes besides the outputs listed in metrics.json.
-RUN_FILES = ("config.json", "summary.json", "summary.csv", "index.html")
-RUN_FOLDERS = (CLAIMS := ".claims", PROFILE := "profile")
-IMAGE_FILES = ("metrics.json", "train.jsonl", "report.html", "traceback.txt", "result.png")
-IMAGE_FILES += ("baseline.png", "input.png", "input.mp4", ARCHIVE, NOTED := "input.json")
-IMAGE_FOLDERS = ("checkpoints", "input", PROGRESS, TENSORBOARD := "tensorboard")
 
 
 class RefusedError(InputError):
@@ -48,15 +47,19 @@ class Noted:
 
     Attributes:
         files: SHA-256 of its files by role: 'input', 'kernel', ...
+        paths: The absolute paths of these files, by role.
         stamps: Sizes and times of these files, as `files.stamp` returns them, by role.
         steps: The maximum number of training steps.
         asked: The values of `CONTINUED` that determine this number.
+        canvas: The [H, W] of the canvas that it trains on; None if it has none.
     """
 
     files: Mapping[str, str]
     stamps: Mapping[str, list[list[int]]] = dataclasses.field(default_factory=dict)
     steps: int = 0
     asked: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    paths: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
+    canvas: list[int] | None = None
 
 
 class Workdir:
@@ -96,7 +99,8 @@ class Workdir:
         """
         if not str(path).strip():
             raise RefusedError("--workdir: is empty; give a folder for the results")
-        self.path = Path(path)
+        self.path = Path(expanded(path))
+        self._begun = False
         self._seen: dict[str, Noted] = {}  # by stem: the last seen state of the files
         # Bytes of the command line that are not valid UTF-8 become question marks.
         text = to_json({**settings.plain(), **config.plain()}).encode("utf-8", "replace")
@@ -137,6 +141,7 @@ class Workdir:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._unwritable(error.strerror) from None
+        self._begun = True
         if self.discards:
             self.discards = False
             self._discard()
@@ -157,8 +162,9 @@ class Workdir:
     def _compare(self, found: Mapping[str, Any], recipe: Recipe) -> None:
         """Refuses results of another config, compared as the method parses both."""
         saved = found["config"]
-        now, old = self.fields, {"input": "", **saved}
-        differing = {n: (old.get(n), now[n]) for n in ("method", "input") if old.get(n) != now[n]}
+        now, old = self.fields, {"color": "keep", **saved}
+        own = ("method", "color")
+        differing = {n: (old.get(n), now[n]) for n in own if old.get(n) != now[n]}
         if "method" not in differing:
             fields = flat(saved) if "version" in found else renamed(recipe.name, flat(saved))
             own = {n: v for n, v in fields.items() if n.split(".")[0] not in RunConfig.model_fields}
@@ -168,7 +174,10 @@ class Workdir:
                 raise self._refusal(f"another version: {error}") from None
             new = flat({n: now[n] for n in recipe.config.model_fields})
             names = [n for n in new if n not in SHORTHANDS.get(recipe.name, ())]
-            differing |= {n: (old[n], new[n]) for n in names if not _same(old[n], new[n])}
+            # Files are compared by their contents, image by image.
+            files = {n for n in recipe.side_inputs if old.get(n) and new.get(n)}
+            pairs = {n: (old[n], new[n]) for n in names if n not in files}
+            differing |= {n: pair for n, pair in pairs.items() if not _same(*pair)}
         if 0 < now["steps"] < saved.get("steps", 0):  # more steps continue; fewer cannot be undone
             differing["steps"] = (saved["steps"], now["steps"])
         if differing:
@@ -182,19 +191,22 @@ class Workdir:
 
     def _discard(self) -> None:
         """Removes the results of earlier runs; the user's own files are kept, in all folders."""
-        for folder in [path.parent for path in self.path.glob(f"*/{NOTED}")]:
-            made = (self.metrics(folder.name) or {}).get("outputs") or ()
-            inputs = [p.name for p in folder.glob("input-[0-9]*.png")]
-            for name in (*IMAGE_FILES, *inputs, *made):
-                with contextlib.suppress(OSError):
-                    (folder / name).unlink()
-            for name in (*IMAGE_FOLDERS, *(n for n in made if n.endswith("/"))):
-                shutil.rmtree(folder / Path(name).name, ignore_errors=True)
-            for name in [*{(folder / name).parent for name in made}, folder]:
-                with contextlib.suppress(OSError):
-                    name.rmdir()
+        for stem in stems.owners(self.path):
+            outputs = (self.metrics(stem) or {}).get("outputs")
+            contents.discard(self.path, stem, outputs if isinstance(outputs, list) else [])
         for name in RUN_FILES:
             (self.path / name).unlink(missing_ok=True)
+
+    def tied(self, jobs: Sequence[Job]) -> list[Job]:
+        """Returns jobs with the stems of the folders that belong to their files; writes nothing."""
+        return stems.assign(jobs, {} if self.discards else stems.owners(self.path))
+
+    def tie(self, jobs: Sequence[Job]) -> list[Job]:
+        """Returns the same as `tied`, and records the stems; only one process may do so at a time."""
+        known = stems.owners(self.path)
+        tied = stems.assign(jobs, known)
+        stems.write(self.path, tied, known)
+        return tied
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -207,8 +219,10 @@ class Workdir:
             return None
         try:
             noted = json.loads((self.path / stem / NOTED).read_text(encoding="utf-8"))
+            if not isinstance(noted.get("canvas", []), list):
+                noted["canvas"] = None
             return Noted(**{**noted, "files": dict(noted["files"]), "steps": int(noted["steps"])})
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def begun(self, stem: str) -> int:
@@ -221,9 +235,12 @@ class Workdir:
     def folder(self, stem: str) -> Path:
         """Returns the folder of an image, created if missing. Raises InputError on failure."""
         folder = self.path / stem
-        self.begin()
+        if not self._begun:
+            self.begin()
+        elif not self.path.is_dir():  # which must not be made again in part
+            raise self._unmakable(folder, "the work folder was removed")
         try:
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._unmakable(folder, error.strerror) from None
         return folder
@@ -232,7 +249,7 @@ class Workdir:
         return InputError(f"{show_path(folder)}: cannot be created: {why}; use another --workdir")
 
     def look_at(self, stem: str, paths: Mapping[str, Sequence[Path]]) -> Noted:
-        """Returns the hashes of an image's files; only files with a changed stamp are read.
+        """Returns a record of an image's files; only files with a changed stamp are hashed.
 
         Args:
             stem: The name of the image's folder.
@@ -247,12 +264,16 @@ class Workdir:
         stamps = {role: stamp(files) for role, files in paths.items()}
         same = [r for r in old.files if stamps.get(r) and stamps[r] == old.stamps.get(r)]
         files = {r: old.files[r] if r in same else sha256_files(paths[r]) for r in paths}
-        self._seen[stem] = new = Noted(files, stamps)
+        places = {role: [os.path.abspath(path) for path in paths[role]] for role in paths}
+        self._seen[stem] = new = Noted(files, stamps, paths=places)
         if noted and noted.files != files:
-            changed = [k for k in {**noted.files, **files} if noted.files.get(k) != files.get(k)]
+            roles = sorted({**noted.files, **files})
+            changed = [role for role in roles if noted.files.get(role) != files.get(role)]
+            named = ", ".join(show_path(path) for r in changed for path in paths.get(r, ())[:1])
             raise RefusedError(
-                f"--workdir={self.path}: {stem} was made from different files "
-                f"({', '.join(sorted(changed))}); use another folder, or --overwrite"
+                f"--workdir={show_path(self.path)}: {show_path(stem)} was made from different files "
+                f"({', '.join(changed)}){named and f' than {named}'}; use another folder, or "
+                "--overwrite"
             )
         return new
 
@@ -291,8 +312,9 @@ class Workdir:
         path = self.path / "config.json"
         if not path.exists() or path.read_text(encoding="utf-8") != self._config:
             atomic_write_text(path, self._config)
-        text = to_json(dataclasses.asdict(new), indent=2) + "\n"
-        atomic_write_text(folder / NOTED, text)
+        # Escapes, because names may hold bytes that are not valid UTF-8.
+        text = json.dumps(dataclasses.asdict(new), indent=2)
+        atomic_write_text(folder / NOTED, text + "\n")
 
     @functools.cached_property
     def _config(self) -> str:

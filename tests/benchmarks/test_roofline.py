@@ -9,12 +9,13 @@ import pytest
 from jax import lax
 
 from benchmarks import roofline
+from deepinternal.engine import counting
 
 DIMS = ("NHWC", "HWIO", "NHWC")
 
 
 def counted(function, *args):
-    return roofline.contraction_flops(jax.make_jaxpr(function)(*args).jaxpr)
+    return counting.contractions(jax.make_jaxpr(function)(*args).jaxpr)
 
 
 def by_xla(function, *args):

@@ -9,6 +9,8 @@ from benchmarks import common, roofline, throughput
 from deepinternal.types import InputError, input_spec
 from tests.benchmarks import program, tiny_recipe
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 
 def test_rates_belong_together():
     recipe = tiny_recipe.RECIPE

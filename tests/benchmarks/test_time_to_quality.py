@@ -19,6 +19,8 @@ from deepinternal.types import InputError
 from tests import tiny_methods
 from tests.benchmarks import program
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 CONFIG = "tests.benchmarks.tiny_recipe:RECIPE"
 INPUTS = {"image": jnp.asarray(tiny_methods.photo())}
 NUMBER = Measure(lambda programs, *_: programs.numbers["loss"], lambda made: float(made[-1]), False)

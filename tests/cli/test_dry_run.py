@@ -75,9 +75,9 @@ def test_new_images(command, source, tmp_path):
 def test_what_is_done_and_what_goes_on(command, source, tmp_path):
     assert jobs.run_all(*command(train_steps=5, input=f"{source}/a.png")) == 0
     before = tree(tmp_path)
-    config = {"input": f"{source}/a.png,{source}/c.png"}
-    with pytest.raises(InputError, match="another config: input"):
-        dry_run.text(*command(train_steps=5, **config))
+    more = lines_of(dry_run.text(*command(train_steps=5, input=f"{source}/a.png,{source}/c.png")))
+    assert more["a"].endswith("16x18x3 -> 16x18x3  5 steps  done")
+    assert more["c"].endswith("5 steps  new")
     text = dry_run.text(*command(train_steps=5, input=f"{source}/a.png"))
     assert lines_of(text)["a"].endswith("16x18x3 -> 16x18x3  5 steps  done")
     assert "Nothing is left to train." in text

@@ -1,6 +1,7 @@
-"""Images: exact round trips of every format and bit depth, one-line refusals.
+"""Images: exact round trips, files of other programs, and one-line refusals.
 
-Foreign files come from Pillow, tifffile, and a PNG encoder written from the specification.
+Foreign files come from Pillow, tifffile, and a PNG encoder written from the specification; see
+test_samples.py and test_tiff.py for every kind of samples.
 """
 
 import logging
@@ -17,13 +18,7 @@ from PIL import Image, ImageFile
 from deepinternal.codecs import png
 from deepinternal.codecs.image_io import from_float, read_image, to_array, write_image
 from deepinternal.types import InputError
-from tests.codecs.image_samples import chunk, decode_png, png_bytes, png_file, smooth
-
-
-def samples_of(image):
-    """All channels of an ImageFile in units of its bit depth (float64)."""
-    parts = [image.pixels] if image.alpha is None else [image.pixels, image.alpha[..., None]]
-    return np.concatenate(parts, -1).astype(np.float64) * (2**image.bit_depth - 1)
+from tests.codecs.image_samples import decode_png, png_bytes, smooth
 
 
 def assert_bytes(image, expected):
@@ -35,23 +30,20 @@ def assert_bytes(image, expected):
 # Round trips.
 
 
-@pytest.mark.parametrize("origin", ["written", "foreign", "interlaced"])
 @pytest.mark.parametrize("depth", [8, 16])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_png_is_exact(tmp_path, depth, channels, origin):
+def test_png_is_exact(tmp_path, depth, channels):
     stored = smooth(11, 13, channels, depth)
     image, path = to_array(stored), tmp_path / "a.png"
-    if origin == "written":
-        write_image(path, image.pixels, alpha=image.alpha, bit_depth=depth)
-        np.testing.assert_array_equal(decode_png(path.read_bytes())[0], stored)
-    else:
-        path.write_bytes(png_bytes(stored, interlaced=origin == "interlaced"))
+    write_image(path, image.pixels, alpha=image.alpha, bit_depth=depth)
+    np.testing.assert_array_equal(decode_png(path.read_bytes())[0], stored)
     back = read_image(path)
     assert (back.bit_depth, back.grey, back.path) == (depth, channels < 3, str(path))
     assert back.pixels.dtype == np.float32
     assert (back.alpha is not None) == (channels in (2, 4))
     np.testing.assert_array_equal(back.pixels, image.pixels)
-    np.testing.assert_allclose(samples_of(back), stored, atol=0.01)
+    if channels in (2, 4):
+        np.testing.assert_array_equal(back.alpha, image.alpha)
 
 
 def test_every_16_bit_level_survives(tmp_path):
@@ -90,83 +82,6 @@ def test_write_refuses(tmp_path, name, pixels, options, word):
     with pytest.raises(InputError, match=word):
         write_image(tmp_path / name, pixels, **options)
     assert not list(tmp_path.iterdir())
-
-
-# Formats.
-
-
-@pytest.mark.parametrize("depth", [1, 2, 4])
-def test_reads_packed_grey_png_and_its_transparent_level(tmp_path, depth):
-    level, path = 2**depth - 1, tmp_path / "a.png"
-    row = int("".join(f"{v:0{depth}b}" for v in [0, level, 0, level, 0, 0, 0, level]), 2)
-    raw = b"\0" + row.to_bytes(depth)
-    path.write_bytes(png_file(raw, (8, 1), depth, 0))
-    image = read_image(path)
-    assert image.alpha is None
-    assert image.grey
-    assert image.pixels[0, :, 0].tolist() == [0, 1, 0, 1, 0, 0, 0, 1]
-    path.write_bytes(
-        png_file(raw, (8, 1), depth, 0, extra=chunk(b"tRNS", struct.pack(">H", level)))
-    )
-    assert read_image(path).alpha[0].tolist() == [1, 0, 1, 0, 1, 1, 1, 0]
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("depth", [8, 16])
-def test_transparent_colour_becomes_alpha(tmp_path, depth, channels):
-    stored = smooth(5, 6, channels, depth)
-    key = stored[2, 3]
-    extra = chunk(b"tRNS", struct.pack(f">{channels}H", *key))
-    (tmp_path / "a.png").write_bytes(png_bytes(stored, extra=extra))
-    image = read_image(tmp_path / "a.png")
-    np.testing.assert_array_equal(image.alpha, 1.0 - (stored == key).all(-1))
-    assert image.alpha[2, 3] == 0
-    np.testing.assert_array_equal(np.round(samples_of(image))[..., :-1], stored)
-
-
-@pytest.mark.parametrize("transparent", [False, True])
-def test_palette_png(tmp_path, transparent):
-    palette = np.array([[255, 0, 0], [0, 255, 0], [9, 8, 7]], np.uint8)
-    index = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
-    extra = chunk(b"PLTE", palette.tobytes())
-    extra += chunk(b"tRNS", bytes([255, 51])) if transparent else b""
-    (tmp_path / "a.png").write_bytes(png_bytes(index[..., None], colour=3, extra=extra))
-    image = read_image(tmp_path / "a.png")
-    assert_bytes(image, palette[index])
-    assert (image.alpha is not None) == transparent
-    if transparent:
-        expected = np.array([255, 51, 255])[index]
-        np.testing.assert_array_equal(np.round(image.alpha * 255), expected)
-
-
-@pytest.mark.parametrize(
-    ("name", "mode", "options"),
-    [
-        ("a.bmp", "RGB", {}),
-        ("a.bmp", "L", {}),
-        ("a.bmp", "1", {}),
-        ("a.gif", "P", {}),
-        ("a.webp", "RGB", {"lossless": True}),
-        ("a.webp", "RGBA", {"lossless": True, "exact": True}),
-        ("a.tif", "RGB", {"compression": "tiff_lzw"}),
-        ("a.tif", "RGB", {"compression": "tiff_adobe_deflate"}),
-        ("a.tif", "RGB", {"compression": "packbits"}),
-        ("a.tif", "RGB", {"compression": "jpeg", "quality": 100}),
-        ("a.jpg", "RGB", {"quality": 100, "subsampling": 0}),
-        ("a.jpg", "L", {"quality": 100}),
-        ("a.jpg", "CMYK", {"quality": 100, "subsampling": 0}),
-    ],
-)
-def test_other_formats(tmp_path, name, mode, options):
-    stored = smooth(32, 48, 4, 8) // 4 + 90
-    source = Image.fromarray(stored if mode == "RGBA" else stored[..., :3]).convert(mode)
-    source.save(tmp_path / name, **options)
-    image = read_image(tmp_path / name)
-    assert image.bit_depth == 8
-    assert image.grey == (mode in ("L", "1"))
-    seen = source.convert({"1": "L", "P": "RGB", "CMYK": "RGB"}.get(mode, mode))
-    error = np.abs(samples_of(image) - np.asarray(seen).reshape(32, 48, -1))
-    assert error.mean() < (2 if "quality" in options else 1e-4)
 
 
 def test_camera_jpeg_with_a_preview_is_one_image(tmp_path):
@@ -228,18 +143,6 @@ def test_tiff(tmp_path, dtype, channels, layout, byteorder):
     assert image.grey == (channels < 3)
     back = from_float(image.pixels, stored, alpha=image.alpha)
     np.testing.assert_array_equal(back, stored if dtype[0] == "u" else stored.astype(np.float32))
-
-
-def test_premultiplied_16_bit_tiff(tmp_path):
-    stored = smooth(9, 12, 4, 16)
-    stored[..., :3] = stored[..., :3].astype(float) * stored[..., 3:] / 65535
-    tifffile.imwrite(
-        tmp_path / "a.tif", stored, photometric="rgb", extrasamples=["assocalpha"], compression=8
-    )
-    samples = samples_of(read_image(tmp_path / "a.tif"))
-    np.testing.assert_array_equal(np.round(samples[..., 3]), stored[..., 3])
-    again = samples[..., :3] * samples[..., 3:] / 65535
-    np.testing.assert_allclose(again, stored[..., :3], atol=1.01)
 
 
 # Bad files.
@@ -346,7 +249,7 @@ def test_several_frames_are_refused(tmp_path, refuse, suffix):
     else:
         first, *others = map(Image.fromarray, frames)
         first.save(path, save_all=True, append_images=others)
-    refuse(read_image, path, "3 pages" if suffix == "float.tif" else "3 frames")
+    refuse(read_image, path, "3 frames")
 
 
 @pytest.mark.parametrize("photometric", ["rgb", "minisblack"])
@@ -358,12 +261,6 @@ def test_float_tiff_values(tmp_path, refuse, photometric, value, word):
     stored[2, 3] = value
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric=photometric)
     refuse(read_image, tmp_path / "a.tif", word)
-
-
-@pytest.mark.parametrize("dtype", ["i2", "u4", "i4"])
-def test_integer_tiffs_of_other_types_are_refused(tmp_path, refuse, dtype):
-    tifffile.imwrite(tmp_path / "a.tif", np.ones((5, 6), dtype))
-    refuse(read_image, tmp_path / "a.tif")
 
 
 # Arrays.
@@ -423,7 +320,7 @@ def test_arrays_refused(array, word):
 def test_import_loads_no_image_library():
     code = (
         "import sys, deepinternal.codecs.image_io; "
-        "print({'PIL', 'imageio', 'tifffile'} & set(sys.modules))"
+        "print({'PIL', 'imageio', 'imagecodecs', 'tifffile'} & set(sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"

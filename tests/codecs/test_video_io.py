@@ -92,11 +92,16 @@ def test_frames_of_any_depth(tmp_path, refuse):
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "1.png")
     read = video_io.read_frames([tmp_path / "0.png", tmp_path / "1.png"])
     np.testing.assert_array_equal(read, np.stack([grey] * 2)[..., None])
-    Image.fromarray(np.dstack([grey, grey // 2, grey, grey])).save(tmp_path / "2.png")
+    Image.fromarray(np.dstack([grey, grey // 2, grey, grey + 8])).save(tmp_path / "2.png")
     read = video_io.read_frames([tmp_path / f"{i}.png" for i in range(3)])
     assert read.shape == (3, 4, 5, 3)
     np.testing.assert_array_equal(read[2], np.dstack([grey, grey // 2, grey]))
     np.testing.assert_array_equal(read[0], np.dstack([grey] * 3))
+    hidden = np.dstack([grey + 9, np.where(grey < 99, 255, 0).astype(np.uint8)])
+    Image.fromarray(hidden).save(tmp_path / "3.png")
+    read = video_io.read_frames([tmp_path / "3.png"])[0, ..., 0]
+    np.testing.assert_array_equal(read[grey < 99], grey[grey < 99] + 9)
+    assert read.max() < 108  # no invisible colour
 
 
 @pytest.mark.parametrize("size", [(40, 64), (39, 63), (1, 1)])

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from etils import epath
 
+from deepinternal.engine import array_files
 from deepinternal.engine.checkpoint import Checkpoints, shapes_at
 from deepinternal.replicas import over_replicas
 from deepinternal.types import TrainState
@@ -80,10 +82,40 @@ def test_orbax_reads_the_arrays(tmp_path, method):
     Checkpoints(tmp_path).save(1, state, None, {"stage": 0})
     found = ocp.StandardCheckpointer().restore(tmp_path.absolute() / "1/state")
     layout = json.loads((tmp_path / "1/meta/metadata").read_text())["layout"]
+    assert not [path for path in tmp_path.rglob("*") if "ocdbt" in path.name]
     names = [(kind, shape) for _, kind, shape in layout if kind == "float32"]
     assert sum(int(np.prod(shape)) for _, shape in names) == len(found["float32"])
     first = next(x for x in plain(state) if x.dtype == np.float32)
     np.testing.assert_array_equal(found["float32"][: first.size], first.ravel())
+
+
+def test_orbax_and_we_read_the_same(tmp_path):
+    """Of all dtypes, written by us or by orbax, which compresses."""
+    arrays = {
+        "float32": np.linspace(0, 1, 999, dtype=np.float32),
+        "bfloat16": np.asarray(jnp.arange(5, dtype=jnp.bfloat16)),
+        "bool": np.array([True, False]),
+        "int64": np.arange(-2, 3),
+        "uint32": np.array([2**32 - 1], np.uint32),
+        "float16": np.ones(3, np.float16),
+    }
+    array_files.write(tmp_path / "ours", arrays)
+    handler = ocp.PyTreeCheckpointHandler(use_ocdbt=False)
+    (tmp_path / "theirs").mkdir()
+    handler.save(epath.Path(tmp_path / "theirs"), args=ocp.args.PyTreeSave(arrays))
+    read = [
+        array_files.read(tmp_path / "ours"),
+        array_files.read(tmp_path / "theirs"),
+        handler.restore(epath.Path(tmp_path / "ours"), args=ocp.args.PyTreeRestore()),
+        ocp.StandardCheckpointer().restore(tmp_path / "ours"),
+    ]
+    for found in read:
+        assert found.keys() == arrays.keys()
+        for name, array in arrays.items():
+            assert found[name].dtype == array.dtype
+            np.testing.assert_array_equal(np.asarray(found[name]), array)
+    described = [json.loads((tmp_path / x / "_METADATA").read_text()) for x in ("ours", "theirs")]
+    assert described[0] == described[1]
 
 
 @pytest.mark.parametrize("stage", [0, 1])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from deepinternal import methods
-from deepinternal.engine import costs
-from deepinternal.types import input_spec
+from deepinternal.engine import costs, counting
+from deepinternal.types import Method, Output, Stage, TrainState, input_spec
 
 KB = 1024
 
@@ -48,6 +48,58 @@ def test_what_lies_inside_of_loops_and_programs_counts():
 
     assert costs.cost(inside, array(256)).memory >= 9 * KB
     assert costs.cost(loop, array(256)).memory >= 9 * KB
+
+
+def test_each_iteration_of_a_scan_counts_as_operations():
+    def body(x, _):
+        return x @ x, None
+
+    def loop(x):
+        return jax.lax.scan(body, x, None, length=7)[0]
+
+    one, seven = (costs.cost(f, array(8, 8)) for f in (lambda x: body(x, None)[0], loop))
+    assert one.flops == 2 * 8**3
+    assert seven.flops == 7 * one.flops
+    assert seven.moved == 7 * one.moved
+
+
+def test_an_element_of_a_large_array_moves_little():
+    index = jax.ShapeDtypeStruct((), jnp.int32)
+    cut = costs.cost(lambda x, i: jax.lax.dynamic_slice(x, (i,), (4,)), array(2**20), index)
+    assert cut.moved < 100
+
+
+def test_values_that_xla_joins_need_no_memory():
+    def chain(x):
+        return jnp.sum(jnp.clip(jnp.take(x, np.arange(1023, -1, -1)) * 2 + 1, 0, 1) ** 2)
+
+    program = jax.jit(chain).trace(array(1024)).jaxpr
+    assert counting.memory(program) >= 12 * KB
+    assert counting.memory(program, joined=True) < 9 * KB  # the argument, and the indices
+
+
+@pytest.mark.parametrize("exactly", [False, True])
+def test_needs_of_a_run(exactly):
+    """Those of the outputs and the baseline, of which every run has both at once."""
+
+    def init(key, inputs):
+        return TrainState(jnp.zeros((), jnp.int32), key, {"w": jnp.zeros(8)}, {}, {})
+
+    image = array(256, 256)
+    step = lambda state, inputs, variant: (state.replace(step=state.step + 1), {})
+    outputs = lambda state, inputs: {"result": Output(inputs["image"] @ inputs["image"])}
+    method = Method(
+        "tiny",
+        init,
+        (Stage("only", 1, step),),
+        outputs,
+        baseline=lambda inputs: inputs["image"] + 1,
+    )
+    found = costs.needs(method, {"image": image}, exactly=exactly)
+    size = 256 * 256 * 4
+    assert found.made == 2 * size
+    assert found.results == pytest.approx(3 * size, rel=0.35)
+    assert size <= found.training < 1.1 * size
 
 
 def test_memory_is_near_to_what_the_compiled_program_says():

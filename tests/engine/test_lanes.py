@@ -8,18 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepinternal.engine import compiling, costs, lanes, layout, parallel
+from deepinternal.engine import costs, lanes, layout, parallel
 from deepinternal.engine.checkpoint import Checkpoints
-from deepinternal.engine.compiling import compiler_options
 from deepinternal.engine.layout import spread
 from deepinternal.engine.loop import Loop
 from deepinternal.engine.parallel import Programs
 from deepinternal.engine.run import NonFiniteError, Run
-from deepinternal.types import InputError
 from deepinternal.writers import read_jsonl
 from tests import tiny_methods
 from tests.engine.stop import Stop
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
 PHOTO = tiny_methods.photo(24)
 IMAGES = [
     jnp.asarray(PHOTO[y : y + 16, x : x + 16]) for y, x in ((0, 0), (8, 8), (0, 8), (8, 0), (4, 4))
@@ -224,10 +223,10 @@ def test_default_lanes_of_an_accelerator(monkeypatch):
     assert spread(100) == spread(100, **given) == (1, 16)
     assert spread(100, images_per_device=40, **given) == (1, 40)
     memory = costs.memory_of_training(**given)
-    monkeypatch.setattr(layout, "_free_bytes", lambda: 2 * 3.5 * memory)
+    monkeypatch.setattr(layout, "free", lambda device: 2 * 3.5 * memory)
     assert spread(100, **given) == (1, 3)
     assert spread(2, **given) == (1, 2)
-    monkeypatch.setattr(layout, "_free_bytes", lambda: 1.0)
+    monkeypatch.setattr(layout, "free", lambda device: 1.0)
     assert spread(100, **given) == (1, 1)
     monkeypatch.undo()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
@@ -289,72 +288,3 @@ def test_dispatches_send_nothing_to_the_device(monkeypatch, count):
     for ended in Loop(programs).train(waiting):
         assert ended.status == "done", ended.error
     assert next(guards["evaluate"]) == "disallow_explicit", "never called"
-
-
-def test_on_cpu_what_runs_once_is_not_optimised(monkeypatch):
-    """Nor is anything left to XLA's default level; on GPUs, only Triton is switched off."""
-    levels = {n: compiler_options(n)["xla_backend_optimization_level"] for n in ("init", "steps")}
-    assert levels == {"init": 0, "steps": 1}
-    used = []
-    compiled = jax.stages.Lowered.compile
-    monkeypatch.setattr(
-        jax.stages.Lowered, "compile", lambda self, o: used.append(o) or compiled(self, o)
-    )
-    Programs(tiny_methods.gan()).init(jax.random.key(0), {"image": IMAGES[0]})
-    assert used == [compiler_options("init")]
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert compiler_options("steps") == {"xla_gpu_enable_triton_gemm": False}
-    given = compiler_options("steps", "xla_gpu_enable_triton_gemm=true")
-    assert given == {"xla_gpu_enable_triton_gemm": True}
-    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
-    assert compiler_options("steps") is None
-
-
-def test_convolutions_are_not_left_to_another_library():
-    """By default XLA would give this one to YNNPACK, which is slow for it."""
-    conv = jax.jit(
-        lambda x, w: jax.lax.conv_general_dilated(
-            x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-    )
-    lowered = conv.lower(np.ones((1, 64, 64, 32), np.float32), np.ones((3, 3, 32, 32), np.float32))
-    assert "ynn" not in lowered.compile(compiler_options("steps")).as_text()
-
-
-def test_options_of_the_user():
-    given = "xla_gpu_enable_command_buffer=FUSION,CUDNN,xla_gpu_enable_triton_gemm=false"
-    assert compiling.parse_options(given) == {
-        "xla_gpu_enable_command_buffer": "FUSION,CUDNN",
-        "xla_gpu_enable_triton_gemm": False,
-    }
-    compiling.check_options(given)
-    compiling.check_options("")
-    assert compiler_options("steps", "xla_backend_optimization_level=3").items() >= {
-        ("xla_backend_optimization_level", "3")
-    }
-    for wrong in (
-        "xla_no_such_option=1",
-        "xla_gpu_enable_triton_gemm=7x",
-        "level",
-        "=1",
-        "a=1,,b=2",
-    ):
-        with pytest.raises(InputError, match=r"^config\.parallel\.compiler_options: [^\n]+$"):
-            compiling.check_options(wrong)
-
-
-def test_options_reach_the_compiler(monkeypatch):
-    used = []
-    compiled = jax.stages.Lowered.compile
-    monkeypatch.setattr(
-        jax.stages.Lowered, "compile", lambda self, o: used.append(o) or compiled(self, o)
-    )
-    given = "xla_gpu_enable_triton_gemm=false"
-    programs = Programs(tiny_methods.gan(), compiler_options=given)
-    programs.init(jax.random.key(0), {"image": IMAGES[0]})
-    assert used == [compiler_options("init") | {"xla_gpu_enable_triton_gemm": False}]
-
-
-def test_a_compiler_that_does_not_know_an_option(monkeypatch):
-    monkeypatch.setattr(compiling, "_LIBRARY", {"xla_no_such_option": "YES"})
-    assert list(compiler_options("steps")) == ["xla_backend_optimization_level"]

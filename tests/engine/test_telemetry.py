@@ -1,7 +1,6 @@
 """What the runtime tells of itself."""
 
 import dataclasses
-import os
 import resource
 
 import jax
@@ -11,7 +10,7 @@ import pytest
 from deepinternal.engine.loop import Loop, train
 from deepinternal.engine.parallel import Programs
 from deepinternal.engine.run import Run
-from deepinternal.engine.telemetry import Profile, free_memory, memory_mb
+from deepinternal.engine.telemetry import Profile, memory_mb
 from tests import tiny_methods
 
 INPUTS = {"image": jnp.asarray(tiny_methods.photo())}
@@ -31,17 +30,6 @@ def test_memory_on_an_accelerator_is_that_of_the_fullest_device():
             return self.used and {"bytes_in_use": self.used}
 
     assert memory_mb([Device(10**6), Device(3 * 10**6), Device(None)]) == 3.0
-
-
-def test_free_memory():
-    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert 0 < free_memory(jax.local_devices()[0]) < whole
-
-    class Device:
-        def memory_stats(self):
-            return {"bytes_limit": 100, "bytes_in_use": 30}
-
-    assert free_memory(Device()) == 70
 
 
 def test_a_trace_is_written(tmp_path):

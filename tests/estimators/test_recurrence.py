@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from scipy.signal import correlate2d
 
-from deepinternal.estimators import recurrence
+from deepinternal.estimators import kernel_statistics, recurrence
 
 
 def _noise(*shape, seed=0):
@@ -195,3 +195,19 @@ def test_patches_to_be_downscaled_are_drawn_around_the_texture(monkeypatch, kern
     monkeypatch.setattr(recurrence, "places", places)
     recurrence.patch_covariances(image, kernel_size, count=3)
     assert len(sides) == 2
+
+
+def test_only_the_middle_of_a_large_image_is_used(monkeypatch):
+    image = np.random.default_rng(0).random((100, 91, 3), np.float32)
+    options = {"sides": (32, 16), "kernel_size": 13, "noise_std": 0.01}
+    monkeypatch.setattr(kernel_statistics, "MIDDLE", 64)
+    found = kernel_statistics.statistics(image, **options)
+    alone = kernel_statistics.statistics(image[18:82, 13:78], **options)
+    for name in ("large", "small"):
+        alone[name] = alone[name] + [18, 13]
+    for name, value in alone.items():
+        np.testing.assert_array_equal(found[name], value)
+    for name, side in (("large", 32), ("small", 16)):
+        assert found[name].dtype == np.int32
+        assert (found[name] >= [18, 13]).all()
+        assert (found[name] + side <= [82, 78]).all()

@@ -56,8 +56,12 @@ class Launcher:
         told = {"stderr": str(printed), "path": path, "environment": environment}
         return self._ask(module=module, argv=argv, **told), printed
 
+    def wait_briefly(self, process, seconds=0.02):
+        """Exit status, or None if the program is still running."""
+        return self._ask(wait=process, seconds=seconds)
+
     def wait(self, process, seconds=120):
-        status = self._ask(wait=process, seconds=seconds)
+        status = self.wait_briefly(process, seconds)
         if status is None:
             os.kill(process, signal.SIGKILL)
             pytest.fail(f"the program did not end within {seconds} s")
@@ -81,7 +85,7 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _cached_programs(cache):
+def _cached_programs(cache, quick_programs):
     options = {"jax_compilation_cache_dir": str(cache), **CACHE}
     before = {name: getattr(jax.config, name) for name in options}
     compilation_cache.reset_cache()
@@ -112,6 +116,7 @@ def train(tmp_path):
         overwrite=False,
         recipe=None,
         process=(0, 1),
+        wait=True,
         **fields,
     ):
         recipe = recipe or methods.find("zssr")
@@ -119,7 +124,8 @@ def train(tmp_path):
         quiet = {"progress": False, "log_every": 1}
         given.update({**quiet, **SMALL, "input": str(source), **fields})
         both = settings.split(recipe, given)
-        return jobs.run_all(recipe, *both, str(workdir), overwrite=overwrite, process=process)
+        options = {"overwrite": overwrite, "process": process, "wait": wait}
+        return jobs.run_all(recipe, *both, str(workdir), **options)
 
     return run
 

@@ -12,13 +12,15 @@ import runpy
 import sys
 import time
 
+from deepinternal.engine import compiling
+
 OURS = ("deepinternal.methods.zssr", "deepinternal.runs.jobs")
 
 
 def serve() -> None:
     """Answers commands until stdin ends."""
+    compiling._CPU_LEVEL = compiling._CPU_LEVEL_ONCE  # as `quick_programs` in tests/conftest.py
     for module in (
-        "orbax.checkpoint",
         "scipy.io",
         "skimage.data",
         "deepinternal.cli.program",

@@ -21,7 +21,18 @@ WORKDIR = "--workdir=never-made"
         ([WORKDIR], ["--config must be given"]),
         ([CONFIG, "--workdir="], ["--workdir", "give a folder"]),
         ([CONFIG, WORKDIR, "photo.png"], ["unexpected argument 'photo.png'"]),
-        ([CONFIG, WORKDIR, "--colour=1"], ["'colour'"]),
+        ([CONFIG, WORKDIR, "--colour=1"], ["--colour: there is no such flag"]),
+        ([CONFIG, WORKDIR, "--overwrit"], ["--overwrit: ", "did you mean --overwrite?"]),
+        ([CONFIG, WORKDIR, "--config.train-steps=1"], ["did you mean --config.train_steps?"]),
+        ([CONFIG, WORKDIR, "--flagfile=missing"], ["missing"]),
+        ([CONFIG, WORKDIR, "--scale=3"], ["--scale: ", "did you mean --config.scale?"]),
+        (["--config.progress=False", WORKDIR], ["--config=NAME[:PRESET,...] must be given"]),
+        (["--config.sed=1", CONFIG, WORKDIR], ["config.sed: ", "did you mean seed?"]),
+        ([CONFIG, "--workdir", "--dry_run"], ["--workdir: needs a value"]),
+        ([CONFIG, "--config", "--dry_run"], ["--config: needs a value"]),
+        ([CONFIG, WORKDIR, "--config"], ["--config", "empty"]),
+        ([CONFIG, WORKDIR, "--config.progress", "no"], ["unexpected argument 'no'"]),
+        ([CONFIG, WORKDIR, "--", "--dry_run"], ["unexpected argument '--dry_run'"]),
         ([CONFIG, WORKDIR, "--overwrite=perhaps"], ["--overwrite=perhaps", "true or false"]),
         (["--config=configs/nosuch.py", WORKDIR], ["configs/nosuch.py", "no such file"]),
         (["--config=lost/zssr.py", WORKDIR], ["no such file; for the method give --config=zssr"]),
@@ -100,6 +111,16 @@ def test_show_needs_no_workdir(launcher):
     status, printed = launcher.run("dip:smoke", "--json", module="launch.show")
     assert status == 0
     assert json.loads(printed)["fields"]["train_steps"]["value"] == 20
+
+
+def test_flags_may_come_in_any_order(launcher):
+    words = ["--config.seed=1", "-config.scale", "3", "--noconfig.progress", "--json", "--show"]
+    for config in (["--config=zssr:smoke"], ["--config", "zssr:smoke"], ["--config=dip", CONFIG]):
+        status, printed = launcher.run(*words[:4], *config, "--config.seed=2", *words[4:])
+        assert status == 0, printed
+        fields = json.loads(printed)["fields"]
+        values = [fields[name]["value"] for name in ("seed", "scale", "progress", "train_steps")]
+        assert values == [2, "3", False, 30]
 
 
 @pytest.mark.slow

@@ -138,7 +138,9 @@ def test_registered_it_is_called_by_name(importable):
 def test_it_is_measured_on_its_example(importable):
     recipe = di.methods.find(RECIPE)
     tiny = {"photo": np.float32(picture(32, 320)) / 255, "multiplied": 64, "copied": 2**16}
-    figures = throughput.measure(recipe, recipe.build("smoke"), steps=2, rounds=1, **tiny)
+    figures = throughput.measure(
+        recipe, recipe.build("smoke", features=2), steps=2, rounds=1, **tiny
+    )
     assert (figures["method"], figures["image_shape"]) == ("deblur", [32, 128, 3])
     assert figures["runs"][0]["steps_per_second"] > 0
 

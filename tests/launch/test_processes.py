@@ -3,13 +3,13 @@
 import json
 import os
 import signal
+import threading
 
 import numpy as np
 import pytest
 
 from deepinternal.runs import claims as claims_module
-from deepinternal.runs.claims import Claims
-from deepinternal.runs.workdir import CLAIMS
+from deepinternal.runs.claims import CLAIMS, Claims
 from deepinternal.types import InputError
 from deepinternal.writers import read_jsonl
 from tests.launch.conftest import SMALL, picture, save, until
@@ -109,16 +109,56 @@ def test_what_killed_processes_leave_is_finished(launcher, tmp_path, folder, alo
 
 
 @pytest.mark.slow
-def test_what_another_process_holds_is_left_to_it(train, tmp_path, folder):
-    claims = Claims(tmp_path / "out" / CLAIMS)
+@pytest.mark.parametrize("status", ["done", "failed", "stopped"])
+def test_what_another_process_holds_is_waited_for(train, tmp_path, folder, capfd, status):
+    """What it has abandoned is continued; what has failed there is not tried again."""
+    out = tmp_path / "out"
+    claims, told = Claims(out / CLAIMS), capfd
+    assert claims.take("1")
+
+    def end():
+        until(lambda: "waiting for process" in told.readouterr().err)
+        assert sorted(metrics(out)) == ["0", "2", "3", "4"]
+        (out / "1").mkdir()
+        if status == "done":
+            claims.release("1")  # and its result is made here
+            return
+        (out / "1/metrics.json").write_text(json.dumps({"image": "1", "status": status}))
+        claims.release("1")
+
+    thread = threading.Thread(target=end)
+    thread.start()
     try:
-        assert claims.take("1")
-        assert train(folder, steps=1) == 0
-        assert sorted(metrics(tmp_path / "out")) == ["0", "2", "3", "4"]
+        assert train(folder, steps=1) == int(status == "failed")
     finally:
+        thread.join()
         claims.close()
-    assert train(folder, steps=1) == 0
-    assert len(metrics(tmp_path / "out")) == len(SIZES)
+    assert metrics(out)["1"]["status"] == ("failed" if status == "failed" else "done")
+    assert train(folder, steps=1, wait=False) == 0
+
+
+@pytest.mark.slow
+def test_what_fails_in_one_process_has_failed_in_all(launcher, tmp_path):
+    """And none waits for another one that waits for it."""
+    (tmp_path / "in").mkdir()
+    for name in "abcd":
+        (tmp_path / f"in/{name}.png").write_bytes(b"not an image")
+    save(tmp_path / "in/e.png", picture())
+    argv = command(tmp_path / "in", tmp_path / "out", steps=50)
+    processes = [launcher.start(*argv) for _ in range(2)]
+    assert [launcher.wait(process) for process, _ in processes] == [1, 1]
+    assert sum(printed.read_text().count("e: done") for _, printed in processes) == 1
+    found = {stem: one["status"] for stem, one in metrics(tmp_path / "out").items()}
+    assert found == dict.fromkeys("abcd", "failed") | {"e": "done"}
+
+
+@pytest.mark.slow
+def test_without_waiting_there_is_no_status(train, tmp_path, folder):
+    claims = Claims(tmp_path / "out" / CLAIMS)
+    assert claims.take("1")
+    assert train(folder, steps=1, wait=False) is None
+    claims.close()
+    assert train(folder, steps=1, wait=False) == 0
 
 
 @pytest.mark.slow
@@ -139,8 +179,8 @@ def test_what_a_dead_machine_holds_is_taken_over_in_the_end(train, tmp_path, fol
 def test_an_image_that_was_taken_over_is_not_written(train, tmp_path, folder, monkeypatch, capfd):
     """A process that slept for too long neither saves nor publishes what another works on."""
     monkeypatch.setattr(Claims, "held", lambda self, name: name != "2")
-    assert train(folder, steps=3) == 0
-    assert "2: another process has taken over this image" in capfd.readouterr().err
+    assert train(folder, steps=3) == 1
+    assert capfd.readouterr().err.count("2: another process has taken over this image") == 2
     assert sorted(metrics(tmp_path / "out")) == ["0", "1", "3", "4"]
     assert not (tmp_path / "out/2/result.png").exists()
 
@@ -151,7 +191,8 @@ def test_each_process_begins_with_its_share(train, folder, monkeypatch):
     take = Claims.take
 
     def noted(self, name):
-        order.append(name)
+        if name:  # not the claim on the list itself
+            order.append(name)
         return take(self, name)
 
     monkeypatch.setattr(Claims, "take", noted)

@@ -1,9 +1,12 @@
 """Where compiled programs are kept, and when none are."""
 
+import contextlib
+import errno
 import os
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from deepinternal.cli import program_cache
@@ -18,12 +21,21 @@ print(jax.config.jax_compilation_cache_dir or "none")
 """
 
 
+@contextlib.contextmanager
+def compilation_cache_off():
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.values["jax_compilation_cache_dir"] = None
+    yield
+    jax.config.values["jax_compilation_cache_dir"] = before
+
+
 def _run(**environment):
     kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
     command = [sys.executable, "-c", _COUNT]
     done = subprocess.run(
         command, env={**kept, **environment}, capture_output=True, text=True, check=True
     )
+    assert done.stderr == ""
     return done.stdout.strip()
 
 
@@ -31,17 +43,76 @@ def _run(**environment):
 def test_programs_are_kept_in_the_users_cache(tmp_path):
     folder = _run(XDG_CACHE_HOME=str(tmp_path))
     assert folder.startswith(str(tmp_path / "deepinternal" / "programs-"))
-    files = {p.name for p in (tmp_path / "deepinternal").glob("*/*-cache")}
-    assert files
+    paths = sorted((tmp_path / "deepinternal").glob("*/*-cache"))
+    assert paths
+    before = {path: path.stat().st_mtime_ns for path in paths}
+    whole = paths[0].read_bytes()
+    paths[0].write_bytes(whole[:-9])
     _run(XDG_CACHE_HOME=str(tmp_path))
-    assert {p.name for p in (tmp_path / "deepinternal").glob("*/*-cache")} == files  # found again
+    after = {p: p.stat().st_mtime_ns for p in (tmp_path / "deepinternal").glob("*/*-cache")}
+    assert len(paths[0].read_bytes()) > len(whole) - 9, "what is damaged is compiled and kept again"
+    del before[paths[0]], after[paths[0]]
+    assert after == before, "all else is found again"
+
+
+def test_parts_of_programs_are_removed(tmp_path):
+    """They would never be replaced, and without a time, nothing more would be kept."""
+    import zlib
+
+    whole = zlib.compress(b"program " * 99)
+    contents = {
+        "whole-cache": whole,
+        "whole-atime": b"",
+        "other-cache": b"of an unknown compression",
+        "other-atime": b"12345678",
+        "timeless-cache": whole,
+        "short-cache": whole[:-2],
+        "short-atime": b"12345678",
+        "empty-cache": b"",
+        "empty-atime": b"12345678",
+        "zstd-cache": b"\x28\xb5\x2f\xfd damaged",
+        "zstd-atime": b"12345678",
+        "lonely-atime": b"12345678",
+        ".lockfile": b"",
+    }
+    program_cache.remove_parts(tmp_path)
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    names = lambda: sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("."))
+    kept = ["other-atime", "other-cache", "whole-atime", "whole-cache"]
+    program_cache.remove_parts(tmp_path)
+    assert names() == kept
+    os.utime(tmp_path / "whole-cache", (0, 0))
+    (tmp_path / "whole-cache").open("r+b").truncate(3)
+    os.utime(tmp_path / "whole-cache", (0, 0))
+    program_cache.remove_parts(tmp_path)
+    assert names() == kept, "what was checked is not read again"
+    (tmp_path / "whole-atime").unlink()
+    program_cache.remove_parts(tmp_path)
+    assert names() == kept[:2]
+
+
+@pytest.mark.parametrize("fails", ["lock", "mark"])
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch, fails):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(jax.config, "update", lambda *_: pytest.fail("it is used"))
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    where = (os, "open") if fails == "lock" else (program_cache.Path, "touch")
+    with monkeypatch.context() as patch, compilation_cache_off():
+        patch.setattr(*where, full)
+        program_cache.use()
 
 
 @pytest.mark.slow
 def test_a_second_run_compiles_none_of_the_methods_programs_again(tmp_path):
     kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
     kept |= {"XDG_CACHE_HOME": str(tmp_path), "JAX_DEBUG_LOG_MODULES": "jax._src.compiler"}
+    fields = ("features=8", "layers=3", "steps=2", "ensemble=off", "back_projection=1")
     command = [sys.executable, "-m", "launch.main", "--config=configs/zssr.py:smoke"]
+    command += [f"--config.{field}" for field in fields]
     logs = []
     for run in ("first", "second"):
         folder = f"--workdir={tmp_path / run}"

@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+import sys
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from deepinternal.engine.run import Run
 from deepinternal.runs import records
 from deepinternal.types import InputError
 from deepinternal.writers import read_jsonl
@@ -169,8 +171,13 @@ def test_fewer_steps_than_the_methods_own_are_refused(train, tmp_path, small_png
 
 
 @pytest.mark.slow
-def test_more_steps_go_on_with_a_finished_run(train, tmp_path, small_png):
+def test_more_steps_go_on_with_a_finished_run(train, tmp_path, small_png, monkeypatch):
+    """Also if that was killed before its first step."""
     assert train(small_png, steps=7) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "begin", lambda *_: sys.exit(137))
+        with pytest.raises(SystemExit):
+            train(small_png, steps=12)
     assert train(small_png, steps=12) == 0
     assert train(small_png, steps=12, workdir=tmp_path / "whole") == 0
     assert_same_run(tmp_path / "out/small", tmp_path / "whole/small")

@@ -27,12 +27,14 @@ def folder(launcher, tmp_path_factory):
     flags = ["--config=configs/ingan.py:smoke", f"--workdir={place / 'out'}"]
     fields = [
         "train_steps=4",
+        "blocks=0",
         "samples=0.5,1",
         "snapshot_every=2",
         "picture_every=2",
         "checkpoint_every=1000",
     ]
     fields += ["log_every=1", f"input={place / 'in'}"]
+    fields += ["parallel.compiler_options=xla_backend_optimization_level=1"]  # as for users
     status, printed = launcher.run(*flags, *(f"--config.{field}" for field in fields), seconds=400)
     assert status == 0, printed
     return place / "out"

@@ -1,7 +1,6 @@
 """One verb per task: what a command line means, where the answers go, and what is refused."""
 
 import json
-import threading
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from PIL import Image
 from deepinternal import methods
 from deepinternal.cli import answers, console, verbs
 from deepinternal.codecs import export, image_io
-from deepinternal.runs import jobs
 from deepinternal.runs.inputs import Job
 from tests.launch.conftest import picture, save
 
@@ -106,6 +104,22 @@ def test_a_folder_becomes_a_folder(tmp_path, verb):
     assert not (tmp_path / "cache" / "deepinternal" / "runs").exists()
 
 
+def test_names_of_results_fit_and_differ(tmp_path):
+    """Names of images may be as long as allowed, and end like those of further results."""
+    stems = ["長" * 83, "長" * 82 + "形", "x", "x-foreground", "2021/x", "X"]
+    jobs_ = [Job(stem, tmp_path / f"in/{stem}.png") for stem in stems]
+    outputs = {"mask": "", "foreground": "-foreground"}
+    made = answers.Plan(str(tmp_path), jobs_, "image", outputs, is_folder=True)
+    paths = [path for job in jobs_ for _, path in made.names(job)]
+    assert len({str(path).casefold() for path in paths}) == 12
+    assert max(len(path.name.encode()) for path in paths) <= 255
+    assert made.names(jobs_[2])[1] == ("foreground", tmp_path / "x-foreground.png")
+    assert made.names(jobs_[3])[0] == ("mask", tmp_path / "x-foreground-2.png")
+    assert made.names(jobs_[4])[0] == ("mask", tmp_path / "2021/x.png")
+    one = answers.Plan(str(tmp_path / "a.b.jpg"), jobs_[:1], "image", outputs, is_folder=False)
+    assert [p.name for _, p in one.names(jobs_[0])] == ["a.b.jpg", "a.b-foreground.jpg"]
+
+
 @pytest.mark.slow
 def test_a_kernel_is_written_in_the_form_that_the_name_asks_for(tmp_path, verb):
     save(tmp_path / "photo.png", picture(48, 48))
@@ -154,43 +168,6 @@ def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, verb, words, said)
     assert printed.startswith("error: ")
     assert printed.count("\n") == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other.png", "photo.png"]
-
-
-def test_what_another_process_is_working_on_is_waited_for(tmp_path):
-    folder = tmp_path / "photo"
-    folder.mkdir()
-    asked = answers.Plan("x.png", [Job("photo", None)], "image", {"result": ""}, False)
-    assert not answers.settled(asked, tmp_path, 0)
-    (folder / "metrics.json").write_text('{"status": "stopped"}')
-    ended = threading.Timer(0.3, (folder / "metrics.json").write_text, ['{"status": "done"}'])
-    ended.start()
-    assert answers.settled(asked, tmp_path, 60)
-
-
-def test_the_verb_tries_again_until_there_is_a_result(tmp_path, verb, monkeypatch):
-    """The first attempt finds that another process has the image, and that process dies."""
-    save(tmp_path / "photo.png", picture(20, 24))
-    attempts, run_all = [], jobs.run_all
-
-    def attempt(*args, **options):
-        attempts.append(options)
-        return run_all(*args, **options) if len(attempts) > 1 else 0
-
-    monkeypatch.setattr(jobs, "run_all", attempt)
-    monkeypatch.setattr(verbs, "_PATIENCE", 0.0)
-    assert verb("sr", "photo.png", "--out=big.png", "--overwrite", *TINY)[0] == 0
-    assert (tmp_path / "big.png").exists()
-    assert attempts == [{"overwrite": True}, {}]
-
-
-def test_what_failed_in_another_process_has_failed(tmp_path, verb, monkeypatch):
-    save(tmp_path / "photo.png", picture(20, 24))
-    folder = tmp_path / "work" / "photo"
-    folder.mkdir(parents=True)
-    (folder / "metrics.json").write_text('{"status": "failed"}')
-    monkeypatch.setattr(jobs, "run_all", lambda *args, **options: 0)
-    assert verb("sr", "photo.png", "--out=big.png", "--workdir=work", *TINY)[0] == 1
-    assert not (tmp_path / "big.png").exists()
 
 
 @pytest.mark.parametrize("name", console.VERBS)

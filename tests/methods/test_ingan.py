@@ -57,7 +57,7 @@ def test_steps_change_both_nets(run):
     before = programs.init(jax.random.key(FIELDS["seed"]), made.inputs)
     for name in ("generator", "discriminator"):
         pairs = zip(*(jax.tree.leaves(s.params[name]) for s in (before, made.state)), strict=True)
-        changed = [bool(jnp.any(a != b)) for a, b in pairs]
+        changed = [not np.array_equal(a, b) for a, b in pairs]
         assert np.mean(changed) > 0.5  # biases before a norm do not matter
     assert [programs.method.variant(FIELDS["seed"], step) for step in range(4)] == VARIANTS
     assert [(line["height"], line["width"], "inverse" in line) for line in log] == VARIANTS
@@ -322,6 +322,26 @@ def test_examples_say_what_they_were_made_from():
     assert "astronaut" in parts.name
     grouping = RECIPE.grouping(config)
     assert (grouping.kind, grouping.least, grouping.any_size) == ("together", 2, True)
+
+
+def test_a_large_image_is_learned_from_at_a_smaller_size():
+    image = np.random.default_rng(0).random((160, 120, 3), np.float32)
+    config = _config(fit_pixels=5000, fit_side=0)
+    inputs = RECIPE.prepare(config, image)
+    assert inputs["full1"].shape == (160, 120, 3)
+    assert inputs["image1"].shape == (80, 60, 3)
+    np.testing.assert_allclose(
+        inputs["image1"], image.reshape(80, 2, 60, 2, 3).mean((1, 3)), atol=1e-6
+    )
+    (said,) = RECIPE.remarks(config, inputs, None)
+    assert said.startswith(
+        "the net learns from an image that is reduced from 160x120 to 80x60 pixels, because of "
+        "config.fit_pixels=5000; results "
+    )
+    assert RECIPE.remarks(_config(fit_side=0), inputs, None) == ()
+    config = _config(fit_pixels=5000, fit_side=64)
+    (said,) = RECIPE.remarks(config, RECIPE.prepare(config, image), None)
+    assert "from 160x120 to 54x40 pixels, because of config.fit_side=64" in said
 
 
 def test_small_images_are_refused():

@@ -2,8 +2,11 @@
 
 import math
 
+import jax
+import numpy as np
 import pytest
 
+from deepinternal import methods
 from deepinternal.methods.zssr import Config, jumps
 from deepinternal.types import InputError
 
@@ -224,3 +227,42 @@ def test_fields_are_text_again(field, given, text):
     config = Config(**{field: given})
     assert config.plain()[field] == text
     assert getattr(Config(**config.plain()), field) == getattr(config, field)
+
+
+def test_fathers_of_a_large_image_come_from_its_middle(monkeypatch):
+    monkeypatch.setattr(jumps, "POOLED", 24)
+    path = _plan((40, 30), scale="1.5;2;3", base_change="2")
+    assert path[0].pool_shapes == ((40, 30),)
+    assert path[1].pool_shapes == ((24, 24), (36, 36))
+    assert path[2].pool_shapes == ((80, 60),)
+    assert [jump.shape for jump in path] == [(60, 45), (80, 60), (120, 90)]
+    assert jumps.middle((40, 30)) == (slice(8, 32), slice(3, 27))
+    assert jumps.middle((24, 7)) == (slice(0, 24), slice(0, 7))
+
+
+def test_earlier_results_are_those_of_the_middle_alone(monkeypatch):
+    monkeypatch.setattr(jumps, "POOLED", 24)
+    fields = {"scale": "1.5;2", "features": 2, "layers": 2, "crop": 16, "steps": 1}
+    image = np.random.default_rng(0).random((40, 30, 3), np.float32)
+    part = image[8:32, 3:27]
+    pools = []
+    for given in (image, part):
+        method = methods.make("zssr", fields, given.shape)
+        state = method.init(jax.random.key(0), {"image": given})
+        new, inputs = jax.jit(method.stages[0].advance)(state, {"image": given})
+        jax.eval_shape(lambda s, i, m=method: m.stages[1].step(s, i, None), new, inputs)
+        pools.append(np.asarray(inputs["pool"]))
+        np.testing.assert_array_equal(inputs["image"], given)
+    np.testing.assert_array_equal(*pools)
+    np.testing.assert_array_equal(pools[0][0, :24, :24], part)
+    assert pools[0].shape == (2, 36, 36, 3)
+
+
+def test_a_large_image_is_remarked():
+    large = {"image": np.zeros((2000, 600, 3), np.float32)}
+    recipe = methods.find("zssr")
+    (said,) = recipe.remarks(recipe.build("gradual"), large, None)
+    assert "from the middle 1024x600 pixels" in said
+    assert recipe.remarks(recipe.build("fast"), large, None) == []
+    small = {"image": np.zeros((1024, 600, 3), np.float32)}
+    assert recipe.remarks(recipe.build("gradual"), small, None) == []

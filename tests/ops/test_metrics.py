@@ -56,6 +56,15 @@ def test_ssim_of_the_smallest_image():
     assert abs(float(jit_ssim(a, b, data_range=1.0)) - expected) < 2e-5
 
 
+@pytest.mark.parametrize("rows", [1, 7, 16, 79, 80])
+def test_ssim_of_a_large_image_is_computed_in_bands(monkeypatch, rows):
+    a, b = (x[..., 1] for x in _pair(20))
+    monkeypatch.setattr(metrics, "_BAND", rows * (a.shape[1] - 10) + 5)
+    got = jax.jit(lambda a, b: metrics.ssim(a, b))(a, b)  # noqa: PLW0108 (compiled anew)
+    expected = SSIM(a.astype(np.float64), b.astype(np.float64), data_range=1.0)
+    assert abs(float(got) - expected) < 2e-5
+
+
 def test_equal_images():
     b = _pair(1)[1][..., 0]
     assert metrics.psnr(b, b) == np.inf

@@ -18,6 +18,7 @@ import skimage.measure
 from PIL import Image
 
 from deepinternal.codecs import image_io, png
+from deepinternal.codecs.decoding import decode
 from deepinternal.codecs.image_io import write_image
 from deepinternal.report import charts, downloads, equations, gallery, pictures
 from deepinternal.report.report import write_index, write_report
@@ -120,7 +121,8 @@ def test_nothing_is_loaded_from_elsewhere(page, made):
         assert tag not in ("iframe", "object", "base")
         for name, value in attrs.items():
             if name in ("src", "href") and not value.startswith("data:"):
-                assert value == "../index.html" or (folder / unquote(value)).is_file()
+                index = "../" * (EVIL.count("/") + 1) + "index.html"
+                assert value == index or (folder / unquote(value)).is_file()
                 assert tag in ("a", "video")
             assert not name.startswith("on"), "no scripts in attributes"
             assert name == "src" or not re.search(r"https?:|//|url\(", value or "")
@@ -346,7 +348,7 @@ def test_index(tmp_path):
         sizes.append(Image.open(io.BytesIO(base64.b64decode(data))))
     expected = [(30, 30), (128, 77), (128, 1), (30, 20), (40, 80), (20, 80)]
     assert [s.size for s in sizes] == expected
-    for image, colour in zip(sizes, ((128,) * 3, (204, 102, 51), (128,), (64,) * 3)):
+    for image, colour in zip(sizes, ((128,) * 3, (204, 102, 51), (191,), (64,) * 3)):
         np.testing.assert_allclose(np.asarray(image).mean((0, 1)), colour, atol=2)
 
 
@@ -367,7 +369,7 @@ def test_large_pictures_are_reduced(tmp_path, monkeypatch):
         assert (small["size"], small["full"], small["href"]) == ((10, 6), (20, 12), "a%20b.png")
         (tmp_path / "b.png").write_bytes(base64.b64decode(small["src"].split(",")[1]))
         expected = skimage.measure.block_reduce(samples, (2, 2, 1), np.mean)
-        made = image_io.decode(tmp_path / "b.png", 1000).samples
+        made = decode(tmp_path / "b.png", 1000).samples
         np.testing.assert_allclose(made, expected, atol=0.51)
     (tmp_path / "thin.png").write_bytes(png.encode(samples.reshape(1, -1, 3)))
     assert pictures.of_file(tmp_path, "thin.png")["size"] == (10, 1)
@@ -455,7 +457,7 @@ def test_outputs_that_are_too_large_lie_beside_the_page(made, monkeypatch):
         return Page(folder / "report.html")
 
     (beside,) = page(10).all("a", href="outputs.zip")
-    assert beside["download"] == f"{EVIL}.zip"
+    assert beside["download"] == f"{EVIL.split('/')[-1]}.zip"
     with zipfile.ZipFile(folder / "outputs.zip") as archive:
         assert archive.testzip() is None
         packed = {name: archive.read(name) for name in archive.namelist()}

@@ -11,10 +11,11 @@ from urllib.parse import unquote
 import jax
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from playwright.sync_api import sync_playwright
 
-from deepinternal.codecs.image_io import read_image
+from deepinternal.codecs import profiles
+from deepinternal.codecs.image_io import read_image, write_image
 from deepinternal.codecs.kernel_io import write_kernel
 from deepinternal.report.report import write_index, write_report
 from deepinternal.writers import to_json
@@ -514,3 +515,33 @@ def screen_of(page, box):
     x, y = (box[a] + box[b] / 5 for a, b in (("x", "width"), ("y", "height")))
     clip = {"x": x, "y": y, "width": 1, "height": 1}
     return pixels(io.BytesIO(page.screenshot(clip=clip)))[0, 0]
+
+
+def test_colours_beyond_srgb_are_shown_as_their_profile_says(chromium, tmp_path):
+    """The values on the screen, which is sRGB, are those that Little CMS computes."""
+    path, adobe = tmp_path / "given.png", profiles.adobe_rgb()
+    values = np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    Image.fromarray(values).save(path, icc_profile=adobe)
+    image = read_image(path)
+    write_image(tmp_path / "result.png", image.pixels, about=image.metadata)
+    metrics = {"image": "a", "status": "done", "outputs": ["result.png"], "input": str(path)}
+    write_report(tmp_path, metrics, {}, before=image.pixels[::-1], inputs=[image])
+    page = chromium.new_context(offline=True).new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    drawn = page.evaluate("""() => [...document.images].map(image => {
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+      const context = canvas.getContext("2d");
+      context.drawImage(image, 0, 0);
+      return [...context.getImageData(0, 0, canvas.width, canvas.height).data];
+    })""")
+    page.context.close()
+    given = ImageCms.ImageCmsProfile(io.BytesIO(adobe))
+    screen = ImageCms.createProfile("sRGB")
+    seen = ImageCms.profileToProfile(Image.fromarray(values), given, screen, renderingIntent=1)
+    seen = np.asarray(seen).astype(int)
+    assert len(drawn) >= 3
+    for pixels in drawn:
+        shown = np.array(pixels).reshape(6, 8, 4)[..., :3]
+        assert min(abs(shown - seen).max(), abs(shown - seen[::-1]).max()) <= 1
+    assert abs(values.astype(int) - seen).max() > 20

@@ -322,26 +322,3 @@ def test_taking_and_releasing_at_random_never_overlaps(tmp_path):
         thread.join()
     assert not failures
     assert counter["value"] == 4 * rounds
-
-
-def test_what_the_living_hold_is_told_from_what_is_abandoned(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_machine", lambda: "elsewhere")
-    alive = module.Claims(tmp_path, stale_after=3.0)
-    dead = module.Claims(tmp_path, stale_after=3.0)
-    assert alive.take("alive")
-    assert dead.take("dead")
-    assert dead.take("released")
-    dead._closed.set()
-    dead._thread.join()
-    dead.release("released")
-    monkeypatch.undo()
-    here = module.Claims(tmp_path, stale_after=3.0)
-    assert here.take("here")
-    mine = module.Claims(tmp_path, stale_after=3.0)
-    names = ["alive", "dead", "released", "here", "never"]
-    assert mine.abandoned(names, stopped=lambda: True) == []
-    began = time.monotonic()
-    assert sorted(mine.abandoned(names)) == ["dead", "never", "released"]
-    assert time.monotonic() - began > 1, "a young claim of another machine was not waited for"
-    for each in (alive, here, mine):
-        each.close()

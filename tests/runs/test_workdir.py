@@ -9,9 +9,10 @@ import pytest
 
 import deepinternal
 from deepinternal.files import sha256_file
-from deepinternal.runs import renamed
+from deepinternal.runs import renamed, stems
 from deepinternal.runs import workdir as workdir_module
-from deepinternal.runs.inputs import Job, companion, list_jobs, tags_of
+from deepinternal.runs.companions import companion
+from deepinternal.runs.inputs import Job, list_jobs, tags_of
 from deepinternal.runs.settings import split, to_config_dict
 from deepinternal.runs.summary import write_summary
 from deepinternal.runs.workdir import Noted, RefusedError, Workdir
@@ -28,8 +29,8 @@ def at(folder, *, overwrite=False, **fields):
     return Workdir(str(folder), RECIPE, *split(RECIPE, given), overwrite=overwrite)
 
 
-def stems(text, **options):
-    return [job.stem for job in list_jobs(str(text), **options)]
+def stems_of(text, **options):
+    return [job.stem for job in stems.assign(list_jobs(str(text), **options), {})]
 
 
 def test_no_input_is_the_sample():
@@ -38,35 +39,35 @@ def test_no_input_is_the_sample():
 
 def test_folder_glob_file_and_list(files):
     folder = files("b.png", "a.JPG", "c.tiff", "notes.txt", ".hidden.png", "k.mat", "sub/d.png")
-    assert stems(folder) == ["a", "b", "c"]
-    assert stems(f"{folder}/*.png") == ["b"]
-    assert stems(f"{folder}/**/*.png") == ["b", "d"]
-    assert stems(f"{folder}/notes.txt") == ["notes"], "a file that is named is taken"
-    assert stems(f"{folder}/sub, {folder}/b.png,") == ["d", "b"]
-    assert stems(f"{folder}/b.png,{folder}") == ["b", "a", "c"], "each file once"
+    assert stems_of(folder) == ["a", "b", "c"]
+    assert stems_of(f"{folder}/*.png") == ["b"]
+    assert stems_of(f"{folder}/**/*.png") == ["b", "sub/d"]
+    assert stems_of(f"{folder}/notes.txt") == ["notes"], "a file that is named is taken"
+    assert stems_of(f"{folder}/sub, {folder}/b.png,") == ["d", "b"]
+    assert stems_of(f"{folder}/b.png,{folder}") == ["b", "a", "c"], "each file once"
     assert list_jobs(f"{folder}/b.png")[0].path == folder / "b.png"
 
 
 def test_companions_are_no_inputs(files):
     folder = files("a.png", "a_gt.png", "a_kernel.png", "psf.png", "b_gt_.png")
-    assert stems(folder) == ["a", "a_kernel", "b_gt_", "psf"]
+    assert stems_of(folder) == ["a", "a_kernel", "b_gt_", "psf"]
     others = {"tags": ("gt", "kernel"), "companions": ["", str(folder / "psf.png")]}
-    assert stems(folder, **others) == stems(f"{folder}/*", **others) == ["a", "b_gt_"]
-    assert stems(folder / "a_gt.png", **others) == ["a_gt"], "a file that is named is taken"
+    assert stems_of(folder, **others) == stems_of(f"{folder}/*", **others) == ["a", "b_gt_"]
+    assert stems_of(folder / "a_gt.png", **others) == ["a_gt"], "a file that is named is taken"
 
 
 def test_stems_are_unique_and_safe(files):
     folder = files("x/a.png", "x/a.jpg", "y/a.png", "y/a-2.png", "z/config.json.png")
-    assert stems(f"{folder}/x,{folder}/y") == ["a", "a-2", "a-2-2", "a-3"]
-    assert stems(folder / "z") == ["config.json-2"]
+    assert stems_of(f"{folder}/x,{folder}/y") == ["a", "a-2", "a-2-2", "a-3"]
+    assert stems_of(folder / "z") == ["config.json-2"]
     files("...png", "..png")
-    assert stems(f"{folder}/...png,{folder}/..png") == ["..-2", ".-2"]
+    assert stems_of(f"{folder}/...png,{folder}/..png") == ["..-2", ".-2"]
 
 
 def test_names_with_commas_and_magic_are_files(files):
     folder = files("a, b.png", "[1]*.png")
-    assert stems(folder / "a, b.png") == ["a, b"]
-    assert stems(folder / "[1]*.png") == ["[1]*"]
+    assert stems_of(folder / "a, b.png") == ["a, b"]
+    assert stems_of(folder / "[1]*.png") == ["[1]*"]
 
 
 @pytest.mark.parametrize("text", [",", "no.png", "*.nothing", "a.png,no.png", "x" * 5000])
@@ -129,7 +130,7 @@ def test_rules(tmp_path):
         ("seed", 1, 0),
         ("rate", 0.3, 0.2),
         ("steps", 19, 20),
-        ("input", "x", "''"),
+        ("mask", "x", "''"),
     ):
         with pytest.raises(RefusedError, match=f"config: {field} .{there} there, .*--overwrite"):
             at(tmp_path, **{"steps": 20, field: value})
@@ -153,7 +154,7 @@ def test_other_bytes_are_refused(files, monkeypatch):
     monkeypatch.undo()
     (folder / "k.npy").write_bytes(b"other")
     with pytest.raises(
-        RefusedError, match=r"a was made from different files .kernel.; .*--overwrite"
+        RefusedError, match=r"a was made from different files .kernel. than .*/k.npy; .*--overwrite"
     ):
         at(folder / "out").look_at("a", paths)
     with pytest.raises(RefusedError, match=r"\(kernel\)"):
@@ -165,6 +166,7 @@ def test_other_bytes_are_refused(files, monkeypatch):
 
 def test_what_is_noted_is_read_again(tmp_path):
     new = Noted({"input": "1"}, {"input": [[5, 2**62]]}, 7, {"steps": 10, "train_steps": 60})
+    new = dataclasses.replace(new, paths={"input": ["/photos/\udcff.png"]}, canvas=[4, 6])
     at(tmp_path).note("a", new)
     assert at(tmp_path).noted("a") == new
     assert at(tmp_path).noted("b") is None

@@ -1,6 +1,6 @@
 """Functions that the decompositions share: their nets, and the refinement of finished layers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +8,11 @@ import jax.numpy as jnp
 from deepinternal.methods.fit_config import FitConfig
 from deepinternal.nets.skip import SkipNet
 from deepinternal.ops import fitting
-from deepinternal.ops.filters import guided_filter
+from deepinternal.ops.filters import guided_filter, guided_functions
+from deepinternal.ops.resizing import resize
 from deepinternal.types import Array, Output
+
+SMALLER = "a smaller config.fit_pixels"  # what makes a fit need less memory
 
 
 def net(config: FitConfig, outputs: int, *, filters: int = 3, scales: int = 0) -> SkipNet:
@@ -28,13 +31,83 @@ def reconstruction_psnr(made: Array, image: Array) -> Array:
     return -10 * jnp.log10(jnp.maximum(jnp.mean(jnp.square(made - image)), 1e-12))
 
 
-def refined(mask: Array, image: Array, *, radius: int = 50) -> Array:
-    """Enlarges a mask or transmission (h, w, 1) to (H, W) and fits its edges to the image's."""
-    shape = image.shape[:2]
+def refined(mask: Array, image: Array, *, radius: int = 50, pixels: int = 0) -> Array:
+    """Enlarges a mask or transmission (h, w, 1) to (H, W) and fits its edges to the image's.
+
+    Args:
+        mask: (h, w, 1).
+        image: (H, W, C), the guide of the guided filter.
+        radius: Radius of the filter in pixels of the guide, if that is reduced, of the reduced one.
+        pixels: Number of pixels above which the functions of the filter come from a reduced guide; 0:
+            never.
+    """
+    guide = guide_of(image, pixels)
+    shape = guide.shape[:2]
     radius = min(radius, (min(shape) - 1) // 2)
-    return guided_filter(image, fitting.enlarged(mask, shape)[..., 0], radius=radius, epsilon=1e-4)
+    target = fitting.enlarged(mask, shape)[..., 0]
+    if shape == image.shape[:2]:
+        return guided_filter(image, target, radius=radius, epsilon=1e-4)
+    return applied(target, guide, image, radius=radius)
 
 
-def median(outputs: Mapping[str, Output]) -> dict[str, Output]:
-    """The median over the leading axis of replicas."""
-    return jax.tree.map(lambda x: jnp.median(x, axis=0).astype(x.dtype), dict(outputs))
+def applied(target: Array, guide: Array, image: Array, *, radius: int) -> Array:
+    """Enlarges a map of a reduced image to the full one by the functions of the guided filter.
+
+    Args:
+        target: (h, w).
+        guide: (h, w, C), the reduced image.
+        image: (H, W, C), the full image.
+        radius: Radius of the filter in pixels of the guide.
+
+    Returns:
+        (H, W).
+    """
+    slope, offset = guided_functions(guide, target, radius=radius, epsilon=1e-4)
+    both = jnp.concatenate([slope, offset[..., None]], axis=-1)
+    both = resize(both, output_shape=image.shape[:2], method="linear")
+    return jnp.sum(both[..., :-1] * image, axis=-1) + both[..., -1]
+
+
+def guide_of(image: Array, pixels: int) -> Array:
+    """Returns an image (H, W, C), reduced by the least whole factor to at most about `pixels`."""
+    by = fitting.factor(image.shape, pixels=pixels)
+    return image if by == 1 else fitting.shrunk(image, tuple(-(-n // by) for n in image.shape[:2]))
+
+
+def is_large(config: FitConfig, shape: tuple[int, ...]) -> bool:
+    """Whether an image (H, W, ...) has more pixels than are fitted at once."""
+    return fitting.factor(shape, pixels=config.fit_pixels) > 1
+
+
+def remarks(
+    config: FitConfig,
+    full: tuple[int, ...],
+    small: tuple[int, ...],
+    how: str = "their edges are fitted to the image, and they are enlarged",
+) -> tuple[str, ...]:
+    """Says that a large image was fitted at a smaller size; nothing for other images.
+
+    Args:
+        config: The settings.
+        full: (H, W, ...) of the image.
+        small: (h, w, ...) of the fitted image.
+        how: How the full image gets its layers.
+    """
+    if not is_large(config, full):
+        return ()
+    sizes = [f"{h}x{w}" for h, w, *_ in (full, small)]
+    by_side = fitting.factor(full, side=getattr(config, "fit_side", 0))
+    field = "fit_side" if by_side > fitting.factor(full, pixels=config.fit_pixels) else "fit_pixels"
+    return (
+        f"the layers are fitted to an image that is reduced from {sizes[0]} to {sizes[1]} pixels, "
+        f"because of config.{field}={getattr(config, field)}; {how}",
+    )
+
+
+def median(outputs: Mapping[str, Output], layers: Sequence[str]) -> dict[str, Output]:
+    """The median of the layers over the leading axis of replicas, and the first of what is equal."""
+    middle = lambda x: jnp.median(x, axis=0).astype(x.dtype)
+    return {
+        name: jax.tree.map(middle if name in layers else lambda x: x[0], output)
+        for name, output in outputs.items()
+    }

@@ -31,7 +31,7 @@ from deepinternal.methods import fit
 from deepinternal.methods.double_dip import common
 from deepinternal.methods.fit_config import FitConfig
 from deepinternal.ops import atmosphere, fitting
-from deepinternal.recipe import Recipe, check_smallest
+from deepinternal.recipe import Figures, Recipe, check_smallest
 from deepinternal.types import Example, Inputs, Method, Output
 
 FLOOR = 0.1  # the least transmission by which the image is divided
@@ -93,8 +93,8 @@ class Config(FitConfig):
     )
     fit_side: int = field(
         799,
-        "greatest side of the fitted image, to which larger images are reduced; 0: images are not "
-        "reduced",
+        "greatest side of the fitted image, to which larger images are reduced; 0: only fit_pixels "
+        "limits it",
         unit="pixels",
         ge=0,
     )
@@ -147,9 +147,11 @@ def prepare(config: Config, image: np.ndarray) -> Inputs:
         InputError: The image is too small.
     """
     check_smallest(image, 16)
-    small = fitting.reduced(image, config.fit_side)
+    small = fitting.reduced(image, config.fit_side, pixels=config.fit_pixels)
     if config.airlight in _ESTIMATES:
-        light = np.asarray(_ESTIMATES[config.airlight](jnp.asarray(image)))
+        # The windows of the estimates have fixed sizes, made for ordinary images.
+        shown = small if common.is_large(config, image.shape) else image
+        light = np.asarray(_ESTIMATES[config.airlight](jnp.asarray(shown)))
     else:
         light = np.asarray(config.airlight, np.float32)
         if image.shape[-1] == 1:
@@ -203,7 +205,7 @@ def _solve(config, layers, inputs):
     full, t = inputs["full"], layers["t"]
     if config.bounded:
         t = jnp.maximum(t, _dark(config, inputs["image"], _light(layers, inputs)))
-    t = jnp.clip(common.refined(t, full), FLOOR, 1)[..., None]
+    t = jnp.clip(common.refined(t, full, pixels=config.fit_pixels), FLOOR, 1)[..., None]
     light = jnp.broadcast_to(_light(layers, inputs), (*layers["t"].shape[:2], full.shape[-1]))
     light = fitting.enlarged(light, full.shape[:2])
     return atmosphere.dehaze(full, t, light, floor=FLOOR), t, light
@@ -283,6 +285,12 @@ def make(config: Config, spec: Inputs) -> Method:
     return fit.build("dehazing", generators, phases, outputs, shape=shape, baseline=baseline)
 
 
+def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
+    """Says that a large image was fitted at a smaller size."""
+    del figures
+    return common.remarks(config, inputs["full"].shape, inputs["image"].shape)
+
+
 def _equations(config: Config, inputs: Inputs) -> tuple[str, ...]:
     del config, inputs
     return ("input = transmission * result + (1 - transmission) * airlight",)
@@ -295,5 +303,7 @@ RECIPE = Recipe(
     prepare=prepare,
     make=make,
     example=example,
+    remarks=_remarks,
     equations=_equations,
+    smaller=common.SMALLER,
 )

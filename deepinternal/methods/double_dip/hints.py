@@ -54,7 +54,8 @@ def checked(
     if (both := int((foreground & background).sum())) > 0:
         raise InputError(
             f"config.foreground and config.background overlap in {both} pixels: make each pixel white "
-            "in at most one of them"
+            "in at most one of them; of one image of labels, config.background_label=0 takes what is "
+            "no object"
         )
     return foreground, background
 
@@ -63,7 +64,7 @@ def shrunk(hint: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Reduces a hint (H, W) to the size of the fit; a pixel is hinted if at least half of it is."""
     if hint.shape == tuple(size):
         return hint
-    factor = -(-hint.shape[0] // size[0])
+    factor = -(-max(hint.shape) // max(size))
     rows, columns = (np.arange(0, n, factor) for n in hint.shape)
     sums = np.add.reduceat(np.add.reduceat(hint.astype(np.float32), rows, 0), columns, 1)
     counts = np.outer(*(np.diff(np.append(p, n)) for p, n in zip((rows, columns), hint.shape)))

@@ -8,9 +8,9 @@ Where the paper is in the code: eq. 1 -> `_fit_loss`; hints and the first phase 
 `_hint_loss`; the video's coherent inputs (section 4) -> `fit.Generator.drift`.
 
 Deliberate deviations from the authors' code: hints are files or come from a saliency map computed here
-(`hints='auto'`), without external tools; frames without hints do not pull the mask. `fit_side` fits a
-smaller image, whose mask the guided filter enlarges to full size. Beyond the paper, by fields (preset
-`fast`): `spread` spreads the hints to similar patches and to neighbouring pixels
+(`hints='auto'`), without external tools; frames without hints do not pull the mask. `fit_side` and
+`fit_pixels` fit a smaller image, whose mask the guided filter enlarges to full size. Beyond the paper,
+by fields (preset `fast`): `spread` spreads the hints to similar patches and to neighbouring pixels
 (`estimators/spreading.py`), `anchor` keeps the mask near them, `edges` keeps the guided filter local.
 """
 
@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from deepinternal.config import Form, Preset, Text, field
+from deepinternal.config import Form, Label, MaskConfig, Preset, Text, field
 from deepinternal.estimators import saliency_map
 from deepinternal.losses.compose import weighted_sum
 from deepinternal.losses.pixel import hinted_l1, l1
@@ -31,11 +31,11 @@ from deepinternal.methods.double_dip import common, hints
 from deepinternal.methods.fit_config import Channels, FitConfig, Skip
 from deepinternal.methods.generator import growing
 from deepinternal.ops import fitting
-from deepinternal.recipe import Recipe, check_smallest
+from deepinternal.recipe import Figures, Recipe, check_smallest
 from deepinternal.types import Array, Example, Inputs, Method, Output
 
 
-class Config(FitConfig):
+class Config(FitConfig, MaskConfig):
     """Settings of segmentation; the defaults are the published ones."""
 
     hint_steps: int = field(
@@ -56,6 +56,10 @@ class Config(FitConfig):
         "",
         "file or folder of masks, white where a pixel is surely background; '': the hints are "
         "estimated from the image",
+    )
+    background_label: Label = field(
+        "any",
+        "the same as label, for background; 0: what is no object in an image of labels",
     )
     hints: Annotated[Literal["", "auto"], Form("auto or empty")] = field(
         "",
@@ -86,8 +90,8 @@ class Config(FitConfig):
     )
     fit_side: int = field(
         0,
-        "greatest side of the fitted image, to which larger images are reduced; 0: images are not "
-        "reduced",
+        "greatest side of the fitted image, to which larger images are reduced; 0: only fit_pixels "
+        "limits it",
         unit="pixels",
         ge=0,
     )
@@ -149,7 +153,7 @@ def prepare(
             than the image, or the hints overlap.
     """
     check_smallest(image, 16)
-    small = fitting.reduced(image, config.fit_side)
+    small = fitting.reduced(image, config.fit_side, pixels=config.fit_pixels)
     if foreground is None and background is None:
         pair = saliency_map.hints(saliency_map.saliency(small), share=config.hint_share)
     else:
@@ -237,20 +241,36 @@ def generators(
 
 def cut(config: Config, mask: Array, full: Array) -> Array:
     """Turns the layer (h, w, 1) into a mask (H, W) of zeros and ones, refined to the image's edges."""
-    radius = round(config.edges * max(full.shape[:2]) / max(mask.shape[:2]))
-    return (common.refined(mask, full, radius=radius) > 0.5).astype(jnp.float32)
+    guide = common.guide_of(full, config.fit_pixels)  # the mask of a large image fits to this one
+    radius = round(config.edges * max(guide.shape[:2]) / max(mask.shape[:2]))
+    made = common.refined(mask, guide, radius=radius)[..., None]
+    return (fitting.enlarged(made, full.shape[:2])[..., 0] > 0.5).astype(jnp.float32)
+
+
+def enlarged(config: Config, layer: Array, full: Array, where: Array) -> Array:
+    """Enlarges a layer (h, w, C); of a large image, it is the image itself `where` it is visible.
+
+    Args:
+        config: The settings.
+        layer: (h, w, C).
+        full: (H, W, C), the image.
+        where: (H, W) of zeros and ones.
+    """
+    made = fitting.enlarged(layer, full.shape[:2])
+    if not common.is_large(config, full.shape):
+        return made
+    return jnp.where(where[..., None] > 0.5, full, made)
 
 
 def _outputs(config, layers, inputs) -> dict[str, Output]:
     """The mask, the two layers, and the image inside the mask."""
     full = inputs["full"]
-    shape = full.shape[:2]
     mask = cut(config, layers["mask"], full)
     return {
         "result": Output(full * mask[..., None], "image"),
         "mask": Output(mask, "mask"),
-        "foreground": Output(fitting.enlarged(layers["foreground"], shape), "image"),
-        "background": Output(fitting.enlarged(layers["background"], shape), "image"),
+        "foreground": Output(enlarged(config, layers["foreground"], full, mask), "image"),
+        "background": Output(enlarged(config, layers["background"], full, 1 - mask), "image"),
     }
 
 
@@ -276,6 +296,12 @@ def make(config: Config, spec: Inputs) -> Method:
     )
 
 
+def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
+    """Says that a large image was fitted at a smaller size."""
+    del figures
+    return common.remarks(config, inputs["full"].shape, inputs["image"].shape)
+
+
 def equations(config: Config, inputs: Inputs) -> tuple[str, ...]:
     """The equation of the layers of an image or a video."""
     del config, inputs
@@ -290,5 +316,7 @@ RECIPE = Recipe(
     make=make,
     example=example,
     side_inputs={"foreground": "mask", "background": "mask"},
+    remarks=_remarks,
     equations=equations,
+    smaller=common.SMALLER,
 )

@@ -9,8 +9,9 @@ exclusion loss (Zhang, Ng, Chen 2018) -> `losses.layers`.
 
 Deliberate deviations from the authors' code: a constant a_k is the centre pixel of the output of a
 published net, as there, but the net has a small input, since no other pixel counts; the best layers are
-chosen for both mixtures together; images that are not square are mirrored, not transposed. Beyond the
-paper, by fields (preset `fast`): the constants are found by a search (`alphas=searched`, see
+chosen for both mixtures together; images that are not square are mirrored, not transposed; images of
+more than `fit_pixels` are reduced for the fit (see `_outputs` for the full layers).
+Beyond the paper, by fields (preset `fast`): the constants are found by a search (`alphas=searched`, see
 `estimators.alphas`), and the layers by solving the mixtures for them.
 """
 
@@ -31,8 +32,9 @@ from deepinternal.methods import fit
 from deepinternal.methods.double_dip import common
 from deepinternal.methods.fit_config import FitConfig, Odd
 from deepinternal.methods.generator import growing
+from deepinternal.ops import fitting
 from deepinternal.ops.mixtures import solve
-from deepinternal.recipe import Grouping, Recipe, check_smallest
+from deepinternal.recipe import Figures, Grouping, Recipe, check_smallest
 from deepinternal.types import Example, InputError, Inputs, Method, Output
 
 ALPHA_SIDE = 32  # side of the inputs of the nets that make the constants
@@ -156,7 +158,8 @@ def prepare(config: Config, image: np.ndarray | Sequence[np.ndarray]) -> Inputs:
 
     Returns:
         `image` (H, W, C); for `pair` `first` and `second` (H, W, C), and `alphas` (2,) if they are
-        searched.
+        searched. Large images are reduced, and `full_image` or `full_first` and `full_second` are the
+        user's.
 
     Raises:
         InputError: An image is too small, or the two are equal.
@@ -164,11 +167,15 @@ def prepare(config: Config, image: np.ndarray | Sequence[np.ndarray]) -> Inputs:
     images = [np.asarray(x, np.float32) for x in (image if config.task == "pair" else [image])]
     for x in images:
         check_smallest(x, 32)
+    names = ("image",) if config.task == "single" else ("first", "second")
+    inputs = dict(zip(names, images))
+    if common.is_large(config, images[0].shape):
+        inputs = {n: fitting.reduced(x, 0, pixels=config.fit_pixels) for n, x in inputs.items()}
+        inputs |= {f"full_{name}": x for name, x in zip(names, images)}
     if config.task == "single":
-        return {"image": images[0]}
+        return inputs
     if np.array_equal(*images):
         raise InputError("config.input: the two mixtures are equal; give two different mixtures")
-    inputs = dict(zip(("first", "second"), images))
     if config.alphas == "searched":
         inputs["alphas"] = np.asarray(search_alphas(*images))
     return inputs
@@ -212,13 +219,24 @@ def _pair_loss(config, until: int, layers, inputs, step):
 def _outputs(config, layers, inputs) -> dict[str, Output]:
     """The two layers; the first one is the result."""
     made, scalars = (layers["layer1"], layers["layer2"]), {}
+    if "full_image" in inputs:
+        made = fitting.shared_out(*made, inputs["full_image"])
     if config.task == "pair":
         alphas = constants(layers, inputs)
         scalars["alphas"] = Output(alphas, "scalar")
-        if config.trust:
+        if "full_first" in inputs:
+            made = _full_pair(config, made, alphas, inputs)
+        elif config.trust:
             made = solve(inputs["first"], inputs["second"], alphas, near=made, trust=config.trust)
     first, second = (Output(jnp.clip(x, 0, 1), "image") for x in made)
     return {"result": first, "layer1": first, "layer2": second, **scalars}
+
+
+def _full_pair(config, made, alphas, inputs):
+    """Returns the layers of two large mixtures: the solution of these near the enlarged layers."""
+    mixtures = inputs["full_first"], inputs["full_second"]
+    near = tuple(fitting.enlarged(layer, mixtures[0].shape[:2]) for layer in made)
+    return solve(*mixtures, alphas, near=near, trust=config.trust or TASKS["pair"]["fast"]["trust"])
 
 
 def make(config: Config, spec: Inputs) -> Method:
@@ -265,6 +283,17 @@ def _grouping(config: Config) -> Grouping:
     return Grouping("together", least=2, most=2) if config.task == "pair" else Grouping()
 
 
+def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
+    """Says that a large image was fitted at a smaller size, and how its layers were made."""
+    del figures
+    how = "its finer details are shared out in proportion to those of the fitted layers"
+    if config.task == "pair":
+        how = "the full layers solve the two mixtures near the enlarged ones"
+    name = "image" if config.task == "single" else "first"
+    full = inputs.get(f"full_{name}", inputs[name])
+    return common.remarks(config, full.shape, inputs[name].shape, how)
+
+
 def _equations(config: Config, inputs: Inputs) -> tuple[str, ...]:
     """Of `pair` one for each mixture."""
     del inputs
@@ -282,5 +311,7 @@ RECIPE = Recipe(
     make=make,
     example=example,
     grouping=_grouping,
+    remarks=_remarks,
     equations=_equations,
+    smaller=common.SMALLER,
 )

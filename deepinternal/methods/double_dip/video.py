@@ -19,9 +19,9 @@ import numpy as np
 from deepinternal.config import Preset, field
 from deepinternal.estimators import saliency_map
 from deepinternal.methods import fit
-from deepinternal.methods.double_dip import hints, segmentation
+from deepinternal.methods.double_dip import common, hints, segmentation
 from deepinternal.ops import fitting
-from deepinternal.recipe import Grouping, Recipe, check_smallest
+from deepinternal.recipe import Figures, Grouping, Recipe, check_smallest
 from deepinternal.types import Example, InputError, Inputs, Method, Output
 
 RANGE, DRIFT = 0.05, 0.01  # bounds of the nets' inputs and of their change from frame to frame
@@ -100,7 +100,8 @@ def prepare(
     """
     check_smallest(image[0], 16)
     full = np.asarray(image, np.float32) / 255
-    small = np.stack([fitting.reduced(frame, config.fit_side) for frame in full])
+    reduce = functools.partial(fitting.reduced, side=config.fit_side, pixels=config.fit_pixels)
+    small = np.stack([reduce(frame) for frame in full])
     if foreground is None and background is None:
         pair = saliency_map.moving_hints(small, share=config.hint_share)
     else:
@@ -134,14 +135,13 @@ def _given(config: Config, small, image, foreground, background) -> np.ndarray:
 def _outputs(config, layers, inputs) -> dict[str, Output]:
     """The outputs of `segmentation` for each frame."""
     full = inputs["full"]
-    shape = full.shape[1:3]
     mask = jax.lax.map(lambda pair: segmentation.cut(config, *pair), (layers["mask"], full))
-    enlarge = jax.vmap(lambda x: fitting.enlarged(x, shape))
+    enlarge = jax.vmap(functools.partial(segmentation.enlarged, config))
     made = {
         "result": full * mask[..., None],
         "mask": mask,
-        "foreground": enlarge(layers["foreground"]),
-        "background": enlarge(layers["background"]),
+        "foreground": enlarge(layers["foreground"], full, mask),
+        "background": enlarge(layers["background"], full, 1 - mask),
     }
     return {n: Output(x, "frames", frame_rate=config.frame_rate) for n, x in made.items()}
 
@@ -171,6 +171,12 @@ def make(config: Config, spec: Inputs) -> Method:
     )
 
 
+def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
+    """Says that large frames were fitted at a smaller size."""
+    del figures
+    return common.remarks(config, inputs["full"].shape[1:], inputs["image"].shape[1:])
+
+
 RECIPE = Recipe(
     name="video_segmentation",
     config=Config,
@@ -180,5 +186,7 @@ RECIPE = Recipe(
     example=example,
     side_inputs={"foreground": "masks", "background": "masks"},
     grouping=lambda config: Grouping("video", least=2),
+    remarks=_remarks,
     equations=segmentation.equations,
+    smaller=common.SMALLER,
 )

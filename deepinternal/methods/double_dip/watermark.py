@@ -8,10 +8,11 @@ Where the paper is in the code: one image -> `_clean_loss` (only outside the reg
 no mark (public code) -> `_finish`.
 
 Deliberate deviations from the authors' code: images of different sizes are cropped to their common
-centre for the fit only; `margin` limits the fit to the region and its surroundings, since the rest does
-not change. Beyond the paper, by fields (preset `fast`): a search for the mark's colour
-(`colour=searched`, see `estimators.marks`), `sparsity` and `edges`; without them the mark's nets may
-take over the whole region, or none of it.
+centre for the fit only; `margin`, and in large images `fit_pixels`, limit the fit to the region and its
+surroundings, since the rest does not change; a region that is too large is reduced (`_grown`). Beyond
+the paper, by fields (preset `fast`): a search for the mark's colour (`colour=searched`, see
+`estimators.marks`), `sparsity` and `edges`; without them the mark's nets may take over the whole
+region, or none of it.
 """
 
 import functools
@@ -27,10 +28,14 @@ from deepinternal.methods import fit
 from deepinternal.methods.double_dip import common
 from deepinternal.methods.double_dip.watermark_inputs import PRESETS, Config, example, prepare
 from deepinternal.methods.generator import growing
-from deepinternal.recipe import Grouping, Recipe
+from deepinternal.ops import fitting
+from deepinternal.recipe import Figures, Grouping, Recipe
 from deepinternal.types import Inputs, Method, Output
 
 THRESHOLD = 0.1  # pixels of less opacity do not belong to the mark
+LET_THROUGH = 0.6  # share of the image behind a mark from which its details are used
+DETAIL = 1  # radius in pixels of the fitted part of the windows that enlarge the opacity
+_TAKEN = ("full", "image", "corner", "part", "part_hint")  # inputs of `_finish_single`
 
 
 def _clean_loss(layers, inputs, step):
@@ -104,7 +109,7 @@ def _single_outputs(layers, inputs) -> dict[str, Output]:
         "clean": Output(layers["clean"], "image"),
         "watermark": Output(colour, "image"),
         "mask": Output(mask[..., 0], "mask"),
-        **{name: Output(inputs[name]) for name in ("full", "image", "corner")},
+        **{name: Output(inputs[name]) for name in _TAKEN if name in inputs},
     }
 
 
@@ -116,15 +121,44 @@ def _pasted(part, whole, corner):
 def _finish_single(outputs: dict[str, Output]) -> dict[str, Output]:
     """The clean image, which equals the input to the bit where there is no mark."""
     value = {name: output.value for name, output in outputs.items()}
-    marked = value["mask"][..., None] >= THRESHOLD
-    part = jnp.where(marked, jnp.clip(value["clean"], 0, 1), value["image"])
+    image, clean, colour, mask = (value[n] for n in ("image", "clean", "watermark", "mask"))
+    if "part" in value:
+        image, small = value["part"], image
+        clean, colour, mask = _grown(image, small, clean, colour, mask)
+        mask = mask * value["part_hint"][..., 0]
+    marked = mask[..., None] >= THRESHOLD
+    part = jnp.where(marked, jnp.clip(clean, 0, 1), image)
     corner, full = value["corner"], value["full"]
-    shown = jnp.where(marked, jnp.clip(value["watermark"], 0, 1), 0)
+    shown = jnp.where(marked, jnp.clip(colour, 0, 1), 0)
     return {
         "result": Output(_pasted(part, full, corner), "image"),
         "watermark": Output(_pasted(shown, jnp.zeros_like(full), corner), "image"),
-        "mask": Output(_pasted(value["mask"], jnp.zeros(full.shape[:2]), corner), "mask"),
+        "mask": Output(_pasted(mask, jnp.zeros(full.shape[:2]), corner), "mask"),
     }
+
+
+def _grown(image, small, clean, colour, mask):
+    """Returns the layers of a reduced part at the size of the part.
+
+    Where the mark lets enough through, the clean image is the part without it, so that its details are
+    those of the part. Elsewhere it is enlarged.
+
+    Args:
+        image: (H, W, C), the part.
+        small: (h, w, C), the reduced part.
+        clean: (h, w, C), the clean image.
+        colour: (h, w, C), the colour of the mark.
+        mask: (h, w), its opacity.
+
+    Returns:
+        `clean`, `colour` and `mask` of the size (H, W).
+    """
+    clean, colour = (fitting.enlarged(x, image.shape[:2]) for x in (clean, colour))
+    mask = jnp.clip(common.applied(mask, small, image, radius=DETAIL), 0, 1)
+    rest = 1 - mask[..., None]
+    freed = jnp.clip((image - mask[..., None] * colour) / jnp.maximum(rest, LET_THROUGH / 2), 0, 1)
+    share = jnp.clip(2 * rest / LET_THROUGH - 1, 0, 1)  # 0 at half of LET_THROUGH, 1 from it on
+    return share * freed + (1 - share) * clean, colour, mask
 
 
 def _many_outputs(count: int, layers, inputs) -> dict[str, Output]:
@@ -146,19 +180,26 @@ def _finish_many(count: int, outputs: dict[str, Output]) -> dict[str, Output]:
     made = {}
     for n in range(1, count + 1):
         full, image = value[f"full{n}"], value[f"image{n}"]
-        clean = jnp.clip(value[f"clean{n}"], 0, 1)
-        part = jnp.where(value["mark"] < THRESHOLD, image, clean)
+        clean, mark = value[f"clean{n}"], value["mark"]
+        if f"part{n}" in value:
+            image, small = value[f"part{n}"], image
+            clean, colour, opacity = _grown(image, small, clean, value["watermark"], value["mask"])
+            mark = opacity[..., None] * colour
+        part = jnp.where(mark < THRESHOLD, image, jnp.clip(clean, 0, 1))
         pasted = _pasted(part, full, value[f"corner{n}"])
         made[f"clean{n}"] = Output(pasted, "image", source=n - 1)
     fulls = [value[f"full{n}"].shape for n in range(1, count + 1)]
     common_size = tuple(min(shape[axis] for shape in fulls) for axis in (0, 1))
     zeros = jnp.zeros((*common_size, fulls[0][2]))
-    mark = jnp.clip(value["watermark"], 0, 1)
+    mark, opacity = jnp.clip(value["watermark"], 0, 1), value["mask"][..., None]
+    if "part1" in value:
+        size = value["part1"].shape[:2]
+        mark, opacity = fitting.enlarged(mark, size), fitting.enlarged(opacity, size)
     return {
         "result": made["clean1"],
         **made,
         "watermark": Output(_pasted(mark, zeros, value["corner"]), "image"),
-        "mask": Output(_pasted(value["mask"], zeros[..., 0], value["corner"]), "mask"),
+        "mask": Output(_pasted(opacity[..., 0], zeros[..., 0], value["corner"]), "mask"),
     }
 
 
@@ -188,7 +229,8 @@ def make(config: Config, spec: Inputs) -> Method:
     replicas = {}
     last = lambda layers, inputs: finish(outputs(layers, inputs))
     if config.replicas > 1:
-        reduce = lambda made: finish(common.median(made))
+        fitted = (*cleans, "watermark", "mask", "mark")
+        reduce = lambda made: finish(common.median(made, fitted))
         last, replicas = outputs, {"replicas": config.replicas, "reduce": reduce}
     baseline = lambda inputs: inputs["full1" if many else "full"]
     return fit.build(
@@ -221,6 +263,23 @@ def _grouping(config: Config) -> Grouping:
     return Grouping("together", least=2, any_size=True) if config.task == "many" else Grouping()
 
 
+def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
+    """Says which part of a large image was fitted, and at which size."""
+    del figures
+    many = config.task == "many"
+    full, image = (inputs[f"{name}1" if many else name].shape for name in ("full", "image"))
+    part = inputs.get("part1" if many else "part")
+    if part is not None:
+        how = "details behind the mark are those of the full image where it lets enough through"
+        return common.remarks(config, part.shape, image, how)
+    if many or config.margin or not common.is_large(config, full):
+        return ()
+    return (
+        f"a part of {image[0]}x{image[1]} pixels around the mark is fitted, because of "
+        f"config.fit_pixels={config.fit_pixels}; the rest does not change",
+    )
+
+
 def _equations(config: Config, inputs: Inputs) -> tuple[str, ...]:
     """The equation of the layers; with `many`, one for each image."""
     if config.task == "single":
@@ -239,5 +298,7 @@ RECIPE = Recipe(
     example=example,
     side_inputs={"mask": "mask"},
     grouping=_grouping,
+    remarks=_remarks,
     equations=_equations,
+    smaller=common.SMALLER,
 )

@@ -1,16 +1,28 @@
 """Watermark removal: its settings, and the inputs of the fit from images and regions."""
 
+import bisect
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from deepinternal.config import Preset, Text, field, parsed, spelled, whole_numbers
+from deepinternal.config import (
+    MaskConfig,
+    Preset,
+    Text,
+    field,
+    parsed,
+    spelled,
+    whole_numbers,
+)
 from deepinternal.estimators import marks
+from deepinternal.methods.double_dip import common, hints
 from deepinternal.methods.fit_config import FitConfig, Odd
+from deepinternal.ops import fitting
 from deepinternal.recipe import check_size, check_smallest
 from deepinternal.types import Example, InputError, Inputs
 
+LEAST_MARGIN = 48  # pixels of surroundings that the fit of a part of a large image needs
 SURE = 15.0  # the least score at which a colour from the search is used
 _BOX = "y0,x0,y1,x1, four whole numbers of pixels, the end excluded; '': none"
 
@@ -25,7 +37,7 @@ def _parse_box(text: str) -> tuple[int, ...]:
     return box
 
 
-class Config(FitConfig):
+class Config(FitConfig, MaskConfig):
     """Settings of watermark removal; the defaults are the published ones for one image."""
 
     task: Literal["single", "many"] = field(
@@ -153,8 +165,10 @@ def prepare(
         For `single`: `full` (H, W, C); `image` (h, w, C), the part of it that is fitted; `corner` (2,)
         int32, the place (row, column) of that part in `full`; and `hint` (h, w, 1) of zeros and ones.
         For `many`: `full1`, ...; `image1`, ... of one size; `corner1`, ...; `corner`, the place in the
-        common centre; and `hint` after a search. After a search also the mark's `colour` (1, 1, C), its
-        greatest `opacity`, and whether they were `found`.
+        common centre; and `hint` after a search. If a fitted part has more than `fit_pixels`, `image`
+        (`image1`, ...) and `hint` are reduced, and `part` (`part1`, ...) and `part_hint` are not. After
+        a search also the mark's `colour` (1, 1, C), its greatest `opacity`, and whether they were
+        `found`.
 
     Raises:
         InputError: An image is too small; or the region is missing, empty, the whole image, outside the
@@ -164,14 +178,24 @@ def prepare(
         return _prepare_many(image, mask, config)
     check_smallest(image, 32)
     hint = _region(config, image, mask)
-    window = _surroundings(hint, config.margin)
-    return {
+    window = _window(hint, config)
+    part, inside = np.asarray(image[window], np.float32), hint[window]
+    inputs = {
         "full": np.asarray(image, np.float32),
-        "image": np.asarray(image[window], np.float32),
+        "image": part,
         "corner": np.array([s.start for s in window], np.int32),
-        "hint": hint[window][..., None].astype(np.float32),
-        **(_found(marks.search_mark(image, hint)) if config.colour == "searched" else {}),
+        "hint": inside[..., None].astype(np.float32),
     }
+    if common.is_large(config, part.shape):
+        small = fitting.reduced(part, 0, pixels=config.fit_pixels)
+        inside = hints.shrunk(inside, small.shape[:2])
+        inputs |= {"part": part, "part_hint": inputs["hint"], "image": small}
+        inputs["hint"] = inside[..., None].astype(np.float32)
+    if config.colour == "searched":
+        large = common.is_large(config, image.shape)
+        where = (inputs["image"], inside) if large else (image, hint)
+        inputs |= _found(marks.search_mark(*where))
+    return inputs
 
 
 def _region(config: Config, image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
@@ -232,13 +256,38 @@ def _prepare_many(images, mask, config: Config) -> Inputs:
     window = _surroundings(hint, config.margin)
     start = np.array([s.start for s in window], np.int32)
     if found:
-        found["hint"] = hint[window][..., None].astype(np.float32)
+        inside = hint[window]
+        by = fitting.factor(inside.shape, pixels=config.fit_pixels)
+        if by > 1:
+            inside = hints.shrunk(inside, tuple(-(-n // by) for n in inside.shape))
+        found["hint"] = inside[..., None].astype(np.float32)
     inputs: dict = {"corner": start, **found}
     for number, (image, part, corner) in enumerate(zip(images, parts, corners), 1):
+        part = part[window]
         inputs[f"full{number}"] = np.asarray(image, np.float32)
-        inputs[f"image{number}"] = part[window]
+        inputs[f"image{number}"] = fitting.reduced(part, 0, pixels=config.fit_pixels)
+        if common.is_large(config, part.shape):
+            inputs[f"part{number}"] = part
         inputs[f"corner{number}"] = start + np.array(corner, np.int32)
     return inputs
+
+
+def _window(hint: np.ndarray, config: Config) -> tuple[slice, slice]:
+    """Returns the rows and columns of the fitted part of one image.
+
+    Of a large image, it is not larger than is fitted at once if the region of the mark allows this with
+    a margin of `LEAST_MARGIN`; the margin is then as wide as possible.
+    """
+    window = _surroundings(hint, config.margin)
+    size = lambda window: tuple(s.stop - s.start for s in window)
+    if config.margin or not common.is_large(config, size(window)):
+        return window
+    fits = lambda margin: not common.is_large(config, size(_surroundings(hint, margin)))
+    if not fits(LEAST_MARGIN):
+        by = fitting.factor(size(_surroundings(hint, LEAST_MARGIN)), pixels=config.fit_pixels)
+        return _surroundings(hint, LEAST_MARGIN * by)
+    margins = range(LEAST_MARGIN, max(hint.shape))
+    return _surroundings(hint, margins[bisect.bisect(margins, 0, key=lambda m: not fits(m)) - 1])
 
 
 def _surroundings(hint: np.ndarray, margin: int) -> tuple[slice, slice]:

@@ -12,8 +12,9 @@ Deliberate deviations from the authors' code: sizes come from a finite set, each
 program of its own; the inverse transformation is exact, with the same alignment of pixels everywhere;
 normalisations use the statistics of each image separately; a step takes one power iteration of the
 spectral normalisation. Beyond the paper, by fields (presets `lite` and `fast`): large images are
-reduced for the net (`fit_side`), and results then take their detail from the full image (`detail`);
-images are smoothed for the discriminator's scales (`antialias`); the generator is averaged (`average`).
+reduced for the net (`fit_side`, `fit_pixels`), and results then take their detail from the full image
+(`detail`); images are smoothed for the discriminator's scales (`antialias`); the generator is averaged
+(`average`).
 """
 
 import functools
@@ -25,7 +26,7 @@ import numpy as np
 from deepinternal.methods.ingan import retargeting, training
 from deepinternal.methods.ingan.config import PRESETS, Config
 from deepinternal.ops import fitting
-from deepinternal.recipe import Grouping, Recipe
+from deepinternal.recipe import Figures, Grouping, Recipe
 from deepinternal.types import Example, InputError, Inputs, Method, Stage
 
 _SMALLEST = 40  # least side of an image, for the discriminator's scales
@@ -74,8 +75,8 @@ def reduced(config: Config, full: np.ndarray) -> np.ndarray:
     Raises:
         InputError: The image is too small.
     """
-    small = fitting.reduced(full, config.fit_side)
-    for which, x in (("the image", full), ("the image reduced to config.fit_side", small)):
+    small = fitting.reduced(full, config.fit_side, pixels=config.fit_pixels)
+    for which, x in (("the image", full), ("the image reduced by config.fit_side", small)):
         if min(x.shape[:2]) < _SMALLEST:
             h, w = x.shape[:2]
             raise InputError(
@@ -83,6 +84,30 @@ def reduced(config: Config, full: np.ndarray) -> np.ndarray:
                 "discriminator's scales"
             )
     return small
+
+
+def remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
+    """Says that the net learns from a large image at a smaller size; see `recipe.Recipe`."""
+    del figures
+    said = []
+    pairs = zip(*(retargeting.images(inputs, name=name) for name in ("full", "image")))
+    for full, small in pairs:
+        if fitting.factor(full.shape, pixels=config.fit_pixels) == 1:
+            continue
+        (h, w), (y, x) = full.shape[:2], small.shape[:2]
+        by = "fit_pixels"
+        if config.fit_side and max(y, x) <= config.fit_side:
+            by = "fit_side"
+        how = (
+            "take their detail from the full image"
+            if config.detail
+            else "are enlarged by cubic interpolation, config.detail=1 gives them the image's detail"
+        )
+        said.append(
+            f"the net learns from an image that is reduced from {h}x{w} to {y}x{x} pixels, because "
+            f"of config.{by}={getattr(config, by)}; results {how}"
+        )
+    return tuple(said)
 
 
 def make(config: Config, spec: Inputs) -> Method:
@@ -128,4 +153,6 @@ RECIPE = Recipe(
     make=make,
     example=example,
     grouping=grouping,
+    remarks=remarks,
+    smaller="a smaller config.fit_pixels or config.result_scale",
 )

@@ -60,7 +60,14 @@ class Config(NetConfig):
     fit_side: int = field(
         0,
         "greatest side of the image that the net learns from, to which larger images are reduced; "
-        "0: images are not reduced",
+        "0: only fit_pixels limits it",
+        unit="pixels",
+        ge=0,
+    )
+    fit_pixels: int = field(
+        1_200_000,
+        "greatest number of pixels of the image that the net learns from, to which larger images are "
+        "reduced; 0: no limit",
         unit="pixels",
         ge=0,
     )

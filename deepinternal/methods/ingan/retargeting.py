@@ -1,6 +1,6 @@
 """Applications of a trained InGAN generator: images of other sizes and shapes.
 
-Images are (H, W, C) in [0, 1]. The net may have learned from a reduced image (`fit_side`). The sizes
+Images are (H, W, C) in [0, 1]. The net may have learned from a reduced image. The sizes
 that users give refer to the full image, and results are enlarged to them.
 
 References:

@@ -23,6 +23,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from deepinternal.estimators.kernel_statistics import MIDDLE
 from deepinternal.methods.kernelgan import estimate, training
 from deepinternal.methods.kernelgan.config import PRESETS, Config, Estimation
 from deepinternal.methods.kernelgan.inputs import complete, example, group, pad, prepare, sides
@@ -75,9 +76,13 @@ def make(config: Config, spec: Inputs) -> Method:
 
 
 def remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
-    """Sentences about doubts in the estimate; see `recipe.Recipe`."""
-    del config
-    return estimate.remarks(inputs["statistics"], figures)
+    """Sentences about a large image and doubts in the estimate; see `recipe.Recipe`."""
+    sides = [n - 2 * config.border for n in inputs["image"].shape[:2]]
+    said = ()
+    if max(sides) > MIDDLE:
+        h, w = (min(n, MIDDLE) for n in sides)
+        said = (f"the kernel is estimated from the middle {h}x{w} pixels of the image",)
+    return said + estimate.remarks(inputs["statistics"], figures)
 
 
 RECIPE = Recipe(

@@ -34,7 +34,7 @@ import jax.numpy as jnp
 from deepinternal.methods.zssr import blind, canvas, enlarge, task, training
 from deepinternal.methods.zssr.config import PRESETS, Config
 from deepinternal.methods.zssr.inputs import example, prepare
-from deepinternal.methods.zssr.jumps import target_size
+from deepinternal.methods.zssr.jumps import POOLED, plan, target_size
 from deepinternal.ops.resizing import resize
 from deepinternal.recipe import Canvas, Figures, Recipe
 from deepinternal.types import Array, InputError, Inputs, Method
@@ -115,8 +115,16 @@ def make(
 
 
 def remarks(config: Config, inputs: Inputs, figures: Figures) -> Sequence[str]:
-    """Sentences about the decisions for an image with `blind`; see `recipe.Recipe`."""
-    return blind.remarks(config, inputs, figures) if config.blind else ()
+    """Sentences about a large image, and about the decisions with `blind`; see `recipe.Recipe`."""
+    said = [*blind.remarks(config, inputs, figures)] if config.blind else []
+    size, config = inputs["image"].shape[:2], config.resolved()
+    if len(plan(config, size, back_projection=0)) > 1 and max(size) > POOLED:
+        h, w = (min(n, POOLED) for n in size)
+        said.append(
+            f"after the first factor, the net learns from the middle {h}x{w} pixels of the image, and "
+            "from results for them"
+        )
+    return said
 
 
 RECIPE = Recipe(
@@ -129,4 +137,5 @@ RECIPE = Recipe(
     side_inputs={"kernel": "kernel", "reference_kernel": "kernel"},
     canvas=Canvas(canvas.group, canvas.pad),
     remarks=remarks,
+    smaller="a smaller config.scale (tiles need a fraction of small numbers, such as 2 or 1.25)",
 )

@@ -15,7 +15,7 @@ from deepinternal.methods.kernelgan.inputs import sides
 from deepinternal.methods.zssr import blind
 from deepinternal.methods.zssr.config import Config
 from deepinternal.methods.zssr.enlarge import tile_of
-from deepinternal.methods.zssr.jumps import plan
+from deepinternal.methods.zssr.jumps import POOLED, plan
 from deepinternal.methods.zssr.task import TEST_SIDE, Task, build
 from deepinternal.ops.kernels import sample_positions, whole_positions
 from deepinternal.ops.resizing import output_size
@@ -35,7 +35,7 @@ def group(
     Returns:
         A value that is equal for images that may share a canvas. None for an image that cannot share
         one: if `output_shape` makes the factor depend on the size, if the image would be enlarged in
-        tiles, or if `zssr.make` refuses it.
+        tiles or in part, or if `zssr.make` refuses it.
     """
     if config.output_shape:
         return None
@@ -45,6 +45,8 @@ def group(
     try:
         tasks = build(config, spec)
         if any(tile_of(task) or not _regular(task) for task in tasks):
+            return None
+        if len(tasks) > 1 and max(shape[:2]) > POOLED:
             return None
     except InputError:
         return None

@@ -9,6 +9,9 @@ from deepinternal.ops.resizing import output_size
 from deepinternal.types import InputError
 
 MAX_SCALE = 16.0
+# Longest side of an image of which earlier results are made as a whole to cut fathers from; of a larger
+# image, they are made of its middle, because training sees a small part of the pixels anyway.
+POOLED = 1024
 Factor = tuple[float, float]
 
 
@@ -80,7 +83,7 @@ class Jump:
         base: (H, W) of the base image: the input, or the result that replaced it.
         shape: (H', W') of the result.
         pool: Sizes of the images from which fathers are cut, relative to the base, which is the first.
-        pool_shapes: Their (H, W).
+        pool_shapes: Their (H, W); if there are several, those of `middle` of the base.
         back_projection: Number of iterations.
         rebase: Whether the result is the base of the following jumps.
     """
@@ -93,6 +96,12 @@ class Jump:
     pool_shapes: tuple[tuple[int, int], ...]
     back_projection: int
     rebase: bool
+
+
+def middle(size: tuple[int, int]) -> tuple[slice, slice]:
+    """Returns the rows and columns of the middle of an image, with sides of at most `POOLED` pixels."""
+    parts = [min(n, POOLED) for n in size]
+    return tuple(slice((n - m) // 2, (n - m) // 2 + m) for n, m in zip(size, parts))
 
 
 def taken(factors: tuple[Factor, ...], most: int) -> tuple[Factor, ...]:
@@ -143,7 +152,9 @@ def plan(config: Any, size: tuple[int, int], *, back_projection: int) -> tuple[J
         shape = target_size(config, size)[1] if last else output_size(base, scale)
         rebase = factor in config.base_change
         jumps.append(Jump(number, scale, base, shape, pool, pool_shapes, count, rebase))
-        pool, pool_shapes = (*pool, scale), (*pool_shapes, shape)
+        part = tuple(min(n, POOLED) for n in base)
+        made = shape if part == base else output_size(part, scale)
+        pool, pool_shapes = (*pool, scale), (part, *pool_shapes[1:], made)
         if rebase:
             base, base_factor, pool, pool_shapes = shape, factor, ((1.0, 1.0),), (shape,)
     return tuple(jumps)

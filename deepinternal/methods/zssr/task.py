@@ -139,7 +139,7 @@ def draw_pair(task: Task, key: Array, inputs: Inputs) -> tuple[Array, Array]:
         sizes = jnp.concatenate([size[None], results])
     source, matrix = augment.draw_father(
         key,
-        jump.base if size is None else size,
+        jump.pool_shapes[0] if size is None else size,
         task.crop,
         factors=jump.pool,
         sizes=sizes,

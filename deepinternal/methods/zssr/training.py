@@ -11,6 +11,7 @@ from deepinternal.losses.pixel import l1
 from deepinternal.methods import optimizers
 from deepinternal.methods.zssr import blind, enlarge
 from deepinternal.methods.zssr.config import Config
+from deepinternal.methods.zssr.jumps import middle
 from deepinternal.methods.zssr.task import Task, draw_pair, self_test
 from deepinternal.types import Array, Inputs, Output, PyTree, Stage, TrainState, never_done
 
@@ -40,7 +41,7 @@ def _restart(config: Config, state: TrainState) -> TrainState:
         model_state |= {
             "learning_rate": jnp.asarray(config.learning_rate, jnp.float32),
             "changed_at": jnp.zeros((), jnp.int32),
-            "test_mse": jnp.full((tests,), jnp.inf, jnp.float32),
+            "test_mse": jnp.full((tests,), optimizers.UNKNOWN, jnp.float32),
         }
     return state.replace(step=jnp.zeros((), jnp.int32), model_state=model_state)
 
@@ -131,12 +132,13 @@ def outputs(task: Task, state: TrainState, inputs: Inputs) -> dict[str, Output]:
 
 def advance(task: Task, following: Task, state: TrainState, inputs: Inputs):
     """Returns state and inputs of the next jump: the result of `task` joins the pool or is the base."""
-    result = enlarge.enlarge(task, weights(state), inputs)["result"]
     new = {k: v for k, v in inputs.items() if k != "pool"}
+    enlarged = lambda image: enlarge.enlarge(task, weights(state), {**inputs, "image": image})
     if task.jump.rebase:
-        new["image"] = result
+        new["image"] = enlarged(inputs["image"])["result"]
     else:
-        pool = inputs.get("pool", inputs["image"][None])
+        part = inputs["image"][middle(task.jump.base)]
+        pool, result = inputs.get("pool", part[None]), enlarged(part)["result"]
         h, w = (max(pair) for pair in zip(pool.shape[1:3], result.shape[:2]))
         fill = lambda x: ((0, 0), (0, h - x.shape[1]), (0, w - x.shape[2]), (0, 0))
         new["pool"] = jnp.concatenate([jnp.pad(x, fill(x)) for x in (pool, result[None])])

@@ -59,11 +59,11 @@ def _voted(place: Array, cells: Array, patch: int) -> Array:
         offset, weight = at
         cell = cells[tuple(jnp.moveaxis(place + offset, -1, 0))]
         share = weight * jnp.concatenate([cell, jnp.ones_like(cell[..., :1])], -1)
-        start = (*offset, 0)
+        start = (*offset, jnp.zeros_like(offset[0]))
         before = lax.dynamic_slice(sums, start, share.shape)
         return lax.dynamic_update_slice(sums, before + share, start), None
 
     offsets = jnp.asarray(np.indices((patch, patch)).reshape(2, -1).T, jnp.int32)
-    start = jnp.zeros((*size, cells.shape[-1] + 1))
+    start = jnp.zeros((*size, cells.shape[-1] + 1), cells.dtype)
     sums, _ = lax.scan(vote, start, (offsets, jnp.asarray(weights.reshape(-1), jnp.float32)))
     return sums[..., :-1] / sums[..., -1:]

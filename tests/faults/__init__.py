@@ -1,0 +1,1 @@
+"""Campaigns of faults, run by hand; see tests/README.md."""
