@@ -1,7 +1,6 @@
 """Loads what a command wrote into a work folder as the `Result` that a call returns: `load`."""
 
 import itertools
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -26,7 +25,7 @@ from deepinternal.runs.renamed import renamed
 from deepinternal.runs.settings import RunConfig
 from deepinternal.task import Task
 from deepinternal.types import InputError, Inputs, Method, TrainState, input_spec
-from deepinternal.writers import flat, read_jsonl
+from deepinternal.writers import flat, read_jsonl, read_object
 
 
 def load(workdir: str | Path, stem: str = "", *, step: int | None = None) -> Result:
@@ -74,11 +73,11 @@ class Folder:
             raise InputError(f"{dashes}workdir={workdir!r}: give the path of a folder")
         self._root, self._dashes = Path(expanded(workdir)), dashes
         self._named = f"{dashes}workdir={show_path(workdir)}"
+        found = read_object(self._root / "config.json")
         try:
-            found = json.loads((self._root / "config.json").read_text(encoding="utf-8"))
             saved = dict(found["config"])
             name = str(saved["method"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             raise InputError(f"{self._named}: holds no results of a run (no config.json)") from None
         if method and name != method:
             raise InputError(
@@ -141,10 +140,7 @@ class Folder:
 
     def _metrics(self, folder: Path, *, any_status: bool) -> dict[str, Any]:
         """Returns the contents of its metrics.json. Raises InputError if the run has not ended."""
-        try:
-            metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            metrics = {}
+        metrics = read_object(folder / "metrics.json")
         ended = metrics.get("status") == "done" and not metrics.get("unsaved")
         if not any_status and not ended:
             raise InputError(
@@ -161,7 +157,7 @@ class Folder:
             folder.relative_to(self._root).as_posix(),
             self.recipe.grouping(self.config),
         )
-        noted = _noted(folder)
+        noted = read_object(folder / stems.NOTED)
         try:
             job, files = self._recorded(name, noted.get("paths")) or (self._listed(name), None)
             source, sides, _ = opening.read(
@@ -287,15 +283,6 @@ def _is_metric(name: str, value: Any) -> bool:
     return (
         name not in _NOT_METRICS and isinstance(value, int | float) and not isinstance(value, bool)
     )
-
-
-def _noted(folder: Path) -> dict[str, Any]:
-    """Returns the contents of an image's input.json; {} if it is missing or damaged."""
-    try:
-        found = json.loads((folder / stems.NOTED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _written(folder: Path, grouping: Grouping) -> sources.Source | None:

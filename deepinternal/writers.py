@@ -57,6 +57,8 @@ class JsonlLog:
         kept += [entry for entry in tail or [] if last < entry["step"] <= upto]
         if kept:
             atomic_write_text(path, "".join(to_json(e) + "\n" for e in kept))
+        if os.path.islink(path):  # is replaced, as by an atomic write
+            os.unlink(path)
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115
         if not kept:
             self._file.truncate(0)
@@ -89,8 +91,24 @@ def read_jsonl(path: Path | str) -> list[dict]:
         return []
     entries = []
     for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            entries.append(json.loads(line))
-        except ValueError:
+        if not (entry := json_object(line)):
             break
+        entries.append(entry)
     return entries
+
+
+def read_object(path: Path | str) -> dict[str, Any]:
+    """Returns the JSON object in a file; {} if the file is missing or holds anything else."""
+    try:
+        return json_object(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Returns the object that a JSON text describes; {} if it describes anything else."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):  # also of text that is nested deeply to do harm
+        return {}
+    return found if isinstance(found, dict) else {}

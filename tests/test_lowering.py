@@ -43,7 +43,7 @@ def _presets():
                 yield name, preset
 
 
-def _programs(name, preset, backend, *, lanes=1, **fields):
+def programs_of(name, preset, backend, *, lanes=1, **fields):
     """The programs of a method with tiny nets for its example, traced for a backend."""
     recipe, sides = methods.find(name), SIDES.get((name, preset), {})
     config = _config(name, preset, **fields)
@@ -64,7 +64,7 @@ def _check_lowered(program, platform):
         assert unknown not in text, f"{program.name} for {platform}"
 
 
-def _products(listed):
+def products_of(listed):
     """(name of the program, dtype, precision) of all products of programs."""
     return {(p.name, *made) for p in listed for made in traced.products(p.traced.jaxpr.jaxpr)}
 
@@ -73,31 +73,17 @@ def _products(listed):
 @pytest.mark.parametrize(("name", "preset"), [*_presets()])
 def test_programs_lower_and_all_but_the_nets_is_exact(name, preset):
     """With precision 'high', a product without a precision belongs to no net."""
-    listed = _programs(name, preset, "gpu", precision="high")
+    listed = programs_of(name, preset, "gpu", precision="high")
     assert {"init", "steps", "done", "outputs"} <= {program.kind for program in listed}
-    products = _products(listed)
+    products = products_of(listed)
     assert {p for p in products if p[1:] not in (traced.EXACT, NETS)} == set()
     assert NETS in {p[1:] for p in products}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_lanes_and_replicas_lower(name):
-    """In bfloat16, of which only the nets' products are."""
-    recipe = methods.find(name)
-    fields = {"replicas": 2} if "replicas" in recipe.config.model_fields else {}
-    fields["precision"] = "bfloat16"
-    listed = _programs(name, next(iter(recipe.presets)), "tpu", lanes=2, **fields)
-    assert {"steps", "put", "pick"} <= {program.kind for program in listed}
-    products = _products(listed)
-    assert {p for p in products if p[1] != "bfloat16" and p[1:] != traced.EXACT} == set()
-    assert "bfloat16" in {p[1] for p in products}
 
 
 def test_choices_are_those_of_the_other_backend():
     """A dispatch takes one step on CPU, many on accelerators."""
     fields = {"layers": 3, "features": 8, "ensemble": "off", "back_projection": 0}
     for backend, several in (("cpu", False), ("gpu", True)):
-        listed = _programs("zssr", "fast", backend, **fields)
+        listed = programs_of("zssr", "fast", backend, **fields)
         (steps,) = (program.steps for program in listed if program.kind == "steps")
         assert (steps > 1) == several

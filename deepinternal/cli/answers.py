@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import itertools
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from deepinternal.messages import tell
 from deepinternal.methods.ingan.config import parse_scale
 from deepinternal.runs.inputs import Job
 from deepinternal.types import InputError
+from deepinternal.writers import read_object
 
 SUFFIXES: Mapping[str, Sequence[str]] = {
     "image": export.SUFFIXES,
@@ -195,7 +195,4 @@ def done(asked: Plan, workdir: Path) -> list[Job]:
 
 
 def _status(folder: Path) -> str:
-    try:
-        return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["status"]
-    except (OSError, ValueError, KeyError):
-        return ""
+    return read_object(folder / "metrics.json").get("status", "")

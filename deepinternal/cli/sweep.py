@@ -10,7 +10,6 @@ highest of all runs.
 """
 
 import itertools
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from deepinternal.messages import tell
 from deepinternal.recipe import Recipe
 from deepinternal.runs import jobs
 from deepinternal.types import InputError
-from deepinternal.writers import to_json
+from deepinternal.writers import read_object, to_json
 
 flags.adopt_module_key_flags(run_flags)
 flags.adopt_module_key_flags(distributed)
@@ -92,10 +91,7 @@ def run(
 
 def _figures(folder: Path) -> dict[str, Any]:
     """Returns the number of images of a run, the number done, and the means of their figures."""
-    try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {"images": 0, "done": 0, "mean": {}}
+    summary = {"images": [], "mean": {}} | read_object(folder / "summary.json")
     done = sum(image["status"] == "done" for image in summary["images"])
     return {"images": len(summary["images"]), "done": done, "mean": summary["mean"]}
 

@@ -153,10 +153,12 @@ class Checkpoints:
     def note_resumption(self, step: int) -> list[int]:
         """Records that a run was resumed from `step`; returns all such steps, oldest first."""
         path = self._folder / "resumed.json"
-        steps = json.loads(path.read_text()) if path.exists() else []
-        steps.append(step)
-        atomic_write_text(path, json.dumps(steps))
-        return steps
+        try:
+            steps = [int(number) for number in json.loads(path.read_text(encoding="utf-8"))]
+        except (OSError, ValueError, TypeError, RecursionError):  # missing or damaged
+            steps = []
+        atomic_write_text(path, json.dumps([*steps, step]))
+        return [*steps, step]
 
     def _unfinished(self, number: int) -> Path:
         """Returns the path of a folder that does not count as a checkpoint."""

@@ -208,7 +208,7 @@ def _read(path: Path) -> tuple[dict[str, Any], float]:
         return {}, float("inf")
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         content = {}
     return content if isinstance(content, dict) else {}, touched
 

@@ -15,6 +15,20 @@ FILES += ("baseline.png", "input.png", "input.mp4", ARCHIVE, NOTED)
 FOLDERS = ("checkpoints", "input", PROGRESS, TENSORBOARD := "tensorboard")
 
 
+def link_in(root: Path, stem: str) -> Path | None:
+    """Returns a link among the folders of an image that a run writes to; None if there is none.
+
+    A link in a work folder from elsewhere may lead to files that a run would replace or remove.
+
+    Args:
+        root: The work folder, which may be a link itself.
+        stem: The stem of the image.
+    """
+    above = [root / path for path in (Path(stem), *Path(stem).parents[:-1])]
+    places = [*above, *(root / stem / name for name in FOLDERS)]
+    return next((place for place in places if place.is_symlink()), None)
+
+
 def discard(root: Path, stem: str, outputs: Sequence[str]) -> None:
     """Removes the results of an image, and the folders that are then empty; keeps the user's files.
 
@@ -24,6 +38,8 @@ def discard(root: Path, stem: str, outputs: Sequence[str]) -> None:
         outputs: The outputs that its metrics.json names, which anyone may have written.
     """
     folder = root / stem
+    if link_in(root, stem):
+        return
     made = [n for n in outputs if isinstance(n, str) and is_below(n.removesuffix("/"))]
     inputs = [p.name for p in folder.glob("input-[0-9]*.png")]
     for name in (*FILES, *inputs, *made):

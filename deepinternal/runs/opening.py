@@ -119,7 +119,7 @@ class Opener:
                 trained on, provided that the fields it follows from are unchanged.
         """
         old, noted = self.workdir.metrics(job.stem), self.workdir.noted(job.stem)
-        if not old or not noted or old["status"] != "done":
+        if not old or not noted or old["status"] != "done" or "steps_limit" not in old:
             return False
         folder = self.workdir.path / job.stem
         if not any((folder / name).exists() for name in ("result.png", "result")):

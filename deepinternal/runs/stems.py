@@ -21,6 +21,7 @@ from deepinternal.files import atomic_write_bytes, file_name, sha256_files
 from deepinternal.runs.claims import CLAIMS
 from deepinternal.runs.inputs import Job
 from deepinternal.types import InputError
+from deepinternal.writers import read_object
 
 # The files that a run writes besides those in the folders of images.
 RUN_FILES = ("config.json", "summary.json", "summary.csv", "index.html", STEMS := "stems.json")
@@ -44,11 +45,11 @@ class Owner:
 
 def owners(folder: Path) -> dict[str, Owner]:
     """Returns the owners of all image folders in a work folder, by stem."""
-    found = _read(folder / STEMS)
+    found = read_object(folder / STEMS)
     places = {s: p for s, p in found.items() if isinstance(p, str) and is_below(s)}
     deep = not places and (folder / "config.json").exists()
     stems = dict.fromkeys([*places, *_noted(folder, deep=deep)])
-    files = {stem: _read(folder / stem / NOTED).get("files") for stem in stems}
+    files = {stem: read_object(folder / stem / NOTED).get("files") for stem in stems}
     sha256 = lambda files: str(files.get("input", "")) if isinstance(files, dict) else ""
     return {stem: Owner(places.get(stem), sha256(files[stem])) for stem in stems}
 
@@ -56,15 +57,6 @@ def owners(folder: Path) -> dict[str, Owner]:
 def is_below(stem: str) -> bool:
     """Whether a relative path, from a file that anyone may have written, stays inside."""
     return not {"", ".", ".."} & set(stem.split(os.sep))
-
-
-def _read(path: Path) -> dict:
-    """Returns the object in a JSON file; {} if there is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _noted(folder: Path, *, deep: bool, stem: str = "") -> Iterator[str]:

@@ -25,16 +25,20 @@ from deepinternal.files import (
 )
 from deepinternal.recipe import Recipe
 from deepinternal.runs import contents, stems
+from deepinternal.runs.claims import CLAIMS
 from deepinternal.runs.inputs import Job
 from deepinternal.runs.provenance import provenance
 from deepinternal.runs.renamed import SHORTHANDS, renamed
 from deepinternal.runs.settings import RunConfig
 from deepinternal.runs.stems import NOTED, RUN_FILES
 from deepinternal.types import InputError
-from deepinternal.writers import flat, is_number, to_json
+from deepinternal.writers import flat, is_number, read_object, to_json
 
 # Fields that may increase: a run with more steps continues one that has ended.
 CONTINUED = ("steps", "train_steps")
+
+
+_WRITTEN = {"image", "status", "steps", "seconds"}  # fields of every metrics.json
 
 
 class RefusedError(InputError):
@@ -141,6 +145,9 @@ class Workdir:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._unwritable(error.strerror) from None
+        place = self.path / CLAIMS
+        if os.path.lexists(place) and (place.is_symlink() or not place.is_dir()):
+            raise RefusedError(f"{show_path(place)}: is not a folder of this program; remove it")
         self._begun = True
         if self.discards:
             self.discards = False
@@ -151,10 +158,10 @@ class Workdir:
         path = self.path / "config.json"
         if not path.exists():
             return None
+        found = read_object(path)
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
             return {**found, "config": dict(found["config"])}
-        except (ValueError, KeyError, TypeError, OSError):
+        except (ValueError, KeyError, TypeError):
             raise RefusedError(
                 f"{path}: is not a config that this program wrote; use another --workdir"
             ) from None
@@ -217,12 +224,12 @@ class Workdir:
         """Returns the record of an image's earlier runs, or None."""
         if self.discards:
             return None
+        noted = read_object(self.path / stem / NOTED)
         try:
-            noted = json.loads((self.path / stem / NOTED).read_text(encoding="utf-8"))
             if not isinstance(noted.get("canvas", []), list):
                 noted["canvas"] = None
             return Noted(**{**noted, "files": dict(noted["files"]), "steps": int(noted["steps"])})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError):
             return None
 
     def begun(self, stem: str) -> int:
@@ -239,11 +246,20 @@ class Workdir:
             self.begin()
         elif not self.path.is_dir():  # which must not be made again in part
             raise self._unmakable(folder, "the work folder was removed")
+        self._check_links(stem)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._unmakable(folder, error.strerror) from None
         return folder
+
+    def _check_links(self, stem: str) -> None:
+        """Raises InputError if results of an image would be written through a link."""
+        if link := contents.link_in(self.path, stem):
+            raise InputError(
+                f"{show_path(link)}: is a link, through which nothing is written; remove it, or make "
+                "the whole work folder a link"
+            )
 
     def _unmakable(self, folder: Path, why: str) -> InputError:
         return InputError(f"{show_path(folder)}: cannot be created: {why}; use another --workdir")
@@ -286,9 +302,10 @@ class Workdir:
 
         Raises:
             RefusedError: There are fewer steps than before, or checkpoints of unknown files.
-            InputError: A file is in the place of the image's folder.
+            InputError: A file or a link is in the place of the image's folder.
         """
         folder, before = self.path / stem, self.noted(stem)
+        self._check_links(stem)
         if os.path.lexists(folder) and not folder.is_dir():
             raise self._unmakable(folder, os.strerror(errno.EEXIST))
         if before is None and (folder / "checkpoints").is_dir() and not self.discards:
@@ -323,13 +340,9 @@ class Workdir:
         return to_json(content, indent=2) + "\n"
 
     def metrics(self, stem: str) -> dict[str, Any] | None:
-        """Returns the metrics.json of an image; None if there is none."""
-        if self.discards:
-            return None
-        try:
-            return json.loads((self.path / stem / "metrics.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
+        """Returns the metrics.json of an image; None if there is none, or another file is there."""
+        found = {} if self.discards else read_object(self.path / stem / "metrics.json")
+        return found if found.keys() >= _WRITTEN else None
 
     def write_metrics(self, stem: str, metrics: Mapping[str, Any]) -> None:
         """Writes the metrics.json of an image."""

@@ -269,7 +269,7 @@ def test_overwrite_removes_what_runs_made(tmp_path):
             (tmp_path / stem / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / stem / name).write_bytes(b"x")
         outputs = ["result.png", "mask.png", "samples/2x1.png", "clean/"]
-        done = {"image": stem, "status": "done", "outputs": outputs}
+        done = {"image": stem, "status": "done", "steps": 10, "seconds": 1, "outputs": outputs}
         workdir.write_metrics(stem, done)
     write_summary(tmp_path, [])
     (tmp_path / "a/mine.png").write_bytes(b"x")
