@@ -78,7 +78,7 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary folder, which is renamed to `path` if the block ends without an error.
 
     Raises:
-        InputError: `path` is a file, or a folder that is not empty.
+        InputError: `path` is a file or lies below one, or is a folder that is not empty.
         OSError: The folder cannot be made.
     """
     target, name = os.path.realpath(path), show_path(path)
@@ -86,7 +86,10 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
         raise InputError(f"{name}: is not empty; give a new folder.")
     if os.path.lexists(target) and not os.path.isdir(target):
         raise InputError(f"{name}: is a file; give a new folder.")
-    os.makedirs(os.path.dirname(target), exist_ok=True)
+    try:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{name}: lies below a file; give a new folder.") from None
     temporary = _temporary(os.path.dirname(target))
     os.mkdir(temporary)
     try:

@@ -119,7 +119,9 @@ def test_several_images_again_and_changed(run, tmp_path, pair):
 
 
 def test_the_ground_truth_of_several_is_the_first_ones(run, tmp_path, pair):
-    save(tmp_path / "b_gt.png", np.where(picture(H, W) < 128, picture(H, W) + 2, picture(H, W) - 2))
+    truth = np.where(picture(H, W) < 128, picture(H, W) + 2, picture(H, W) - 2)
+    save(pair[0], picture(H, W))
+    save(tmp_path / "b_gt.png", truth)
     assert run(f"{pair[0]},{pair[1]}", "together", steps=1) == 0
     metrics = read(tmp_path / "out/b/metrics.json")
     itself = 20 * np.log10(255 / 2)
