@@ -11,6 +11,7 @@ from deepinternal.runs import records as records
 from deepinternal.runs import renamed as renamed
 from deepinternal.runs import results as results
 from deepinternal.runs import room as room
+from deepinternal.runs import runner as runner
 from deepinternal.runs import settings as settings
 from deepinternal.runs import sides as sides
 from deepinternal.runs import sources as sources

@@ -88,7 +88,7 @@ def test_a_finished_image_is_skipped(train, tmp_path, small_png, monkeypatch):
     def forbidden(*_):
         raise AssertionError("trains again")
 
-    monkeypatch.setattr("deepinternal.runs.jobs.Loop.train", forbidden)
+    monkeypatch.setattr("deepinternal.runs.runner.Loop.train", forbidden)
     options = {"log_every": 5, "checkpoint_every": 1.0, "progress": True}
     assert train(small_png, parallel={"steps_per_dispatch": 1}, **options) == 0
     assert (tmp_path / "out/small/result.png").stat().st_mtime_ns == before
@@ -161,7 +161,7 @@ def test_other_results_are_refused_and_overwritten(train, tmp_path, small_png):
 
 def test_fewer_steps_than_the_methods_own_are_refused(train, tmp_path, small_png, monkeypatch):
     """`steps` 0 stands for a number that only the method knows."""
-    monkeypatch.setattr("deepinternal.runs.jobs.Loop.train", lambda *_: 1 / 0)
+    monkeypatch.setattr("deepinternal.runs.runner.Loop.train", lambda *_: 1 / 0)
     assert train(small_png, steps=0) == 1
     with pytest.raises(InputError, match=r"steps .3000 there, 12 now"):
         train(small_png, steps=12)

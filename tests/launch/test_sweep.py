@@ -13,7 +13,7 @@ import pytest
 from deepinternal.cli import sweep, sweep_table
 from deepinternal.cli.sweep_fields import combinations
 from deepinternal.methods.zssr import RECIPE
-from deepinternal.runs import jobs
+from deepinternal.runs import jobs, runner
 from deepinternal.runs.settings import to_config_dict
 from deepinternal.types import InputError
 from tests.launch.conftest import SMALL, picture, save
@@ -164,7 +164,7 @@ def test_what_is_wrong_with_all_is_said_once(tmp_path):
 
 def test_a_signal_ends_the_sweep(tmp_path, photos, monkeypatch):
     """It comes while the first run's results are written; the second does not begin."""
-    original = jobs.Records.finish
+    original = runner.Records.finish
 
     def interrupted(*args):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -172,7 +172,7 @@ def test_a_signal_ends_the_sweep(tmp_path, photos, monkeypatch):
 
     runs = all_runs("0,1", [], input=photos)
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.Records, "finish", interrupted)
+        patch.setattr(runner.Records, "finish", interrupted)
         assert sweep.run(RECIPE, runs, str(tmp_path / "out")) == 143
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert [r["run"] for r in read(tmp_path / "out/sweep.json")] == ["seed=0"]
