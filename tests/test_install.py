@@ -73,7 +73,7 @@ def test_the_wheel_says_what_it_is(installed):
     assert found.metadata["License-Expression"] == "Apache-2.0"
     assert found.read_text("licenses/LICENSE") == (ROOT / "LICENSE").read_text()
     assert found.metadata.get_payload().startswith("# deepinternal")
-    extras = "cuda12 cuda13 cuda tpu video tensorboard bench test docs"
+    extras = "cuda12 cuda13 cuda tpu heif video tensorboard bench test docs"
     assert set(found.metadata.get_all("Provides-Extra")) == set(extras.split())
     needs = {re.split(r"[<>=;]", need)[0] for need in found.requires or () if "extra" not in need}
     assert {"jax", "flax", "rich"} <= needs

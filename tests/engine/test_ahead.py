@@ -57,7 +57,7 @@ class Watched(Programs):
 def _nothing_is_left():
     yield
     for thread in threading.enumerate():
-        if thread.name.startswith("deepinternal"):
+        if thread.name == ahead._NAME:
             thread.join(WAIT)
             assert not thread.is_alive()
 
@@ -137,7 +137,7 @@ def test_a_signal_ends_training_that_waits_for_a_program():
 
 def _join():
     for thread in threading.enumerate():
-        if thread.name.startswith("deepinternal"):
+        if thread.name == ahead._NAME:
             thread.join(WAIT)
 
 
