@@ -56,7 +56,7 @@ def _temporary(folder: str) -> str:
 
 
 def remove_unfinished(folder: str | os.PathLike, *, deep: bool = True, older: float = 0.0) -> None:
-    """Removes the files that killed processes were writing atomically.
+    """Removes the files and folders that killed processes were writing atomically.
 
     Args:
         folder: The folder, in which no other process may be writing.
@@ -64,11 +64,12 @@ def remove_unfinished(folder: str | os.PathLike, *, deep: bool = True, older: fl
         older: Only files that are older than this, in seconds, are removed.
     """
     for place, folders, names in os.walk(folder):
-        for name in filter(re.compile(r"\.[0-9a-f]{16}\.tmp").fullmatch, names):
+        for name in filter(re.compile(r"\.[0-9a-f]{16}\.tmp").fullmatch, [*names, *folders]):
             path = os.path.join(place, name)
             with contextlib.suppress(OSError):
-                if not older or time.time() - os.lstat(path).st_mtime > older:
-                    os.unlink(path)
+                if older and time.time() - os.lstat(path).st_mtime <= older:
+                    continue
+                os.unlink(path) if name in names else shutil.rmtree(path)
         if not deep:
             folders.clear()
 

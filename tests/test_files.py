@@ -96,15 +96,17 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path, monkeypatch):
         patch.setattr(os, "replace", lambda *_: None)
         for path in (tmp_path / "a", tmp_path / "below/b"):
             files.atomic_write_bytes(path, b"1")
+        with files.new_folder(tmp_path / "below/frames") as folder:
+            (folder / "c").touch()
     kept = [".keep.tmp", "a.tmp", ".0123456789abcdef.tmp.png"]
     for name in kept:
         (tmp_path / name).touch()
-    names = lambda: [p.name for p in tmp_path.rglob("*") if p.is_file()]
-    assert len(names()) == len(kept) + 2
+    names = lambda: [p.name for p in tmp_path.rglob("*") if p.name != "below"]
+    assert len(names()) == len(kept) + 4
     files.remove_unfinished(tmp_path, older=60)
-    assert len(names()) == len(kept) + 2
+    assert len(names()) == len(kept) + 4
     files.remove_unfinished(tmp_path, deep=False)
-    assert len(names()) == len(kept) + 1
+    assert len(names()) == len(kept) + 3
     files.remove_unfinished(tmp_path)
     assert sorted(names()) == sorted(kept)
 

@@ -73,6 +73,7 @@ def run_without_flags(main: Callable[[], int], *, keep_programs: bool = False) -
     """Runs a `main` that parses the command line itself; otherwise like `run`."""
     logging.getLogger("absl").setLevel(logging.ERROR)
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # errors are told in our own line
     numerics.fix_process()
     if keep_programs:
         program_cache.use()

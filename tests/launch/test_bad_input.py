@@ -81,6 +81,17 @@ def test_one_bad_file(train, tmp_path, kind):
     assert not (tmp_path / "out" / "config.json").exists(), "binds the folder to a failed config"
 
 
+def test_libraries_log_nothing_about_a_bad_file(launcher, tmp_path):
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"II*\0\x08\0\0\0" + b"\0\0\x08\0\0\0")
+    status, printed = launcher.run(
+        "--config=zssr", f"--config.input={path}", f"--workdir={tmp_path}/o"
+    )
+    assert status == 2
+    assert printed.startswith(f"error: {path}: ")
+    assert printed.count("\n") == 1
+
+
 @pytest.mark.slow
 def test_in_a_folder_the_others_are_done(train, tmp_path, capfd):
     source = tmp_path / "in"
