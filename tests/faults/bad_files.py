@@ -185,6 +185,8 @@ class Trial:
         """Tries each kind as a field of a command that takes it for one job."""
         place = self.out / f"{name} {what}"
         for kind, (is_bad, suffix, make) in KINDS.items():
+            if what == "frame" and suffix == ".gif":
+                continue  # is a video, which is left out beside frames
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir()
             make(place / f"{kind}{suffix}")

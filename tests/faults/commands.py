@@ -69,6 +69,9 @@ def launcher(folder: Path) -> Launcher:
     for name in ("printed", "cache"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"  # so that programs do not restart
+    os.environ["QUICK_PROGRAMS"] = (
+        "false"  # without optimisation, the gradients of InGAN become NaN
+    )
     return Launcher(folder / "printed", folder / "cache")
 
 
@@ -100,6 +103,9 @@ def statuses(workdir: Path) -> dict[str, str]:
 
 
 def leftovers(workdir: Path) -> list[str]:
-    """Returns the names of temporary files, which a finished run must not leave."""
+    """Returns the names of temporary files, which a finished run must not leave.
+
+    Those at the top, where other processes may be writing, are only removed after an hour.
+    """
     kinds = re.compile(r"\.tmp|tmp-|\.partial")
-    return [str(p) for p in workdir.rglob("*") if kinds.search(p.name)]
+    return [str(p) for p in workdir.glob("*/**/*") if kinds.search(p.name)]

@@ -19,7 +19,8 @@ OURS = ("deepinternal.methods.zssr", "deepinternal.runs.jobs")
 
 def serve() -> None:
     """Answers commands until stdin ends."""
-    compiling._CPU_LEVEL = compiling._CPU_LEVEL_ONCE  # as `quick_programs` in tests/conftest.py
+    if os.environ.get("QUICK_PROGRAMS", "true") == "true":
+        compiling._CPU_LEVEL = compiling._CPU_LEVEL_ONCE  # as `quick_programs` in tests/conftest.py
     for module in (
         "scipy.io",
         "skimage.data",
