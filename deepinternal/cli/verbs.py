@@ -183,7 +183,7 @@ def parse(words: Sequence[str], *, own: Sequence[str] = ()) -> Command:
         if word == "--":  # for names that begin with a dash
             inputs += rest
             break
-        if not word.startswith("-") or word == "-":
+        if not word.startswith("-") or word == "-" or os.path.isfile(word):
             inputs.append(word)
             continue
         name, equals, value = word.lstrip("-").partition("=")

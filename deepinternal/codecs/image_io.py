@@ -63,7 +63,7 @@ def read_image(
     found = decoding.decode(path, max_pixels)
     image = to_array(found.samples, name=files.show_path(path))
     image = dataclasses.replace(image, metadata=found.metadata)
-    said = list(found.remarks)
+    said = [*found.remarks, *_dark(found.samples)]
     profile, colours = found.metadata.profile, image.pixels.shape[2]
     if found.samples.dtype.kind == "f" and profile is None:
         said.append(
@@ -77,6 +77,21 @@ def read_image(
     if image.metadata.profile is not None:
         said += profiles.remarks(image.metadata.profile, colours)
     return dataclasses.replace(image, remarks=tuple(said))
+
+
+def _dark(samples: np.ndarray) -> list[str]:
+    """Returns a remark on samples that seem to fill only a part of their 16 bits."""
+    if samples.dtype != np.uint16:
+        return []
+    colours = samples[..., : 1 if samples.shape[-1] == 2 else 3] if samples.ndim == 3 else samples
+    top = int(colours.max())
+    bits = next((n for n in (8, 10, 12) if 0 < top < 2**n), 0)
+    if not bits:
+        return []
+    return [
+        f"its samples are at most {top} of 65535, which is dark; if they have {bits} bits, multiply "
+        f"them by {2 ** (16 - bits)}"
+    ]
 
 
 def image_shape(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int, int]:

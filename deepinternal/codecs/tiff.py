@@ -125,10 +125,6 @@ def decode(page: Any) -> tuple[np.ndarray, list[str]]:
     remarks = []
     if kind == 0:
         remarks.append("its last channel is not marked as alpha; it is ignored")
-    if bits == 16 and not _is_float(page) and 255 < (top := values.max()) < 4096:
-        remarks.append(
-            f"its samples are at most {top} of 65535; if they have 12 bits, multiply them by 16"
-        )
     if page.photometric == PALETTE:
         colours = _palette(page)[colours[..., 0]]
     elif not _is_float(page):

@@ -324,3 +324,17 @@ def test_import_loads_no_image_library():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(("top", "bits"), [(200, 8), (1000, 10), (4095, 12), (4096, 0), (0, 0)])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_16_bits_that_hold_fewer_are_said(tmp_path, top, bits, channels):
+    samples = np.full((3, 4, channels), top, np.uint16)
+    if channels == 2:
+        samples[..., 1] = 65535  # alpha, which says nothing
+    (tmp_path / "a.png").write_bytes(png.encode(samples))
+    said = read_image(tmp_path / "a.png").remarks
+    assert len(said) == bool(bits)
+    if bits:
+        assert f"at most {top} of 65535" in said[0]
+        assert f"{bits} bits, multiply them by {65536 // 2**bits}" in said[0]
