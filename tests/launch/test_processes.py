@@ -123,7 +123,8 @@ def test_what_another_process_holds_is_waited_for(train, tmp_path, folder, capfd
         if status == "done":
             claims.release("1")  # and its result is made here
             return
-        (out / "1/metrics.json").write_text(json.dumps({"image": "1", "status": status}))
+        ended = {"image": "1", "status": status, "steps": 0, "seconds": 0.0}
+        (out / "1/metrics.json").write_text(json.dumps(ended))
         claims.release("1")
 
     thread = threading.Thread(target=end)
