@@ -1,6 +1,6 @@
 """Gives bad files to the command of every method.
 
-    python -m tests.faults.bad_files --out=DIR [--runs=NAME,...]
+    python -m tests.faults.bad_files --out=DIR [--runs="NAME ..."]
 
 Each kind of `KINDS` is an input, together with a good one where the method takes a list; and a side
 input (mask, kernel, ground truth) of the methods that have one. Each bad file is refused in one line
@@ -26,7 +26,7 @@ from tests.codecs.image_samples import SIGNATURE, chunk
 from tests.faults import commands
 
 _OUT = absl_flags.DEFINE_string("out", None, "Folder for runs.", required=True)
-_RUNS = absl_flags.DEFINE_list("runs", list(commands.RUNS), "Runs to try.")
+_RUNS = absl_flags.DEFINE_spaceseplist("runs", list(commands.RUNS), "Runs to try.")
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (64, 64, 3), np.uint8)

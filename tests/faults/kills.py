@@ -1,6 +1,6 @@
 """Kills runs of every method again and again, and compares what they end with.
 
-    python -m tests.faults.kills --out=DIR [--runs=NAME,...] [--kills=8] [--writes=80]
+    python -m tests.faults.kills --out=DIR [--runs="NAME ..."] [--kills=8] [--writes=80]
 
 Two kinds. Real ones: a run of each method is killed with SIGKILL after random times, --kills times, and
 then runs to its end. Simulated ones: a run of two images and one of several stages are killed at each
@@ -22,7 +22,7 @@ from absl import flags as absl_flags
 from tests.faults import commands
 
 _OUT = absl_flags.DEFINE_string("out", None, "Folder for runs.", required=True)
-_RUNS = absl_flags.DEFINE_list("runs", list(commands.RUNS), "Runs to kill.")
+_RUNS = absl_flags.DEFINE_spaceseplist("runs", list(commands.RUNS), "Runs to kill.")
 _KILLS = absl_flags.DEFINE_integer("kills", 8, "Real kills of each run.")
 _WRITES = absl_flags.DEFINE_integer("writes", 80, "Writes of each run to be killed at.")
 _AT_WRITES = ("zssr:fast", "zssr:blind,smoke")
