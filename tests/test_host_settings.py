@@ -91,7 +91,7 @@ def _traced(method, inputs):
     "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in METHODS]
 )
 def test_methods_keep_their_types(name):
-    """Traced by a program of one's own, also for inputs of 64 bits."""
+    """The dtypes stay the same when a user's program traces the functions with 64-bit inputs."""
     recipe, fields = methods.find(name), dict(METHODS[name])
     config = recipe.build(fields.pop("preset"), **fields)
     image = np.tile(PHOTO, (2, 2, 1))[:48, :48] if name in ("ingan", "kernelgan") else PHOTO

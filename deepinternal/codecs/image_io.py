@@ -119,12 +119,7 @@ def to_array(image: Any, *, name: str = "image") -> ImageFile:
             infinite or not in [0, 1].
     """
     array = np.asarray(image)
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
-        raise InputError(
-            f"{name}: shape {array.shape} is not an image; give (H, W) or (H, W, C), C = 1 to 4."
-        )
-    if array.size == 0:
-        raise InputError(f"{name}: shape {array.shape} has no pixels; give at least 1x1.")
+    check_shape(array, name)
     if array.dtype.kind == "f":
         low, high = float(array.min()), float(array.max())
         if not np.isfinite([low, high]).all():
@@ -153,6 +148,22 @@ def to_array(image: Any, *, name: str = "image") -> ImageFile:
         grey=colours == 1,
         path=name,
     )
+
+
+def check_shape(array: np.ndarray, name: str, *, what: str = "an image") -> None:
+    """Raises InputError unless an array is (H, W) or (H, W, C), C = 1 to 4, and has pixels.
+
+    Args:
+        array: The array.
+        name: Its name in the message.
+        what: What it should be, for the message.
+    """
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
+        raise InputError(
+            f"{name}: shape {array.shape} is not {what}; give (H, W) or (H, W, C), C = 1 to 4."
+        )
+    if array.size == 0:
+        raise InputError(f"{name}: shape {array.shape} has no pixels; give at least 1x1.")
 
 
 def from_float(pixels: Any, like: Any, *, alpha: Any = None) -> np.ndarray:

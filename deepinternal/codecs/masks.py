@@ -21,6 +21,7 @@ import numpy as np
 from deepinternal import files
 from deepinternal.codecs import png, tiff
 from deepinternal.codecs.decoding import FORMATS, decode
+from deepinternal.codecs.image_io import check_shape
 from deepinternal.codecs.mask_values import Choice, Label, Stored, understood
 from deepinternal.types import InputError
 
@@ -134,12 +135,7 @@ def _has_labels(palette: np.ndarray, indices: np.ndarray) -> bool:
 def _samples(array: Any, name: str) -> np.ndarray:
     """Returns samples (H, W, C) as uint8, uint16, or float32 in [0, 1]. Refuses other values."""
     array = np.asarray(array)
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
-        raise InputError(
-            f"{name}: shape {array.shape} is not a mask; give (H, W) or (H, W, C), C = 1 to 4"
-        )
-    if array.size == 0:
-        raise InputError(f"{name}: shape {array.shape} has no pixels; give at least 1x1")
+    check_shape(array, name, what="a mask")
     array = array.reshape(*array.shape[:2], -1)
     if array.dtype.kind == "b":
         return array.astype(np.uint8) * np.uint8(255)

@@ -138,32 +138,20 @@ def try_linked_checkpoints(h: Hostile, workdir: Path) -> None:
     h.kept(data)
 
 
-def try_checkpoint_of_another_method(h: Hostile, workdir: Path) -> None:
-    """An image's checkpoints are those of another method."""
-    other = h.out / "other method"
-    h.done(*h.run(other, name="dip:smoke"))
-    h.begun(workdir)
-    shutil.rmtree(workdir / "a/checkpoints")
-    shutil.copytree(other / "a/checkpoints", workdir / "a/checkpoints")
-    status, printed = h.run(workdir)
-    if status:
-        h.refused(status, printed, "a")
-    else:
-        h.same(workdir)
-
-
-def try_checkpoint_of_another_size(h: Hostile, workdir: Path) -> None:
-    """An image's checkpoints are those of a net of another width."""
-    other = h.out / "other width"
-    h.done(*h.run(other, features=6))
-    h.begun(workdir)
-    shutil.rmtree(workdir / "a/checkpoints")
-    shutil.copytree(other / "a/checkpoints", workdir / "a/checkpoints")
-    status, printed = h.run(workdir)
-    if status:
-        h.refused(status, printed, "a")
-    else:
-        h.same(workdir)
+def try_checkpoints_of_others(h: Hostile, workdir: Path) -> None:
+    """An image's checkpoints are those of another method, or of a net of another width."""
+    for what, fields in {"method": {"name": "dip:smoke"}, "width": {"features": 6}}.items():
+        other = h.out / f"other {what}"
+        h.done(*h.run(other, **fields))
+        shutil.rmtree(workdir, ignore_errors=True)
+        h.begun(workdir)
+        shutil.rmtree(workdir / "a/checkpoints")
+        shutil.copytree(other / "a/checkpoints", workdir / "a/checkpoints")
+        status, printed = h.run(workdir)
+        if status:
+            h.refused(status, printed, "a")
+        else:
+            h.same(workdir)
 
 
 def try_damaged_checkpoints(h: Hostile, workdir: Path) -> None:
