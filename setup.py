@@ -64,7 +64,7 @@ setup(
         "video": ["imageio-ffmpeg>=0.8"],
         "tensorboard": ["tensorboardX>=2.6.2.2", "tensorboard>=2.18"],
         "heif": ["pillow-heif>=1.1"],  # HEIC photographs
-        "bench": ["matplotlib>=3.9", "torch>=2.4"],
+        "bench": ["faiss-cpu>=1.9", "matplotlib>=3.9", "torch>=2.4"],
         "docs": ["ipykernel>=6.29", "nbconvert>=7.16"],  # run notebooks and make pages of them
         "test": [
             "imageio-ffmpeg>=0.8",

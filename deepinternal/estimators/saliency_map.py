@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deepinternal.ops.correlating import all_patches
 from deepinternal.ops.resizing import resize
 from deepinternal.types import Array
 
@@ -56,8 +57,7 @@ def _distinctness(lab: Array) -> Array:
     h, w = lab.shape[:2]
     reach = _PATCH // 2
     padded = jnp.pad(lab, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
-    shifts = [padded[i : i + h, j : j + w] for i in range(_PATCH) for j in range(_PATCH)]
-    patches = jnp.stack(shifts, axis=2).reshape(h * w, -1) / _PATCH
+    patches = all_patches(padded, _PATCH)[0].reshape(h * w, -1) / _PATCH
     norms = jnp.sum(patches**2, axis=1)
     products = jnp.matmul(patches, patches.T, precision="highest")
     squared = norms[:, None] + norms[None] - 2 * products

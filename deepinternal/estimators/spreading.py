@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deepinternal.ops.patches.search import nearest
 from deepinternal.ops.resizing import resize
 from deepinternal.types import Array
 
@@ -20,6 +21,7 @@ _TRUST = 0.03  # weight of the likeness relative to a link of weight 1 between n
 _SLOPE = 8.0  # slope of the logistic function from likeness to probability
 _LINK = 0.01  # least weight of a link between neighbours
 _TIME = 0.05  # weight of links between frames, low because things move
+_search = jax.jit(nearest, static_argnames=("patch", "count"))
 
 
 def spread(images: Array, foreground: Array, background: Array) -> np.ndarray:
@@ -65,7 +67,7 @@ def likeness(images: np.ndarray, foreground: np.ndarray, background: np.ndarray)
         small = np.stack([_resized(np.float32(h)[..., None], shape, "box")[..., 0] for h in hint])
         chosen = features[small > min(0.5, 0.999 * small.max())]
         picked = np.random.default_rng(0).permutation(len(chosen))[:_HINTED]
-        means.append(np.stack([_nearest(f, chosen[picked]) for f in features]))
+        means.append(_mean_distance(features, chosen[picked]))
     like = (means[1] - means[0]) / (means[0] + means[1] + 1e-6)
     return np.stack([_resized(x[..., None], size, "linear")[..., 0] for x in like])
 
@@ -187,11 +189,9 @@ def _resized(image: np.ndarray, shape: tuple[int, int], method: str) -> np.ndarr
     return np.asarray(resize(jnp.asarray(image), output_shape=shape, method=method))
 
 
-@jax.jit
-def _nearest(features: Array, chosen: Array) -> Array:
-    """The mean distance (h, w) to the nearest of `chosen`."""
-    norms = jnp.sum(features**2, axis=-1)[..., None] + jnp.sum(chosen**2, axis=-1)
-    products = jnp.matmul(features, chosen.T, precision="highest")
-    squared = jnp.maximum(norms - 2 * products, 0)
-    nearest = -jax.lax.top_k(-squared, min(_NEAREST, len(chosen)))[0]
-    return jnp.sqrt(nearest).mean(axis=-1)
+def _mean_distance(features: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The mean distance (T, h, w) of features (T, h, w, n) to the nearest of `chosen` (m, n)."""
+    rows, count = features.reshape(-1, *features.shape[2:]), min(_NEAREST, len(chosen))
+    found = _search(rows, chosen[:, None], patch=1, count=count).distance
+    found = np.sqrt(features.shape[-1] * np.asarray(found))
+    return found.reshape(*features.shape[:3], count).mean(axis=-1)

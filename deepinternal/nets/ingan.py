@@ -6,14 +6,19 @@ Their kernels must be normalised spectrally before use: see `ops.spectral`.
 import functools
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from deepinternal.ops.initializers import unit_norm
-from deepinternal.ops.layers import norm_and_relu, reflect
+from deepinternal.ops.layers import (
+    norm_and_relu,
+    norm_and_relu_within,
+    reflect,
+    reflect_within,
+)
 from deepinternal.ops.precision import arithmetic, widened
 from deepinternal.types import Array, PyTree
 
@@ -41,35 +46,48 @@ class Generator(nn.Module):
     precision: str | None = None
 
     @nn.compact
-    def __call__(self, x: Array, transform: Callable[[Array], Array]) -> Array:
+    def __call__(
+        self,
+        x: Array,
+        transform: Callable[[Array], Array],
+        *,
+        size: Sequence[Array] | None = None,
+    ) -> Array:
         """Makes images.
 
         Args:
             x: (N, h, w, C) in [-1, 1].
             transform: Maps features (N, h, w, F), at least float32, to (N, H, W, F).
+            size: (H', W'), possibly traced, of images that the transformation makes in the upper left
+                of its output, which then is a canvas; so one program makes images of many sizes.
+                Default: the whole output.
 
         Returns:
-            (N, H, W, C) in [-1, 1].
+            (N, H, W, C) in [-1, 1]. With `size` the rest of the canvas has no meaning.
         """
         width, outputs = self.channels, x.shape[-1]
         x = _layer(self, "entry", x, width, 7)
         x = transform(widened(x)).astype(x.dtype)
-        size = x.shape[1:3]
-        x = _to_multiple(x)
+        canvas = x.shape[1:3]
+        x = _to_multiple(x, size)
+        sizes = [
+            None if size is None else [-(-n // MULTIPLE) * (MULTIPLE // 2**i) for n in size]
+            for i in range(4)
+        ]
         levels = []
         for i in range(3):
             levels.append(x)
             width *= 2
-            x = _halved(_layer(self, f"down{i}", x, width, 3))
-        x = self._residual(x) if self.blocks else x
+            x = _halved(_layer(self, f"down{i}", x, width, 3, size=sizes[i]))
+        x = self._residual(x, sizes[3]) if self.blocks else x
         for i in reversed(range(3)):
             width //= 2
             doubled = jnp.repeat(jnp.repeat(widened(x), 2, 1), 2, 2).astype(x.dtype)
-            x = levels[i] + _layer(self, f"up{i}", doubled, width, 3)
-        x = jnp.tanh(_layer(self, "last", x, outputs, 7, norm=False))
-        return x[:, : size[0], : size[1]]
+            x = levels[i] + _layer(self, f"up{i}", doubled, width, 3, size=sizes[i])
+        x = jnp.tanh(_layer(self, "last", x, outputs, 7, norm=False, size=sizes[0]))
+        return x[:, : canvas[0], : canvas[1]]
 
-    def _residual(self, x: Array) -> Array:
+    def _residual(self, x: Array, size: Sequence[Array] | None) -> Array:
         """The residual blocks, whose weights are stacked."""
         width = x.shape[-1]
         inner, count = width // 4, self.blocks
@@ -79,8 +97,8 @@ class Generator(nn.Module):
             _weights(self, "block_out", (1, 1, inner, width), count=count),
         )
         for first, middle, last in zip(*(_unstacked(w, count) for w in weights), strict=True):
-            y = _applied(middle, _applied(first, x, self.precision), self.precision)
-            x = x + _applied(last, y, self.precision, slope=1.0)
+            apply = functools.partial(_applied, precision=self.precision, size=size)
+            x = x + apply(last, apply(middle, apply(first, x)), slope=1.0)
         return x
 
 
@@ -150,13 +168,15 @@ def _applied(
     stride: int = 1,
     padded: bool = True,
     slope: float = _SLOPE,
+    size: Sequence[Array] | None = None,
 ) -> Array:
     conv, norm = weights
     dtype, precision = arithmetic(precision)
     x = jnp.asarray(x, dtype)
     side = conv["kernel"].shape[0]
     if padded and side > 1:
-        x = reflect(x, side // 2)
+        count = side // 2
+        x = reflect(x, count) if size is None else reflect_within(x, count, size)
     # Not `ops.conv`'s `conv2d`: with so many sizes, its forms would cost more compile time than they
     # save.
     y = jax.lax.conv_general_dilated(
@@ -167,7 +187,8 @@ def _applied(
     if norm is None:
         return widened(y) + conv["bias"]
     # The bias is not added, because the normalisation would remove it.
-    return norm_and_relu(y, norm["scale"], norm["shift"], _EPSILON, slope)
+    given = y, norm["scale"], norm["shift"], _EPSILON, slope
+    return norm_and_relu(*given) if size is None else norm_and_relu_within(*given, size)
 
 
 def _xavier_conv(key: Array, shape: tuple[int, ...]) -> dict[str, Array]:
@@ -185,7 +206,15 @@ def _halved(x: Array) -> Array:
     return blocks.max((2, 4)).astype(x.dtype)
 
 
-def _to_multiple(x: Array) -> Array:
+def _side_lengths(size: Sequence[Array] | None, unit: int) -> list[Array] | None:
+    """The sides, rounded up to multiples of `MULTIPLE`, at a scale where these are `unit` pixels."""
+    return None if size is None else [-(-n // MULTIPLE) * unit for n in size]
+
+
+def _to_multiple(x: Array, size: Sequence[Array] | None) -> Array:
     """Mirrors pixels beyond the right and lower border, up to the next multiples of `MULTIPLE`."""
     edges = [(0, -n % MULTIPLE) for n in x.shape[1:3]]
-    return jnp.pad(x, ((0, 0), *edges, (0, 0)), "reflect")
+    if size is None:
+        return jnp.pad(x, ((0, 0), *edges, (0, 0)), "reflect")
+    x = jnp.pad(x, ((0, 0), *edges, (0, 0)))
+    return reflect_within(x, 0, size)

@@ -18,6 +18,7 @@ from deepinternal.ops import mixtures as mixtures
 from deepinternal.ops import patches as patches
 from deepinternal.ops import precision as precision
 from deepinternal.ops import resizing as resizing
+from deepinternal.ops import seams as seams
 from deepinternal.ops import shear as shear
 from deepinternal.ops import spectral as spectral
 from deepinternal.ops import tiles as tiles
@@ -73,7 +74,9 @@ from deepinternal.ops.kernels import twice as twice
 from deepinternal.ops.kernels import whole_positions as whole_positions
 from deepinternal.ops.kernels import without_faint as without_faint
 from deepinternal.ops.layers import norm_and_relu as norm_and_relu
+from deepinternal.ops.layers import norm_and_relu_within as norm_and_relu_within
 from deepinternal.ops.layers import reflect as reflect
+from deepinternal.ops.layers import reflect_within as reflect_within
 from deepinternal.ops.layers import variance as variance
 from deepinternal.ops.layers import zeros_around as zeros_around
 from deepinternal.ops.metrics import mse as mse
@@ -88,6 +91,12 @@ from deepinternal.ops.resizing import mirror_index as mirror_index
 from deepinternal.ops.resizing import output_size as output_size
 from deepinternal.ops.resizing import resize as resize
 from deepinternal.ops.resizing import resize_matrix as resize_matrix
+from deepinternal.ops.resizing import resize_within as resize_within
+from deepinternal.ops.seams import double_seams as double_seams
+from deepinternal.ops.seams import least_seam as least_seam
+from deepinternal.ops.seams import remove_seam as remove_seam
+from deepinternal.ops.seams import remove_seams as remove_seams
+from deepinternal.ops.seams import seam_energy as seam_energy
 from deepinternal.ops.shear import homography as homography
 from deepinternal.ops.shear import in_pixels as in_pixels
 from deepinternal.ops.shear import inside as inside

@@ -4,6 +4,7 @@ Activations are (N, H, W, C).
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +57,31 @@ def _leaky(x: Array, g: Array, slope: float) -> Array:
 
 
 norm_and_relu.defvjp(_norm_fwd, _norm_bwd)
+
+
+def norm_and_relu_within(
+    x: Array, scale: Array, shift: Array, epsilon: float, slope: float, size: Sequence[Array]
+) -> Array:
+    """Computes `norm_and_relu` of images that lie in the upper left of a canvas.
+
+    Args:
+        x: (N, H, W, C), the canvas.
+        scale: (C,), see `norm_and_relu`.
+        shift: (C,), see `norm_and_relu`.
+        epsilon: See `norm_and_relu`.
+        slope: See `norm_and_relu`.
+        size: (h, w) of the images, possibly traced.
+
+    Returns:
+        (N, H, W, C), of the dtype of `x`. The rest of the canvas has no meaning, but is finite.
+    """
+    wide, (h, w) = widened(x), size
+    rows, columns = (jnp.arange(n) for n in x.shape[1:3])
+    share = ((rows < h)[:, None] & (columns < w))[..., None] / jnp.asarray(h * w, wide.dtype)
+    mean = jnp.sum(share * wide, (1, 2), keepdims=True)
+    var = jnp.sum(share * jnp.square(wide - mean), (1, 2), keepdims=True)
+    y = (wide - mean) * (lax.rsqrt(var + epsilon) * scale) + shift
+    return _leaky(y, y, slope).astype(x.dtype)
 
 
 def variance(x: Array, frame: int) -> Array:
@@ -135,6 +161,25 @@ def _reflect_bwd(count, axis, _, g):
 
 
 _reflect.defvjp(lambda x, count, axis: (_reflect(x, count, axis), None), _reflect_bwd)
+
+
+def reflect_within(x: Array, count: int, size: Sequence[Array]) -> Array:
+    """Mirrors the borders of images that lie in the upper left of a canvas.
+
+    Args:
+        x: (N, H, W, C), the canvas.
+        count: Number of pixels that are added at all borders, less than the sides of the images.
+        size: (h, w) of the images, possibly traced.
+
+    Returns:
+        (N, H + 2 * count, W + 2 * count, C), in whose upper left are the images and the mirrored pixels
+        around them. The rest has no meaning.
+    """
+    for axis, n in zip((1, 2), size):
+        index = jnp.abs(jnp.arange(-count, x.shape[axis] + count))
+        index = jnp.where(index >= n, 2 * (n - 1) - index, index)
+        x = jnp.take(x, jnp.maximum(index, 0), axis=axis, mode="clip")
+    return x
 
 
 def zeros_around(x: Array, count: int) -> Array:

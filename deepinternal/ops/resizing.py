@@ -12,7 +12,7 @@ to a short axis, as a few weighted gathers to a long one.
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -26,10 +26,10 @@ DENSE_LIMIT = 512  # longest axis that is resized with a dense matrix; the cost 
 
 def cubic(x: np.ndarray) -> np.ndarray:
     """Returns Keys' cubic convolution kernel with a = -0.5 (Keys 1981, eq. 15)."""
-    x = np.abs(x)
+    x = abs(x)
     near = 1.5 * x**3 - 2.5 * x**2 + 1
     far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
-    return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+    return near * (x <= 1) + far * ((x > 1) & (x <= 2))
 
 
 def _linear(x: np.ndarray) -> np.ndarray:
@@ -194,6 +194,41 @@ def resize(
             image = _mirrored(image, axis, length, int(out), float(factor), method, antialias)
         image = _resize_axis(image, axis, int(out), float(factor), method, antialias)
     return image
+
+
+def resize_within(
+    image: Array,
+    size: Sequence[Array | int],
+    output_size: Sequence[Array | int],
+    *,
+    output_shape: tuple[int, int],
+) -> Array:
+    """Resizes an image, cubic and antialiased as `resize`, with sizes that may be traced.
+
+    Args:
+        image: (H, W, C), with the image in its upper left.
+        size: (h, w) of the image.
+        output_size: (h', w') of the result.
+        output_shape: (H', W') of the array that holds the result.
+
+    Returns:
+        (H', W', C), with the result in its upper left. The rest has no meaning.
+    """
+    for axis, n, m, out in zip((-3, -2), size, output_size, output_shape):
+        image = _along(image, _matrix_within(n, m, image.shape[axis], out), axis)
+    return image
+
+
+def _matrix_within(n: Array | int, m: Array | int, columns: int, rows: int) -> Array:
+    """Returns the matrix (rows, columns) that resizes n samples, mirrored at both ends, to m."""
+    scale = jnp.asarray(m, jnp.float32) / n
+    stretch = jnp.minimum(scale, 1)
+    centre = (jnp.arange(rows)[:, None] + 0.5) / scale - 0.5
+    index = jnp.arange(columns)
+    images = (index, -1 - index, 2 * n - 1 - index)
+    weights = sum(cubic(stretch * (centre - i)) for i in images) * (index < n)
+    total = jnp.sum(weights, axis=1, keepdims=True)
+    return weights / jnp.where(jnp.abs(total) > 1e-6, total, 1)
 
 
 def _mirrored(

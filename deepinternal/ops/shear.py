@@ -9,6 +9,8 @@ References:
     Shocher, Bagon, Isola, Irani: InGAN. ICCV 2019, section 4.1.
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 
 from deepinternal.ops.warping import compose, linear_map, translation
@@ -54,17 +56,21 @@ def in_pixels(matrix: Array, output: tuple[int, int], image: tuple[int, int]) ->
     return compose(from_unit, translation(1, 1), matrix, to_unit, translation(0.5, 0.5))
 
 
-def inside(matrix: Array, output: tuple[int, int]) -> Array:
+def inside(matrix: Array, output: tuple[int, int], *, size: Sequence[Array] | None = None) -> Array:
     """Returns which pixels of the output lie inside the borders of the input.
 
     Args:
         matrix: 3x3, from output to input coordinates.
         output: (H', W').
+        size: (h, w) of the output, possibly traced, if it lies in the upper left of a canvas of
+            (H', W'). Default: (H', W').
 
     Returns:
         (H', W') booleans.
     """
-    y, x = ((jnp.arange(n) + 0.5) * 2 / n - 1 for n in output)
+    y, x = (
+        (jnp.arange(n) + 0.5) * 2 / m - 1 for n, m in zip(output, output if size is None else size)
+    )
     y, x = jnp.broadcast_to(y[:, None], output), jnp.broadcast_to(x, output)
     u, v, depth = (m[0] * x + m[1] * y + m[2] for m in matrix)
     return (jnp.abs(u) <= depth * (1 + 1e-6)) & (jnp.abs(v) <= depth * (1 + 1e-6))

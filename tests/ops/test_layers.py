@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from deepinternal.ops import layers
 from deepinternal.ops.layers import norm_and_relu, variance
 
 EPSILON, SLOPE = 1e-5, 0.2
@@ -71,3 +72,15 @@ def test_both_forms_agree_and_differ(monkeypatch):
         made[name] = str(jax.make_jaxpr(lambda x: variance(x, 0))(x))
     assert made["gpu"].count("reduce_sum") == 1
     assert made["cpu"].count("reduce_sum") == 2
+
+
+def test_images_within_a_canvas_are_normalised_and_mirrored_as_if_alone():
+    x = _images()[..., [0, 3]]
+    canvas = np.random.default_rng(1).normal(size=(2, 12, 16, 2)).astype(np.float32)
+    canvas[:, :9, :7] = x
+    size, given = jnp.array([9, 7]), (np.float32([2, 3]), np.float32([1, -1]), EPSILON, SLOPE)
+    made = jax.jit(layers.norm_and_relu_within, static_argnums=(3, 4))(canvas, *given, size)
+    np.testing.assert_allclose(made[:, :9, :7], norm_and_relu(x, *given), atol=1e-4)
+    made = jax.jit(layers.reflect_within, static_argnums=1)(canvas, 3, size)
+    expected = np.pad(x, ((0, 0), (3, 3), (3, 3), (0, 0)), "reflect")
+    np.testing.assert_array_equal(made[:, :15, :13], expected)

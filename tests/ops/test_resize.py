@@ -259,3 +259,15 @@ def test_mistakes_are_told():
         resize(x, scale=2, method="bicubic")
     with pytest.raises(ValueError, match="scale or an output_shape"):
         resize(x)
+
+
+@pytest.mark.parametrize("to", [(9, 40), (33, 12), (20, 31)])
+def test_traced_sizes_within_canvases(to):
+    """As alone, whatever surrounds the image on its canvas."""
+    image = np.random.default_rng(0).random((20, 31, 2), np.float32)
+    canvas = np.full((24, 40, 2), 7, np.float32)
+    canvas[:20, :31] = image
+    within = jax.jit(functools.partial(resizing.resize_within, output_shape=(36, 44)))
+    made = within(canvas, jnp.array([20, 31]), jnp.array(to))
+    assert made.shape == (36, 44, 2)
+    np.testing.assert_allclose(made[: to[0], : to[1]], resize(image, output_shape=to), atol=1e-5)

@@ -8,9 +8,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from deepinternal.ops.patches.search import QUERIES, chunks, cut, grid, nearest
+from deepinternal.ops.patches import origins
+from deepinternal.ops.patches.places import chunks, cut, grid
+from deepinternal.ops.patches.search import nearest
 from deepinternal.ops.resizing import resize
 from deepinternal.types import Array
+
+_AT_ONCE = 2**16  # number of patches whose products are summed at once
 
 
 class BidirectionalSimilarity(NamedTuple):
@@ -30,6 +34,27 @@ class BidirectionalSimilarity(NamedTuple):
     completeness: Array
     coherences: Array
     completenesses: Array
+
+
+class Comparison(NamedTuple):
+    """How an image made from the patches of a source compares with it.
+
+    Coherence, completeness and `sifid` alone favour copies of the source; the other measures show
+    them.
+
+    Attributes:
+        similarity: Patch distances in both directions; smaller is better.
+        sifid: Distance of the patch statistics, see `sifid`; smaller is better.
+        usage: How evenly the target uses the source, see `origins.usage`.
+        layout: Correlation with the stretched source, see `layout`; 1 if objects stay in their places.
+        copied: Share of the target that is one verbatim copy, see `origins.largest_copy`.
+    """
+
+    similarity: BidirectionalSimilarity
+    sifid: Array
+    usage: origins.Usage
+    layout: Array
+    copied: Array
 
 
 def _at(image: Array, scale: float) -> Array:
@@ -67,15 +92,77 @@ def bidirectional_similarity(
         Simakov, Caspi, Shechtman, Irani: Summarizing Visual Data Using Bidirectional Similarity.
         CVPR 2008, section 2.
     """
-    pairs = []
+    return _similarity(source, target, patch, scales, stride)[0]
+
+
+def _similarity(source, target, patch, scales, stride) -> tuple[BidirectionalSimilarity, Array]:
+    """The similarity, and the places in the source of the target's patches at the first scale."""
+    pairs, places = [], []
     for scale in scales:
         small, large = _at(source, scale), _at(target, scale)
         both = ((large, small), (small, large))
-        pairs.append([jnp.mean(nearest(*b, patch=patch, stride=stride)[0]) for b in both])
+        found = [nearest(*b, patch=patch, stride=stride) for b in both]
+        pairs.append([jnp.mean(distance) for distance, _ in found])
+        places.append(found[0][1])
     coherences, completenesses = jnp.asarray(pairs).T
-    return BidirectionalSimilarity(
-        jnp.mean(coherences), jnp.mean(completenesses), coherences, completenesses
+    means = jnp.mean(coherences), jnp.mean(completenesses)
+    return BidirectionalSimilarity(*means, coherences, completenesses), places[0]
+
+
+def compare(
+    source: Array,
+    target: Array,
+    *,
+    patch: int = 7,
+    scales: Sequence[float] = (1.0, 0.5, 0.25),
+    stride: int = 2,
+) -> Comparison:
+    """Computes all measures of an image made from the patches of a source.
+
+    Args:
+        source: (H, W, C) in [0, 1].
+        target: (H', W', C) in [0, 1].
+        patch: Side in pixels of the patches whose nearest patches are searched, at every scale.
+        scales: Factors by which both images are resized (cubic, antialiased).
+        stride: Stride of these patches.
+
+    Returns:
+        The measures. Where the target's patches come from is measured at the first scale.
+
+    Raises:
+        ValueError: A side is shorter than a patch at some scale, or the numbers of channels differ.
+    """
+    similarity, place = _similarity(source, target, patch, scales, stride)
+    # 0, by which the statistics wait for the search: on two cores, XLA can block for ever if its matrix
+    # products and LAPACK's decompositions run at the same time.
+    zero = jnp.minimum(similarity.coherence + similarity.completeness, 0)
+    return Comparison(
+        similarity,
+        sifid(source + zero, target + zero, scales=scales),
+        origins.usage(place, _at(source, scales[0]).shape[:2], patch=patch),
+        layout(source, target),
+        origins.largest_copy(place, grid(_at(target, scales[0]).shape[:2], patch, stride=stride)),
     )
+
+
+def layout(source: Array, target: Array, *, factor: int = 8) -> Array:
+    """Measures whether objects keep their places: the correlation with the stretched source.
+
+    Args:
+        source: (H, W, C).
+        target: (H', W', C).
+        factor: Both images are resized to the target's size divided by this number (rounded up;
+            cubic, antialiased), so that objects may differ in detail.
+
+    Returns:
+        A scalar, 1 at most: the correlation of all values, after the mean of each channel was
+        subtracted; 0 if an image is constant.
+    """
+    size = tuple(-(-n // factor) for n in target.shape[:2])
+    a, b = (resize(image, output_shape=size) for image in (source, target))
+    a, b = (x - jnp.mean(x, axis=(0, 1)) for x in (a, b))
+    power = jnp.sum(a * a) * jnp.sum(b * b)
+    return jnp.sum(a * b) * jnp.where(power > 0, lax.rsqrt(jnp.where(power > 0, power, 1)), 0)
 
 
 def moments(image: Array, patch: int) -> tuple[Array, Array]:
@@ -93,7 +180,7 @@ def moments(image: Array, patch: int) -> tuple[Array, Array]:
     """
     places = grid(image.shape[:2], patch)
     total = math.prod(map(len, places))
-    rows, columns = chunks(*places, QUERIES)
+    rows, columns = chunks(*places, _AT_ONCE)
     counts = (jnp.arange(rows.size) < total).reshape(rows.shape).astype(image.dtype)
     offset = jnp.mean(image, axis=(0, 1))
     centred = image - offset

@@ -1,133 +1,245 @@
-"""Positions of patches, and the search for the nearest patch of another image."""
+"""The exact search for the nearest patches of another image."""
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
+from deepinternal.ops.patches.places import QUERIES as QUERIES
+from deepinternal.ops.patches.places import check_allowed as check_allowed
+from deepinternal.ops.patches.places import chunks, cut, grid, usable
+from deepinternal.ops.patches.scores import (
+    NOT_FREE,
+    distances,
+    in_parts,
+    least,
+    left_of,
+    products,
+    right_of,
+)
 from deepinternal.types import Array
 
-QUERIES, _SEARCHED = 1024, 2048  # numbers of patches in a chunk
+_SEARCHED = 512  # on CPU: the distances of a chunk stay in the cache
+_ELSEWHERE = (8192, 8192)
+_BLOCK = 65536  # maximum number of searched patches that are cut out at once
 
 
-def grid(size: tuple[int, int], patch: int, *, stride: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the positions of patches: every `stride`-th row and column, and the last ones.
+class Matches(NamedTuple):
+    """The patches of another image that were found for each patch of an image.
+
+    Attributes:
+        distance: (h, w), the mean squared difference of the values of both patches; weighted, if
+            channels or pixels have weights. With `count` > 1 (h, w, count), the nearest first.
+        place: int32 (h, w, 2), row and column of the upper left pixel of the patch that was found.
+            With `count` > 1 (h, w, count, 2).
+    """
+
+    distance: Array
+    place: Array
+
+
+def normalized_factor(least: Array, alpha: float | Array) -> Array:
+    """Returns the factors by which GPNN multiplies distances, so that every source patch is used.
+
+    The score of source patch j for query i is D(i, j) / (alpha + min over i' of D(i', j)): a source
+    patch that no query resembles gets a better score. A small alpha asks for completeness; with a large
+    one the score is as good as the distance itself.
 
     Args:
-        size: (H, W) of the image.
-        patch: Side of a patch in pixels.
-        stride: Distance in pixels from one patch to the next.
+        least: (h', w'), for each patch of the searched image its distance to the nearest query:
+            `nearest(searched, image).distance`, with the same weights of channels.
+        alpha: Larger than 0, in the unit of the distances. Images in [0, 1] have distances a quarter as
+            large as the same images in [-1, 1]: the paper's .005 for images in [-1, 1] is .00125 here.
 
     Returns:
-        Rows (h,) and columns (w,) of the patches' upper left pixels. With a stride of at most `patch`,
-        the patches cover every pixel.
+        (h', w'), 1 / (alpha + least), the `factor` of `nearest`.
 
-    Raises:
-        ValueError: A side is shorter than a patch.
+    References:
+        Granot, Feinstein, Shocher, Bagon, Irani: Drop the GAN: In Defense of Patches Nearest Neighbors
+        as Single Image Generative Models. CVPR 2022, section 4.2.
     """
-    if min(size) < patch:
-        raise ValueError(f"an image of {size[0]}x{size[1]} has no patches of {patch}x{patch}")
-    last = [n - patch for n in size]
-    return tuple(np.append(np.arange(0, n, stride), n) for n in last)
+    return 1 / (alpha + least)
 
 
-def cut(image: Array, rows: Array, columns: Array, patch: int) -> Array:
-    """Cuts out the patches at given positions.
+def check(image: Array, searched: Array) -> None:
+    """Checks that two images have the same number of channels.
 
     Args:
         image: (H, W, C).
-        rows: (N,), rows of the patches' upper left pixels.
-        columns: (N,), their columns.
-        patch: Side of a patch in pixels.
+        searched: (H', W', C).
 
     Returns:
-        (N, patch * patch * C).
+        Nothing.
+
+    Raises:
+        ValueError: They differ.
     """
-    shape = (patch, patch, image.shape[-1])
-    one = lambda y, x: lax.dynamic_slice(image, (y, x, jnp.zeros_like(y)), shape)
-    return jax.vmap(one)(rows, columns).reshape(len(rows), -1)
+    if image.shape[-1] != searched.shape[-1]:
+        raise ValueError(
+            f"images of {image.shape[-1]} and {searched.shape[-1]} channels: must be equal"
+        )
 
 
-def chunks(rows: np.ndarray, columns: np.ndarray, length: int) -> tuple[Array, Array]:
-    """Divides all pairs of a row and a column into chunks of bounded size.
+class _Block(NamedTuple):
+    """Searched patches, (B,) each."""
 
-    Args:
-        rows: (h,).
-        columns: (w,).
-        length: Greatest number of pairs in a chunk.
-
-    Returns:
-        Rows and columns, int32 (chunks, at most `length`) each, with the last pair repeated at the end.
-    """
-    places = [m.reshape(-1) for m in np.meshgrid(rows, columns, indexing="ij")]
-    count = math.ceil(len(places[0]) / length)
-    length = math.ceil(len(places[0]) / count)
-    padded = (np.pad(m, (0, count * length - len(m)), mode="edge") for m in places)
-    return tuple(jnp.asarray(m.reshape(count, length), jnp.int32) for m in padded)
+    rows: Array
+    columns: Array
+    number: Array  # in reading order
+    free: Array
+    factor: Array | None
 
 
-def _search(queries: Array, searched: Array, chunks: tuple[Array, Array], patch: int) -> Array:
-    """Returns the positions (N, 2) of the patches of `searched` nearest to the queries (N, D)."""
+def _closer(best, chunk, *, left: Array, constant: Array):
+    """Compares queries with a chunk of searched patches; the body of a scan."""
+    (scores, numbers), (right, number, factor) = best, chunk
+    score = products(left, right)
+    if factor is not None:
+        score = jnp.maximum(score + constant[:, None], 0) * factor
+    count = scores.shape[1]
+    if count > 1:
+        merged = jnp.concatenate([scores, score], axis=1)
+        lowest, order = lax.top_k(-merged, count)
+        known = jnp.take_along_axis(numbers, jnp.minimum(order, count - 1), axis=1)
+        new = number[jnp.maximum(order - count, 0)]
+        return (-lowest, jnp.where(order < count, known, new)), None
+    lowest, first = least(score)
+    better = (lowest < scores[:, 0])[:, None]
+    found = jnp.where(better, number[first][:, None], numbers)
+    return (jnp.where(better, lowest[:, None], scores), found), None
 
-    def closer(best, candidates):
-        patches = cut(searched, *candidates, patch)
-        products = jnp.matmul(queries, patches.T, precision=lax.Precision.HIGHEST)
-        distances = jnp.sum(patches**2, axis=1) - 2 * products  # without the square of the query
-        least = jnp.min(distances, axis=1)
-        # Not argmin, which XLA does not vectorise on CPU.
-        order = jnp.arange(len(patches), dtype=jnp.int32)
-        first = jnp.min(jnp.where(distances <= least[:, None], order, len(patches) - 1), axis=1)
-        found = jnp.stack([c[first] for c in candidates], axis=-1)
-        better = least < best[0]
-        place = jnp.where(better[:, None], found, best[1])
-        return (jnp.where(better, least, best[0]), place), None
 
-    start = (jnp.full(len(queries), jnp.inf), jnp.zeros((len(queries), 2), jnp.int32))
-    (_, place), _ = lax.scan(closer, start, chunks)
-    return place
+def _numbers(
+    image: Array,
+    searched: Array,
+    queries: tuple[Array, Array],
+    blocks: _Block,
+    counts: Array | None,
+    patch: int,
+    count: int,
+) -> Array:
+    """Returns the numbers (chunks, N, count) of the patches that are nearest to the queries."""
+    pixels = None if counts is None else patch * patch
+
+    def in_block(best, block):
+        parts = block.number.shape
+        values = cut(searched, block.rows.reshape(-1), block.columns.reshape(-1), patch)
+        right = right_of(values, pixels=pixels, free=block.free.reshape(-1))
+        right = in_parts(right, right=True).reshape(*parts, -1)
+        chunked = (right, block.number, block.factor)
+
+        def of_chunk(chunk):
+            *places, scores, numbers = chunk
+            weights = None if counts is None else cut(counts[..., None], *places, patch)
+            left, constant = left_of(cut(image, *places, patch), weights=weights)
+            left = in_parts(left)
+            step = lambda *x: _closer(*x, left=left, constant=constant)
+            return lax.scan(step, (scores, numbers), chunked)[0]
+
+        return lax.map(of_chunk, (*queries, *best)), None
+
+    shape = (*queries[0].shape, count)
+    start = (jnp.full(shape, jnp.inf, jnp.float32), jnp.zeros(shape, jnp.int32))
+    (score, number), _ = lax.scan(in_block, start, blocks)
+    # Fewer patches than `count` are free, if any.
+    return jnp.where(score < NOT_FREE / 2, number, number[..., :1])
 
 
 def nearest(
-    image: Array, searched: Array, *, patch: int = 7, stride: int = 1
-) -> tuple[Array, Array]:
-    """Finds the nearest patch of another image for each patch of an image, exactly, by matrix products.
+    image: Array,
+    searched: Array,
+    *,
+    patch: int = 7,
+    stride: int = 1,
+    count: int = 1,
+    channels: Array | None = None,
+    counts: Array | None = None,
+    allowed: Array | None = None,
+    factor: Array | None = None,
+    chunk: tuple[int, int] | None = None,
+) -> Matches:
+    """Finds the nearest patches of another image for each patch of an image, by matrix products.
 
-    Gradients flow through the distances as if the positions were fixed.
+    The search is exact. Gradients flow through the distances as if the places were fixed.
 
     Args:
         image: (H, W, C), whose patches are the queries.
         searched: (H', W', C), all of whose patches are searched.
         patch: Side of a patch in pixels.
         stride: Stride of the patches of `image`, see `grid`.
+        count: Number of patches that are found for each patch of `image`.
+        channels: (C,), at least 0: weights of the squared differences per channel.
+        counts: (H, W), in [0, 1]: weights of the image's pixels in the distances. 0 for a pixel that
+            does not count, as in a hole that is to be filled.
+        allowed: Bool (H', W'), pixels of `searched` that may be used. Patches with another pixel are
+            not found. At least one patch must be left, see `check_allowed`.
+        factor: (h', w'), at least 0, one for each patch of `searched`: the score that is least for the
+            patch that is found is its distance times this factor, see `normalized_factor`. The
+            distances that are returned are without it.
+        chunk: Numbers of patches of `image` and of `searched` that are compared at once. Default: 1024
+            and 512 on CPU, where such a product stays in the cache, and 8192 elsewhere.
 
     Returns:
-        distance: (h, w), the mean squared difference for each patch of `grid`.
-        place: int32 (h, w, 2), row and column of the nearest patch in `searched`. If several patches
-            are equally near, up to rounding, it is the first one in reading order.
+        One match for each patch of `grid`, (h, w). If several patches are equally near, up to rounding,
+        it is the first one in reading order. If fewer than `count` patches are allowed, the first is
+        repeated.
 
     Raises:
-        ValueError: A side is shorter than a patch, or the numbers of channels differ.
+        ValueError: A side is shorter than a patch, the numbers of channels differ, or there are fewer
+            than `count` patches.
     """
-    if image.shape[-1] != searched.shape[-1]:
-        raise ValueError(
-            f"images of {image.shape[-1]} and {searched.shape[-1]} channels: must be equal"
-        )
+    check(image, searched)
     rows, columns = grid(image.shape[:2], patch, stride=stride)
-    parts = chunks(*grid(searched.shape[:2], patch), _SEARCHED)
+    others = grid(searched.shape[:2], patch)
+    total = math.prod(map(len, others))
+    if total < count:
+        raise ValueError(f"{count} patches are asked for, and the searched image has only {total}")
+    on_cpu = jax.default_backend() == "cpu"
+    per_query, per_key = chunk or ((QUERIES, _SEARCHED) if on_cpu else _ELSEWHERE)
+    blocks = _blocks(others, per_key, allowed, factor, patch)
     # Without their common mean, squares are small and keep more of float32's digits.
     offset = jnp.mean(searched, axis=(0, 1))
-    centred = [lax.stop_gradient(x - offset) for x in (image, searched)]
+    root = 1 if channels is None else jnp.sqrt(jnp.asarray(channels, jnp.float32))
+    centred = [lax.stop_gradient((x - offset) * root) for x in (image, searched)]
+    queries = chunks(rows, columns, per_query)
+    weights = None if counts is None else lax.stop_gradient(jnp.asarray(counts, jnp.float32))
+    number = _numbers(*centred, queries, blocks, weights, patch, count)
+    amount = len(rows) * len(columns)
+    number = number.reshape(-1, count)[:amount].reshape(len(rows), len(columns), count)
+    # Computed again from the original values, so that it is exactly 0 for equal patches.
+    options = {"patch": patch, "stride": stride, "channels": channels, "counts": counts}
+    distance = distances(image, searched, number, length=per_query, **options)
+    place = jnp.stack([number // len(others[1]), number % len(others[1])], axis=-1)
+    return Matches(distance, place) if count > 1 else Matches(distance[..., 0], place[..., 0, :])
 
-    def nearest_of(places):
-        place = _search(cut(centred[0], *places, patch), centred[1], parts, patch)
-        # Computed again from the original values, so that it is exactly 0 for equal patches.
-        apart = cut(image, *places, patch) - cut(searched, *place.T, patch)
-        return jnp.mean(jnp.square(apart), axis=1), place
 
-    distance, place = lax.map(nearest_of, chunks(rows, columns, QUERIES))
-    shape = (len(rows), len(columns))
-    count = math.prod(shape)
-    distance, place = distance.reshape(-1)[:count], place.reshape(-1, 2)[:count]
-    return distance.reshape(shape), place.reshape(*shape, 2)
+def _blocks(
+    others: tuple,
+    length: int,
+    allowed: Array | None,
+    factor: Array | None,
+    patch: int,
+) -> _Block:
+    """The searched patches, (blocks, parts, at most `length`) each."""
+    rows, columns = chunks(*others, length)
+    parts, length = rows.shape
+    total = len(others[0]) * len(others[1])
+    each = max(min(_BLOCK // length, parts), 1)
+    blocks = -(-parts // each)
+    each = -(-parts // blocks)
+
+    def split(x):
+        padded = jnp.pad(x, ((0, blocks * each - parts), (0, 0)), mode="edge")
+        return padded.reshape(blocks, each, length)
+
+    number = jnp.arange(blocks * each * length, dtype=jnp.int32)
+    free = (number < total).reshape(blocks, each, length)
+    rows, columns = split(rows), split(columns)
+    if allowed is not None:
+        free &= usable(allowed, patch)[rows, columns]
+    if factor is not None:
+        factor = jnp.where(free, lax.stop_gradient(factor)[rows, columns], 1)
+    number = jnp.minimum(number, total - 1).reshape(free.shape)
+    return _Block(rows, columns, number, free, factor)

@@ -1,69 +1,121 @@
-"""Images made from overlapping patches of another image, by weighted means."""
+"""Images made from overlapping patches of another image, by weighted means or medians."""
 
-import math
-
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from deepinternal.ops.patches.search import nearest
-from deepinternal.ops.resizing import resize
 from deepinternal.types import Array
 
 
-def detailed(made: Array, small: Array, full: Array, *, patch: int = 7, passes: int = 1) -> Array:
-    """Enlarges an image with the detail of another image that has similar patches.
+def vote(
+    place: Array,
+    values: Array,
+    *,
+    patch: int = 7,
+    weights: Array | None = None,
+    median: bool = False,
+) -> Array:
+    """Makes an image from patches of another image that overlap each other.
 
-    Each patch of `made` is replaced by the part of `full` that belongs to its nearest patch of `small`.
-    Overlapping patches are averaged, with weights that fall with the distance from a patch's centre.
+    Each pixel is the mean of what the patches that cover it say of it, with gaussian weights that fall
+    with the distance from a patch's centre. Differentiable in `values` and in `weights`.
 
     Args:
-        made: (h', w', C).
-        small: (h, w, C), `full` at a smaller size.
-        full: (H, W, C). It is resized if its sides are no whole multiples of those of `small`.
-        patch: Side in pixels of the patches of `made` and `small`.
-        passes: Number of passes, at least 1; between them the result is reduced to the size of `made`.
+        place: int32 (h, w, 2), for each patch of the image the row and column of its upper left pixel
+            in `values`.
+        values: (H', W', C).
+        patch: Side of a patch in pixels.
+        weights: (h, w), at least 0, a further weight of each patch.
+        median: Takes the weighted median of each channel instead of the mean. It follows the majority
+            where patches disagree, and needs patch * patch times the memory of a row of the image.
 
     Returns:
-        (factor * h', factor * w', C), factor = ceil(max(H / h, W / w)).
-
-    Raises:
-        ValueError: A side is shorter than a patch, or the numbers of channels differ.
+        (h + patch - 1, w + patch - 1, C); 0 where no patch has a weight.
 
     References:
-        Freeman, Jones, Pasztor: Example-based super-resolution. IEEE CG&A 2002; here the examples
-        are those of one image. Voting: Simakov et al., CVPR 2008, section 3.
+        Simakov, Caspi, Shechtman, Irani: Summarizing Visual Data Using Bidirectional Similarity.
+        CVPR 2008, section 3.
     """
-    (h, w), channels = small.shape[:2], small.shape[-1]
-    factor = max(math.ceil(a / b) for a, b in zip(full.shape[:2], (h, w)))
-    if full.shape[:2] != (factor * h, factor * w):
-        full = resize(full, output_shape=(factor * h, factor * w))
-    cells = (
-        jnp.asarray(full).reshape(h, factor, w, factor, channels).swapaxes(1, 2).reshape(h, w, -1)
-    )
-    for _ in range(passes):
-        found = _voted(nearest(made, small, patch=patch)[1], cells, patch)
-        found = found.reshape(*made.shape[:2], factor, factor, channels)
-        made = found.mean((2, 3))
-    height, width = made.shape[:2]
-    return found.swapaxes(1, 2).reshape(factor * height, factor * width, channels)
-
-
-def _voted(place: Array, cells: Array, patch: int) -> Array:
-    """Averages the patches at positions (h, w, 2) of `cells` (H, W, F): (h + patch - 1, ..., F)."""
+    offsets = jnp.asarray(np.indices((patch, patch)).reshape(2, -1).T, jnp.int32)
     distances = np.square(np.arange(patch) - (patch - 1) / 2)
-    weights = np.exp(-(distances[:, None] + distances) / (2 * (patch / 4) ** 2))
+    shares = jnp.asarray(np.exp(-(distances[:, None] + distances) / (2 * (patch / 4) ** 2)))
+    shares = shares.reshape(-1).astype(values.dtype)
+    around = ((patch - 1, patch - 1), (patch - 1, patch - 1))
+    places = jnp.pad(place, (*around, (0, 0)))
+    one = jnp.ones(place.shape[:2], values.dtype) if weights is None else weights
+    of_patch = jnp.pad(one, around)
     size = [n + patch - 1 for n in place.shape[:2]]
 
-    def vote(sums, at):
-        offset, weight = at
-        cell = cells[tuple(jnp.moveaxis(place + offset, -1, 0))]
-        share = weight * jnp.concatenate([cell, jnp.ones_like(cell[..., :1])], -1)
-        start = (*offset, jnp.zeros_like(offset[0]))
-        before = lax.dynamic_slice(sums, start, share.shape)
-        return lax.dynamic_update_slice(sums, before + share, start), None
+    def said(offset, share, start, shape):
+        """What the patches with a pixel at this offset say of a part of the image."""
+        at = start + patch - 1 - offset
+        cells = lax.dynamic_slice(places, (*at, jnp.zeros_like(at[0])), (*shape, 2)) + offset
+        return values[cells[..., 0], cells[..., 1]], share * lax.dynamic_slice(of_patch, at, shape)
 
+    zero = jnp.zeros(2, jnp.int32)
+    if median:
+
+        def row(y):
+            start = zero.at[0].set(y)
+            found, weight = jax.vmap(lambda *o: said(*o, start, (1, size[1])))(offsets, shares)
+            return _median(found[:, 0], weight[:, 0])
+
+        return lax.map(row, jnp.arange(size[0], dtype=jnp.int32))
+
+    def add(sums, at):
+        found, weight = said(*at, zero, tuple(size))
+        return (sums[0] + found * weight[..., None], sums[1] + weight), None
+
+    if jax.default_backend() == "cpu":
+        start = jnp.zeros((*size, values.shape[-1]), values.dtype), jnp.zeros(size, values.dtype)
+        (total, weight), _ = lax.scan(add, start, (offsets, shares))
+    else:  # few kernels
+        found, weight = jax.vmap(lambda *at: said(*at, zero, tuple(size)))(offsets, shares)
+        total, weight = jnp.sum(found * weight[..., None], axis=0), jnp.sum(weight, axis=0)
+    return total / jnp.where(weight > 0, weight, 1)[..., None]
+
+
+def _median(values: Array, weights: Array) -> Array:
+    """The weighted median along the first axis of (N, W, C), with weights (N, W).
+
+    It is the least value such that it and the lesser ones have half of the weight.
+    """
+    weights = jnp.broadcast_to(weights[..., None], values.shape)
+    values, weights = lax.sort((values, weights), dimension=0, num_keys=1)
+    sums = jnp.cumsum(weights, axis=0)
+    first = jnp.argmax(sums >= 0.5 * sums[-1], axis=0)
+    found = jnp.take_along_axis(values, first[None], axis=0)[0]
+    return jnp.where(sums[-1] > 0, found, 0)
+
+
+def assembled(
+    place: Array, at: Array, values: Array, size: tuple[int, int], *, patch: int = 7, weights: Array
+) -> Array:
+    """Puts patches of an image at given positions of another one, and averages where they overlap.
+
+    In contrast to `vote`, any number of patches may lie anywhere, and all pixels of a patch have the
+    same weight. Differentiable in `values` and in `weights`.
+
+    Args:
+        place: int32 (N, 2), rows and columns of the patches' upper left pixels in `values`.
+        at: int32 (N, 2), the same in the new image.
+        values: (H', W', C).
+        size: (H, W) of the new image.
+        patch: Side of a patch in pixels.
+        weights: (N,), at least 0.
+
+    Returns:
+        (H, W, C); 0 where no patch has a weight.
+    """
     offsets = jnp.asarray(np.indices((patch, patch)).reshape(2, -1).T, jnp.int32)
-    start = jnp.zeros((*size, cells.shape[-1] + 1), cells.dtype)
-    sums, _ = lax.scan(vote, start, (offsets, jnp.asarray(weights.reshape(-1), jnp.float32)))
-    return sums[..., :-1] / sums[..., -1:]
+    place, at, values, weights = map(jnp.asarray, (place, at, values, weights))
+
+    def add(sums, offset):
+        found = values[tuple((place + offset).T)]
+        votes = weights[:, None] * jnp.concatenate([found, jnp.ones_like(found[:, :1])], axis=-1)
+        return sums.at[tuple((at + offset).T)].add(votes), None
+
+    start = jnp.zeros((*size, values.shape[-1] + 1), values.dtype)
+    sums, _ = lax.scan(add, start, offsets)
+    return sums[..., :-1] / jnp.where(sums[..., -1:] > 0, sums[..., -1:], 1)

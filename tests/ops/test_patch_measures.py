@@ -7,67 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
-from skimage import data
+import scipy.ndimage
 
-from deepinternal.ops import fitting
-from deepinternal.ops.patches import measures, search
-from deepinternal.ops.patches.voting import detailed
+from deepinternal.ops.patches import measures, origins, places, search
 from deepinternal.ops.resizing import resize
+from tests.brute_patches import all_patches, brute_force, photo
 
 similarity = jax.jit(
     measures.bidirectional_similarity, static_argnames=("patch", "scales", "stride")
 )
-nearest = jax.jit(search.nearest, static_argnames=("patch", "stride"))
 moments = jax.jit(measures.moments, static_argnums=1)
 sifid = jax.jit(measures.sifid)
-
-
-def photo(height=40, width=48, *, at=(20, 180)):
-    y, x = at
-    return np.float32(data.astronaut()[y : y + height, x : x + width]) / 255
-
-
-def all_patches(image, patch, dtype=np.float64):
-    """(h, w, patch * patch * C) by loops."""
-    h, w = (n - patch + 1 for n in image.shape[:2])
-    rows = [[image[y : y + patch, x : x + patch].reshape(-1) for x in range(w)] for y in range(h)]
-    return np.asarray(rows, dtype)
-
-
-def brute_force(image, searched, patch):
-    a, b = all_patches(image, patch), all_patches(searched, patch)
-    flat = b.reshape(-1, b.shape[-1])
-    return np.stack([[np.mean((p - flat) ** 2, axis=1) for p in row] for row in a])
-
-
-@pytest.mark.parametrize(("stride", "channels"), [(1, 3), (3, 1)])
-def test_nearest_is_that_of_brute_force(stride, channels):
-    image, searched = photo(18, 22)[..., :channels], photo(20, 17, at=(60, 200))[..., :channels]
-    rows, columns = search.grid(image.shape[:2], 5, stride=stride)
-    assert rows[-1] == 13
-    assert columns[-1] == 17
-    expected = brute_force(image, searched, 5)[np.ix_(rows, columns)]
-    distance, place = nearest(image, searched, patch=5, stride=stride)
-    np.testing.assert_allclose(distance, expected.min(axis=-1), rtol=1e-5, atol=1e-8)
-    chosen = place[..., 0] * (17 - 4) + place[..., 1]
-    at_place = np.take_along_axis(expected, np.asarray(chosen)[..., None], axis=-1)[..., 0]
-    np.testing.assert_allclose(at_place, distance, rtol=1e-5, atol=1e-8)
-
-
-def test_more_patches_than_a_chunk_holds(monkeypatch):
-    """Chunks that do not divide the patches, on both sides."""
-    image, searched = photo(18, 22), photo(20, 17, at=(60, 200))
-    whole = nearest(image, searched, patch=5)
-    for module in (search, measures):
-        monkeypatch.setattr(module, "QUERIES", 37)
-    monkeypatch.setattr(search, "_SEARCHED", 50)
-    in_chunks = jax.jit(lambda *x: search.nearest(*x, patch=5))(image, searched)
-    np.testing.assert_allclose(in_chunks[0], whole[0], atol=1e-7)
-    assert in_chunks[0].shape == (14, 18)
-    mean, covariance = jax.jit(lambda x: measures.moments(x, 5))(image)
-    flat = all_patches(image, 5).reshape(-1, 75)
-    np.testing.assert_allclose(mean, flat.mean(axis=0), atol=1e-6)
-    np.testing.assert_allclose(covariance, np.cov(flat.T, bias=True), atol=1e-6)
+compare = jax.jit(measures.compare)
+usage = jax.jit(origins.usage, static_argnums=1, static_argnames="patch")
+largest_copy = jax.jit(origins.largest_copy)
 
 
 def test_bidirectional_similarity_is_that_of_brute_force():
@@ -114,21 +67,18 @@ def test_vmap():
         np.testing.assert_allclose(both.completenesses[i], alone.completenesses, atol=1e-7)
 
 
-def test_gradient_is_that_of_the_differences():
-    """Of a single patch, to the nearest of nine."""
-    image, searched = photo(5, 5), photo(7, 7, at=(60, 200))
-    distance, place = nearest(image, searched, patch=5)
-    y, x = np.asarray(place)[0, 0]
-    found = jax.grad(lambda i: search.nearest(i, searched, patch=5)[0][0, 0])(image)
-    np.testing.assert_allclose(found, 2 / 75 * (image - searched[y : y + 5, x : x + 5]), atol=1e-7)
-    assert distance.shape == (1, 1)
-
-
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(ValueError, match="6x12 has no patches of 7x7"):
         measures.bidirectional_similarity(photo(), photo(24, 48), scales=(0.25,))
-    with pytest.raises(ValueError, match="3 and 1 channels"):
-        search.nearest(photo(), photo()[..., :1])
+
+
+def test_moments_of_more_patches_than_a_chunk_holds(monkeypatch):
+    monkeypatch.setattr(measures, "_AT_ONCE", 37)
+    image = photo(18, 22)
+    mean, covariance = jax.jit(lambda x: measures.moments(x, 5))(image)
+    flat = all_patches(image, 5).reshape(-1, 75)
+    np.testing.assert_allclose(mean, flat.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(covariance, np.cov(flat.T, bias=True), atol=1e-6)
 
 
 def reference_frechet(a, b):
@@ -193,27 +143,85 @@ def test_diversity():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(36, 44), (35, 43)])
-def test_detail_of_an_image_s_own_patches_is_the_image(shape):
-    """Each patch is nearest to itself; parts of the image at other places find their detail too."""
-    full = np.random.default_rng(0).random((*shape, 3), np.float32)
-    small = fitting.reduced(full, 22)
-    assert small.shape == (18, 22, 3)
-    for passes in (1, 2):
-        made = detailed(small, small, full, passes=passes)
-        assert made.shape == (36, 44, 3)
-        whole = full if made.shape == full.shape else resize(full, output_shape=(36, 44))
-        np.testing.assert_allclose(made, whole, atol=1e-5)
-    made = detailed(small[3:15, 5:20], small, full)
-    np.testing.assert_allclose(made, whole[6:30, 10:40], atol=1e-5)
+def positions(shape):
+    return np.stack(np.indices(shape), axis=-1)
 
 
-def test_detail_of_blurred_patches_is_sharp():
-    """A blurred part of a photograph is nearer to it with detail than enlarged by interpolation."""
-    full = photo(96, 96)
-    small = fitting.reduced(full, 48)
-    part = np.clip(small[4:30, 6:44] + 0.02, 0, 1)
-    truth = full[8:60, 12:88]
-    made = detailed(part, small, full, passes=2)
-    cubic = resize(part, output_shape=truth.shape[:2])
-    assert jnp.mean(jnp.square(made - truth)) < 0.2 * jnp.mean(jnp.square(cubic - truth))
+def test_usage_by_loops():
+    size, patch = (12, 15), 4
+    place = np.random.default_rng(0).integers(0, (3, 12), (5, 7, 2))
+    used, possible = np.zeros(size), np.zeros(size)
+    for y, x in place.reshape(-1, 2):
+        used[y : y + patch, x : x + patch] += 1
+    for y, x in np.ndindex(9, 12):
+        possible[y : y + patch, x : x + patch] += 1
+    shares = (used / possible)[used > 0]
+    shares /= shares.sum()
+    found = usage(place, size, patch=patch)
+    np.testing.assert_allclose(found.counts, used / possible, rtol=1e-6)
+    np.testing.assert_allclose(found.share, (used > 0).mean(), rtol=1e-6)
+    np.testing.assert_allclose(
+        found.evenness, np.exp(-np.sum(shares * np.log(shares))) / used.size, rtol=1e-5
+    )
+    assert found.share < 0.5
+
+
+def test_usage_of_the_source_and_of_one_patch():
+    whole = usage(positions((34, 42)), (40, 48))
+    np.testing.assert_allclose([whole.share, whole.evenness], 1, rtol=1e-3)
+    corner = usage(np.zeros((5, 5, 2), int), (40, 48))
+    np.testing.assert_allclose(corner.share, 49 / (40 * 48), rtol=1e-6)
+    assert corner.evenness < corner.share
+
+
+@pytest.mark.parametrize(("shape", "values", "stride"), [((31, 45), 2, 1), ((9, 60), 3, 2)])
+def test_the_largest_copy_is_that_of_scipy(shape, values, stride):
+    """Random offsets, among them long, winding regions."""
+    rng = np.random.default_rng(0)
+    offsets = rng.integers(0, values, (*shape, 2))
+    offsets[3, 2:] = offsets[3:, 2] = offsets[-1, 2:] = 7  # a long bent region
+    offsets[3:, -1] = 7
+    largest = 0
+    for offset in np.unique(offsets.reshape(-1, 2), axis=0):
+        labels, _ = scipy.ndimage.label(np.all(offsets == offset, axis=-1))
+        largest = max(largest, np.bincount(labels.ravel())[1:].max())
+    at = [stride * np.arange(n) for n in shape]
+    place = offsets + stride * positions(shape)
+    found = largest_copy(place, at)
+    np.testing.assert_allclose(found, largest / (shape[0] * shape[1]), rtol=1e-6)
+
+
+def test_the_largest_copy_in_batches():
+    place = np.stack([positions((6, 8)), np.zeros((6, 8, 2), int)])
+    found = jax.vmap(lambda p: largest_copy(p, (np.arange(6), np.arange(8))))(place)
+    np.testing.assert_allclose(found, [1, 1 / 48], rtol=1e-6)
+
+
+def test_layout_is_a_correlation():
+    image = photo()
+    small = [np.asarray(resize(x, output_shape=(5, 6)), np.float64) for x in (image, image[::-1])]
+    a, b = (x - x.mean((0, 1)) for x in small)
+    expected = np.corrcoef(a.ravel(), b.ravel())[0, 1]
+    np.testing.assert_allclose(measures.layout(image, image[::-1]), expected, rtol=1e-4)
+    assert measures.layout(image, resize(image, scale=(1, 2))) > 0.98
+    assert measures.layout(image, np.zeros_like(image)) == 0
+
+
+def test_a_comparison_has_all_measures():
+    """Tiling is coherent and complete; that it copies and loses the layout shows in the others."""
+    image = photo()
+    tiled, wide = np.tile(image, (1, 2, 1)), np.asarray(resize(image, scale=(1, 2)))
+    copies, stretched = (jax.device_get(compare(image, x)) for x in (tiled, wide))
+    alone = similarity(image, tiled)
+    np.testing.assert_allclose(copies.similarity.coherences, alone.coherences, rtol=1e-5)
+    np.testing.assert_allclose(copies.sifid, sifid(image, tiled), rtol=1e-4, atol=1e-9)
+    place = search.nearest(tiled, image, stride=2).place
+    np.testing.assert_allclose(copies.usage.counts, usage(place, (40, 48)).counts)
+    np.testing.assert_allclose(
+        copies.copied, largest_copy(place, places.grid(tiled.shape[:2], 7, stride=2))
+    )
+    assert copies.copied > 0.4
+    assert stretched.copied < 0.1
+    assert stretched.layout > 0.98 > copies.layout
+    assert copies.usage.share == 1
+    assert stretched.usage.evenness < copies.usage.evenness
