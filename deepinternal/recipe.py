@@ -23,10 +23,11 @@ Figures = Mapping[str, Any] | None
 # Kinds of side inputs, and the form that `prepare` and `example` take:
 #   'kernel'  (K, K) float32 that sums to 1; in a folder, also `<stem>_kernel.*`
 #   'image'   (H, W, 3) float32 in [0, 1], of the image's size
+#   'picture' an 'image' of any size
 #   'mask'    (H, W) float32 in [0, 1], white is 1, of the image's size. Of an image of labels, the
 #             field `<field>_label` or `label` of the config chooses those that count as white.
 #   'masks'   (T, H, W), one for each frame of a video, or (1, H, W) for its first frame
-SideKind = Literal["kernel", "image", "mask", "masks"]
+SideKind = Literal["kernel", "image", "picture", "mask", "masks"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -104,12 +104,13 @@ class Result:
         # The outputs of a loaded run may not exist yet; the repr does not compute them.
         made = self.__dict__.get("outputs")
         count = sum(x.size for x in jax.tree.leaves(self.params))
+        params = f"{', '.join(self.params)} ({count} numbers)" if self.params else "none"
         steps = int(np.max(self.history["step"], initial=0))
         names = [_shown(name, value) for name, value in made.items()] if made else ["not made yet"]
         lines = [
             f"Result of {self.method.name!r}: {steps} steps, {self.seconds:.1f} s",
             f"  outputs: {', '.join(names)}",
-            f"  params: {', '.join(self.params)} ({count} numbers)",
+            f"  params: {params}",
             f"  history: {', '.join(self.history)}",
         ]
         return "\n".join([*lines, *(f"  {text}" for text in self.__dict__.get("remarks", ()))])

@@ -2,34 +2,37 @@
 
 import dataclasses
 import functools
+import itertools
 import operator
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deepinternal import numerics
 from deepinternal.codecs import image_io
-from deepinternal.config import spelled
 from deepinternal.engine.memory import free
-from deepinternal.files import file_name
-from deepinternal.in_memory import train_task
+from deepinternal.in_memory import run, train_task
 from deepinternal.loading import Folder
-from deepinternal.methods.ingan import RECIPE, Config, paths, reduced, retargeting
-from deepinternal.methods.ingan.config import parse_scale
+from deepinternal.methods.ingan import RECIPE, Config, reduced, retargeting, sharpening
 from deepinternal.ops import shear
+from deepinternal.ops.patches import synthesis
+from deepinternal.ops.warping import compose
+from deepinternal.recipe import preset_names
+from deepinternal.resizer import Resizer, Size, rows
 from deepinternal.result import Result
 from deepinternal.task import Image, read
-from deepinternal.types import Callback, InputError, PyTree
+from deepinternal.types import Array, Callback, InputError, PyTree
 
+Shifts = tuple[float, float]
 SMALLEST = 8  # side of an image that is made, in pixels
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Retargeter:
+class Retargeter(Resizer):
     """A trained generator and the image that it is applied to.
 
     Attributes:
@@ -57,22 +60,6 @@ class Retargeter:
         reduced(self.config, image.pixels)
         return dataclasses.replace(self, image=image)
 
-    def size(self, scale: Any) -> tuple[int, int]:
-        """Returns the size (H, W) of an image at a scale.
-
-        Args:
-            scale: A factor, or (vertical, horizontal) factors, from 0.05 to 8; or text such as
-                '1,2'.
-
-        Raises:
-            InputError: The scale is anything else.
-        """
-        text = spelled(scale)
-        try:
-            return retargeting.target(self.image.pixels.shape[:2], parse_scale(text))
-        except ValueError as error:
-            raise InputError(f"scale={text}: {error}") from None
-
     def __repr__(self) -> str:
         height, width, channels = self.image.pixels.shape
         count = sum(x.size for x in jax.tree.leaves(self.weights))
@@ -92,33 +79,75 @@ class Retargeter:
         Raises:
             InputError: The size or the shifts are out of range.
         """
-        height, width = size = _checked_size(size)
-        if min(size) < SMALLEST:
-            raise InputError(
-                f"size {height}x{width}: both sides must be at least {SMALLEST} pixels"
-            )
-        full, small = self.image.pixels, self._small
-        net_size = retargeting.fitted(full.shape[:2], small.shape[:2], size)
-        given: tuple[Any, ...] = (self.weights, small)
-        if shifts is not None:
-            s0, s1 = _checked_shifts(shifts)
-            if not (abs(s0) <= 0.9 and abs(s1) <= 0.9 and abs(s0 + s1) < 0.95):
-                raise InputError(
-                    f"shifts {s0:g},{s1:g}: each must be from -0.9 to 0.9, and their sum "
-                    "within 0.95"
-                )
-            given += (jnp.array([s0, s1], jnp.float32),)
-        config, options = self.config, len(given)
-        generate = lambda w, x, s=None: retargeting.generate(config, w, x, net_size, shifts=s)
-        made = self._program(("net", net_size, options), generate, given)(*given)
-        if net_size != tuple(size):
-            detail, parts = config.detail, (made, small, full)
-            bring = lambda x, small, full: retargeting.brought_to(x, size, small, full, detail)
-            made = self._program(("full", tuple(size)), bring, parts)(*parts)
-        if shifts is not None and net_size != tuple(size):
-            inside = shear.inside(shear.homography(given[-1]), size)
-            made = jnp.where(inside[..., None], made, 1.0)
-        return np.asarray(made)
+        (made,) = self.frames([(size, shifts)])
+        return made
+
+    def frames(
+        self, wanted: Iterable[tuple[Sequence[int], Any]], *, coherent: bool = False
+    ) -> Iterator[np.ndarray]:
+        """Makes images one after the other.
+
+        Args:
+            wanted: The size and the shifts (or None) of each image, see `make`.
+            coherent: Whether each image keeps patches of the one before, as the frames of a video
+                should. All of them then share two compiled programs, and otherwise images whose sides
+                are within a factor of 2.
+
+        Yields:
+            (H, W, C) float32 in [0, 1].
+
+        Raises:
+            InputError: A size or shifts are out of range.
+        """
+        checked = [(_checked_size(size), _checked_shifts(shifts)) for size, shifts in wanted]
+        most = max(h for (h, _), _ in checked), max(w for (_, w), _ in checked)
+        sheared = coherent and any(shifts is not None for _, shifts in checked)
+        before, last = None, None
+        for size, shifts in checked:
+            shifts = (shifts or (0.0, 0.0)) if sheared else shifts
+            canvas = most if coherent else (_room(size[0], most[0]), _room(size[1], most[1]))
+            if coherent:
+                before = before or self._first(canvas)
+                before = before._replace(matrix=_from_to(shifts, last or shifts))
+            made, places = self._frame(size, shifts, canvas, before)
+            yield np.asarray(made[: size[0], : size[1]])
+            if before:
+                sizes = _at_scales(self._factors, size)
+                before = before._replace(places=places, sizes=sizes, used=jnp.asarray(True))
+                last = shifts
+
+    def _first(self, canvas: Size) -> synthesis.Before:
+        """What takes the place of the frame before the first one."""
+        places = tuple(map(jnp.asarray, sharpening.no_places(self._factors, canvas)))
+        sizes = _at_scales(self._factors, canvas)
+        return synthesis.Before(places, sizes, jnp.eye(3), jnp.asarray(False))
+
+    def _frame(
+        self,
+        size: Size,
+        shifts: Shifts | None,
+        canvas: Size,
+        before: synthesis.Before | None,
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """Makes an image on a canvas, and its fields of patches."""
+        config, full, small, found = self.config, self.image.pixels, self._small, self._factors
+        shapes = full.shape[:2], small.shape[:2]
+        net_canvas, within = (retargeting.fitted(*shapes, n) for n in (canvas, size))
+        moved = None if shifts is None else jnp.array(shifts, jnp.float32)
+        net_size = jnp.array(within, jnp.int32)
+
+        generate = lambda w, x, s, n: retargeting.generate(
+            config, w, x, net_canvas, shifts=s, within=n
+        )
+        given: tuple[Any, ...] = (self.weights, small, moved, net_size)
+        made = self._program(("net", net_canvas, moved is None), generate, given)(*given)
+
+        sharp = lambda made, full, n, sizes, s, before: sharpening.sharp(
+            made, full, found, canvas, size=n, sizes=sizes, shifts=s, before=before
+        )
+        given = (made, full, net_size, _at_scales(found, size), moved, before)
+        key = ("full", canvas, moved is None, before is None)
+        return self._program(key, sharp, given)(*given)
 
     def _program(self, key: tuple, function: Callable, given: tuple) -> Callable:
         """Returns a function compiled for its arguments, once for each key, if memory allows.
@@ -147,79 +176,64 @@ class Retargeter:
         return {}
 
     @functools.cached_property
+    def _factors(self) -> tuple[float, ...]:
+        """The factors of the scales of patches."""
+        return sharpening.factors(self.config, self.image.pixels.shape[:2], self._small.shape[:2])
+
+    @functools.cached_property
     def _small(self) -> np.ndarray:
         return reduced(self.config, self.image.pixels)
 
-    def write(self, path: Path, sizes: Sequence[tuple[int, int]]) -> list[Path]:
-        """Writes images of these sizes; several are named PATH-HxW. Returns their paths."""
-        named = lambda size: path.with_name(
-            file_name(path.stem, "-{}x{}{}".format(*size, path.suffix))
-        )
-        files = [path] if len(sizes) == 1 else [named(size) for size in sizes]
-        for file, size in zip(files, sizes):
-            made, depth = self.make(size), self.image.bit_depth
-            image_io.write_image(file, made, bit_depth=depth, about=self.image.metadata)
-        return files
-
-    def video(self, name: str, *, frames: int = 60, seed: int = 0) -> np.ndarray:
-        """Makes the frames of a video along a named path, centred on a white canvas.
-
-        Args:
-            name: The name of the path, see `methods.ingan.paths`.
-            frames: The number of frames.
-            seed: The seed of the path 'random'.
-
-        Returns:
-            (T, H, W, C) float32 in [0, 1].
-
-        Raises:
-            InputError: The path is unknown, or there are fewer than 2 frames.
-        """
-        if name not in paths.NAMES:
-            raise InputError(f"video path {name!r}: choose one of {', '.join(paths.NAMES)}")
-        if frames < 2:
-            raise InputError(f"{frames} frames: a video has at least 2")
-        way = paths.path(name, frames, seed=seed)
-        *_, channels = shape = self.image.pixels.shape
-        sizes = [retargeting.target(shape[:2], frame[:2]) for frame in way]
-        height, width = map(max, zip(*sizes))
-        canvas = np.ones((frames, height, width, channels), np.float32)
-        for frame, (h, w), onto in zip(way, sizes, canvas):
-            shifts = frame[2:] if any(frame[2:]) else None
-            top, left = (height - h) // 2, (width - w) // 2
-            onto[top : top + h, left : left + w] = self.make((h, w), shifts=shifts)
-        return canvas
-
-    def collage(self, factors: Sequence[float] = (2, 1.25, 1, 0.66, 0.33)) -> np.ndarray:
-        """Returns a (H, W, C) grid of images for all pairs of factors, with the input framed."""
-        made = lambda scale: self.make(retargeting.target(self.image.pixels.shape[:2], scale))
-        framed = lambda scale: (
-            retargeting.framed(self.image.pixels) if scale == (1, 1) else made(scale)
-        )
-        return retargeting.grid([[framed((v, h)) for h in factors] for v in factors])
-
+    @numerics.entry
     def shapes(self, shifts: Sequence[float] = (-0.45, -0.2, 0.0, 0.2, 0.45)) -> np.ndarray:
         """Returns a (H, W, C) grid of non-rectangular images for all pairs of shifts."""
-        size = self.image.pixels.shape[:2]
-        return retargeting.grid(
-            [[self.make(size, shifts=(s0, s1)) for s1 in shifts] for s0 in shifts]
-        )
+        size, pairs = self.image.pixels.shape[:2], itertools.product(shifts, shifts)
+        images = list(self.frames([(size, pair) for pair in pairs]))
+        return retargeting.grid(rows(images, len(shifts)))
 
 
-def _checked_size(size: Any) -> tuple[int, int]:
+def _room(side: int, most: int) -> int:
+    """The side of the canvas for an image: `most` halved as often as the image still fits."""
+    while (half := -(-most // 2)) >= side and half < most:
+        most = half
+    return most
+
+
+def _at_scales(found: Sequence[float], size: Size) -> Array:
+    """The sizes (S, 2) at the scales of patches; without any, the size itself (1, 2)."""
+    return jnp.array(sharpening.scale_sizes(found, size) if found else [size], jnp.int32)
+
+
+def _from_to(shifts: Shifts | None, before: Shifts | None) -> Array:
+    """The 3x3 matrix from coordinates of a shape to those of the shape before, see `ops.shear`."""
+    if shifts is None or before is None:
+        return jnp.eye(3)
+    here, there = (shear.homography(jnp.array(s, jnp.float32)) for s in (shifts, before))
+    return compose(shear.inverse(there), here)
+
+
+def _checked_size(size: Any) -> Size:
     try:
         height, width = (operator.index(n) for n in size)
     except (TypeError, ValueError):
         raise InputError(f"size={size!r}: give (height, width) in pixels, whole numbers") from None
+    if min(height, width) < SMALLEST:
+        raise InputError(f"size {height}x{width}: both sides must be at least {SMALLEST} pixels")
     return height, width
 
 
-def _checked_shifts(shifts: Any) -> tuple[float, float]:
+def _checked_shifts(shifts: Any) -> Shifts | None:
+    if shifts is None:
+        return None
     try:
-        first, second = map(float, shifts)
+        s0, s1 = map(float, shifts)
     except (TypeError, ValueError):
         raise InputError(f"shifts={shifts!r}: give two numbers") from None
-    return first, second
+    if not (abs(s0) <= 0.9 and abs(s1) <= 0.9 and abs(s0 + s1) < 0.95):
+        raise InputError(
+            f"shifts {s0:g},{s1:g}: each must be from -0.9 to 0.9, and their sum within 0.95"
+        )
+    return s0, s1
 
 
 @numerics.entry
@@ -277,44 +291,61 @@ def of_result(result: Result) -> Retargeter:
 
 
 def retarget(
-    trained: Retargeter | Result,
+    image: Retargeter | Result | ArrayLike,
     size: Sequence[int] | None = None,
     *,
     scale: float | tuple[float, float] | None = None,
     shifts: tuple[float, float] | None = None,
-) -> np.ndarray:
-    """Makes an image of another size or shape with a trained InGAN.
+    preset: str = "fast",
+    full: bool = False,
+    **options: Any,
+) -> Any:
+    """Makes an image of another size from the patches of an image, or with a trained InGAN.
 
     Args:
-        trained: A result of `train_retargeter`, or of `load` for a work folder of InGAN.
-        size: (H, W) in pixels.
+        image: (H, W[, C]); uint8, uint16, or float in [0, 1]: the method 'patches' runs on it. Or a
+            result of `train_retargeter`, or of `load` for a work folder of InGAN.
+        size: (H', W') in pixels.
         scale: A factor, or (vertical, horizontal) factors, from 0.05 to 8; instead of `size`.
-        shifts: The shifts of two corners, for a shape with white around it; see `ops.shear`.
+        shifts: With a trained InGAN, the shifts of two corners, for a shape with white around it;
+            see `ops.shear`.
+        preset: For an image: 'fast', '' for more steps, 'bidir', 'seams', ...; see
+            `presets("patches")`.
+        full: For an image: whether to return a `Result`; see `run`.
+        **options: For an image: `seed`, `progress` and `callback`, see `run`, and fields of the
+            config, see `fields("patches")`.
 
     Returns:
-        (H, W, C) float32 in [0, 1], C = 1 or 3.
+        The image (H', W'[, C]), in the dtype of `image` (float32 for floats), or with `full` a
+        `Result`. From a trained InGAN: (H', W', C) float32 in [0, 1], C = 1 or 3.
 
     Raises:
-        InputError: Both or neither of `size` and `scale` are given, or one is out of range.
+        InputError: Both or neither of `size` and `scale` are given, or the image or an option cannot
+            be used.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image = np.tile(np.uint8([[0, 255], [255, 0]]), (24, 30))
+        >>> di.retarget(image, scale=(1, 1.5), preset="smoke").shape
+        (48, 90)
+
+    References:
+        Granot, Feinstein, Shocher, Bagon, Irani: Drop the GAN: In Defense of Patches Nearest
+        Neighbors as Single Image Generative Models. CVPR 2022.
     """
-    if isinstance(trained, Result):
-        trained = of_result(trained)
-    if not isinstance(trained, Retargeter):
-        raise InputError(
-            f"trained: is of type {type(trained).__name__}; give the result of train_retargeter"
-        )
+    trained = of_result(image) if isinstance(image, Result) else image
     if (size is None) == (scale is None):
         raise InputError("retarget: give size=(H, W) or scale=(vertical, horizontal)")
-    return trained.make(trained.size(scale) if size is None else size, shifts=shifts)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Parses a size (H, W). Raises InputError unless the text is two whole numbers."""
-    try:
-        height, width = (int(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"--size={text}: give height,width in pixels, such as 224,544") from None
-    return height, width
+    if isinstance(trained, Retargeter):
+        if full or options:
+            name = next(iter(options), "full")
+            raise InputError(f"{name}: is for images; a trained InGAN takes size, scale and shifts")
+        return trained.make(trained.size(scale) if size is None else size, shifts=shifts)
+    if shifts is not None:
+        raise InputError("shifts: need a trained InGAN; give the result of train_retargeter")
+    options |= {"result_size": size, "result_scale": scale, "full": full}
+    made = run("patches", trained, preset=f"retarget,{preset_names(preset)}", **options)
+    return made if full else made["result"]
 
 
 def load(workdir: str, stem: str = "", *, step: int | None = None) -> Retargeter:

@@ -6,9 +6,11 @@ from deepinternal.methods import fit as fit
 from deepinternal.methods import fit_config as fit_config
 from deepinternal.methods import gan as gan
 from deepinternal.methods import generator as generator
+from deepinternal.methods import holes as holes
 from deepinternal.methods import ingan as ingan
 from deepinternal.methods import kernelgan as kernelgan
 from deepinternal.methods import optimizers as optimizers
+from deepinternal.methods import patches as patches
 from deepinternal.methods import tracking as tracking
 from deepinternal.methods import zssr as zssr
 from deepinternal.methods.registry import find as find

@@ -27,6 +27,7 @@ import numpy as np
 from deepinternal.losses.pixel import l2, masked_l2
 from deepinternal.methods import dip_windows, fit
 from deepinternal.methods.dip_tasks import PRESETS, TASKS, Config, example
+from deepinternal.methods.holes import known_pixels
 from deepinternal.nets.skip import SkipNet
 from deepinternal.ops.resizing import output_size, resize
 from deepinternal.recipe import Figures, Recipe, check_size
@@ -59,17 +60,7 @@ def prepare(
     inputs = {"image": np.asarray(image, np.float32)}
     task = TASKS[config.task]
     if task.has_holes:
-        known = mask > 0.5 if mask is not None else (image > 0).any(axis=-1)
-        check_size("mask", known, image)
-        if not known.any() or known.all():
-            what = "nothing is known" if not known.any() else "nothing is missing"
-            way = "the mask must be white where the image is known and black where it is missing"
-            if mask is None:
-                way = "give config.mask: white where the image is known, black where it is missing"
-            elif 0 < mask.max() <= 0.5:
-                what += f": its greatest value is {mask.max():.3g} of 1"
-            field = f"task={config.task}" if mask is None else "mask"
-            raise InputError(f"config.{field}: {what}; {way}")
+        known = known_pixels(image, mask, task=config.task)
         inputs["mask"] = known[..., None].astype(np.float32)
     if "flash" in task.needs:
         if flash is None:

@@ -25,6 +25,7 @@ _BUILT_IN = {
     "watermark": "deepinternal.methods.double_dip.watermark",
     "ingan": "deepinternal.methods.ingan",
     "kernelgan": "deepinternal.methods.kernelgan",
+    "patches": "deepinternal.methods.patches",
 }
 _registered: dict[str, Recipe] = {}
 

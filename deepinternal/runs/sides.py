@@ -42,7 +42,7 @@ def read_side(kind: SideKind, path: Path, job: Job, *, field: str, config: Any =
     """
     if kind == "kernel":
         return Side(kernel_io.read_kernel(path))
-    if kind == "image":
+    if kind in ("image", "picture"):
         image = image_io.read_image(path)
         return Side(_coloured(image), image.remarks)
     choice = _label(config, field)
@@ -76,7 +76,7 @@ def side_shape(kind: SideKind, path: Path) -> tuple[int, ...]:
     if kind == "masks":
         return ()
     shape = image_io.image_shape(path)
-    return (*shape[:2], 3) if kind == "image" else shape[:2]
+    return (*shape[:2], 3) if kind in ("image", "picture") else shape[:2]
 
 
 def to_side(kind: SideKind, value: Any, *, name: str, config: Any = None) -> Side:
@@ -94,7 +94,7 @@ def to_side(kind: SideKind, value: Any, *, name: str, config: Any = None) -> Sid
     """
     if kind == "kernel":
         return Side(kernel_io.check_kernel(np.asarray(value), name))
-    if kind == "image":
+    if kind in ("image", "picture"):
         return Side(_coloured(image_io.to_array(value, name=name)))
     several = value if kind == "masks" and np.ndim(value) != 2 else [value]
     values, remarks = masks.to_masks(several, name=name, **_label(config, name))
@@ -148,7 +148,7 @@ def _check(
     """
     for field, value in sides.items():
         kind, name = kinds[field], show_path(str(names.get(field) or field))
-        if kind == "kernel":
+        if kind in ("kernel", "picture"):
             continue
         size = value.shape[1:3] if kind == "masks" else value.shape[:2]
         if size != source.size:

@@ -16,6 +16,7 @@ from deepinternal.methods.ingan import (
     crops,
     paths,
     scales,
+    sharpening,
     sizes,
     training,
 )
@@ -28,7 +29,7 @@ from tests.tiny_methods import photo
 
 # Steps of two sizes, the second with an update for the way back: two programs to compile.
 FIELDS = {"train_steps": 4, "hold": 2, "growth": 2, "inverse_from": 2, "crop": 40, "blocks": 0}
-FIELDS |= {"seed": 11, "samples": "0.5,1.5", "average": 0.9}
+FIELDS |= {"seed": 62, "shapes": 5, "samples": "0.5,1.5", "average": 0.9}
 VARIANTS = [(40, 40, False)] * 2 + [(32, 32, True)] * 2
 
 
@@ -127,9 +128,23 @@ def test_other_ways_to_train(fields, shapes):
     assert metrics["inverse"].shape == ()
 
 
+def test_scales_of_patches():
+    """From 34 pixels of the image, or the net's size if that is smaller, in steps of at most 2."""
+    factors = lambda detail, full, small: sharpening.factors(_config(detail=detail), full, small)
+    assert factors(0, (303, 384), (101, 128)) == ()
+    assert factors(4, (384, 303), (128, 101)) == pytest.approx((0.125, 0.25, 0.5, 1))
+    assert factors(4, (224, 274), (75, 92)) == pytest.approx((34 / 224) ** (np.arange(4)[::-1] / 3))
+    assert factors(2, (300, 300), (300, 300)) == (0.5, 1)
+    assert factors(1, (300, 300), (300, 300)) == (1,)
+    found = factors(3, (2000, 1000), (100, 50))
+    assert found[0] == pytest.approx(0.05)
+    assert len(found) == 6
+    assert sharpening.scale_sizes((0.1, 1), (30, 100)) == [(7, 10), (30, 100)]
+
+
 @pytest.mark.parametrize("factors", ["0.05", "0.4,3"])
 def test_small_results_are_measured_at_fewer_scales(factors):
-    config = _config(result_scale=factors)
+    config = _config(result_scale=factors, detail=2)
     method, inputs = _method(config, photo(60))
     state = jax.eval_shape(method.init, jax.random.key(0), inputs)
     made = jax.eval_shape(method.outputs, state, inputs)
@@ -139,7 +154,7 @@ def test_small_results_are_measured_at_fewer_scales(factors):
 
 
 def test_sizes_are_few_and_respect_the_growing_range():
-    known = sizes.shapes((216, 256), 40, 0.15, 2.25)
+    known = sizes.shapes((216, 256), 44, 0.15, 2.25)
     assert known[0] == ((216, 256), 0.0)
     assert 40 <= len(known) <= 45
     assert len({size for size, _ in known}) == len(known)
@@ -158,7 +173,9 @@ def test_sizes_are_few_and_respect_the_growing_range():
     assert sizes.draw(known, 1.0, 3, 7) == sizes.draw(known, 1.0, 3, 7)
 
 
-@pytest.mark.parametrize(("preset", "count"), [("lite", 11), ("default", 45)])
+@pytest.mark.parametrize(
+    ("preset", "count"), [("lite", 5), ("lite,nonrect,swap", 5), ("fast", 3), ("default", 45)]
+)
 def test_how_many_sizes_presets_compile(preset, count):
     config = RECIPE.build(preset)
     task = training.training(config, [(152, 192)])

@@ -6,13 +6,14 @@ from those of the image at many scales, and the same generator must map the resu
 Where the paper is in the code: nets (section 4) -> `nets.ingan`; the sum over scales and their weights
 over time -> `scales`; adversarial and reconstruction loss (eq. 1 to 3), extra update for the inverse
 (public code) -> `training`; the growing range of sizes (supplement) -> `sizes`; two swapped rectangles
--> `crops.swapped`; applications of a trained net (section 5) -> `retargeting`.
+-> `crops.swapped`; applications of a trained net (section 5) -> `retargeting`. The detail of results is
+not from the paper: patches of the image, matched from coarse to fine -> `sharpening`.
 
 Deliberate deviations from the authors' code: sizes come from a finite set, each with a compiled
 program of its own; the inverse transformation is exact, with the same alignment of pixels everywhere;
 normalisations use the statistics of each image separately; a step takes one power iteration of the
 spectral normalisation. Beyond the paper, by fields (presets `lite` and `fast`): large images are
-reduced for the net (`fit_side`, `fit_pixels`), and results then take their detail from the full image
+reduced for the net (`fit_side`, `fit_pixels`), and results are made sharp by patches of the full image
 (`detail`); images are smoothed for the discriminator's scales (`antialias`); the generator is averaged
 (`average`).
 """
@@ -101,7 +102,7 @@ def remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]
         how = (
             "take their detail from the full image"
             if config.detail
-            else "are enlarged by cubic interpolation, config.detail=1 gives them the image's detail"
+            else "are enlarged by cubic interpolation, config.detail=4 gives them the image's detail"
         )
         said.append(
             f"the net learns from an image that is reduced from {h}x{w} to {y}x{x} pixels, because "

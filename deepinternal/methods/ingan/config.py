@@ -87,9 +87,9 @@ class Config(NetConfig):
         2.25, "greatest factor by which training changes the sides of a crop", ge=1.01, lt=8
     )
     shapes: int = field(
-        40,
-        "number of sizes in training, besides the crop's own and four near it; each is a program to "
-        "compile",
+        44,
+        "number of sizes in training, besides the crop's own; each is a program to compile. The first "
+        "four change one side to its greatest or least length, the next four are near the crop's size",
         ge=1,
     )
     antialias: bool = field(
@@ -137,8 +137,8 @@ class Config(NetConfig):
     )
     detail: int = field(
         0,
-        "number of passes in which results that are larger than the net makes them take their detail "
-        "from patches of the full image; 0: cubic interpolation",
+        "number of scales of patches of the full image that make the net's picture sharp, from coarse "
+        "to the full size; 0: none, results are enlarged by cubic interpolation",
         ge=0,
     )
     picture_every: int = field(
@@ -166,9 +166,9 @@ class Config(NetConfig):
 
 
 _NARROW = {
-    **{"channels": 16, "blocks": 4, "discriminator_channels": 16, "ratio": 1.7, "antialias": True},
-    **{"smallest": 0.5, "largest": 2.1, "inverse_from": -1, "average": 0.99, "detail": 3},
-    "learning_rate": 4e-4,
+    **{"fit_side": 96, "crop": 88, "channels": 16, "blocks": 3, "discriminator_channels": 16},
+    **{"ratio": 2.0, "antialias": True, "smallest": 0.5, "largest": 2.1, "inverse_from": -1},
+    **{"learning_rate": 4e-4, "average": 0.99, "detail": 4, "cycle": 0.5, "growth": 200},
 }
 PRESETS: Mapping[str, Preset] = {
     "default": Preset(
@@ -182,22 +182,20 @@ PRESETS: Mapping[str, Preset] = {
     "lite": Preset(
         {
             **_NARROW,
-            **{"fit_side": 144, "crop": 128, "train_steps": 3600, "growth": 1000, "even_at": 3200},
-            **{"shapes": 6, "decay_from": 2200},
+            **{"train_steps": 2400, "even_at": 2000, "decay_from": 1500, "shapes": 4},
         },
-        "for machines without an accelerator: a narrow net that learns from the image reduced to "
-        "sides of at most 144 pixels",
-        "coins double, fruit in crates multiplies, larger objects do so in part; 930 s on the coins "
-        "with two CPU cores, of which a third is the compilation of 11 sizes",
+        "for machines without an accelerator: a narrow net decides the layout at sides of at most 96 "
+        "pixels, and patches of the full image give the detail",
+        "coins and fruit multiply at twice the width; about 4 minutes with two CPU cores (half the CPU "
+        "time), of which about a quarter is the compilation of 5 sizes",
     ),
     "fast": Preset(
         {
             **_NARROW,
-            **{"fit_side": 112, "crop": 96, "train_steps": 3000, "growth": 800, "even_at": 2800},
-            **{"shapes": 2, "decay_from": 1900},
+            **{"train_steps": 1600, "even_at": 1300, "decay_from": 1000, "shapes": 2},
         },
-        "half the time of lite, for results that are not smaller than the image",
-        "coins double at twice the width; 481 s on the coins with two CPU cores",
+        "two thirds of the steps of lite and 3 sizes, for results that are not smaller than the image",
+        "about 2.5 minutes with two CPU cores, estimated from the steps of lite",
     ),
     "smoke": Preset(
         {

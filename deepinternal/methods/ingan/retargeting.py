@@ -1,12 +1,14 @@
 """Applications of a trained InGAN generator: images of other sizes and shapes.
 
 Images are (H, W, C) in [0, 1]. The net may have learned from a reduced image. The sizes
-that users give refer to the full image, and results are enlarged to them.
+that users give refer to the full image. The net decides the layout of a result; its detail comes
+from the patches of the full image (`sharpening`).
 
 References:
     Shocher, Bagon, Isola, Irani: InGAN. ICCV 2019, section 5.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -14,15 +16,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepinternal.methods import gan
+from deepinternal.methods.ingan import sharpening
 from deepinternal.methods.ingan.config import Config, Scale
 from deepinternal.nets.ingan import LEAST, Generator
 from deepinternal.ops import fitting, shear
-from deepinternal.ops.patches import measures, voting
+from deepinternal.ops.patches import measures
 from deepinternal.ops.resizing import resize
 from deepinternal.ops.warping import warp
 from deepinternal.types import Array, InputError, Inputs, Metrics, Output, PyTree, TrainState
 
 LARGEST = 4096  # greatest side of the net's output, in pixels
+_TOGETHER = 2**22  # greatest number of pixels of results that are made at once, except on CPU
 _MEASURED = 256  # greatest side of the image with which results are compared
 
 
@@ -56,16 +60,19 @@ def resizing(size: tuple[int, int]) -> Callable[[Array], Array]:
     return lambda x: resize(x, output_shape=size, method="linear", antialias=False)
 
 
-def warping(matrix: Array, size: tuple[int, int]) -> Callable[[Array], Array]:
+def warping(
+    matrix: Array, size: tuple[int, int], *, within: Array | Sequence[int] | None = None
+) -> Callable[[Array], Array]:
     """The transformation to a size by a homography of coordinates, mirrored at the borders.
 
     Args:
         matrix: 3x3, from output to input coordinates, see `ops.shear`.
         size: (H, W) of the output.
+        within: (h, w) of the output, possibly traced, if (H, W) is that of a canvas.
     """
 
     def transform(x: Array) -> Array:
-        pixels = shear.in_pixels(matrix, size, x.shape[1:3])
+        pixels = shear.in_pixels(matrix, size if within is None else within, x.shape[1:3])
         return jax.vmap(lambda one: warp(one, pixels, size, method="linear"))(x)
 
     return transform
@@ -78,8 +85,9 @@ def generate(
     size: tuple[int, int],
     *,
     shifts: Array | None = None,
+    within: Array | Sequence[int] | None = None,
 ) -> Array:
-    """Makes an image of another size or, with shifts, of another shape on a white background.
+    """Makes an image of another size or, with shifts, of another shape with mirrored content around it.
 
     Args:
         config: The settings.
@@ -87,19 +95,19 @@ def generate(
         image: (h, w, C) in [0, 1], both sides at least 8.
         size: (H, W), static, both at least 16.
         shifts: (2,), shifts of two corners, see `ops.shear`; None: no shifts.
+        within: (H', W'), both at least 16, possibly traced: the size of the result, if (H, W) is that
+            of a canvas; so one program makes many sizes. Default: (H, W).
 
     Returns:
-        (H, W, C) in [0, 1].
+        (H, W, C) in [0, 1]. With `within` the rest of the canvas has no meaning.
     """
     transform = resizing(size)
-    if shifts is not None:
-        matrix = shear.homography(shifts)
-        transform = warping(matrix, size)
-    made = network(config).apply({"params": weights}, 2 * image[None] - 1, transform)[0]
-    made = jnp.clip((made + 1) / 2, 0, 1)
-    if shifts is not None:
-        made = jnp.where(shear.inside(matrix, size)[..., None], made, 1.0)
-    return made
+    if shifts is not None or within is not None:
+        matrix = shear.homography(jnp.zeros(2) if shifts is None else shifts)
+        transform = warping(matrix, size, within=within)
+    net = network(config)
+    made = net.apply({"params": weights}, 2 * image[None] - 1, transform, size=within)[0]
+    return jnp.clip((made + 1) / 2, 0, 1)
 
 
 def fitted(full: tuple[int, int], small: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
@@ -122,24 +130,6 @@ def fitted(full: tuple[int, int], small: tuple[int, int], size: tuple[int, int])
     return found
 
 
-def brought_to(made: Array, size: tuple[int, int], image: Array, full: Array, detail: int) -> Array:
-    """Brings the net's output to the size of the result, (*size, C) in [0, 1].
-
-    Args:
-        made: (h', w', C) in [0, 1], the net's output.
-        size: (H', W') of the result.
-        image: (h, w, C), the image from which the net learned.
-        full: (H, W, C), the full image.
-        detail: Number of passes that replace the output's patches by those of the full image, if the
-            net learned from a reduced image; 0: cubic enlargement.
-    """
-    if made.shape[:2] == tuple(size):
-        return made
-    if detail and image.shape != full.shape:
-        made = voting.detailed(made, image, full, passes=detail)
-    return jnp.clip(resize(made, output_shape=tuple(size)), 0, 1)
-
-
 def outputs(config: Config, state: TrainState, inputs: Inputs) -> dict[str, Output]:
     """Returns the results of a trained net for the (first) image, and measures of them.
 
@@ -157,32 +147,32 @@ def outputs(config: Config, state: TrainState, inputs: Inputs) -> dict[str, Outp
     """
     full, image = inputs["full1"], inputs["image1"]
     shape = full.shape[:2]
-
-    def finished(made, scale):
-        return brought_to(made, target(shape, scale), image, full, config.detail)
-
-    there, back = _there_and_back(config, state, inputs, config.result_scale)
-    result = finished(there, config.result_scale)
+    (there, result), *others = _finished(
+        config, state, inputs, (config.result_scale, *config.samples)
+    )
+    back = generate(config, trained(state), there, image.shape[:2])
+    varied = _diversity(config, state, image)
+    # 0, by which the measures wait for all pictures, for the reason that `measures.compare` gives.
+    pictures = [back, varied, *(x for _, x in others)]
+    zero = sum(jnp.minimum(jnp.min(x), 0) for x in pictures)
     factor = max(1, -(-max(shape) // _MEASURED))
-    pair = [_smaller(x, factor) for x in (full, result)]
+    pair = [_smaller(x, factor) for x in (full, result + zero)]
     scales = _measured_at(min(n for x in pair for n in x.shape[:2]))
-    similar = measures.bidirectional_similarity(*pair, scales=scales)
+    found = measures.compare(*pair, scales=scales)
     figures = {
         "cycle_error": jnp.mean(jnp.abs(back - image)),
-        "coherence": similar.coherence,
-        "completeness": similar.completeness,
-        "sifid": measures.sifid(*pair, scales=scales),
-        "diversity": _diversity(config, state, image),
+        "coherence": found.similarity.coherence,
+        "completeness": found.similarity.completeness,
+        "sifid": found.sifid,
+        "diversity": varied,
     }
-    found = {"result": Output(result), "cycle": Output(fitting.enlarged(back, shape))}
-    found |= {name: Output(value, "scalar") for name, value in figures.items()}
+    made = {"result": Output(result), "cycle": Output(fitting.enlarged(back, shape))}
+    made |= {name: Output(value, "scalar") for name, value in figures.items()}
     for number, x in enumerate(images(inputs, name="full")):
-        found[f"input{number + 1}" if number else "input"] = Output(x, source=number)
-    samples = {
-        "{:g}x{:g}".format(*scale): finished(_made(config, state, inputs, scale), scale)
-        for scale in config.samples
-    }
-    return found | ({"samples": Output(samples, "images")} if samples else {})
+        made[f"input{number + 1}" if number else "input"] = Output(x, source=number)
+    named = zip(config.samples, others, strict=True)
+    samples = {"{:g}x{:g}".format(*scale): x for scale, (_, x) in named}
+    return made | ({"samples": Output(samples, "images")} if samples else {})
 
 
 def evaluate(config: Config, state: TrainState, inputs: Inputs) -> tuple[TrainState, Metrics]:
@@ -215,6 +205,33 @@ def _made(config: Config, state: TrainState, inputs: Inputs, scale: Scale) -> Ar
     return generate(config, trained(state), image, size)
 
 
+def _finished(
+    config: Config, state: TrainState, inputs: Inputs, scales: Sequence[Scale]
+) -> list[tuple[Array, Array]]:
+    """The net's outputs for the (first) image at several factors of its size, and the results."""
+    full, image = inputs["full1"], inputs["image1"]
+    shapes = full.shape[:2], image.shape[:2]
+    found, sizes = sharpening.factors(config, *shapes), [target(shapes[0], s) for s in scales]
+    canvas = tuple(map(max, zip(*sizes)))
+    together = len(sizes) * math.prod(canvas) <= _TOGETHER and min(map(min, sizes)) >= LEAST
+    if jax.default_backend() == "cpu" or not together:
+        made = [_made(config, state, inputs, scale) for scale in scales]
+        return [(x, sharpening.sharp(x, full, found, n)[0]) for x, n in zip(made, sizes)]
+    # Where each kernel has little to do, all sizes are made at once, side by side on canvases.
+    nets = [fitted(*shapes, size) for size in sizes]
+    net_canvas, weights = tuple(map(max, zip(*nets))), trained(state)
+
+    def one(net_size, at_scales):
+        made = generate(config, weights, image, net_canvas, within=net_size)
+        options = {"size": net_size, "sizes": at_scales}
+        return made, sharpening.sharp(made, full, found, canvas, **options)[0]
+
+    at_scales = [sharpening.scale_sizes(found, size) if found else [size] for size in sizes]
+    pairs = jax.vmap(one)(jnp.array(nets), jnp.array(at_scales))
+    cut = lambda x, size: x[: size[0], : size[1]]
+    return [(cut(a, n), cut(b, m)) for a, b, n, m in zip(*pairs, nets, sizes)]
+
+
 def _there_and_back(config: Config, state, inputs: Inputs, scale: Scale) -> tuple[Array, Array]:
     """The net's output for the (first) image at a factor of its size, and the way back from it."""
     there = _made(config, state, inputs, scale)
@@ -226,7 +243,8 @@ def _diversity(config: Config, state: TrainState, image: Array) -> Array:
     corners = [(y, x) for y in (0, h - part[0]) for x in (0, w - part[1])]
     parts = jnp.stack([image[y : y + part[0], x : x + part[1]] for y, x in corners])
     weights = trained(state)
-    made = jax.lax.map(lambda part: generate(config, weights, part, (h, w)), parts)
+    one = lambda part: generate(config, weights, part, (h, w))
+    made = jax.lax.map(one, parts) if jax.default_backend() == "cpu" else jax.vmap(one)(parts)
     return measures.diversity(made, image)
 
 

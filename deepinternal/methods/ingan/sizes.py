@@ -2,8 +2,8 @@
 
 The paper draws the factor of each side anew in every iteration, from a range that grows from 1 to its
 full width. Here the pairs of factors are a fixed sequence: first those that change one side to its
-least or greatest length, then pairs that fill the full range evenly. A step draws one of the sizes that
-lie within the current range.
+greatest or least length, then four near 1, then pairs that fill the full range evenly. A step draws one
+of the sizes that lie within the current range.
 """
 
 import functools
@@ -33,7 +33,7 @@ def shapes(
 
     Args:
         crop: (h, w) of the generator's input.
-        count: Number of the sizes, besides that of `crop` and four near it.
+        count: Number of the sizes, besides that of `crop`.
         smallest: Least factor, less than 1.
         largest: Greatest factor, greater than 1.
 
@@ -41,15 +41,14 @@ def shapes(
         Distinct ((H, W), reach), with reach from 0, for the crop's own size, to 1.
     """
     down, up = 1 - smallest, largest - 1
-    pairs = [(1.0, 1.0)]
     near = (1 - _INNER * down, 1 + _INNER * up)
+    pairs = [(1.0, 1.0)]
+    pairs += [pair for f in (largest, smallest) for pair in ((1.0, f), (f, 1.0))]
     pairs += [(v, h) for v in near for h in near]
-    others = [pair for f in (largest, smallest) for pair in ((1.0, f), (f, 1.0))]
     for n in range(count):
-        others.append(tuple(smallest + (largest - smallest) * ((0.5 + n * a) % 1) for a in _STEPS))
-    pairs += others[:count]
+        pairs.append(tuple(smallest + (largest - smallest) * ((0.5 + n * a) % 1) for a in _STEPS))
     found: dict[tuple[int, int], float] = {}
-    for pair in pairs:
+    for pair in pairs[: count + 1]:
         size = tuple(rounded(side * factor) for side, factor in zip(crop, pair))
         reach = max((1 - f) / down if f < 1 else (f - 1) / up for f in pair)
         found[size] = min(found.get(size, 1.0), max(reach, 0.0))

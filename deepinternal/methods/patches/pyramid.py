@@ -1,0 +1,95 @@
+"""The scales at which patches are matched, from coarse to fine."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from deepinternal.methods.patches.config import Config, Size, counts, least_side
+from deepinternal.types import InputError
+
+_LARGEST = 32 * 10**6  # pixels of an image or a result
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """A scale, or one of the sizes at the coarsest scale.
+
+    Attributes:
+        source: (H, W) of the source.
+        result: (H, W) of the result.
+    """
+
+    source: Size
+    result: Size
+
+    def pairs(self, patch: int) -> int:
+        """The number of pairs of a patch of the result and one of the source."""
+        return math.prod(max(n - patch + 1, 0) for n in (*self.source, *self.result))
+
+
+def check(source: Size, result: Size, least: int = 1, reason: str = "") -> None:
+    """Refuses an image or a result of a size (H, W) with a side shorter than `least`, or too large.
+
+    Raises:
+        InputError: The size is not possible.
+    """
+    for what, size in (("the image", source), ("the result", result)):
+        is_of = f"{what} is {size[0]}x{size[1]}"
+        if min(size) < least:
+            raise InputError(f"{is_of}: its sides must be at least {least} pixels{reason}")
+        if math.prod(size) > _LARGEST:
+            raise InputError(f"{is_of}: it must have at most {_LARGEST / 1e6:.0f} million pixels")
+
+
+def levels(config: Config, source: Size, result: Size) -> tuple[Level, ...]:
+    """Returns the scales, the coarsest first, each with the sizes of the source and the result.
+
+    Args:
+        config: The settings.
+        source: (H, W) of the source at full size.
+        result: (H, W) of the result at full size.
+
+    Raises:
+        InputError: A side is too short for the patches, or an image is too large.
+    """
+    check(
+        source, result, max(config.patch + 1, 8), f" for patches of {config.patch}x{config.patch}"
+    )
+    shortest = min(*source, *result)
+    least = min(least_side(config), shortest)
+    count = int(math.log(shortest / least) / math.log(config.ratio) + 1e-9)
+    at = lambda size, k: tuple(max(round(n / config.ratio**k), least) for n in size)
+    return tuple(Level(at(source, k), at(result, k)) for k in range(count, -1, -1))
+
+
+def thinned(levels: Sequence[Level], count: int, ratio: float) -> tuple[Level, ...]:
+    """Replaces the scales after the first `count` by as few as possible.
+
+    Args:
+        levels: The scales, the coarsest first.
+        count: The number of scales that are kept.
+        ratio: The greatest ratio of the sizes of two successive ones of the others.
+    """
+    start, end = levels[count - 1], levels[-1]
+    every = list(zip((*start.source, *start.result), (*end.source, *end.result)))
+    steps = max(counts(a, b, ratio) for a, b in every)
+    fine = []
+    for i in range(1, steps + 1):
+        y, x, height, width = (round(a * (b / a) ** (i / steps)) for a, b in every)
+        fine.append(Level((y, x), (height, width)))
+    return (*levels[:count], *fine)
+
+
+def limited(config: Config, source: Size, result: Size, count: int) -> Config:
+    """Returns a config with which there are at most `count` scales; see `levels`."""
+    side = int(min(*source, *result) / config.ratio ** (count - 1))
+    return config.model_copy(update={"smallest": max(config.smallest, side)})
+
+
+def growth(config: Config, start: Size, end: Size) -> tuple[Size, ...]:
+    """Returns the sizes from `start`, without it, to `end`, each within a factor of the one before."""
+    steps = max(*(counts(a, b, config.growth) for a, b in zip(start, end)), 1)
+    return tuple(
+        tuple(round(a * (b / a) ** (i / steps)) for a, b in zip(start, end))
+        for i in range(1, steps + 1)
+    )
