@@ -21,6 +21,7 @@ from deepinternal.api import denoise as denoise
 from deepinternal.api import estimate_kernel as estimate_kernel
 from deepinternal.api import fields as fields
 from deepinternal.api import fit as fit
+from deepinternal.api import generate as generate
 from deepinternal.api import inpaint as inpaint
 from deepinternal.api import load as load
 from deepinternal.api import presets as presets

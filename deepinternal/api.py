@@ -9,7 +9,7 @@ settings.
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
@@ -29,6 +29,7 @@ __all__ = [
     "estimate_kernel",
     "fields",
     "fit",
+    "generate",
     "inpaint",
     "load",
     "presets",
@@ -260,10 +261,10 @@ def denoise(
     )
 
 
-def inpaint(
+def generate(
     image: Image,
-    mask: ArrayLike | None = None,
     *,
+    samples: int = 4,
     preset: str = "fast",
     seed: int = 0,
     progress: bool = False,
@@ -271,19 +272,79 @@ def inpaint(
     full: bool = False,
     **options: Any,
 ) -> Outputs:
-    """Fills in the missing pixels of an image with a deep image prior.
+    """Makes random images that consist of the patches of an image, without training.
+
+    Args:
+        image: (H, W[, C]); uint8, uint16, or float in [0, 1].
+        samples: The number of images, 1 to 64.
+        preset: 'fast', or '' for more steps; see `presets("patches")`.
+        seed: The seed of all random draws.
+        progress: See `run`.
+        callback: See `run`.
+        full: Whether to return a `Result`; see `run`.
+        **options: Fields of the config, such as `result_size=(H', W')` or `result_scale=(1, 2)` for
+            the size of the images, which is that of `image` by default; see `fields("patches")`.
+
+    Returns:
+        `samples`, a dict with the images by number, '1', '2', ..., in the dtype of `image`
+        (float32 for floats); `result`, the first one; `diversity`, how much they differ from each
+        other; and `coherence`, `completeness` and other measures of `ops.patches`.
+
+    Raises:
+        InputError: The image or an option cannot be used.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image = np.tile(np.uint8([[0, 255], [255, 0]]), (24, 30))
+        >>> made = di.generate(image, samples=2, preset="smoke")
+        >>> [sample.shape for sample in made["samples"].values()]
+        [(48, 60), (48, 60)]
+
+    References:
+        Granot, Feinstein, Shocher, Bagon, Irani: Drop the GAN: In Defense of Patches Nearest
+        Neighbors as Single Image Generative Models. CVPR 2022.
+    """
+    return run(
+        "patches",
+        image,
+        preset=f"generate,{preset_names(preset)}",
+        seed=seed,
+        progress=progress,
+        callback=callback,
+        full=full,
+        samples=samples,
+        **options,
+    )
+
+
+def inpaint(
+    image: Image,
+    mask: ArrayLike | None = None,
+    *,
+    method: Literal["dip", "patches"] = "dip",
+    preset: str = "fast",
+    seed: int = 0,
+    progress: bool = False,
+    callback: Callback | None = None,
+    full: bool = False,
+    **options: Any,
+) -> Outputs:
+    """Fills in the missing pixels of an image, with a deep image prior or with its own patches.
 
     Args:
         image: (H, W[, C]); the values where the mask is 0 are ignored.
         mask: (H, W), 1 (or True, or 255) where the image is known. Default: where its alpha is at
             least 0.5 or, if it has no transparent pixels, where it is not black.
-        preset: 'fast', '' for the published settings, or 'restore' for single missing pixels; see
-            `presets("dip")`.
+        method: 'dip', which suits single pixels, scratches and smooth regions; or 'patches', which
+            continues textures and objects into large holes, and takes seconds. It needs a mask or
+            transparent pixels.
+        preset: 'fast', '' for the published settings, or 'restore' for single missing pixels (only
+            'dip'); see `presets("dip")` and `presets("patches")`.
         seed: The seed of all random draws.
         progress: See `run`.
         callback: See `run`.
         full: Whether to return a `Result`; see `run`.
-        **options: Fields of the config; see `fields("dip")`.
+        **options: Fields of the config; see `fields("dip")` and `fields("patches")`.
 
     Returns:
         `result`, in the shape and dtype of `image`, and equal to it where it is known; opaque where
@@ -291,9 +352,16 @@ def inpaint(
 
     Raises:
         InputError: The image, the mask or an option cannot be used.
+
+    References:
+        Ulyanov, Vedaldi, Lempitsky: Deep Image Prior. CVPR 2018.
+        Granot, Feinstein, Shocher, Bagon, Irani: Drop the GAN: In Defense of Patches Nearest
+        Neighbors as Single Image Generative Models. CVPR 2022.
     """
+    if method not in ("dip", "patches"):
+        raise InputError(f"method={method!r}: give 'dip' or 'patches'")
     return run(
-        "dip",
+        method,
         image,
         preset=f"inpaint,{preset_names(preset)}",
         seed=seed,

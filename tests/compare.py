@@ -47,6 +47,8 @@ RUNS = {
     "transparency": ("transparency.py:pair,smoke", {}),
     "watermark": ("watermark.py:smoke", {}),
     "ingan": ("ingan.py:smoke", {}),
+    "patches": ("patches.py:smoke", {"input": "ONE"}),
+    "generate": ("patches.py:generate,smoke", {"input": "ONE", "samples": 2}),
 }
 _LOGS = ("train.jsonl", "metrics.json", "report.html", "input.json", "resumed.json")
 

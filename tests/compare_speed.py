@@ -30,6 +30,7 @@ CASES = {
     "dip fast": ("dip", "fast", (128, 128), "image"),
     "segmentation fast": ("segmentation", "fast", (96, 96), "image"),
     "ingan lite": ("ingan", "lite", (112, 137), "image"),
+    "patches": ("patches", "", (96, 96), "image"),
     "kernelgan fast": ("kernelgan", "fast", (256, 256), "example"),
 }
 

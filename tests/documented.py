@@ -10,7 +10,7 @@ import ml_collections
 
 from benchmarks import common
 from deepinternal import by_name, methods
-from deepinternal.cli import answers, console, degradation, verbs
+from deepinternal.cli import answers, console, degradation, verb_table, verbs
 from deepinternal.cli.sweep_fields import combinations
 from deepinternal.config import build, describe, merge
 from deepinternal.methods.ingan.paths import NAMES as PATHS
@@ -63,7 +63,7 @@ def check(command: str) -> None:
         return _check_benchmark(program, words)
     program = MODULES.get(program, program) if room == "launch" else program
     is_verb = room == "cli" and program in console.VERBS
-    if is_verb and not (program == "retarget" and all(word.startswith("-") for word in words)):
+    if is_verb and not (program == "retarget" and console._is_program(words)):
         return _check_verb(program, words)
     if program == "show":
         for name, presets in map(by_name.parts, (w for w in words if not w.startswith("--"))):
@@ -75,17 +75,16 @@ def check(command: str) -> None:
 
 
 def _check_verb(name: str, words: Sequence[str]) -> None:
-    verb = verbs.VERBS[name]
-    command = verbs.parse(words, own=tuple(verb.own))
+    verb, command = verb_table.read(name, words)
     if command.options["help"]:
         return
     recipe = methods.find(verb.method(command))
-    presets = ",".join(filter(None, (verb.task(command), command.options["preset"] or verb.preset)))
-    verbs._settings(recipe, presets, command)
+    for part in verb_table.parts(verb, command):
+        verbs.settings_of(recipe, verb_table.presets_of(verb, command), part)
     suffix = Path(command.options["out"]).suffix
     if suffix and suffix not in answers.SUFFIXES[verb.kind(command)]:
         raise InputError(f"--out={command.options['out']}: cannot be written")
-    if name == "retarget":
+    if verb.own and not verb.each:
         answers.check_sizes(*command.several.values())
 
 

@@ -24,6 +24,8 @@ CALLS = {
     "separate": di.separate,
     "remove_watermark": lambda image, **o: di.remove_watermark(image, MASK, **o),
     "train_retargeter": di.train_retargeter,
+    "retarget": lambda image, **o: di.retarget(image, scale=1, **o),
+    "generate": di.generate,
 }
 
 
@@ -143,7 +145,7 @@ def test_names_of_methods_and_folders(tmp_path):
     refused("recipe: is of type str; give a deepinternal Recipe", di.methods.register, "zssr")
     refused("workdir=None: give the path of a folder", di.load, None)
     refused("holds no results of a run (no config.json)", di.load, tmp_path)
-    refused("trained: is of type str", di.retarget, "folder", (40, 40))
+    refused("image: is of type str; give an array", di.retarget, "folder", (40, 40))
 
 
 @pytest.mark.parametrize("spec", [None, 3, "x", [40, 48, 3], {"image": None}, {"image": 3}])

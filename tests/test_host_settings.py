@@ -31,6 +31,7 @@ METHODS = {
     "watermark": {**FIT, "preset": "single,smoke", "box": "4,4,14,16"},
     "ingan": {"preset": "smoke", "crop": 40, "fit_side": 0},
     "kernelgan": {"preset": "smoke"},
+    "patches": {"preset": "smoke"},
 }
 QUICK = ("zssr", "dip")
 SETTINGS = {
@@ -94,7 +95,9 @@ def test_methods_keep_their_types(name):
     """The dtypes stay the same when a user's program traces the functions with 64-bit inputs."""
     recipe, fields = methods.find(name), dict(METHODS[name])
     config = recipe.build(fields.pop("preset"), **fields)
-    image = np.tile(PHOTO, (2, 2, 1))[:48, :48] if name in ("ingan", "kernelgan") else PHOTO
+    image = (
+        np.tile(PHOTO, (2, 2, 1))[:48, :48] if name in ("ingan", "kernelgan", "patches") else PHOTO
+    )
     inputs = jax.device_get(recipe.prepare(config, image))
     ours = _traced(recipe.method(config, input_spec(inputs)), inputs)
     with hostile():
@@ -142,13 +145,16 @@ def test_functions_in_a_program_with_64_bits_stay_in_float32():
     def made(image):
         index, father = di.ops.draw_father(key, (32, 32), (16, 16))
         hints = jnp.asarray([0.6, 0.3], jnp.float32)
+        of_patches = {"allowed": image[::2, :, 0] > 0, "counts": image[..., 0]}
         return (
             *(index, di.ops.warp(image, father, (16, 16)), di.ops.rotation(0.1)),
             di.ops.degrade(key, image, di.ops.gaussian_kernel(7, 1.0), 2),
             *(di.ops.div2krk_kernel(key), di.ops.motion_kernel(key, 11, 4.0)),
             *(di.ops.line_kernel(9, 4.0, 0.3), di.ops.shear.homography(hints)),
             di.ops.guided_filter(image, image[..., 0], radius=3),
-            di.ops.patches.detailed(image, image[::2, ::2], image, patch=5),
+            *di.ops.patches.nearest(image, image[::2], patch=5, count=2, **of_patches),
+            *(found := di.ops.patches.approximate(image, image[::2], key=key, **of_patches)),
+            di.ops.patches.vote(found.place, image, median=True),
             di.ops.tiles.tiled(lambda x: x * 2, image, scale=(1.0, 1.0), tile=8, halo=4),
             di.estimators.jpeg.jpeg_blocking(image),
         )

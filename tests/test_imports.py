@@ -36,9 +36,13 @@ ALLOWED = {
     "result": {"task", "types", "numerics", "config"},
     "in_memory": {"methods", "runs", "result", "task", "notebook"} | METHODS | RUNS,
     "loading": {"methods", "runs", "result", "task"} | METHODS | RUNS,
-    "retargeter": {"methods", "in_memory", "loading", "result", "task"} | METHODS | RUNS,
+    "resizer": {"methods"} | METHODS | RUNS,
+    "retargeter": {"resizer", "methods", "in_memory", "loading", "result", "task"} | METHODS | RUNS,
+    "patch_retargeter": {"methods", "resizer", "in_memory"} | METHODS | RUNS,
     "api": {"methods", "in_memory", "loading", "result", "task", "types", "config", "recipe"},
-    "cli": {"methods", "runs", "by_name", "retargeter"} | METHODS | RUNS,
+    "cli": {"methods", "runs", "by_name", "resizer", "retargeter", "patch_retargeter"}
+    | METHODS
+    | RUNS,
     "lazy": set(),
     "__main__": {"cli"},
 }

@@ -13,8 +13,8 @@ import pytest
 pytest.importorskip("mypy")
 
 ROOT = Path(__file__).parent.parent
-CALLS = ["api", "in_memory", "lazy", "loading", "notebook", "recipe", "result", "retargeter"]
-CALLS += ["task", "types"]
+CALLS = ["api", "in_memory", "lazy", "loading", "notebook", "patch_retargeter", "recipe"]
+CALLS += ["resizer", "result", "retargeter", "task", "types"]
 CONSUMER = """
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +40,9 @@ MISTAKES = {
     "di.denoise(image, noise_std='much')": 'Argument "noise_std"',
     "di.super_resolve(image, seed='one')": 'Argument "seed"',
     "di.super_resolve(image, callback=3)": 'Argument "callback"',
-    "di.retarget(3, (4, 5))": 'Argument 1 to "retarget"',
+    "di.retarget(None, (4, 5))": 'Argument 1 to "retarget"',
+    "di.generate(image, samples='4')": 'Argument "samples"',
+    "di.inpaint(image, method='patch')": 'Argument "method"',
     "di.load(3)": 'Argument 1 to "load"',
     "di.ops.resize(pixels, scale='2')": 'Argument "scale" to "resize"',
     "di.ops.resise(image)": 'Module has no attribute "resise"',

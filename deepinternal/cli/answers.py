@@ -7,8 +7,9 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from deepinternal import retargeter
+from deepinternal import resizer, retargeter
 from deepinternal.codecs import export
 from deepinternal.files import atomic_write_bytes, file_name, printable, reason, show_path
 from deepinternal.messages import tell
@@ -17,6 +18,7 @@ from deepinternal.runs.inputs import Job
 from deepinternal.types import InputError
 from deepinternal.writers import read_object
 
+NO_SIZE = "nothing to make: give --size=HEIGHT,WIDTH or --scale=VERTICAL,HORIZONTAL"
 SUFFIXES: Mapping[str, Sequence[str]] = {
     "image": export.SUFFIXES,
     "kernel": (".mat", ".npy", ".png", ".svg"),
@@ -35,6 +37,7 @@ class Plan:
         answers: The names of the outputs to write, each with the suffix that it adds to the file's
             stem.
         is_folder: Whether `out` is a folder.
+        sized: Whether the names of the files end in the size of the result, -HxW.
     """
 
     out: str
@@ -42,6 +45,7 @@ class Plan:
     kind: str
     answers: Mapping[str, str]
     is_folder: bool
+    sized: bool = False
 
     def names(self, job: Job) -> Sequence[tuple[str, Path]]:
         """Returns the outputs of a job that are written, each with its path."""
@@ -134,6 +138,9 @@ def copy(asked: Plan, workdir: Path) -> tuple[list[Path], list[str]]:
     written, failed = [], []
     for job in done(asked, workdir):
         for output, path in asked.names(job):
+            if asked.sized:
+                height, width, *_ = _metrics(workdir / job.stem)["output_shape"]
+                path = path.with_name(file_name(path.stem, f"-{height}x{width}{path.suffix}"))
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 written.append(_copied(workdir / job.stem, output, path))
@@ -163,9 +170,9 @@ def _copied(folder: Path, output: str, path: Path) -> Path:
 def check_sizes(sizes: Sequence[str], scales: Sequence[str]) -> None:
     """Raises InputError if neither a size nor a scale is given, or if one cannot be parsed."""
     if not sizes and not scales:
-        raise InputError("nothing to make: give --size=HEIGHT,WIDTH or --scale=VERTICAL,HORIZONTAL")
+        raise InputError(NO_SIZE)
     for text in sizes:
-        if min(retargeter.parse_size(text)) < retargeter.SMALLEST:
+        if min(resizer.parse_size(text)) < retargeter.SMALLEST:
             least = retargeter.SMALLEST
             raise InputError(f"--size={text}: both sides must be at least {least} pixels")
     for text in scales:
@@ -177,22 +184,22 @@ def check_sizes(sizes: Sequence[str], scales: Sequence[str]) -> None:
 
 def retargeted(
     asked: Plan, workdir: Path, sizes: Sequence[str], scales: Sequence[str]
-) -> list[Path]:
+) -> tuple[list[Path], list[str]]:
     """Makes images of the sizes and scales with the nets of all jobs; returns the written paths."""
     written = []
     for job in done(asked, workdir):
         trained = retargeter.load(str(workdir), job.stem)
-        wanted = [*map(retargeter.parse_size, sizes), *map(trained.size, scales)]
+        wanted = [*map(resizer.parse_size, sizes), *map(trained.size, scales)]
         ((_, path),) = asked.names(job)
         path.parent.mkdir(parents=True, exist_ok=True)
         written += trained.write(path, wanted)
-    return written
+    return written, []
 
 
 def done(asked: Plan, workdir: Path) -> list[Job]:
     """Returns the jobs that have a result."""
-    return [job for job in asked.jobs if _status(workdir / job.stem) == "done"]
+    return [job for job in asked.jobs if _metrics(workdir / job.stem).get("status") == "done"]
 
 
-def _status(folder: Path) -> str:
-    return read_object(folder / "metrics.json").get("status", "")
+def _metrics(folder: Path) -> Mapping[str, Any]:
+    return read_object(folder / "metrics.json")

@@ -19,6 +19,7 @@ VERBS = {
     "separate": "separate two transparent layers, from one image or from two mixtures",
     "unwatermark": "remove a watermark, from a given region or from several images that share it",
     "retarget": "change the size of images, repeating objects instead of stretching them",
+    "generate": "make random images that consist of the patches of an image",
     "kernel": "estimate the blur kernel of images",
 }
 PROGRAMS = {
@@ -86,11 +87,12 @@ def _print(text: str) -> None:
 
 
 def _is_program(words: Sequence[str]) -> bool:
-    """Whether `retarget` applies the net of a work folder, rather than training on an image."""
+    """Whether `retarget` is the program, which takes its input or a trained net by flags."""
     pairs = itertools.pairwise(["--", *words])
     is_input = [not w.startswith("-") and ("=" in p or not p.startswith("-")) for p, w in pairs]
     starts = words and not words[0].startswith("-")
-    return not starts and not any(is_input) and any(w.startswith("--workdir") for w in words)
+    flags = ("--workdir", "--input")
+    return not starts and not any(is_input) and any(w.startswith(flags) for w in words)
 
 
 def _listed(names: dict[str, str]) -> str:

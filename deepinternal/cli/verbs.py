@@ -9,24 +9,19 @@ the command resumes it.
 """
 
 import dataclasses
-import hashlib
-import json
 import os
-import re
-import shutil
 import textwrap
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import ml_collections
 
 from deepinternal import methods
-from deepinternal.cli import answers, console, program, program_cache
-from deepinternal.codecs.video_io import VIDEO_SUFFIXES
+from deepinternal.cli import answers, console, program, run_cache
+from deepinternal.cli.verb_table import VERBS, Verb, parts, presets_of, read
+from deepinternal.cli.words import SWITCHES, TEXTS, Command
 from deepinternal.config import MethodConfig, describe, did_you_mean, merge
-from deepinternal.files import expanded, sha256_files, show_path
+from deepinternal.files import expanded, show_path
 from deepinternal.messages import tell
 from deepinternal.recipe import Recipe
 from deepinternal.runs import jobs
@@ -35,115 +30,6 @@ from deepinternal.runs.inputs import Job, jobs_of
 from deepinternal.runs.settings import RunConfig
 from deepinternal.runs.workdir import RefusedError, Workdir
 from deepinternal.types import InputError
-
-_KEPT = 30 * 24 * 3600  # seconds after which unused work folders are removed from the cache
-_SWITCHES = ("overwrite", "help", "show", "json", "dry_run", "frames")
-_TEXTS = ("out", "preset", "workdir")
-
-
-@dataclasses.dataclass(frozen=True)
-class Command:
-    """A parsed command line.
-
-    Attributes:
-        inputs: The words that are not options.
-        options: The verb's own options by name; switches are True or False.
-        fields: All other options as text, which are fields of the config.
-        several: The values of the options that may be given repeatedly, by name.
-    """
-
-    inputs: tuple[str, ...]
-    options: Mapping[str, Any]
-    fields: Mapping[str, str]
-    several: Mapping[str, tuple[str, ...]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Verb:
-    """A task.
-
-    Attributes:
-        method: `command -> name` of the method.
-        task: `command -> presets` that precede the preset chosen by the user.
-        answers: `command -> outputs` to write, each with the suffix that it adds to the name of
-            `--out`.
-        kind: The kind of the results, see `answers.SUFFIXES`.
-        fields: The fields that the help shows.
-        preset: The default preset.
-        own: Options of the verb that may be given repeatedly, with their descriptions.
-    """
-
-    method: Callable[[Command], str]
-    task: Callable[[Command], str] = lambda command: ""
-    answers: Callable[[Command], Mapping[str, str]] = lambda command: {"result": ""}
-    kind: Callable[[Command], str] = lambda command: "image"
-    fields: tuple[str, ...] = ()
-    preset: str = "fast"
-    own: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-
-def _always(value: Any) -> Callable[[Command], Any]:
-    return lambda command: value
-
-
-def _is_video(command: Command) -> bool:
-    """Whether the input of `segment` is one video."""
-    return command.options["frames"] or any(
-        os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES and not os.path.isdir(expanded(path))
-        for path in command.inputs
-    )
-
-
-def _has_region(command: Command) -> bool:
-    """Whether the region of the watermark is given, so that each image is processed alone."""
-    return bool({"mask", "box"} & set(command.fields))
-
-
-def _watermark_task(command: Command) -> str:
-    """Returns the preset for single images with a given region, or for several images together."""
-    one = len(command.inputs) == 1 and os.path.isfile(expanded(command.inputs[0]))
-    if one and not _has_region(command):
-        raise InputError(
-            "a single image needs the region of its watermark: give --mask=FILE or "
-            "--box=y0,x0,y1,x1, or give several images with the same watermark"
-        )
-    return "single" if _has_region(command) else "many"
-
-
-VERBS: Mapping[str, Verb] = {
-    "sr": Verb(_always("zssr"), fields=("scale", "output_shape", "kernel", "noise_std")),
-    "denoise": Verb(_always("dip"), _always("denoise"), fields=("noise_std",)),
-    "inpaint": Verb(_always("dip"), _always("inpaint"), fields=("mask", "label")),
-    "segment": Verb(
-        lambda command: "video_segmentation" if _is_video(command) else "segmentation",
-        answers=_always({"mask": "", "foreground": "-foreground", "background": "-background"}),
-        kind=lambda command: "video" if _is_video(command) else "image",
-        fields=("foreground", "background", "label", "background_label", "hints"),
-    ),
-    "dehaze": Verb(_always("dehazing"), fields=("airlight", "passes")),
-    "separate": Verb(
-        _always("transparency"),
-        lambda command: "pair" if len(command.inputs) == 2 else "single",
-        answers=_always({"layer1": "", "layer2": "-layer2"}),
-    ),
-    "unwatermark": Verb(
-        _always("watermark"),
-        _watermark_task,
-        answers=lambda command: {"result" if _has_region(command) else "clean": ""},
-        fields=("mask", "label", "box"),
-    ),
-    "retarget": Verb(
-        _always("ingan"),
-        preset="lite",
-        own={"size": "height,width in pixels", "scale": "vertical,horizontal factors"},
-    ),
-    "kernel": Verb(
-        _always("kernelgan"),
-        answers=_always({"kernel": ""}),
-        kind=_always("kernel"),
-        fields=("scale",),
-    ),
-}
 
 
 def run_program(name: str, words: Sequence[str]) -> None:
@@ -156,65 +42,39 @@ def run_program(name: str, words: Sequence[str]) -> None:
 
     def main() -> int:
         try:
-            return _run(name, VERBS[name], parse(words, own=tuple(VERBS[name].own)))
+            return _run(name, *read(name, words))
         except InputError as error:
-            raise InputError(
-                str(error).replace("config.input: ", "").replace("config.", "--")
-            ) from None
+            text = str(error).replace("config.input: ", "").replace("config.", "--")
+            for option, field in VERBS[name].each.items():
+                text = text.replace(f"--{field}", f"--{option}")
+            raise InputError(text) from None
 
     program.run_without_flags(main, keep_programs=True)
 
 
-def parse(words: Sequence[str], *, own: Sequence[str] = ()) -> Command:
-    """Parses a command line: `--name=value`, `--name value`, `--switch`, and inputs.
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """A run of a method that a command asks for.
 
-    Args:
-        words: The words after the verb.
-        own: Options that may be given repeatedly.
-
-    Raises:
-        InputError: An option has no value, or a switch has a wrong one.
+    Attributes:
+        config: The config of the method.
+        settings: How to run.
+        listed: The jobs of the input.
+        workdir: The work folder.
     """
-    inputs, fields, rest = [], {}, list(words)
-    options: dict[str, Any] = dict.fromkeys(_TEXTS, "") | dict.fromkeys(_SWITCHES, False)
-    several: dict[str, list[str]] = {name: [] for name in own}
-    while rest:
-        word = rest.pop(0)
-        if word == "--":  # for names that begin with a dash
-            inputs += rest
-            break
-        if not word.startswith("-") or word == "-" or os.path.isfile(word):
-            inputs.append(word)
-            continue
-        name, equals, value = word.lstrip("-").partition("=")
-        name = {"h": "help", "o": "out"}.get(name, name.removeprefix("config.")).replace("-", "_")
-        if name in _SWITCHES:
-            options[name] = _switch(word, value) if equals else True
-            continue
-        if not equals:
-            if not rest or rest[0].startswith("--"):
-                raise InputError(f"{word}: needs a value: {word}=VALUE")
-            value = rest.pop(0)
-        if name in several:
-            several[name].append(value)
-        else:
-            (options if name in _TEXTS else fields)[name] = value
-    return Command(tuple(inputs), options, fields, {n: tuple(v) for n, v in several.items()})
 
-
-def _switch(word: str, value: str) -> bool:
-    if value.lower() not in ("true", "false"):
-        raise InputError(f"{word}: give true or false")
-    return value.lower() == "true"
+    config: MethodConfig
+    settings: RunConfig
+    listed: Sequence[Job]
+    workdir: Path
 
 
 def _run(name: str, verb: Verb, command: Command) -> int:
     """Does what the command line asks for; returns the exit status."""
-    options, own = command.options, command.several.values()
-    recipe = methods.find(verb.method(command))
-    presets = ",".join(filter(None, (verb.task(command), options["preset"] or verb.preset)))
+    options = command.options
+    recipe, presets = methods.find(verb.method(command)), presets_of(verb, command)
     if options["help"]:
-        print(_help(name, verb, recipe))
+        print(_help(name, verb, command, recipe))
         return 0
     if options["show"]:
         from deepinternal.cli import show
@@ -222,51 +82,98 @@ def _run(name: str, verb: Verb, command: Command) -> int:
         printed = show.as_json if options["json"] else show.text
         print(printed(recipe, presets, command.fields))
         return 0
-    config, settings = _settings(recipe, presets, command)
-    listed = jobs_of(recipe, config, settings)
-    if name == "retarget":
-        answers.check_sizes(*own)
-    workdir = expanded(options["workdir"])
-    workdir = workdir or str(_cached(name, recipe, config, settings, listed))
+    asked = parts(verb, command)
+    alone = len(asked) == 1
+    runs = [_prepared(name, verb, recipe, presets, part, alone=alone) for part in asked]
+    if verb.own and not verb.each:
+        answers.check_sizes(*command.several.values())
     if options["dry_run"]:
         from deepinternal.cli import dry_run
 
-        print(dry_run.text(recipe, config, settings, workdir, overwrite=options["overwrite"]))
+        overwrite = options["overwrite"]
+        given = [(recipe, run.config, run.settings, str(run.workdir)) for run in runs]
+        print("\n\n".join(dry_run.text(*one, overwrite=overwrite) for one in given))
         return 0
-    out, kind, outputs = expanded(options["out"]), verb.kind(command), verb.answers(command)
-    many = any(os.path.isdir(expanded(p)) for p in command.inputs) and not options["frames"]
+    plans = [_plan(verb, command, recipe, run, overwrite=options["overwrite"]) for run in runs]
+    del plans  # what they refuse is refused before anything runs
+    statuses = []
+    for run in runs:
+        statuses.append(_done(verb, command, recipe, run, sized=len(runs) > 1))
+        if statuses[-1] >= 128:  # stopped by a signal
+            break
+    return max(statuses)
 
-    def plan(overwrite: bool = False) -> answers.Plan:
-        folder = Workdir(workdir, recipe, config, settings, overwrite=overwrite)
-        return answers.plan(out, folder.tied(listed), kind, outputs, many=many)
 
-    plan(options["overwrite"])
+def _prepared(
+    name: str, verb: Verb, recipe: Recipe, presets: str, command: Command, *, alone: bool
+) -> _Run:
+    """Returns the run of a command; several runs of a command have a folder each."""
+    config, settings = settings_of(recipe, presets, command)
+    listed = jobs_of(recipe, config, settings)
+    given = expanded(command.options["workdir"])
+    workdir = Path(given) if given else run_cache.folder(name, recipe, config, settings, listed)
+    if given and not alone:
+        named = [f"{o}={command.fields[f]}" for o, f in verb.each.items() if f in command.fields]
+        workdir /= ",".join(named).replace("/", "_")
+    return _Run(config, settings, listed, workdir)
+
+
+def _plan(
+    verb: Verb, command: Command, recipe: Recipe, run: _Run, *, overwrite: bool = False
+) -> answers.Plan:
+    """Returns where the results of a run are written to."""
+    folder = Workdir(str(run.workdir), recipe, run.config, run.settings, overwrite=overwrite)
+    many = any(os.path.isdir(expanded(p)) for p in command.inputs) and not command.options["frames"]
+    out, outputs = expanded(command.options["out"]), verb.answers(command, run.config)
+    return answers.plan(out, folder.tied(run.listed), verb.kind(command), outputs, many=many)
+
+
+def _done(verb: Verb, command: Command, recipe: Recipe, run: _Run, *, sized: bool) -> int:
+    """Does a run and writes its results; returns the exit status.
+
+    Args:
+        verb: The verb.
+        command: The command.
+        recipe: The recipe of the method.
+        run: The run.
+        sized: Whether the names of the results tell their sizes.
+    """
+    options, workdir = command.options, run.workdir
     if not options["workdir"]:
-        _remove_old(Path(workdir).parent)
-    status = jobs.run_all(recipe, config, settings, workdir, overwrite=options["overwrite"])
+        run_cache.remove_old(workdir.parent)
+    status = jobs.run_all(
+        recipe, run.config, run.settings, str(workdir), overwrite=options["overwrite"]
+    )
     try:
-        asked = plan()  # by now, each image has its stem
+        plan = _plan(verb, command, recipe, run)  # by now, each image has its stem
     except RefusedError:
         if status < 128:
             raise
         return status  # stopped before results of another config were discarded
-    if name == "retarget":
-        written = answers.retargeted(asked, Path(workdir), *own)
-    else:
-        written, failed = answers.copy(asked, Path(workdir))
-        if failed:
-            more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
-            tell(f"error: {failed[0]}{more}; the same command tries again")
-            status = status or program.FAILED_STATUS
-    if settings.progress and written:
+    plan = dataclasses.replace(plan, sized=sized)
+    written, failed = verb.write(plan, workdir, command)
+    if failed:
+        more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+        tell(f"error: {failed[0]}{more}; the same command tries again")
+        status = status or program.FAILED_STATUS
+    if run.settings.progress and written:
         for path in written:
             tell(show_path(path))
-        tell(f"report: {show_path(Path(workdir) / 'index.html')}")
+        tell(f"report: {show_path(workdir / 'index.html')}")
     return status
 
 
-def _settings(recipe: Recipe, presets: str, command: Command) -> tuple[MethodConfig, RunConfig]:
-    """Returns the configs that a command line describes."""
+def settings_of(recipe: Recipe, presets: str, command: Command) -> tuple[MethodConfig, RunConfig]:
+    """Returns the configs that a command line describes.
+
+    Args:
+        recipe: The recipe of the method.
+        presets: Names of presets joined by commas.
+        command: The command line.
+
+    Raises:
+        InputError: There is no input, or an option or a field does not exist or cannot be used.
+    """
     if "input" in command.fields:
         raise InputError("--input: give the input without a flag, such as photo.jpg")
     if not command.inputs or not all(map(str.strip, command.inputs)):
@@ -274,7 +181,7 @@ def _settings(recipe: Recipe, presets: str, command: Command) -> tuple[MethodCon
     if len(command.inputs) > 1 and (odd := [p for p in command.inputs if "," in p]):
         raise InputError(f"{odd[0]}: has a comma in its name; rename it, or give it alone")
     given = run_settings.to_config_dict(recipe, presets)
-    known = [*given.keys(), *_TEXTS, *_SWITCHES]
+    known = [*given.keys(), *TEXTS, *SWITCHES]
     for field in command.fields:
         if field.partition(".")[0] not in given or field in run_settings.NAMED:
             hint = did_you_mean(field, known) or f"; see deepinternal show {recipe.name}"
@@ -284,58 +191,22 @@ def _settings(recipe: Recipe, presets: str, command: Command) -> tuple[MethodCon
     return run_settings.split(recipe, ml_collections.ConfigDict(merged))
 
 
-def _cached(
-    name: str,
-    recipe: Recipe,
-    config: MethodConfig,
-    settings: RunConfig,
-    listed: Sequence[Job],
-) -> Path:
-    """Returns the work folder of a command in the user's cache.
-
-    Each set of field values has its own folder. Files that are named, rather than a folder or glob,
-    determine it by their contents, so that a changed photograph gets a new one, and a photograph that
-    was moved does not. A folder or glob determines it by its place, so that adding an image keeps the
-    results of the others.
-    """
-    fields = {n: value for n, value in config.plain().items() if n not in recipe.side_inputs}
-    sides = {n: expanded(getattr(config, n)) for n in recipe.side_inputs}
-    said: list[Any] = [recipe.name, fields]
-    if settings.color != "keep":
-        said.append(settings.color)
-    parts = [settings.input] if os.path.lexists(settings.input) else settings.input.split(",")
-    parts = [expanded(part.strip()) for part in parts]
-    if len(listed) == 1 and (listed[0].several or all(map(os.path.isfile, parts))):
-        said.append(sha256_files(listed[0].files))
-        said.append({n: sha256_files([p]) for n, p in sides.items() if os.path.isfile(p)})
-    else:
-        said += [os.path.abspath(path) for path in parts]
-        said.append({n: os.path.abspath(path) for n, path in sides.items() if path})
-    stem = re.sub(r"[^\w.-]", "_", os.path.basename(settings.input.rstrip("/")))[:40]
-    digest = hashlib.sha256(
-        json.dumps(said, sort_keys=True).encode("utf-8", "replace")
-    ).hexdigest()[:12]
-    return program_cache.user_cache() / "runs" / f"{name}-{stem}-{digest}"
-
-
-def _remove_old(root: Path) -> None:
-    """Removes the work folders that have not been written to for a month."""
-    for folder in root.glob("*/") if root.is_dir() else ():
-        try:
-            newest = max(p.stat().st_mtime for p in (folder, *folder.iterdir()))
-        except OSError:
-            continue
-        if time.time() - newest > _KEPT:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _help(name: str, verb: Verb, recipe: Recipe) -> str:
+def _help(name: str, verb: Verb, command: Command, recipe: Recipe) -> str:
     """Returns the help of a verb, which fits on a screen."""
-    infos, others = describe(recipe.config()), [p for p in recipe.presets if p != verb.preset]
+    infos, task = describe(recipe.config()), recipe.presets.get(verb.task(command))
+    tasks = (None, task.fields.get("task") if task else None)
+    others = [n for n, p in recipe.presets.items() if p.fields.get("task") in tasks]
+    others = [n for n in others if n not in (verb.preset, verb.task(command))]
+    base = VERBS[name]
+    known = (base.method(command), *base.others)
     rows = [
         ("INPUT", "an image, a folder, a glob, or several of these"),
         ("--out=OUT", "the file or the folder to write; several images need a folder"),
         ("--preset=NAME", f"{verb.preset} by default, or {', '.join(others)}"),
+    ]
+    if base.others:
+        rows.append(("--method=NAME", f"{known[0]} by default, or {', '.join(known[1:])}"))
+    rows += [
         *(
             (f"--{option}=", f"{text}; may be given repeatedly")
             for option, text in verb.own.items()

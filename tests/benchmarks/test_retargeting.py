@@ -1,95 +1,53 @@
-"""Classical retargeting: least seams, exact sizes, a distance that falls."""
+"""The comparison of retargeting: exact sizes, what is kept in the folder, the tables."""
 
-import itertools
+import functools
 import json
+import types
 
-import jax
 import numpy as np
 import pytest
-import skimage.data
 
-from benchmarks import retargeters, retargeting
+from benchmarks import retargeting, retargeting_rows
 from deepinternal.codecs.image_io import read_image, write_image
-from deepinternal.ops.patches.measures import bidirectional_similarity
 from deepinternal.types import InputError
 from tests.benchmarks import program
+from tests.brute_patches import photo
 
 
-def photo(height=24, width=30):
-    return np.float32(skimage.data.astronaut()[20 : 20 + height, 180 : 180 + width]) / 255
+@pytest.fixture
+def alike(monkeypatch):
+    """Measures that need no search."""
+    names = ("coherence", "completeness", "sifid", "layout", "copied", "share", "evenness")
+    figures = dict.fromkeys(names, 0.5)
+    monkeypatch.setattr(retargeting, "measure", lambda *images, **options: dict(figures))
 
 
-def all_seams(height, width):
-    """Every connected path, by trying all."""
-    for start in range(width):
-        for steps in itertools.product((-1, 0, 1), repeat=height - 1):
-            seam = start + np.cumsum((0, *steps))
-            if seam.min() >= 0 and seam.max() < width:
-                yield seam
-
-
-def test_the_seam_removed_is_the_least_of_all():
-    image = photo(6, 7)
-    cost = retargeters.energy(image)
-    rows = np.arange(6)
-    least = min(all_seams(6, 7), key=lambda seam: cost[rows, seam].sum())
-    np.testing.assert_array_equal(retargeters.least_seam(cost), least)
-    narrow, columns = retargeters.remove_seams(image, 1)
-    expected = np.stack([np.delete(image[y], least[y], axis=0) for y in range(6)])
-    np.testing.assert_array_equal(narrow, expected)
-    np.testing.assert_array_equal(image[rows[:, None], columns], narrow)
-
-
-def test_energy_by_loops():
-    image = photo(5, 6)
-    expected = np.zeros((5, 6))
-    for y, x in np.ndindex(5, 6):
-        for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-            inside = 0 <= y + dy < 5 and 0 <= x + dx < 6
-            v, u = (y + dy, x + dx) if inside else (y - dy, x - dx)
-            expected[y, x] += np.abs(image[y, x] - image[v, u]).sum()
-    np.testing.assert_allclose(retargeters.energy(image), expected, rtol=1e-5)
-
-
-def test_a_doubled_pixel_is_averaged_with_its_neighbours():
-    image = np.float32([[0.0, 0.1, 0.1, 0.9, 0.2]])[..., None]
-    seam = retargeters.least_seam(retargeters.energy(image))[0]
-    wide = retargeters.insert_seams(image, 1)[0, :, 0]
-    assert wide.shape == (6,)
-    row = image[0, :, 0]
-    left, right = row[max(seam - 1, 0)], row[min(seam + 1, 4)]
-    expected = [*row[:seam], (left + row[seam]) / 2, (row[seam] + right) / 2, *row[seam + 1 :]]
-    np.testing.assert_allclose(wide, expected, rtol=1e-6)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("size", [(24, 60), (31, 11)])
-@pytest.mark.parametrize("name", retargeting.METHODS)
-def test_sizes_are_exact(name, size):
-    made = retargeting.METHODS[name](photo(), size)
+@pytest.mark.parametrize("make", [retargeting_rows.stretched, retargeting_rows.tiled])
+def test_sizes_are_exact(make, size):
+    made = make(photo(24, 30), size)
     assert made.shape == (*size, 3)
     assert made.min() >= 0
     assert made.max() <= 1
-
-
-@pytest.mark.parametrize("name", ["stretched", "tiled", "seam carving"])
-def test_the_same_size_is_the_same_image(name):
-    np.testing.assert_array_equal(retargeting.METHODS[name](photo(), (24, 30)), photo())
+    np.testing.assert_array_equal(make(photo(24, 30), (24, 30)), photo(24, 30))
 
 
 @pytest.mark.slow
-def test_bidirectional_lowers_its_own_distance():
-    image = photo(28, 32)
-    similarity = jax.jit(lambda x: bidirectional_similarity(image, x, scales=(1.0,), stride=1))
-    start = similarity(retargeting.stretched(image, (28, 56)))
-    end = similarity(retargeters.bidirectional(image, (28, 56)))
-    assert end.coherence + end.completeness < 0.7 * (start.coherence + start.completeness)
+@pytest.mark.parametrize("row", ["gpnn", "stretched+patches"])
+def test_rows_of_the_library_make_the_size(row, monkeypatch):
+    few = functools.partial(retargeting_rows.by_patches, preset="smoke,gpnn")
+    monkeypatch.setitem(retargeting_rows.ROWS, "gpnn", few)
+    case = retargeting_rows.Case("photo", photo(48, 60))
+    made = case.make(row, case.size((1, 1.25)))
+    assert made.shape == (48, 75, 3)
+    assert np.abs(made - retargeting_rows.stretched(photo(48, 60), (48, 75))).max() > 0.05
 
 
-def test_the_source_is_where_the_iteration_stays():
-    image = photo()
-    for stride in (1, 3):
-        np.testing.assert_allclose(retargeters.improve(image, image, 7, stride), image, atol=1e-6)
+def test_rows_of_a_net_are_of_its_own_image():
+    trained = types.SimpleNamespace(image=types.SimpleNamespace(pixels=photo()))
+    assert retargeting_rows.Case("a", photo(), [trained]).has("net")
+    assert not retargeting_rows.Case("b", photo(at=(60, 200)), [trained]).has("net+patches")
+    assert retargeting_rows.Case("b", photo()).has("gpnn")
 
 
 @pytest.mark.parametrize(("text", "scale"), [("1,2", (1, 2)), ("0.5", (0.5, 0.5))])
@@ -103,26 +61,68 @@ def test_scales_are_checked(text):
         retargeting.parse_scale(text)
 
 
+def test_rows_and_sizes_are_checked():
+    assert retargeting.parse_rows("tiled, net") == ["tiled", "net"]
+    with pytest.raises(InputError, match="'tile' is no row; choose of stretched, tiled"):
+        retargeting.parse_rows("stretched,tile")
+    with pytest.raises(InputError, match="coins would be 10x96"):
+        retargeting_rows.Case("coins", photo()).size((0.25, 2))
+
+
+def test_what_a_folder_holds_is_not_made_again(tmp_path, alike, monkeypatch):
+    made = []
+    monkeypatch.setitem(
+        retargeting_rows.ROWS,
+        "gpnn",
+        lambda image, size: made.append(size) or retargeting_rows.tiled(image, size),
+    )
+    cases = [retargeting_rows.Case("a", photo()), retargeting_rows.Case("b", photo(32, 40))]
+    go = lambda: retargeting.run(cases, [(1, 2), (1, 0.75)], ["tiled", "gpnn"], tmp_path)
+    figures = go()
+    assert made == [(40, 96), (40, 36), (32, 80), (32, 30)]
+    assert list(figures) == ["a", "b"]
+    assert list(figures["b"]) == ["1x2", "1x0.75"]
+    assert json.loads((tmp_path / "figures.json").read_text()) == figures
+    (tmp_path / "b" / "1x2" / "gpnn.png").unlink()
+    assert go().keys() == figures.keys()
+    assert made[4:] == [(32, 80)]
+    again = read_image(tmp_path / "b" / "1x2" / "gpnn.png").pixels
+    np.testing.assert_allclose(again, np.tile(photo(32, 40), (1, 2, 1)), atol=1e-6)
+
+
+def test_means_are_over_the_images_of_a_row():
+    one = dict.fromkeys(retargeting.COLUMNS, 0.25)
+    figures = {
+        "a": {"1x2": {"tiled": one, "stretched": one}},
+        "b": {"1x2": {"tiled": dict.fromkeys(one, 0.75)}},
+    }
+    each, means = (
+        [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+        for table in retargeting.report(figures).split("\n\n")
+    )
+    assert [row[:3] for row in each] == [
+        ["a", "1x2", "stretched"],
+        ["a", "1x2", "tiled"],
+        ["b", "1x2", "tiled"],
+    ]
+    assert [row[:3] for row in means] == [["1x2", "stretched", "1"], ["1x2", "tiled", "2"]]
+    assert means[1][3:5] == ["5000.0", "5000.0"]
+    assert means[0][3:5] == ["2500.0", "2500.0"]
+
+
 @pytest.mark.slow
 def test_command(tmp_path):
     write_image(tmp_path / "small.png", photo(28, 30))
-    write_image(tmp_path / "net.png", retargeting.stretched(photo(28, 30), (28, 45)))
     out = tmp_path / "figures.json"
     flags = [f"--input={tmp_path / 'small.png'}", "--scale=1,1.5", f"--json={out}"]
     done = program.run(
-        "retargeting", *flags, f"--ours={tmp_path / 'net.png'}", f"--out={tmp_path / 'made'}"
+        "retargeting", *flags, "--rows=stretched,tiled", f"--out={tmp_path / 'made'}"
     )
     assert done.returncode == 0, done.stderr
-    rows = json.loads(out.read_text())["methods"]
-    assert list(rows) == ["stretched", "stretched, detail", "tiled", "seam carving", "bidir", "net"]
-    assert rows["net"]["seconds"] is None
-    assert rows["net"]["coherence"] == pytest.approx(rows["stretched"]["coherence"], rel=1e-5)
-    for name in rows:
-        assert f"| {name} " in done.stdout
-        assert read_image(tmp_path / "made" / f"{name.replace(' ', '_')}.png").pixels.shape[1] == 45
-
-
-def test_a_result_of_another_size_is_refused(tmp_path):
-    write_image(tmp_path / "small.png", photo(32, 40))
-    with pytest.raises(InputError, match="is 32x40x3, must be 32x80x3"):
-        retargeting.read_ours(tmp_path / "small.png", (32, 80, 3))
+    rows = json.loads(out.read_text())["figures"]["small"]["1x1.5"]
+    assert list(rows) == ["stretched", "tiled"]
+    assert rows["tiled"]["copied"] > 0.5 > rows["stretched"]["copied"]
+    assert rows["stretched"]["layout"] > 0.98 > rows["tiled"]["layout"]
+    for row in rows:
+        assert f" {row} |" in done.stdout
+        assert read_image(tmp_path / "made/small/1x1.5" / f"{row}.png").pixels.shape[1] == 45

@@ -30,6 +30,8 @@ RUNS = {
     "transparency:pair,smoke": {"input": "pair", "steps": 40},
     "watermark:smoke": {"input": "a", "box": "20,20,50,60", "steps": 40},
     "ingan:smoke": {"input": "a", "steps": 12},
+    "patches:smoke": {"input": "a", "iterations": 10},
+    "patches:inpaint,smoke": {"input": "a", "mask": "mask", "iterations": 10},
 }
 
 

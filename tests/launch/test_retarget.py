@@ -14,7 +14,7 @@ from deepinternal.types import InputError
 from deepinternal.writers import read_jsonl
 from tests.launch.conftest import picture, save
 
-pytestmark = pytest.mark.slow  # all of them need a trained net
+pytestmark = pytest.mark.slow  # most of them need a trained net
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,27 @@ def test_mistakes_are_one_line(retarget, tmp_path):
     _refused(retarget("--video=spin", out="made.mp4"), "spin", "grow_shrink")
     grey = save(tmp_path / "grey.png", picture(64, 64)[..., 0])
     _refused(retarget("--size=40,40", f"--input={grey}"), "grey.png", "1 channels")
+
+
+def test_an_image_alone_is_retargeted_by_its_patches(launcher, tmp_path):
+    save(tmp_path / "a.png", picture(48, 56))
+
+    def run(*flags, out="made.png"):
+        common = [f"--input={tmp_path / 'a.png'}", f"--out={tmp_path / out}", "--preset=smoke"]
+        return launcher.run(*common, *flags, module="launch.retarget")
+
+    status, printed = run("--size=48,64", "--scale=1,1.25")
+    assert status == 0, printed
+    for size in ((48, 64), (48, 70)):
+        name = "made-{}x{}.png".format(*size)
+        assert read_image(tmp_path / name).pixels.shape == (*size, 3)
+    _refused(run("--nonrect"), "--nonrect: needs --workdir")
+    _refused(run("--stem=a", "--size=48,64"), "--stem: needs --workdir")
+    _refused(run("--size=4,64"), "4x64")
+    _refused(run("--video=trapezoids", out="made.mp4"), "not rectangular", "--workdir")
+    _refused(run("--scale=9"), "scale=9: must be vertical,horizontal factors")
+    flags = ["--input=", "--scale=2", f"--out={tmp_path / 'made.png'}"]
+    _refused(launcher.run(*flags, module="launch.retarget"), "give --input=FILE")
 
 
 def _config(folder, **fields):

@@ -1,5 +1,6 @@
 """One verb per task: what a command line means, where the answers go, and what is refused."""
 
+import itertools
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from deepinternal import methods
-from deepinternal.cli import answers, console, verbs
+from deepinternal.cli import answers, console, verb_table, verbs, words
 from deepinternal.codecs import export, image_io
 from deepinternal.runs.inputs import Job
 from tests.launch.conftest import picture, save
@@ -36,8 +37,8 @@ def _work_folders(tmp_path):
 
 
 def test_a_command_line_is_read():
-    words = ["a.png", "--scale", "3", "--noise_std=-1", "--overwrite", "b.png", "-o", "c.png"]
-    command = verbs.parse([*words, "--dry-run=false", "--size=1,2", "--size=3,4"], own=("size",))
+    given = ["a.png", "--scale", "3", "--noise_std=-1", "--overwrite", "b.png", "-o", "c.png"]
+    command = words.parse([*given, "--dry-run=false", "--size=1,2", "--size=3,4"], own=("size",))
     assert command.inputs == ("a.png", "b.png")
     assert command.fields == {"scale": "3", "noise_std": "-1"}
     assert command.options["overwrite"] is True
@@ -47,8 +48,10 @@ def test_a_command_line_is_read():
 
 
 @pytest.mark.parametrize(
-    ("words", "is_program"),
+    ("given", "is_program"),
     [
+        ("--input=a.png --size=1,2 --out=x.png", True),
+        ("--size 1,2 --input a.png --out x.png", True),
         ("--workdir=d --size=1,2 --out=x.png", True),
         ("--workdir d --size 1,2 --collage --out x.png", True),
         ("photo.png --workdir=d --size=1,2", False),
@@ -58,18 +61,60 @@ def test_a_command_line_is_read():
         ("", False),
     ],
 )
-def test_retarget_applies_a_work_folder_or_trains_on_an_image(words, is_program):
-    assert console._is_program(words.split()) == is_program
+def test_retarget_is_a_verb_or_the_program_with_flags_alone(given, is_program):
+    assert console._is_program(given.split()) == is_program
 
 
 def test_every_verb_has_a_method_a_preset_and_fields_that_exist():
-    assert set(verbs.VERBS) == set(console.VERBS)
-    for name, one in verbs.VERBS.items():
-        for words in (["a.png", "b.png"], ["a.png", "--mask=m.png"], ["clip.mp4", "--box=1,2,3,4"]):
-            command = verbs.parse(words, own=tuple(one.own))
+    assert set(verb_table.VERBS) == set(console.VERBS)
+    for name, (kind, inputs) in itertools.product(
+        verb_table.VERBS,
+        (["", "a.png b.png"], ["", "a.png --mask=m.png"], ["clip.mp4", "--box=1,2,3,4"]),
+    ):
+        for method in ("", *verb_table.VERBS[name].others):
+            given = [*kind.split(), *inputs.split(), f"--method={method}"]
+            one, command = verb_table.read(name, given)
             recipe = methods.find(one.method(command))
+            assert recipe.name == (method or recipe.name)
             assert {one.preset, *filter(None, [one.task(command)])} <= set(recipe.presets), name
-            assert set(one.fields) <= set(recipe.config.model_fields), name
+            assert {*one.fields, *one.each.values()} <= set(recipe.config.model_fields), name
+            assert set(one.each) <= set(one.own)
+
+
+@pytest.mark.parametrize(
+    ("given", "method", "presets"),
+    [
+        ("retarget a.png --scale=2", "patches", "retarget,fast"),
+        ("retarget a.png --scale=2 --preset=fast,bidir", "patches", "retarget,fast,bidir"),
+        ("retarget a.png --scale=2 --preset=nonrect", "ingan", "nonrect"),
+        ("retarget a.png --scale=2 --method=ingan", "ingan", "lite"),
+        ("retarget a.png --scale=2 --method=ingan --preset=fast", "ingan", "fast"),
+        ("retarget a.png --scale=2 --workdir=trained", "ingan", "lite"),
+        ("retarget a.png --scale=2 --workdir=made", "patches", "retarget,fast"),
+        ("inpaint a.png", "dip", "inpaint,fast"),
+        ("inpaint a.png --preset=restore", "dip", "inpaint,restore"),
+        ("inpaint a.png --preset=smoke --method=patches", "patches", "inpaint,smoke"),
+        ("generate a.png", "patches", "generate,fast"),
+    ],
+)
+def test_the_method_follows_from_the_command_line(tmp_path, monkeypatch, given, method, presets):
+    monkeypatch.chdir(tmp_path)
+    for folder, name in {"trained": "ingan", "made": "patches"}.items():
+        (tmp_path / folder).mkdir()
+        saved = json.dumps({"config": {"method": name}})
+        (tmp_path / folder / "config.json").write_text(saved)
+    name, *rest = given.split()
+    verb, command = verb_table.read(name, rest)
+    assert (verb.method(command), verb_table.presets_of(verb, command)) == (method, presets)
+
+
+def test_each_size_is_a_run_of_patches_and_all_are_one_of_ingan():
+    given = ["a.png", "--scale=1,2", "--size=30,40", "--scale=2"]
+    verb, command = verb_table.read("retarget", given)
+    fields = [part.fields for part in verb_table.parts(verb, command)]
+    assert fields == [{"result_size": "30,40"}, {"result_scale": "1,2"}, {"result_scale": "2"}]
+    verb, command = verb_table.read("retarget", [*given, "--method=ingan"])
+    assert verb_table.parts(verb, command) == [command]
 
 
 @pytest.mark.slow
@@ -121,6 +166,21 @@ def test_names_of_results_fit_and_differ(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_programs")
+def test_images_by_patches_are_named_after_sizes_and_numbers(tmp_path, verb):
+    save(tmp_path / "photo.png", picture(48, 56))
+    sizes = ["--size=48,72", "--scale=1,1.25"]
+    assert verb("retarget", "photo.png", "--out=wide.jpg", *sizes, "--preset=smoke")[0] == 0
+    assert np.asarray(Image.open("wide-48x72.jpg")).shape == (48, 72, 3)
+    assert np.asarray(Image.open("wide-48x70.jpg")).shape == (48, 70, 3)
+    assert len(_work_folders(tmp_path)) == 2
+    assert verb("generate", "photo.png", "--out=new", "--samples=2", "--preset=smoke")[0] == 0
+    made = [np.asarray(Image.open(f"new/photo-{n}.png")) for n in (1, 2)]
+    assert made[0].shape == made[1].shape == (48, 56, 3)
+    assert np.any(made[0] != made[1])
+
+
+@pytest.mark.slow
 def test_a_kernel_is_written_in_the_form_that_the_name_asks_for(tmp_path, verb):
     save(tmp_path / "photo.png", picture(48, 48))
     small = ["--preset=smoke", "--train_steps=2", "--features=4"]
@@ -132,7 +192,7 @@ def test_a_kernel_is_written_in_the_form_that_the_name_asks_for(tmp_path, verb):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("given", "said"),
     [
         (["sr", "--out=x.png"], "no input"),
         (["sr", "", "--out=x.png"], "no input"),
@@ -141,7 +201,14 @@ def test_a_kernel_is_written_in_the_form_that_the_name_asks_for(tmp_path, verb):
             "--input: give the input without",
         ),
         (["sr", "photo.png", "--out=/proc/x.png"], "--out=/proc/x.png: /proc cannot be written"),
-        (["retarget", "photo.png", "--out=x.png", "--size=0,50"], "--size=0,50: both sides"),
+        (["retarget", "photo.png", "--out=x.png", "--size=0,50"], "--size=0,50: must be height"),
+        (["retarget", "photo.png", "--out=x.png", "--scale=9"], "--scale=9: must be vertical"),
+        (["retarget", "photo.png", "--out=x.png", "--scale=2", "--method=gan"], "or ingan"),
+        (
+            ["retarget", "photo.png", "--out=x.png", "--size=0,50", "--method=ingan"],
+            "--size=0,50: both sides",
+        ),
+        (["generate", "photo.png", "--out=x.png", "--samples=0"], "--samples=0: must be a whole"),
         (["sr", "photo.png"], "--out: is missing"),
         (["sr", "photo.png", "--out=x.gif"], "ends in .png"),
         (["sr", "photo.png", "--out=photo.png"], "would overwrite the input photo.png"),
@@ -159,10 +226,10 @@ def test_a_kernel_is_written_in_the_form_that_the_name_asks_for(tmp_path, verb):
         (["kernel", "photo.png", "--out=x.jpg"], "ends in .mat"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, verb, words, said):
+def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, verb, given, said):
     for name in ("photo.png", "other.png"):
         save(tmp_path / name, picture(20, 24))
-    status, printed = verb(*words)
+    status, printed = verb(*given)
     assert status == 2
     assert said in printed
     assert printed.startswith("error: ")
