@@ -1,16 +1,19 @@
-"""How well retargeted images preserve the patches of their source: classical methods and InGAN.
+"""How well retargeted images keep the patches and the layout of their source, for several methods.
 
-    python -m benchmarks.retargeting [--input=FILE] [--shrink=N] [--scale=V,H] [--ours=FILE ...]
-                                     [--out=DIR] [--json=FILE]
+    python -m benchmarks.retargeting [--input=FILE ...] [--scale=V,H ...] [--rows=NAMES]
+                                     [--ingan=WORKDIR ...] [--stride=2] [--out=DIR] [--json=FILE]
 
-Without --input, the image is scikit-image's coins at half size. The files of --ours are images of the
-target size. benchmarks/README.md explains the columns.
+Without --input, the image is scikit-image's coins. The results are kept in DIR: pictures, and the
+measures in figures.json. The same command goes on where it stopped; a row whose picture was deleted is
+made again. benchmarks/README.md explains rows and columns.
 """
 
+import contextlib
 import functools
 import math
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,61 +21,32 @@ import jax
 import numpy as np
 from absl import flags
 
-from benchmarks import common, retargeters
+from benchmarks import common
+from benchmarks.retargeting_rows import ALL, Case
+from deepinternal import retargeter
 from deepinternal.codecs.image_io import read_image, write_image
-from deepinternal.ops import fitting
-from deepinternal.ops.patches import measures, voting
-from deepinternal.ops.resizing import output_size, resize
+from deepinternal.files import atomic_write_text
+from deepinternal.ops.patches import measures
 from deepinternal.types import InputError
+from deepinternal.writers import read_object, to_json
 
-SMALLEST = 28  # least side that holds a patch of 7 at a quarter of the size
-COLUMNS = {
+COLUMNS = {  # figure -> title, factor, format
     "coherence": ("coherence", 1e4, ".1f"),
     "completeness": ("completeness", 1e4, ".1f"),
     "sifid": ("SIFID-like", 1e4, ".2f"),
+    "layout": ("layout", 1, ".2f"),
+    "copied": ("copied %", 100, ".1f"),
+    "evenness": ("evenness", 1, ".2f"),
     "seconds": ("seconds", 1, ".1f"),
-}
-
-
-def stretched(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes an image to (H', W', C) by cubic interpolation."""
-    return np.clip(np.asarray(resize(image, output_shape=size)), 0, 1)
-
-
-def tiled(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Repeats the image, which preserves all patches except at the joints, but not the layout."""
-    repeats = [math.ceil(a / b) for a, b in zip(size, image.shape)]
-    return np.tile(image, (*repeats, 1))[: size[0], : size[1]]
-
-
-def detailed(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Stretches the image at half size and enlarges it with its own patches, as the preset `lite`."""
-    small = fitting.reduced(image, math.ceil(max(image.shape[:2]) / 2))
-    made = stretched(small, tuple(max(-(-n // 2), 7) for n in size))  # at least one patch
-    enlarge = jax.jit(functools.partial(voting.detailed, passes=3))
-    return stretched(np.asarray(enlarge(made, small, image)), size)
-
-
-METHODS: dict[str, Callable[[np.ndarray, tuple[int, int]], np.ndarray]] = {
-    "stretched": stretched,
-    "stretched, detail": detailed,
-    "tiled": tiled,
-    "seam carving": retargeters.seam_carving,
-    "bidir": retargeters.bidirectional,
+    "cpu_seconds": ("CPU seconds", 1, ".1f"),
 }
 
 
 def sample() -> np.ndarray:
-    """Returns scikit-image's coins at half size, (151, 192, 1) in [0, 1]."""
+    """Returns scikit-image's coins, (303, 384, 1) in [0, 1]."""
     import skimage.data
 
-    coins = np.float32(skimage.data.coins())[..., None] / 255
-    return shrunk(coins, 2)
-
-
-def shrunk(image: np.ndarray, by: float) -> np.ndarray:
-    """Reduces the sides of an image to 1 / `by`, rounded down."""
-    return stretched(image, tuple(max(int(n / by), 1) for n in image.shape[:2]))
+    return np.float32(skimage.data.coins())[..., None] / 255
 
 
 def parse_scale(text: str) -> tuple[float, float]:
@@ -91,88 +65,182 @@ def parse_scale(text: str) -> tuple[float, float]:
     return tuple(factors)
 
 
-_bidirectional = jax.jit(measures.bidirectional_similarity)
-_sifid = jax.jit(measures.sifid)
+def parse_rows(text: str) -> list[str]:
+    """Parses names of rows joined by commas. Raises InputError for an unknown one."""
+    found = [name.strip() for name in text.split(",")]
+    for name in found:
+        if name not in ALL:
+            raise InputError(f"--rows={text}: {name!r} is no row; choose of {', '.join(ALL)}")
+    return found
 
 
-def measure(source: np.ndarray, result: np.ndarray) -> dict[str, Any]:
+@functools.cache
+def _compare(stride: int) -> Callable:
+    return jax.jit(functools.partial(measures.compare, stride=stride))
+
+
+def measure(source: np.ndarray, result: np.ndarray, *, stride: int = 2) -> dict[str, Any]:
     """Computes the measures in the table for a result.
 
     Args:
         source: (H, W, C) in [0, 1].
-        result: (H', W', C), which is first rounded to 8 bits, as in a file.
+        result: (H', W', C) in [0, 1].
+        stride: Stride of the patches whose nearest patches are searched.
 
     Returns:
-        Means over the scales, and 'coherences' and 'completenesses' at each scale.
+        The measures by name: means over the scales, 'coherences' and 'completenesses' at each scale,
+        and those of the layout and of the origins.
     """
-    result = np.float32(np.round(255 * result) / 255)
-    found = _bidirectional(source, result)._asdict()
-    figures = {name: np.asarray(value, np.float64).tolist() for name, value in found.items()}
-    return figures | {"sifid": float(_sifid(source, result))}
+    found = jax.device_get(_compare(stride)(source, result))
+    figures = found.similarity._asdict() | {"sifid": found.sifid, "layout": found.layout}
+    figures |= {"copied": found.copied, "share": found.usage.share}
+    figures["evenness"] = found.usage.evenness
+    return {name: np.asarray(value, np.float64).tolist() for name, value in figures.items()}
 
 
-def read_ours(path: str, shape: tuple[int, int, int]) -> np.ndarray:
-    """Reads a result of InGAN, (H', W', C).
+class Results:
+    """A folder with pictures of results, and their figures in figures.json.
 
-    Raises:
-        InputError: The size or the number of channels differs from the target's.
+    Attributes:
+        figures: Image -> scale -> row -> figure -> value.
     """
-    pixels = read_image(path).pixels
-    if pixels.shape != shape:
-        got, wanted = ("x".join(map(str, s)) for s in (pixels.shape, shape))
-        raise InputError(f"--ours={path}: is {got}, must be {wanted} (H x W x channels)")
-    return pixels
+
+    def __init__(self, folder: Path):
+        """Reads what the folder holds."""
+        self._folder, self._file = folder, folder / "figures.json"
+        self.figures: dict[str, Any] = read_object(self._file)
+
+    def make(self, case: Case, scale: tuple[float, float], row: str) -> None:
+        """Makes the picture of a row, unless it exists."""
+        kept, path = self._of(case, scale, row)
+        if "seconds" in kept and path.exists():
+            return
+        size = case.size(scale)
+        wall, cpu = time.perf_counter(), time.process_time()
+        made = case.make(row, size)
+        kept.clear()  # of another picture
+        kept["seconds"] = time.perf_counter() - wall
+        kept["cpu_seconds"] = time.process_time() - cpu
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, made)
+        self._save()
+        print(f"{path.relative_to(self._folder)}: {kept['seconds']:.1f} s", flush=True)
+
+    def measure(self, case: Case, scale: tuple[float, float], row: str, *, stride: int) -> None:
+        """Measures the picture of a row, unless its figures exist; see `measure`."""
+        kept, path = self._of(case, scale, row)
+        if "coherence" not in kept:
+            kept |= measure(case.image, read_image(path).pixels, stride=stride)
+            self._save()
+
+    def _of(self, case: Case, scale: tuple[float, float], row: str) -> tuple[dict, Path]:
+        name = "{:g}x{:g}".format(*scale)
+        rows = self.figures.setdefault(case.name, {}).setdefault(name, {})
+        return rows.setdefault(row, {}), self._folder / case.name / name / f"{row}.png"
+
+    def _save(self) -> None:
+        atomic_write_text(self._file, to_json(self.figures, indent=1) + "\n")
 
 
-def report(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """Formats the table."""
+def run(
+    cases: Sequence[Case],
+    scales: Sequence[tuple[float, float]],
+    rows: Sequence[str],
+    folder: Path,
+    *,
+    stride: int = 2,
+) -> dict[str, Any]:
+    """Makes all pictures that are missing in a folder, and then measures them.
 
-    def cells(name, figures):
-        values = ((figures[c], factor, form) for c, (_, factor, form) in COLUMNS.items())
-        return [name, *(common.number(v and v * f, form) for v, f, form in values)]
+    Args:
+        cases: The images.
+        scales: Vertical and horizontal factors.
+        rows: The names of the rows.
+        folder: Where pictures and figures.json are kept.
+        stride: See `measure`.
 
-    head = ["method", *(f"{h} x 1e4" if f != 1 else h for h, f, _ in COLUMNS.values())]
-    return common.table(head, [cells(name, figures) for name, figures in rows.items()])
+    Returns:
+        All figures in the folder: image -> scale -> row -> figure -> value.
+    """
+    results = Results(folder)
+    wanted = [(c, s, row) for row in rows for c in cases for s in scales if c.has(row)]
+    for one in wanted:
+        results.make(*one)
+    for one in wanted:
+        results.measure(*one, stride=stride)
+    return results.figures
+
+
+def report(figures: Mapping[str, Any]) -> str:
+    """Formats the figures as one table, and their means over the images as another."""
+
+    def cells(found):
+        values = ((found[c], factor, form) for c, (_, factor, form) in COLUMNS.items())
+        return [common.number(v * f, form) for v, f, form in values]
+
+    titles = [f"{h} x 1e4" if f == 1e4 else h for h, f, _ in COLUMNS.values()]
+    flat = [
+        (image, scale, row, found)
+        for image, scales in figures.items()
+        for scale, rows in scales.items()
+        for row, found in sorted(rows.items(), key=lambda item: ALL.index(item[0]))
+        if "coherence" in found
+    ]
+    each = [[image, scale, row, *cells(found)] for image, scale, row, found in flat]
+    groups: dict[tuple[str, str], list] = {}
+    for _, scale, row, found in flat:
+        groups.setdefault((scale, row), []).append(found)
+    order = sorted(groups, key=lambda key: (key[0], ALL.index(key[1])))
+    means = [
+        [
+            *key,
+            str(len(groups[key])),
+            *cells({c: np.mean([g[c] for g in groups[key]]) for c in COLUMNS}),
+        ]
+        for key in order
+    ]
+    tables = (
+        common.table(["image", "scale", "row", *titles], each),
+        common.table(["scale", "row", "images", *titles], means),
+    )
+    return "\n\n".join(tables)
+
+
+@contextlib.contextmanager
+def _folder(path: str | None) -> Iterator[Path]:
+    if path:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        yield Path(path)
+    else:
+        with tempfile.TemporaryDirectory() as made:
+            yield Path(made)
 
 
 def _define_flags() -> None:
-    flags.DEFINE_string("input", None, "Image; default: half-size coins of scikit-image.")
-    flags.DEFINE_float("shrink", 1.0, "The sides of the image are reduced to 1 / N.", lower_bound=1)
-    flags.DEFINE_string("scale", "1,2", "Factors of the target's height and width.")
     flags.DEFINE_multi_string(
-        "ours", [], "Image of a result to measure, too; may be given repeatedly."
+        "input", [], "Image, any number of times; default: scikit-image's coins."
     )
-    flags.DEFINE_string("out", None, "Folder for the pictures; made if it does not exist.")
+    flags.DEFINE_multi_string("scale", ["1,2"], "Factors of the height and the width.")
+    flags.DEFINE_string("rows", ",".join(r for r in ALL if r != "package"), "Rows to make.")
+    flags.DEFINE_multi_string("ingan", [], "Work folder of an InGAN of one of the images.")
+    flags.DEFINE_integer("stride", 2, "Stride of the patches that are compared.", lower_bound=1)
+    flags.DEFINE_string("out", None, "Folder where pictures and measures are kept.")
 
 
 def main() -> int:
-    """Makes and measures the results, prints the table, writes pictures and JSON file."""
+    """Makes and measures what is missing, and prints the tables."""
     args = flags.FLAGS
-    scale = parse_scale(args.scale)
-    source = shrunk(read_image(args.input).pixels if args.input else sample(), args.shrink)
-    size = output_size(source.shape[:2], scale)
-    if min(*source.shape[:2], *size) < SMALLEST:
-        raise InputError(f"--input, --shrink, --scale: sides must be at least {SMALLEST} pixels")
-    ours = {Path(p).stem: read_ours(p, (*size, source.shape[-1])) for p in args.ours}
-    if len(ours) < len(args.ours) or ours.keys() & METHODS.keys():
-        raise InputError("--ours: all files must have different names")
-    rows, pictures = {}, {"source": source}
-    for name in (*METHODS, *ours):
-        start = time.perf_counter()
-        result = ours[name] if name in ours else METHODS[name](source, size)
-        seconds = None if name in ours else time.perf_counter() - start
-        rows[name] = measure(source, result) | {"seconds": seconds}
-        pictures[name] = result
-    if args.out:
-        folder = Path(args.out)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, picture in pictures.items():
-            write_image(folder / f"{name.replace(' ', '_')}.png", picture)
+    scales, rows = [parse_scale(text) for text in args.scale], parse_rows(args.rows)
+    images = {Path(path).stem: read_image(path).pixels for path in args.input}
+    if len(images) < len(args.input):
+        raise InputError("--input: all files must have different names")
+    trained = [retargeter.load(folder) for folder in args.ingan]
+    cases = [Case(*item, trained) for item in (images or {"coins": sample()}).items()]
+    with _folder(args.out) as folder:
+        figures = run(cases, scales, rows, folder, stride=args.stride)
     facts = common.machine()
-    (h, w), (height, width) = source.shape[:2], size
-    print(f"{common.describe(facts)}\n\n{h}x{w} to {height}x{width}\n\n{report(rows)}")
-    content = {"machine": facts, "input": args.input, "shrink": args.shrink, "scale": scale}
-    common.write_json(content | {"size": size, "methods": rows})
+    print(f"{common.describe(facts)}\n\n{report(figures)}")
+    common.write_json({"machine": facts, "figures": figures})
     return 0
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 SMOKE = (
     *("zssr", "dip", "segmentation", "video_segmentation", "dehazing", "transparency"),
-    *("watermark", "ingan", "kernelgan"),
+    *("watermark", "ingan", "kernelgan", "patches"),
 )
 PEERS = ("zssr", "denoising", "kernelgan", "ingan")
 FORMS = ("patches", "hybrid", "grouped")

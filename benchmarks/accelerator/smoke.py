@@ -47,7 +47,8 @@ def run(name: str, kind: str, **fields: Any) -> Samples:
         **fields: Further fields of the config.
     """
     recipe = methods.find(name)
-    config = recipe.build("smoke", **{**KINDS[kind], **fields})
+    kinds = {n: value for n, value in KINDS[kind].items() if n in recipe.config.model_fields}
+    config = recipe.build("smoke", **{**kinds, **fields})
     inputs = common.sample(recipe, config)
     method = recipe.method(config, input_spec(inputs))
     precision = "highest" if kind == "few" else None
