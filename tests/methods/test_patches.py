@@ -137,12 +137,20 @@ def test_patches_of_both_images_vote():
 
 
 def test_scales_end_at_the_full_size_and_begin_at_the_least():
-    config = RECIPE.build(smallest=24)
+    config = RECIPE.build(smallest=24, ratio=4 / 3)
     levels = pyramid.levels(config, (96, 120), (96, 240))
     assert levels[-1] == pyramid.Level((96, 120), (96, 240))
     assert 24 <= min(levels[0].source) < 24 * 4 / 3
     ratios = [b.source[0] / a.source[0] for a, b in itertools.pairwise(levels)]
     np.testing.assert_allclose(ratios, 4 / 3, rtol=0.05)
+
+
+def test_fine_scales_have_one_factor_for_the_image_and_the_result():
+    levels = pyramid.levels(RECIPE.build(smallest=24, ratio=2), (224, 274), (224, 548))
+    thin = pyramid.thinned(levels, 1, 2.25, 2)
+    assert thin[0] == levels[0]
+    assert [x.source for x in thin[1:]] == [(56, 68), (112, 137), (224, 274)]
+    assert [x.result for x in thin[1:]] == [(56, 137), (112, 274), (224, 548)]
 
 
 def test_the_schedule_grows_gradually_and_then_follows_the_scales():

@@ -57,7 +57,7 @@ _Size = parsed(Size | None, _parse_size, _size_text, _SIZE_FORM)
 # The values of fields that are 'auto'.
 _STANDARD = {
     **{"result_scale": (1.0, 1.0), "smallest": 24, "ratio": 4 / 3, "alpha": 0.00125},
-    **{"position": 0.0, "votes": 0.0},
+    **{"position": 0.0, "votes": 0.0, "iterations": 5},
 }
 _OF_TASK: Mapping[str, Mapping[str, Any]] = {
     "retarget": {
@@ -65,6 +65,8 @@ _OF_TASK: Mapping[str, Mapping[str, Any]] = {
         "position": 1.0,
         "votes": 1.0,
         "alpha": 0.0,
+        "ratio": 2.0,
+        "iterations": 8,
     },
     "inpaint": {"alpha": 0.0, "ratio": 2.0},
     "structure": {"smallest": 48, "alpha": 0.0},
@@ -116,7 +118,8 @@ class Config(MaskConfig):
     )
     ratio: Auto[Annotated[float, Ge(1.1), Le(2)]] = field(
         "auto",
-        "ratio of the sizes of two successive scales; auto: 2 for inpaint, 4/3 for other tasks",
+        "ratio of the sizes of two successive scales; auto: 2 for retarget and inpaint, 4/3 for other "
+        "tasks",
     )
     fine_ratio: float = field(
         2.25,
@@ -125,11 +128,13 @@ class Config(MaskConfig):
         ge=1.1,
         le=4,
     )
-    iterations: int = field(
-        5, "number of steps at each scale and at each size of the coarsest scale", ge=1
+    iterations: Auto[Annotated[int, Ge(1)]] = field(
+        "auto",
+        "number of steps at each scale and at each size of the coarsest scale; auto: 8 for retarget, 5 "
+        "for other tasks",
     )
     growth: float = field(
-        1.05,
+        1.1,
         "greatest ratio of two successive sizes of the coarsest scale, at which retarget changes the "
         "size gradually",
         ge=1.01,
@@ -237,7 +242,7 @@ PRESETS: Mapping[str, Preset] = {
     "collage": Preset({"task": "collage"}, "one image of the content of several"),
     "gpnn": Preset({"algorithm": "gpnn"}, "nearest patches from coarse to fine (default)"),
     "bidir": Preset(
-        {"algorithm": "bidir", "ratio": 2.0, "iterations": 4, "growth": 1.1},
+        {"algorithm": "bidir", "ratio": 2.0, "iterations": 4},
         "bidirectional similarity (Simakov et al. 2008), only for retarget",
     ),
     "seams": Preset(

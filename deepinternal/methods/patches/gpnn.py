@@ -34,7 +34,9 @@ from deepinternal.ops.patches.voting import vote
 from deepinternal.ops.resizing import mirror_index, resize
 from deepinternal.types import Array, Inputs, Metrics, Stage, TrainState
 
-_PAIRS = 2**24  # pairs of a patch of the result and one of the source that are compared exactly
+# Pairs of a patch of the result and one of the source that are compared exactly. Where the source
+# votes, fields that are only propagated are smoother, and average less that does not fit together.
+_PAIRS, _PAIRS_WITH_VOTES = 2**24, 2**20
 _CELLS = 4  # random distances along each side, see `scattered`
 _LARGE = 2**20  # pixels of a result from which on patches have fewer components
 _TOGETHER = 2**18  # pixels of results that are made side by side
@@ -54,8 +56,12 @@ class _Plan:
     def schedule(self) -> coarse.Schedule:
         grows = TASKS[self.config.task].start == "grow"
         start = self.levels[0].source if grows else self.levels[0].result
-        repeats = self.config.steps or self.config.iterations
-        return coarse.schedule(self.levels[: self.count], self.sizes, start, repeats)
+        return coarse.schedule(self.levels[: self.count], self.sizes, start, self.repeats)
+
+    @property
+    def repeats(self) -> int:
+        """The number of steps at each size of the coarse scales."""
+        return self.config.steps or self.config.iterations
 
     @property
     def canvas(self) -> Size:
@@ -70,8 +76,9 @@ class _Plan:
 
 def _plan(config: Config, source: Size, result: Size) -> _Plan:
     levels = pyramid.levels(config, source, result)
-    count = max(sum(level.pairs(config.patch) <= _PAIRS for level in levels), 1)
-    levels = pyramid.thinned(levels, count, config.fine_ratio)
+    pairs = _PAIRS_WITH_VOTES if config.votes else _PAIRS
+    count = max(sum(level.pairs(config.patch) <= pairs for level in levels), 1)
+    levels = pyramid.thinned(levels, count, config.fine_ratio, config.ratio)
     first = levels[0]
     grows = TASKS[config.task].start == "grow"
     sizes = pyramid.growth(config, first.source, first.result) if grows else (first.result,)
@@ -147,10 +154,11 @@ def _init(plan: _Plan, key: Array, inputs: Inputs) -> TrainState:
         return guess + jnp.where(number > 0, noise, 0)
 
     keys = jax.random.split(jax.random.fold_in(key, 0), count)
-    shape = [n - config.patch + 1 for n in plan.canvas]
+    shape, back = ([n - config.patch + 1 for n in x] for x in (plan.canvas, plan.source_canvas))
     kept |= {
         "guess": jnp.clip(jax.vmap(varied)(keys, jnp.arange(count)), 0, 1),
         "place": jnp.zeros((count, *shape, 2), jnp.int32),
+        "back": jnp.zeros((count, *back, 2), jnp.int32),
         "distance": jnp.zeros(count),
     }
     return TrainState(jnp.zeros((), jnp.int32), key, {}, {}, kept)
@@ -172,8 +180,9 @@ def _coarse_step(
     new_level = (level > 0) & jnp.any(before != size)
     searched = jnp.where(new_level, blurred, source)
     allowed = kept["allowed"][level] if "allowed" in kept else None
-    # The last coarse scale, where the best trial is chosen, is about looks alone.
-    position = jnp.where(level < plan.count - 1, config.position, 0.0) if config.position else None
+    # The last steps, after which the best trial is chosen, are about looks alone.
+    last = len(plan.schedule.level) - plan.repeats
+    position = jnp.where(at < last, config.position, 0.0) if config.position else None
     stays = kept["fixed"][level] if "fixed" in kept else None
     counts = None if stays is None else _UNSURE + (1 - _UNSURE) * stays[..., -1]
 
@@ -199,23 +208,28 @@ def _coarse_step(
             made = coarse.voted(found.place, size, source, patch=patch)
         if stays is not None:
             made = stays[..., :-1] + (1 - stays[..., -1:]) * made
-        return made, found.place, (found.distance, found.neglected)
+        return made, found.place, found.back, (found.distance, found.neglected)
 
     pixels = plan.canvas[0] * plan.canvas[1]
-    guess, place, apart = _of_samples(improved, kept["guess"], pixels=pixels)
-    kept = {**kept, "guess": guess, "place": place, "distance": sum(apart)}
+    guess, place, back, apart = _of_samples(improved, kept["guess"], pixels=pixels)
+    kept = {**kept, "guess": guess, "place": place, "back": back, "distance": sum(apart)}
     return state.replace(step=state.step + 1, model_state=kept), {"loss": jnp.mean(apart[0])}
 
 
-def _best(plan: _Plan, kept: dict[str, Array]) -> tuple[Array, Array]:
+def _best(plan: _Plan, kept: dict[str, Array]) -> tuple[Array, Array, Array]:
     """The guesses and the fields of the best trial of each sample at the end of the coarse scales."""
-    (h, w), patch = plan.levels[plan.count - 1].result, plan.config.patch
-    guess, place, distance = (
+    level, patch = plan.levels[plan.count - 1], plan.config.patch
+    guess, place, back, distance = (
         kept[name].reshape(plan.config.samples, plan.config.trials, *kept[name].shape[1:])
-        for name in ("guess", "place", "distance")
+        for name in ("guess", "place", "back", "distance")
     )
     order = jnp.arange(plan.config.samples), jnp.argmin(distance, axis=1)
-    return guess[order][:, :h, :w], place[order][:, : h - patch + 1, : w - patch + 1]
+    cut = lambda x, size, less: x[order][:, : size[0] - less, : size[1] - less]
+    return (
+        cut(guess, level.result, 0),
+        cut(place, level.result, patch - 1),
+        cut(back, level.source, patch - 1),
+    )
 
 
 # Fine scales
@@ -233,21 +247,18 @@ def _advance(
     """Enlarges the guesses and their fields to scale `number` from the coarser one."""
     before, after, patch = plan.levels[number - 1], plan.levels[number], plan.config.patch
 
-    def larger(guess, place):
-        place = fields.enlarged(
-            place,
-            after.result,
-            after.source,
-            patch=patch,
-            coarse_searched_size=before.source,
-        )
-        return _at(guess, after.result), place
+    def larger(guess, place, back):
+        there = {"patch": patch, "coarse_searched_size": before.source}
+        here = {"patch": patch, "coarse_searched_size": before.result}
+        place = fields.enlarged(place, after.result, after.source, **there)
+        back = fields.enlarged(back, after.source, after.result, **here)
+        return _at(guess, after.result), place, back
 
     pixels = after.result[0] * after.result[1]
     kept = state.model_state
-    both = _best(plan, kept) if number == plan.count else (kept["guess"], kept["place"])
-    guess, place = _of_samples(larger, *both, pixels=pixels)
-    kept = {"guess": guess, "place": place}
+    names = ("guess", "place", "back")
+    old = _best(plan, kept) if number == plan.count else [kept[name] for name in names]
+    kept = dict(zip(names, _of_samples(larger, *old, pixels=pixels)))
     state = state.replace(
         step=jnp.zeros((), jnp.int32), key=jax.random.fold_in(state.key, 1), model_state=kept
     )
@@ -262,7 +273,9 @@ def _fine_step(
     level, coarser, patch = plan.levels[number], plan.levels[number - 1], plan.config.patch
     source = _at(inputs["image"], level.source)
     blurred = _at(_at(inputs["image"], coarser.source), level.source)
-    searched = jnp.where(state.step == 0, blurred, source)
+    # Where the source votes, it is not blurred, so that its matches agree in both directions.
+    by_both = plan.config.votes > 0 and not {"allowed", "fixed"} & set(inputs)
+    searched = source if by_both else jnp.where(state.step == 0, blurred, source)
     allowed = None
     if "allowed" in inputs:
         allowed = _at(jnp.asarray(inputs["allowed"], jnp.float32)[..., None], level.source)
@@ -274,20 +287,32 @@ def _fine_step(
         stays, orders = _at(_fixed(inputs), level.result), 1
         counts = _UNSURE + (1 - _UNSURE) * stays[..., -1]
 
-    def improved(guess, place, key):
-        options = {"counts": counts, "allowed": allowed, "size": 16 if pixels > _LARGE else 40}
-        apart, place = fields.propagated(
-            guess, searched, place, key=key, orders=orders, patch=patch, **options
-        )
-        made = vote(place, source, patch=patch)
+    def improved(guess, place, back, key):
+        options = {"patch": patch, "size": 16 if pixels > _LARGE else 40}
+        mine = {"key": key, "orders": orders, "counts": counts, "allowed": allowed, **options}
+        apart, place = fields.propagated(guess, searched, place, **mine)
+        if by_both:
+            back = fields.propagated(searched, guess, back, key=key, orders=0, **options).place
+            found = coarse.Found(place, back, apart, apart)
+            made = coarse.voted_by_both(
+                found,
+                jnp.asarray(level.result),
+                source,
+                jnp.asarray(level.source),
+                patch=patch,
+                weight=plan.config.votes,
+            )
+        else:
+            made = vote(place, source, patch=patch)
         if stays is not None:
             made = stays[..., :-1] + (1 - stays[..., -1:]) * made
-        return made, place, jnp.mean(apart)
+        return made, place, back, jnp.mean(apart)
 
     kept, pixels = state.model_state, level.result[0] * level.result[1]
     keys = jax.random.split(key, plan.config.samples)
-    guess, place, apart = _of_samples(improved, kept["guess"], kept["place"], keys, pixels=pixels)
-    kept = {"guess": guess, "place": place}
+    names = ("guess", "place", "back")
+    *made, apart = _of_samples(improved, *(kept[n] for n in names), keys, pixels=pixels)
+    kept = dict(zip(names, made))
     return state.replace(step=state.step + 1, model_state=kept), {"loss": jnp.mean(apart)}
 
 

@@ -62,21 +62,23 @@ def levels(config: Config, source: Size, result: Size) -> tuple[Level, ...]:
     return tuple(Level(at(source, k), at(result, k)) for k in range(count, -1, -1))
 
 
-def thinned(levels: Sequence[Level], count: int, ratio: float) -> tuple[Level, ...]:
+def thinned(
+    levels: Sequence[Level], count: int, ratio: float, coarse_ratio: float
+) -> tuple[Level, ...]:
     """Replaces the scales after the first `count` by as few as possible.
 
     Args:
         levels: The scales, the coarsest first.
         count: The number of scales that are kept.
         ratio: The greatest ratio of the sizes of two successive ones of the others.
+        coarse_ratio: The ratio of the sizes of two successive ones of `levels`.
     """
-    start, end = levels[count - 1], levels[-1]
-    every = list(zip((*start.source, *start.result), (*end.source, *end.result)))
-    steps = max(counts(a, b, ratio) for a, b in every)
-    fine = []
-    for i in range(1, steps + 1):
-        y, x, height, width = (round(a * (b / a) ** (i / steps)) for a, b in every)
-        fine.append(Level((y, x), (height, width)))
+    whole = coarse_ratio ** (len(levels) - count)  # from the last scale that is kept to full size
+    steps = counts(1, whole, ratio)
+    # The same factor for both, rounded once, keeps the positions of both on the same grid.
+    at = lambda size, i: tuple(round(n * whole ** (i / steps - 1)) for n in size)
+    full = levels[-1]
+    fine = [Level(at(full.source, i), at(full.result, i)) for i in range(1, steps + 1)]
     return (*levels[:count], *fine)
 
 

@@ -204,7 +204,7 @@ def _alike(key: Array, number: Array, rows: _Rows) -> Array:
         weights = None if rows.weights is None else rows.weights[index]
         left, constant = left_of(rows.queries[index], weights=weights)
         part = lax.dynamic_slice_in_dim(right, first, window)
-        score = jnp.matmul(left, part.T)
+        score = jnp.matmul(left, part.T, precision=lax.Precision.DEFAULT)  # a guess
         if factor is not None:
             score = (score + constant[:, None]) * lax.dynamic_slice_in_dim(factor, first, window)
         return least(score)[1] + first
