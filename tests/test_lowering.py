@@ -25,7 +25,6 @@ FAMILIAR = {
 }
 SIDES = {("zssr", "kernel"): {"kernel": np.asarray(gaussian_kernel(7, 1.0))}}
 NETS = ("float32", (lax.Precision.HIGH,) * 2)
-SPLIT = ("float32", (lax.Precision.DEFAULT,) * 2)  # of numbers in two parts, see ops.patches.scores
 NAMES = methods.names()
 
 
@@ -83,7 +82,7 @@ def test_programs_lower_and_all_but_the_nets_is_exact(name, preset):
     listed = programs_of(name, preset, "gpu", **fields)
     assert {"init", "steps", "done", "outputs"} <= {program.kind for program in listed}
     products = products_of(listed)
-    assert {p for p in products if p[1:] not in (traced.EXACT, NETS, SPLIT)} == set()
+    assert {p for p in products if p[1:] not in (traced.EXACT, traced.ROUNDED, NETS)} == set()
     assert (NETS in {p[1:] for p in products}) == has_nets
 
 

@@ -5,6 +5,8 @@ from jax import lax
 from deepinternal.engine import counting
 
 EXACT = ("float32", (lax.Precision.HIGHEST,) * 2)
+# Of numbers in two parts or of guesses that are compared again, see `ops.patches`.
+ROUNDED = ("float32", (lax.Precision.DEFAULT,) * 2)
 
 
 def operations(jaxpr):
