@@ -150,8 +150,7 @@ class Config(MaskConfig):
     votes: Auto[Annotated[float, Ge(0)]] = field(
         "auto",
         "weight of the source's patches, which vote where the guess is most like them, relative to the "
-        "matches of the guess's patches, at coarse scales; auto: 1 for retarget and collage, "
-        "else 0",
+        "matches of the guess's patches; auto: 1 for retarget and collage, else 0",
     )
     position: Auto[Annotated[float, Ge(0)]] = field(
         "auto",

@@ -7,11 +7,11 @@ The coarse scales, where the layout is decided, are searched exactly, in one pro
 the fine ones starts from the enlarged field of places of the coarser one, which is improved by
 propagation; its time and memory are linear in the number of pixels.
 
-Deliberate deviations from the paper: for retargeting, the patches of the source vote at coarse scales,
-as in bidirectional similarity, instead of the normalised score (`votes=0 alpha=0.00125` as there); a
-weak prior keeps patches near their relative positions (`position`); generation starts from an image
-whose parts are moved at random, because patches of noise lead back to the image itself (`shift`); fine
-scales are further apart than coarse ones (`fine_ratio`).
+Deliberate deviations from the paper: for retargeting, the patches of the source vote at all scales, as
+in bidirectional similarity, instead of the normalised score (`votes=0 alpha=0.00125` as there); a prior
+keeps patches near their relative positions until the last steps at coarse scales (`position`);
+generation starts from an image whose parts are moved at random, because patches of noise lead back to
+the image itself (`shift`); fine scales are further apart than coarse ones (`fine_ratio`).
 
 References:
     Granot, Feinstein, Shocher, Bagon, Irani: Drop the GAN: In Defense of Patches Nearest Neighbors as
@@ -76,11 +76,11 @@ class _Plan:
 
 def _plan(config: Config, source: Size, result: Size) -> _Plan:
     levels = pyramid.levels(config, source, result)
-    pairs = _PAIRS_WITH_VOTES if config.votes else _PAIRS
+    grows = TASKS[config.task].start == "grow"
+    pairs = _PAIRS_WITH_VOTES if grows and config.votes else _PAIRS
     count = max(sum(level.pairs(config.patch) <= pairs for level in levels), 1)
     levels = pyramid.thinned(levels, count, config.fine_ratio, config.ratio)
     first = levels[0]
-    grows = TASKS[config.task].start == "grow"
     sizes = pyramid.growth(config, first.source, first.result) if grows else (first.result,)
     return _Plan(config, levels, count, sizes)
 
