@@ -186,8 +186,8 @@ PRESETS: Mapping[str, Preset] = {
         },
         "for machines without an accelerator: a narrow net decides the layout at sides of at most 96 "
         "pixels, and patches of the full image give the detail",
-        "coins and fruit multiply at twice the width; about 4 minutes with two CPU cores (half the CPU "
-        "time), of which about a quarter is the compilation of 5 sizes",
+        "coins multiply at twice the width; about 4 minutes with two CPU cores, estimated from runs of "
+        "1600 steps, of which about a quarter is the compilation of 5 sizes",
     ),
     "fast": Preset(
         {
@@ -195,7 +195,7 @@ PRESETS: Mapping[str, Preset] = {
             **{"train_steps": 1600, "even_at": 1300, "decay_from": 1000, "shapes": 2},
         },
         "two thirds of the steps of lite and 3 sizes, for results that are not smaller than the image",
-        "about 2.5 minutes with two CPU cores, estimated from the steps of lite",
+        "about 2.5 minutes with two CPU cores, estimated in the same way",
     ),
     "smoke": Preset(
         {

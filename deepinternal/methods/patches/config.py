@@ -239,10 +239,15 @@ PRESETS: Mapping[str, Preset] = {
         {"task": "structure"}, "the content of the image in the layout of another one"
     ),
     "collage": Preset({"task": "collage"}, "one image of the content of several"),
-    "gpnn": Preset({"algorithm": "gpnn"}, "nearest patches from coarse to fine (default)"),
+    "gpnn": Preset(
+        {"algorithm": "gpnn"},
+        "nearest patches from coarse to fine (default)",
+        "17 s for 224x274 to twice the width with two CPU cores, of which much is compiling",
+    ),
     "bidir": Preset(
         {"algorithm": "bidir", "ratio": 2.0, "iterations": 4},
         "bidirectional similarity (Simakov et al. 2008), only for retarget",
+        "12 s for 224x274 to twice the width with two CPU cores",
     ),
     "seams": Preset(
         {"algorithm": "seams"}, "seam carving (Avidan and Shamir 2007), only for retarget"
