@@ -277,7 +277,7 @@ def generate(
     Args:
         image: (H, W[, C]); uint8, uint16, or float in [0, 1].
         samples: The number of images, 1 to 64.
-        preset: 'fast', or '' for more steps; see `presets("patches")`.
+        preset: Names of presets joined by commas; see `presets("patches")`.
         seed: The seed of all random draws.
         progress: See `run`.
         callback: See `run`.

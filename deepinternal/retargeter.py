@@ -309,7 +309,7 @@ def retarget(
         scale: A factor, or (vertical, horizontal) factors, from 0.05 to 8; instead of `size`.
         shifts: With a trained InGAN, the shifts of two corners, for a shape with white around it;
             see `ops.shear`.
-        preset: For an image: 'fast', '' for more steps, 'bidir', 'seams', ...; see
+        preset: For an image: 'fast' (the defaults), 'bidir', 'seams', ...; see
             `presets("patches")`.
         full: For an image: whether to return a `Result`; see `run`.
         **options: For an image: `seed`, `progress` and `callback`, see `run`, and fields of the

@@ -265,7 +265,7 @@ def voted(place: Array, size: Array, values: Array, *, patch: int) -> Array:
 def voted_by_both(
     found: Found, size: Array, values: Array, searched_size: Array, *, patch: int, weight: float
 ) -> Array:
-    """Averages the patches of the guess's matches, and those of the source where they are nearest.
+    """Averages the matches of the guess's patches, and the source's patches at their own matches.
 
     Args:
         found: The matches in both directions.
@@ -278,19 +278,25 @@ def voted_by_both(
     Returns:
         (H, W, C), 0 outside of the guess.
     """
-    places, at, weights = [], [], []
-    for field, of, share in ((found.place, size, 1.0), (found.back, searched_size, weight)):
-        inside = [jnp.arange(n) < of[i] - patch + 1 for i, n in enumerate(field.shape[:2])]
+
+    def flat(field, size):
+        """The matches (N, 2), the patches' own positions (N, 2), and their weights (N,)."""
+        inside = [jnp.arange(n) < m - patch + 1 for n, m in zip(field.shape[:2], size)]
         inside = inside[0][:, None] & inside[1] & (field[..., 0] >= 0)
-        inside, field = jnp.float32(inside).reshape(-1), jnp.maximum(field, 0)
-        own = jnp.stack(jnp.indices(field.shape[:2], jnp.int32), axis=-1).reshape(-1, 2)
-        pair = (field.reshape(-1, 2), own)
-        places.append(pair[len(places)])
-        at.append(pair[1 - len(at)])
-        weights.append(share * inside / jnp.sum(inside))
-    canvas = tuple(n + patch - 1 for n in found.place.shape[:2])
-    places, at, weights = map(jnp.concatenate, (places, at, weights))
-    return assembled(places, at, values, canvas, patch=patch, weights=weights)
+        own = jnp.stack(jnp.indices(field.shape[:2], jnp.int32), axis=-1)
+        weights = inside.astype(jnp.float32) / jnp.sum(inside)
+        return jnp.maximum(field, 0).reshape(-1, 2), own.reshape(-1, 2), weights.reshape(-1)
+
+    in_source, at, votes = flat(found.place, size)
+    in_guess, from_source, votes_back = flat(found.back, searched_size)
+    return assembled(
+        jnp.concatenate([in_source, from_source]),
+        jnp.concatenate([at, in_guess]),
+        values,
+        tuple(n + patch - 1 for n in found.place.shape[:2]),
+        patch=patch,
+        weights=jnp.concatenate([votes, weight * votes_back]),
+    )
 
 
 def stacked(image: Array, sizes: Sequence[tuple[int, int]], canvas: tuple[int, int]) -> Array:

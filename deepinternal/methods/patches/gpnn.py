@@ -273,7 +273,7 @@ def _fine_step(
     level, coarser, patch = plan.levels[number], plan.levels[number - 1], plan.config.patch
     source = _at(inputs["image"], level.source)
     blurred = _at(_at(inputs["image"], coarser.source), level.source)
-    # Where the source votes, it is not blurred, so that its matches agree in both directions.
+    # Where the source votes, it is not blurred, so that the matches of both directions fit together.
     by_both = plan.config.votes > 0 and not {"allowed", "fixed"} & set(inputs)
     searched = source if by_both else jnp.where(state.step == 0, blurred, source)
     allowed = None
