@@ -3,8 +3,10 @@
 This needs neither device: the programs are traced and lowered, not compiled.
 """
 
+import contextlib
 import warnings
 
+import jax
 import numpy as np
 import pytest
 from jax import lax
@@ -21,11 +23,20 @@ PLATFORMS = {"gpu": "cuda", "tpu": "tpu"}  # by backend
 FAMILIAR = {
     *(("zssr", "real"), ("zssr", "fast"), ("dip", "fast")),
     *(("dip", "large_hole"), ("dip", "region"), ("dip", "restore")),
-    *(("dehazing", "uniform"), ("ingan", "swap"), ("ingan", "many"), ("kernelgan", "published")),
+    *(("segmentation", "default"), ("video_segmentation", "default"), ("watermark", "single")),
+    *(("dehazing", "default"), ("dehazing", "uniform"), ("transparency", "fast")),
+    *(("ingan", "default"), ("ingan", "swap"), ("ingan", "many"), ("kernelgan", "published")),
 }
 SIDES = {("zssr", "kernel"): {"kernel": np.asarray(gaussian_kernel(7, 1.0))}}
 NETS = ("float32", (lax.Precision.HIGH,) * 2)
 NAMES = methods.names()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _gpu():
+    """For all tests of this file: what one of them has traced, the next ones need not trace again."""
+    with programs.traced_for("gpu"):
+        yield
 
 
 def _config(name, preset, **fields):
@@ -40,8 +51,8 @@ def _presets():
         for preset in methods.find(name).presets:
             choices = [v for _, v in _config(name, preset) if isinstance(v, bool | str | tuple)]
             if choices not in seen and (name, preset) not in FAMILIAR:
-                seen.append(choices)
                 yield name, preset
+            seen.append(choices)
 
 
 def programs_of(name, preset, backend, *, lanes=1, **fields):
@@ -50,7 +61,11 @@ def programs_of(name, preset, backend, *, lanes=1, **fields):
     config = _config(name, preset, **fields)
     made = recipe.example(config, common.bundled_photo(), **sides)
     inputs = recipe.prepare(config, made.image, **{**sides, **made.sides})
-    with warnings.catch_warnings(), programs.traced_for(backend):
+    here = jax.default_backend() == backend
+    with (
+        warnings.catch_warnings(),
+        contextlib.nullcontext() if here else programs.traced_for(backend),
+    ):
         warnings.simplefilter("error")
         method = recipe.method(config, input_spec(inputs))
         listed = programs.all_programs(method, inputs, lanes=lanes, most_variants=2)

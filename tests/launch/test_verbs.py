@@ -168,15 +168,15 @@ def test_names_of_results_fit_and_differ(tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_programs")
 def test_images_by_patches_are_named_after_sizes_and_numbers(tmp_path, verb):
-    save(tmp_path / "photo.png", picture(48, 56))
-    sizes = ["--size=48,72", "--scale=1,1.25"]
-    assert verb("retarget", "photo.png", "--out=wide.jpg", *sizes, "--preset=smoke")[0] == 0
-    assert np.asarray(Image.open("wide-48x72.jpg")).shape == (48, 72, 3)
-    assert np.asarray(Image.open("wide-48x70.jpg")).shape == (48, 70, 3)
+    save(tmp_path / "photo.png", picture(24, 28))
+    sizes = ["--size=24,30", "--scale=1,1.25"]
+    assert verb("retarget", "photo.png", "--out=wide.jpg", *sizes, "--preset=seams")[0] == 0
+    assert np.asarray(Image.open("wide-24x30.jpg")).shape == (24, 30, 3)
+    assert np.asarray(Image.open("wide-24x35.jpg")).shape == (24, 35, 3)
     assert len(_work_folders(tmp_path)) == 2
     assert verb("generate", "photo.png", "--out=new", "--samples=2", "--preset=smoke")[0] == 0
     made = [np.asarray(Image.open(f"new/photo-{n}.png")) for n in (1, 2)]
-    assert made[0].shape == made[1].shape == (48, 56, 3)
+    assert made[0].shape == made[1].shape == (24, 28, 3)
     assert np.any(made[0] != made[1])
 
 

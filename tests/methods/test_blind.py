@@ -95,7 +95,7 @@ def compiled(function):
 
 
 def two_steps(stage, state, inputs):
-    step = compiled(lambda state: stage.step(state, inputs, None)[0])
+    step = compiled(lambda state: stage.step(state, inputs, None)[0]).lower(state).compile()
     return step(step(state))
 
 

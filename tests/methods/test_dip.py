@@ -31,7 +31,7 @@ def _fitted(image, presets="", sides=None, injected=None, **fields):
     inputs = RECIPE.prepare(config, image, **(sides or {}))
     method = RECIPE.method(config, input_spec(inputs), **(injected or {}))
     state, metrics = jax.jit(method.init)(jax.random.key(0), inputs), []
-    step = jax.jit(method.step)
+    step = jax.jit(method.step).lower(state, inputs).compile()
     for _ in range(method.stages[0].steps):
         state, logged = step(state, inputs)
         metrics.append(logged)

@@ -44,11 +44,15 @@ class Built:
     def __init__(self, image, presets="", reference=None, **fields):
         self.config, self.inputs, self.method = setting(image, presets, reference, **fields)
         quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-        self._init, self._step = quick(self.method.init), jax.jit(self.method.step)
+        self._init = quick(self.method.init)
         self.outputs = quick(self.method.outputs)
 
     def init(self, seed=0):
         return self._init(jax.random.key(seed), self.inputs)
+
+    @functools.cached_property
+    def _step(self):
+        return jax.jit(self.method.step).lower(self.init(), self.inputs).compile()
 
     def steps(self, state, count):
         for _ in range(count):

@@ -34,6 +34,13 @@ CASES = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _gpu():
+    """For all tests of this file: what one of them has traced, the next ones need not trace again."""
+    with programs.traced_for("gpu"):
+        yield
+
+
 @functools.cache
 def _prepared(name):
     """A function from a precision to the method, and its inputs."""
@@ -72,8 +79,7 @@ def _all_traced(method, inputs):
 )
 def test_the_precision_reaches_the_nets_and_nothing_else(name, precision):
     make, inputs = _prepared(name)
-    with programs.traced_for("gpu"):
-        jaxprs, made = _all_traced(make(precision), inputs)
+    jaxprs, made = _all_traced(make(precision), inputs)
     *steps, outputs = (
         {*traced.products(jaxpr)} - {traced.EXACT, traced.ROUNDED} for jaxpr in jaxprs
     )

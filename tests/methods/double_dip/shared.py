@@ -26,7 +26,7 @@ def fitted(name, image, presets="", sides=None, losses=None, **fields):
     method, inputs = prepared(name, image, presets, sides, **fields)
     state = jax.jit(method.init)(jax.random.key(0), inputs)
     for stage in method.stages:
-        step = jax.jit(stage.step)
+        step = jax.jit(stage.step).lower(state, inputs, None).compile()
         for _ in range(stage.steps):
             state, metrics = step(state, inputs, None)
             if losses is not None:
