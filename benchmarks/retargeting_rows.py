@@ -11,7 +11,7 @@ import numpy as np
 from deepinternal import in_memory, retargeter
 from deepinternal.methods import ingan
 from deepinternal.methods.ingan import retargeting as nets
-from deepinternal.methods.ingan import sharpening
+from deepinternal.ops.patches import sharpening
 from deepinternal.ops.resizing import resize
 from deepinternal.types import InputError
 
@@ -58,7 +58,7 @@ def with_detail(image: np.ndarray, size: Size) -> np.ndarray:
     """Stretches the image at the size of InGAN's picture, and makes it sharp as InGAN's results are."""
     config = ingan.RECIPE.build("lite")
     full, small = image.shape[:2], ingan.reduced(config, image).shape[:2]
-    factors = sharpening.factors(config, full, small)
+    factors = nets.patch_factors(config, full, small)
     start = stretched(image, nets.fitted(full, small, size))
     make = jax.jit(lambda start, image: sharpening.sharp(start, image, factors, size)[0])
     return np.asarray(make(start, image))

@@ -12,8 +12,7 @@ import numpy as np
 
 from deepinternal.codecs import image_io
 from deepinternal.in_memory import run
-from deepinternal.methods.ingan import sharpening
-from deepinternal.ops.patches import synthesis
+from deepinternal.ops.patches import sharpening, synthesis
 from deepinternal.resizer import Resizer, Size
 from deepinternal.types import Array, InputError
 
@@ -69,10 +68,7 @@ class PatchRetargeter(Resizer):
         program = jax.jit(functools.partial(_next, found, canvas))
         edge = ((0, canvas[0] - start[0]), (0, canvas[1] - start[1]), (0, 0))
         made, size = jnp.pad(jnp.asarray(full), edge), start
-        places = tuple(map(jnp.asarray, sharpening.no_places(found, canvas)))
-        before = synthesis.Before(
-            places, _sizes(found, start), jnp.eye(3, dtype=jnp.float32), jnp.asarray(False)
-        )
+        before = sharpening.none_before(found, canvas)
         for number, following in enumerate(every):
             at_scales = _sizes(found, following)
             given = made, jnp.asarray(full), jnp.array(size, jnp.int32), at_scales, before

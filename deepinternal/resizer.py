@@ -1,4 +1,4 @@
-"""What all ways to make an image again at other sizes have in common."""
+"""The base class of what makes an image again at other sizes: by patches, or with a trained net."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from deepinternal import numerics
+from deepinternal import numerics, video_paths
 from deepinternal.codecs import image_io
 from deepinternal.config import spelled
 from deepinternal.files import file_name
-from deepinternal.methods.ingan import paths, retargeting
-from deepinternal.methods.ingan.config import parse_scale
+from deepinternal.methods.factors import parse_scale, scaled
 from deepinternal.types import InputError
 
 Size = tuple[int, int]
@@ -27,15 +26,27 @@ class Resizer:
 
     image: image_io.ImageFile
 
+    @numerics.entry
     def make(self, size: Sequence[int], *, shifts: Sequence[float] | None = None) -> np.ndarray:
-        """Makes an image (H, W, C) float32 in [0, 1] of a size (H, W) in pixels."""
+        """Makes an image of a given size, optionally sheared, with white around it.
+
+        Args:
+            size: (H, W) in pixels; with a net both at least 8.
+            shifts: The shifts of two corners, see `ops.shear`, |s0 + s1| < 0.95; only with a net.
+
+        Returns:
+            (H, W, C) float32 in [0, 1].
+
+        Raises:
+            InputError: The size or the shifts are out of range.
+        """
         (made,) = self.frames([(size, shifts)])
         return made
 
     def frames(
         self, wanted: Iterable[tuple[Sequence[int], Any]], *, coherent: bool = False
     ) -> Iterator[np.ndarray]:
-        """Makes images of the wanted sizes and shifts one after the other, see `Retargeter`."""
+        """Makes images of the wanted sizes and shifts one after the other, see `make`."""
         raise NotImplementedError
 
     def shapes(self) -> np.ndarray:
@@ -54,7 +65,7 @@ class Resizer:
         """
         text = spelled(scale)
         try:
-            return retargeting.target(self.image.pixels.shape[:2], parse_scale(text))
+            return scaled(self.image.pixels.shape[:2], parse_scale(text))
         except ValueError as error:
             raise InputError(f"scale={text}: {error}") from None
 
@@ -75,7 +86,7 @@ class Resizer:
         """Makes the frames of a video along a named path, centred on a white canvas.
 
         Args:
-            name: The name of the path, see `methods.ingan.paths`.
+            name: The name of the path, see `video_paths`.
             frames: The number of frames.
             seed: The seed of the path 'random'.
 
@@ -85,13 +96,13 @@ class Resizer:
         Raises:
             InputError: The path is unknown, or there are fewer than 2 frames.
         """
-        if name not in paths.NAMES:
-            raise InputError(f"video path {name!r}: choose one of {', '.join(paths.NAMES)}")
+        if name not in video_paths.NAMES:
+            raise InputError(f"video path {name!r}: choose one of {', '.join(video_paths.NAMES)}")
         if frames < 2:
             raise InputError(f"{frames} frames: a video has at least 2")
-        way = paths.path(name, frames, seed=seed)
+        way = video_paths.path(name, frames, seed=seed)
         *_, channels = shape = self.image.pixels.shape
-        sizes = [retargeting.target(shape[:2], frame[:2]) for frame in way]
+        sizes = [scaled(shape[:2], frame[:2]) for frame in way]
         height, width = map(max, zip(*sizes))
         canvas = np.ones((frames, height, width, channels), np.float32)
         wanted = [(size, frame[2:] if any(frame[2:]) else None) for size, frame in zip(sizes, way)]
@@ -104,10 +115,10 @@ class Resizer:
     def collage(self, factors: Sequence[float] = (2, 1.25, 1, 0.66, 0.33)) -> np.ndarray:
         """Returns a (H, W, C) grid of images for all pairs of factors, with the input framed."""
         pairs, full = list(itertools.product(factors, factors)), self.image.pixels
-        sizes = [retargeting.target(full.shape[:2], pair) for pair in pairs if pair != (1, 1)]
+        sizes = [scaled(full.shape[:2], pair) for pair in pairs if pair != (1, 1)]
         made = self.frames([(size, None) for size in sizes])
-        images = [retargeting.framed(full) if pair == (1, 1) else next(made) for pair in pairs]
-        return retargeting.grid(rows(images, len(factors)))
+        images = [_framed(full) if pair == (1, 1) else next(made) for pair in pairs]
+        return grid(images, len(factors))
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -119,9 +130,29 @@ def parse_size(text: str) -> tuple[int, int]:
     return height, width
 
 
-def rows(images: list, length: int) -> list[list]:
-    """Cuts a list into lists of a length."""
-    return [images[i : i + length] for i in range(0, len(images), length)]
+def grid(images: Sequence[np.ndarray], columns: int, *, gap: int = 4) -> np.ndarray:
+    """Joins images row by row, with white gaps.
+
+    Args:
+        images: (H, W, C) each, of equal height in a row and equal width in a column.
+        columns: The number of columns, of which the number of images is a multiple.
+        gap: Width of the gaps in pixels.
+
+    Returns:
+        (H', W', C).
+    """
+    edge = ((0, gap), (0, gap), (0, 0))
+    padded = [np.pad(x, edge, constant_values=1) for x in images]
+    rows = [padded[i : i + columns] for i in range(0, len(padded), columns)]
+    return np.concatenate([np.concatenate(row, axis=1) for row in rows])[:-gap, :-gap]
+
+
+def _framed(image: np.ndarray) -> np.ndarray:
+    """Draws a red frame, or a white one if C is 1, into an image (H, W, C)."""
+    width = max(min(image.shape[:2]) // 40, 1)
+    made = np.broadcast_to(np.array([1, 0, 0], np.float32)[: image.shape[-1]], image.shape).copy()
+    made[width:-width, width:-width] = image[width:-width, width:-width]
+    return made
 
 
 def _middle(outer: int, inner: int) -> int:

@@ -13,10 +13,10 @@ from deepinternal import by_name, methods
 from deepinternal.cli import answers, console, degradation, verb_table, verbs
 from deepinternal.cli.sweep_fields import combinations
 from deepinternal.config import build, describe, merge
-from deepinternal.methods.ingan.paths import NAMES as PATHS
 from deepinternal.recipe import Recipe
 from deepinternal.runs.settings import to_config_dict
 from deepinternal.types import InputError
+from deepinternal.video_paths import NAMES as PATHS
 
 ROOT = Path(__file__).parent.parent
 MODULES = {"main": "train"}  # of launch/, where the program has another name

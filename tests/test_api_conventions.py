@@ -4,21 +4,20 @@ import importlib
 import inspect
 import pkgutil
 
-from deepinternal import estimators, losses, ops
+from deepinternal import api, estimators, losses, ops
 
 # Why a function takes arguments with defaults by position as well.
 EXCEPTIONS = {
-    "deepinternal.api.super_resolve": "the factor says what is asked for",
-    "deepinternal.api.estimate_kernel": "likewise",
-    "deepinternal.api.inpaint": "the mask is an image, as the first argument is",
-    "deepinternal.api.segment": "likewise",
-    "deepinternal.api.remove_watermark": "likewise",
+    "deepinternal.api.restoration.super_resolve": "the factor says what is asked for",
+    "deepinternal.api.restoration.estimate_kernel": "likewise",
+    "deepinternal.api.restoration.inpaint": "the mask is an image, as the first argument is",
+    "deepinternal.api.layers.segment": "likewise",
+    "deepinternal.api.layers.remove_watermark": "likewise",
 }
 
 
 def _modules():
-    yield "deepinternal.api"
-    for package in (ops, losses, estimators):
+    for package in (api, ops, losses, estimators):
         prefix = f"{package.__name__}."
         yield from (m.name for m in pkgutil.walk_packages(package.__path__, prefix))
 

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted(p for p in (ROOT / "deepinternal").rglob("*.py") if ">>> " in p.read_text())
-MUST = "api in_memory losses/layers losses/pixel ops/kernels ops/resizing ops/warping"
+MUST = "api/restoration in_memory losses/layers losses/pixel ops/kernels ops/resizing ops/warping"
 
 
 def test_where_examples_must_be():
@@ -18,7 +18,7 @@ def test_where_examples_must_be():
 
 def _item(path):
     name = str(path.relative_to(ROOT / "deepinternal"))
-    slow = name in ("api.py", "in_memory.py", "methods/fit.py")
+    slow = name in ("api/restoration.py", "api/generation.py", "in_memory.py", "methods/fit.py")
     return pytest.param(path, id=name, marks=[pytest.mark.slow] * slow)
 
 

@@ -36,11 +36,16 @@ ALLOWED = {
     "result": {"task", "types", "numerics", "config"},
     "in_memory": {"methods", "runs", "result", "task", "notebook"} | METHODS | RUNS,
     "loading": {"methods", "runs", "result", "task"} | METHODS | RUNS,
-    "resizer": {"methods"} | METHODS | RUNS,
-    "retargeter": {"resizer", "methods", "in_memory", "loading", "result", "task"} | METHODS | RUNS,
-    "patch_retargeter": {"methods", "resizer", "in_memory"} | METHODS | RUNS,
+    "video_paths": set(),
+    "resizer": {"video_paths", "methods"} | METHODS | RUNS,
+    "net_retargeter": {"resizer", "methods"} | METHODS | RUNS,
+    "retargeter": {"net_retargeter", "methods", "in_memory", "loading", "result", "task"}
+    | METHODS
+    | RUNS,
+    "patch_retargeter": {"resizer", "in_memory"} | METHODS | RUNS,
     "api": {"methods", "in_memory", "loading", "result", "task", "types", "config", "recipe"},
-    "cli": {"methods", "runs", "by_name", "resizer", "retargeter", "patch_retargeter"}
+    "cli": {"methods", "runs", "by_name", "resizer", "video_paths", "retargeter"}
+    | {"net_retargeter", "patch_retargeter"}
     | METHODS
     | RUNS,
     "lazy": set(),

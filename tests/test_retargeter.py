@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepinternal import resizer, retargeter
+from deepinternal import net_retargeter, resizer, retargeter, video_paths
 from deepinternal.codecs.image_io import read_image, to_array
-from deepinternal.methods.ingan import RECIPE, paths, retargeting
+from deepinternal.methods.ingan import RECIPE, retargeting
 from deepinternal.ops import shear
 from deepinternal.ops.patches import nearest
 from deepinternal.types import InputError
@@ -51,9 +51,9 @@ def test_images_of_the_nets_size_are_its_own(net):
     np.testing.assert_allclose(plain.make((40, 64)), expected, atol=1e-3)
 
 
-def test_shapes_are_white_outside_to_the_pixel(sharp):
+def test_shapes_are_white_outside_to_the_pixel(net):
     shifts = (0.4, -0.4)
-    made = retargeter.retarget(sharp, (96, 96), shifts=shifts)
+    made = retargeter.retarget(net, (96, 96), shifts=shifts)
     inside = np.asarray(shear.inside(shear.homography(jnp.array(shifts)), (96, 96)))
     assert made.shape == (96, 96, 3)
     assert (made[~inside] == 1).all()
@@ -65,16 +65,19 @@ def test_frames_of_a_video_share_two_programs(sharp):
     """One of the net and one of the patches, whatever the sizes and shapes are."""
     before = len(sharp._programs)
     video = sharp.video("random", frames=3, seed=1)
-    way = [sharp.size(frame[:2]) for frame in paths.path("random", 3, seed=1)]
+    frames = video_paths.path("random", 3, seed=1)
+    way = [sharp.size(frame[:2]) for frame in frames]
     assert len(set(way)) == 3
     assert len(sharp._programs) == before + 2
     height, width = map(max, zip(*way))
     assert video.shape == (3, height, width, 3)
     source = np.asarray(sharp.image.pixels)
-    for frame, (h, w) in zip(video, way):
+    for frame, (h, w), (_, _, *shifts) in zip(video, way, frames):
         top, left = (height - h) // 2, (width - w) // 2
         made = frame[top : top + h, left : left + w]
         assert (frame == 1).all(-1).sum() >= height * width - h * w
+        inside = np.asarray(shear.inside(shear.homography(jnp.array(shifts)), (h, w)))
+        assert (made[~inside] == 1).all()
         inner = made[h // 2 - 9 : h // 2 + 9, w // 2 - 9 : w // 2 + 9]
         found = nearest(jnp.asarray(inner), jnp.asarray(source)).distance
         assert float(jnp.mean(found)) < 0.3 * np.var(source)
@@ -108,14 +111,14 @@ def test_mistakes_are_one_line(net):
 
 
 def test_too_little_memory_is_said_before_anything_is_made(net, monkeypatch):
-    monkeypatch.setattr(retargeter, "free", lambda device: 1000.0)
+    monkeypatch.setattr(net_retargeter, "free", lambda device: 1000.0)
     with pytest.raises(InputError, match=r"size 28x28 of the net takes 0\.0 GB of memory"):
         net.make((56, 56))
 
 
 def test_too_little_memory_for_a_large_result_of_a_small_net(net, monkeypatch):
     room = iter([1e9, 1000.0])  # before the net makes a small image, and before it is enlarged
-    monkeypatch.setattr(retargeter, "free", lambda device: next(room))
+    monkeypatch.setattr(net_retargeter, "free", lambda device: next(room))
     with pytest.raises(InputError, match=r"size 58x58 takes 0\.0 GB of memory"):
         net.make((58, 58))
 

@@ -13,8 +13,9 @@ import pytest
 pytest.importorskip("mypy")
 
 ROOT = Path(__file__).parent.parent
-CALLS = ["api", "in_memory", "lazy", "loading", "notebook", "patch_retargeter", "recipe"]
-CALLS += ["resizer", "result", "retargeter", "task", "types"]
+CALLS = ["in_memory", "lazy", "loading", "net_retargeter", "notebook"]
+CALLS += ["patch_retargeter", "recipe", "resizer", "result", "retargeter", "task", "types"]
+CALLS += ["video_paths"]
 CONSUMER = """
 import jax.numpy as jnp
 import numpy as np
@@ -75,7 +76,8 @@ def mypy(tmp_path_factory):
 def test_the_calls_are_sound(mypy):
     """Signatures and bodies."""
     modules = [f"--module=deepinternal.{name}" for name in CALLS]
-    assert mypy(*modules, "--package=deepinternal.losses", "--package=deepinternal.ops") == []
+    packages = [f"--package=deepinternal.{name}" for name in ("api", "losses", "ops")]
+    assert mypy(*modules, *packages) == []
 
 
 def test_a_users_program_is_checked(mypy, tmp_path):

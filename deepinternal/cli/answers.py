@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepinternal import resizer, retargeter
+from deepinternal import net_retargeter, resizer, retargeter
 from deepinternal.codecs import export
 from deepinternal.files import atomic_write_bytes, file_name, printable, reason, show_path
 from deepinternal.messages import tell
-from deepinternal.methods.ingan.config import parse_scale
+from deepinternal.methods.factors import parse_scale
 from deepinternal.runs.inputs import Job
 from deepinternal.types import InputError
 from deepinternal.writers import read_object
@@ -172,8 +172,8 @@ def check_sizes(sizes: Sequence[str], scales: Sequence[str]) -> None:
     if not sizes and not scales:
         raise InputError(NO_SIZE)
     for text in sizes:
-        if min(resizer.parse_size(text)) < retargeter.SMALLEST:
-            least = retargeter.SMALLEST
+        if min(resizer.parse_size(text)) < net_retargeter.SMALLEST:
+            least = net_retargeter.SMALLEST
             raise InputError(f"--size={text}: both sides must be at least {least} pixels")
     for text in scales:
         try:

@@ -14,13 +14,12 @@ from pathlib import Path
 
 from absl import flags
 
-from deepinternal import patch_retargeter, resizer, retargeter
+from deepinternal import patch_retargeter, resizer, retargeter, video_paths
 from deepinternal.cli import program
 from deepinternal.codecs import image_io, video_io
 from deepinternal.codecs.transparency import extended
 from deepinternal.files import expanded, show_path
 from deepinternal.messages import tell
-from deepinternal.methods.ingan import paths
 from deepinternal.types import InputError
 
 INPUT = flags.DEFINE_string(
@@ -35,7 +34,9 @@ STEP = flags.DEFINE_integer(
 SIZE = flags.DEFINE_multi_string("size", [], "H,W in pixels; may be given several times.")
 SCALE = flags.DEFINE_multi_string("scale", [], "V,H factors; may be given several times.")
 COLLAGE = flags.DEFINE_bool("collage", False, "Make a grid of five by five scales.")
-VIDEO = flags.DEFINE_string("video", "", f"Make a video along a path: {', '.join(paths.NAMES)}.")
+VIDEO = flags.DEFINE_string(
+    "video", "", f"Make a video along a path: {', '.join(video_paths.NAMES)}."
+)
 FRAMES = flags.DEFINE_integer("frames", 60, "Number of frames of the video.", lower_bound=2)
 RATE = flags.DEFINE_float("frame_rate", 25.0, "Frames per second of the video.", lower_bound=1)
 NONRECT = flags.DEFINE_bool("nonrect", False, "Make a grid of non-rectangular images.")

@@ -1,7 +1,9 @@
+from deepinternal.methods import denoise as denoise
 from deepinternal.methods import dip as dip
 from deepinternal.methods import dip_tasks as dip_tasks
 from deepinternal.methods import dip_windows as dip_windows
 from deepinternal.methods import double_dip as double_dip
+from deepinternal.methods import factors as factors
 from deepinternal.methods import fit as fit
 from deepinternal.methods import fit_config as fit_config
 from deepinternal.methods import gan as gan

@@ -96,8 +96,8 @@ def remove_seams(
         width: The number of valid columns of the image; None: all.
 
     Returns:
-        The canvas (H, W, C), of which `width - count` columns are valid, and int32 (H, W), from which
-        column of the image each of its pixels is.
+        The canvas (H, W, C), of which `width - count` columns are valid, and int32 (H, W), the
+        column of the image that each of its pixels comes from.
     """
     h, w = image.shape[:2]
     width = w if width is None else width

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from deepinternal import video_paths
 from deepinternal.engine import schedule
 from deepinternal.engine.checkpoint import Checkpoints
 from deepinternal.engine.loop import Stopped, train
@@ -14,13 +15,13 @@ from deepinternal.methods.ingan import (
     RECIPE,
     Config,
     crops,
-    paths,
+    retargeting,
     scales,
-    sharpening,
     sizes,
     training,
 )
 from deepinternal.nets.ingan import PatchDiscriminator
+from deepinternal.ops.patches import sharpening
 from deepinternal.ops.resizing import resize
 from deepinternal.types import InputError, input_spec
 from deepinternal.writers import read_jsonl
@@ -129,11 +130,11 @@ def test_other_ways_to_train(fields, shapes):
 
 
 def test_scales_of_patches():
-    """From 34 pixels of the image, or the net's size if that is smaller, in steps of at most 2."""
-    factors = lambda detail, full, small: sharpening.factors(_config(detail=detail), full, small)
+    """From 28 pixels of the image, or the net's size if that is smaller, in steps of at most 2."""
+    factors = lambda detail, *shapes: retargeting.patch_factors(_config(detail=detail), *shapes)
     assert factors(0, (303, 384), (101, 128)) == ()
     assert factors(4, (384, 303), (128, 101)) == pytest.approx((0.125, 0.25, 0.5, 1))
-    assert factors(4, (224, 274), (75, 92)) == pytest.approx((34 / 224) ** (np.arange(4)[::-1] / 3))
+    assert factors(4, (180, 274), (75, 92)) == pytest.approx((28 / 180) ** (np.arange(4)[::-1] / 3))
     assert factors(2, (300, 300), (300, 300)) == (0.5, 1)
     assert factors(1, (300, 300), (300, 300)) == (1,)
     found = factors(3, (2000, 1000), (100, 50))
@@ -277,9 +278,9 @@ def test_which_pixels_a_coarse_scale_looks_at(judges, antialias, least, most):
     assert least <= np.mean(inner > 1e-9 * inner.max()) <= most
 
 
-@pytest.mark.parametrize("name", paths.NAMES)
+@pytest.mark.parametrize("name", video_paths.NAMES)
 def test_paths_of_videos_are_smooth_and_within_bounds(name):
-    way = np.array(paths.path(name, 40))
+    way = np.array(video_paths.path(name, 40))
     assert way.shape == (40, 4)
     assert way[:, :2].min() >= 0.49
     assert way[:, :2].max() <= 2.01

@@ -13,6 +13,7 @@ from deepinternal.engine.checkpoint import Checkpoints
 from deepinternal.engine.loop import Stopped, train
 from deepinternal.engine.parallel import Programs
 from deepinternal.methods.patches import RECIPE, coarse, gpnn, pyramid
+from deepinternal.ops.patches.voting import voted_by_both
 from deepinternal.types import InputError, input_spec
 from tests.brute_patches import all_patches, brute_force, photo
 from tests.engine.stop import Stop
@@ -119,8 +120,8 @@ def test_patches_of_both_images_vote():
     sizes = jnp.asarray([11, 16]), jnp.asarray([12, 13])
     images = on_canvas(guess), sizes[0], on_canvas(source), sizes[1]
     found = matched(0.0, both=True)(*images)
-    vote = functools.partial(coarse.voted_by_both, patch=PATCH, weight=2.0)
-    made = np.asarray(vote(found, sizes[0], images[2], sizes[1]))[:11, :16]
+    options = {"size": sizes[0], "searched_size": sizes[1], "patch": PATCH, "weight": 2.0}
+    made = np.asarray(voted_by_both(found.place, found.back, images[2], **options))[:11, :16]
     there = brute_force(guess, source, PATCH).reshape(9 * 14, 10 * 11)
     patches = all_patches(source, PATCH).reshape(-1, PATCH, PATCH, 3)
     pairs = [(i, j, 1 / 126) for i, j in enumerate(there.argmin(axis=1))]
@@ -151,6 +152,20 @@ def test_fine_scales_have_one_factor_for_the_image_and_the_result():
     assert thin[0] == levels[0]
     assert [x.source for x in thin[1:]] == [(56, 68), (112, 137), (224, 274)]
     assert [x.result for x in thin[1:]] == [(56, 137), (112, 274), (224, 548)]
+
+
+def test_sides_are_multiples_of_four_while_retargeting_and_as_asked_for_at_the_end():
+    image = np.random.default_rng(0).random((97, 130, 1), np.float32)
+    inputs, method = setting(image, smallest=24, result_size="97,259", trials=1)
+    config = RECIPE.build(**{**TINY, "smallest": 24, "result_size": "97,259"}).resolved()
+    plan = gpnn._plan(config, (97, 130), (97, 259))
+    assert plan.levels[-1] == pyramid.Level((100, 132), (100, 260))
+    padded = np.pad(image, ((0, 3), (0, 2), (0, 0)), "symmetric")
+    np.testing.assert_array_equal(plan.source(inputs), padded)
+    state = jax.eval_shape(method.init, jax.random.key(0), inputs)
+    for stage in method.stages[:-1]:
+        state, _ = jax.eval_shape(stage.advance, state, inputs)
+    assert jax.eval_shape(method.outputs, state, inputs)["result"].value.shape == (97, 259, 1)
 
 
 def test_the_schedule_grows_gradually_and_then_follows_the_scales():

@@ -26,7 +26,7 @@ def run(preset, image, size, **fields):
     method = RECIPE.method(config, input_spec(inputs))
     state, losses = method.init(jax.random.key(0), inputs), []
     for stage in method.stages:
-        step, found = jax.jit(stage.step), []
+        step, found = jax.jit(stage.step).lower(state, inputs, None).compile(), []
         for _ in range(stage.steps):
             state, metrics = step(state, inputs, None)
             found.append(float(metrics["loss"]))

@@ -6,6 +6,7 @@ import pytest
 
 from deepinternal.in_memory import run
 from deepinternal.methods.patches import RECIPE, coarse, filling, tasks
+from deepinternal.ops.patches.voting import voted_by_both
 from deepinternal.runs.sides import Side, joined
 from deepinternal.runs.sources import from_memory
 from deepinternal.types import InputError
@@ -173,7 +174,7 @@ def test_parts_of_the_source_that_may_not_be_used_do_not_vote():
     found = coarse.matched(guess, size, source, size, allowed=allowed, **options)
     assert (np.asarray(found.back)[:, :5] >= 0).all()
     assert (np.asarray(found.back)[:, 5:] == -1).all()
-    made = coarse.voted_by_both(found, size, source, size, patch=5, weight=1.0)
+    made = voted_by_both(found.place, found.back, source, patch=5)
     assert made.max() <= 1
 
 

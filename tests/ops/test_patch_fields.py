@@ -175,8 +175,9 @@ def test_waves_are_those_of_the_largest_variance():
     assert np.isfinite(descriptors.waves(np.zeros((9, 9, 3)), patch=5, size=20)).all()
 
 
-@pytest.mark.parametrize("patch", [4, 7])
-def test_projections_are_products(patch):
+@pytest.mark.parametrize(("patch", "at_once"), [(4, 2**18), (7, 2**18), (4, 60)])
+def test_projections_are_products(monkeypatch, patch, at_once):
+    monkeypatch.setattr(descriptors, "_AT_ONCE", at_once)  # 60: bands of four of the 17 rows
     image = photo(20, 17)
     basis = np.random.default_rng(0).normal(size=(patch * patch * 3, 6)).astype(np.float32)
     found = jax.jit(functools.partial(descriptors.projected, patch=patch))(image, basis)

@@ -14,6 +14,9 @@ from tests.brute_patches import photo
 
 SOURCE = photo(40, 48)
 HALF = np.asarray(resize(SOURCE, output_shape=(20, 24)))
+SIZES = np.int32([[28, 34], [56, 68]])
+PLACES = tuple(np.zeros((h - 6, w - 6, 2), np.int32) for h, w in SIZES)
+FIRST = Before(PLACES, SIZES, np.eye(3, dtype=np.float32), np.asarray(False))
 
 
 def _rough(image, seed=0):
@@ -47,7 +50,7 @@ def test_the_source_itself_becomes_sharp_again():
     """From half of its size, much nearer to it than by interpolation, whatever the canvas holds."""
     results = []
     for fill in (0.0, 0.6):
-        made, places = _sharp(_on_canvas(_rough(HALF), fill), (40, 48), None)
+        made, places = _sharp(_on_canvas(_rough(HALF), fill), (40, 48), FIRST)
         results.append(np.asarray(made[:40, :48]))
         assert [x.shape for x in places] == [(22, 28, 2), (50, 62, 2)]
     np.testing.assert_allclose(*results, atol=1e-5)
@@ -86,15 +89,17 @@ def test_pixels_outside_of_a_shape_do_not_count():
 
 
 def test_frames_of_a_video_keep_their_patches():
-    """With other noise in the guess, the next frame differs less if it keeps matches."""
+    """With other noise in the guess, the next frame differs less if it keeps matches.
+
+    What is not used changes nothing.
+    """
     guess = np.asarray(resize(SOURCE, output_shape=(28, 34)))
-    first, places = _sharp(_rough(guess), (56, 68), None)
-    sizes = np.int32([[28, 34], [56, 68]])
-    before = Before(places, sizes, jnp.eye(3), jnp.asarray(True))
+    first, places = _sharp(_rough(guess), (56, 68), FIRST)
+    before = FIRST._replace(places=places, used=np.asarray(True))
     rough = _rough(guess, seed=1)
-    alone, _ = _sharp(rough, (56, 68), None)
+    alone, _ = _sharp(rough, (56, 68), FIRST)
     kept, _ = _sharp(rough, (56, 68), before)
     change = lambda x: float(jnp.mean(jnp.abs(x - first)))
     assert change(kept) < 0.75 * change(alone)
-    unused = before._replace(used=jnp.asarray(False))
+    unused = before._replace(used=FIRST.used)
     np.testing.assert_allclose(_sharp(rough, (56, 68), unused)[0], alone, atol=1e-5)

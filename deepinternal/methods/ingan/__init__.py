@@ -7,7 +7,7 @@ Where the paper is in the code: nets (section 4) -> `nets.ingan`; the sum over s
 over time -> `scales`; adversarial and reconstruction loss (eq. 1 to 3), extra update for the inverse
 (public code) -> `training`; the growing range of sizes (supplement) -> `sizes`; two swapped rectangles
 -> `crops.swapped`; applications of a trained net (section 5) -> `retargeting`. The detail of results is
-not from the paper: patches of the image, matched from coarse to fine -> `sharpening`.
+not from the paper: patches of the image, matched from coarse to fine -> `ops.patches.sharpening`.
 
 Deliberate deviations from the authors' code: sizes come from a finite set, each with a compiled
 program of its own; the inverse transformation is exact, with the same alignment of pixels everywhere;

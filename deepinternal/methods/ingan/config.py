@@ -3,34 +3,9 @@
 import math
 from collections.abc import Mapping
 
-from deepinternal.config import NetConfig, NoiseStd, Preset, field, numbers, parsed
+from deepinternal.config import NetConfig, NoiseStd, Preset, field, parsed
+from deepinternal.methods.factors import FORM, Scale, ScaleField, parse_scale, scale_text
 from deepinternal.types import InputError
-
-Scale = tuple[float, float]
-_SCALE_FORM = "vertical,horizontal factors from 0.05 to 8, such as 1,2, or one factor for both"
-
-
-def parse_scale(text: str) -> Scale:
-    """Parses the factors of an image's sides.
-
-    Args:
-        text: 'vertical,horizontal', or one factor for both.
-
-    Raises:
-        ValueError: The text has another form, or a factor is not from 0.05 to 8.
-    """
-    try:
-        found = numbers(text)
-    except ValueError:
-        found = ()
-    found = found * 2 if len(found) == 1 else found
-    if len(found) != 2 or not all(0.05 <= factor <= 8 for factor in found):
-        raise ValueError(f"must be {_SCALE_FORM}")
-    return found
-
-
-def _scale_text(scale: Scale) -> str:
-    return ",".join(repr(factor).removesuffix(".0") for factor in scale)
 
 
 def _parse_scales(text: str) -> tuple[Scale, ...]:
@@ -38,15 +13,14 @@ def _parse_scales(text: str) -> tuple[Scale, ...]:
 
 
 def _scales_text(scales: tuple[Scale, ...]) -> str:
-    return ";".join(map(_scale_text, scales))
+    return ";".join(map(scale_text, scales))
 
 
-_Scale = parsed(Scale, parse_scale, _scale_text, _SCALE_FORM)
 _Scales = parsed(
     tuple[Scale, ...],
     _parse_scales,
     _scales_text,
-    f"{_SCALE_FORM}; several separated by ';', or '' for none",
+    f"{FORM}; several separated by ';', or '' for none",
 )
 
 
@@ -150,7 +124,7 @@ class Config(NetConfig):
         ge=0,
         lt=1,
     )
-    result_scale: _Scale = field(
+    result_scale: ScaleField = field(
         "1,2", "vertical,horizontal factors of the result's sides relative to the image's"
     )
     samples: _Scales = field(
@@ -182,20 +156,20 @@ PRESETS: Mapping[str, Preset] = {
     "lite": Preset(
         {
             **_NARROW,
-            **{"train_steps": 2400, "even_at": 2000, "decay_from": 1500, "shapes": 4},
+            **{"train_steps": 1600, "even_at": 1300, "decay_from": 1000, "shapes": 4},
         },
         "for machines without an accelerator: a narrow net decides the layout at sides of at most 96 "
         "pixels, and patches of the full image give the detail",
-        "coins multiply at twice the width; about 4 minutes with two CPU cores, estimated from runs of "
-        "1600 steps, of which about a quarter is the compilation of 5 sizes",
+        "coins multiply at twice the width; 160 to 170 s on two CPU cores (half of the CPU seconds), a "
+        "third of it to compile 5 sizes; 2400 steps, 260 s, were no better",
     ),
     "fast": Preset(
         {
             **_NARROW,
             **{"train_steps": 1600, "even_at": 1300, "decay_from": 1000, "shapes": 2},
         },
-        "two thirds of the steps of lite and 3 sizes, for results that are not smaller than the image",
-        "about 2.5 minutes with two CPU cores, estimated in the same way",
+        "lite with 3 sizes, for results that are not smaller than the image",
+        "two programs fewer to compile than lite, which are 20 to 25 CPU seconds each",
     ),
     "smoke": Preset(
         {

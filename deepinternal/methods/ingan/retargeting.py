@@ -2,7 +2,7 @@
 
 Images are (H, W, C) in [0, 1]. The net may have learned from a reduced image. The sizes
 that users give refer to the full image. The net decides the layout of a result; its detail comes
-from the patches of the full image (`sharpening`).
+from the patches of the full image (`ops.patches.sharpening`).
 
 References:
     Shocher, Bagon, Isola, Irani: InGAN. ICCV 2019, section 5.
@@ -13,18 +13,18 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from deepinternal.methods import gan
-from deepinternal.methods.ingan import sharpening
-from deepinternal.methods.ingan.config import Config, Scale
+from deepinternal.methods.factors import Scale, scaled
+from deepinternal.methods.ingan.config import Config
 from deepinternal.nets.ingan import LEAST, Generator
 from deepinternal.ops import fitting, shear
-from deepinternal.ops.patches import measures
+from deepinternal.ops.patches import measures, sharpening, synthesis
 from deepinternal.ops.resizing import resize
 from deepinternal.ops.warping import warp
 from deepinternal.types import Array, InputError, Inputs, Metrics, Output, PyTree, TrainState
 
+_COARSEST = 28  # least side, in pixels, of the image at the coarsest scale of patches
 LARGEST = 4096  # greatest side of the net's output, in pixels
 _TOGETHER = 2**22  # greatest number of pixels of results that are made at once, except on CPU
 _MEASURED = 256  # greatest side of the image with which results are compared
@@ -48,11 +48,6 @@ def images(inputs: Inputs, *, name: str = "image") -> list:
     while (key := f"{name}{len(found) + 1}") in inputs:
         found.append(inputs[key])
     return found
-
-
-def target(image: tuple[int, int], scale: Scale) -> tuple[int, int]:
-    """The size (H, W) of an image whose sides are multiplied by `scale`."""
-    return tuple(max(round(n * f), 1) for n, f in zip(image, scale))
 
 
 def resizing(size: tuple[int, int]) -> Callable[[Array], Array]:
@@ -130,6 +125,29 @@ def fitted(full: tuple[int, int], small: tuple[int, int], size: tuple[int, int])
     return found
 
 
+def patch_factors(
+    config: Config, full: tuple[int, int], small: tuple[int, int]
+) -> tuple[float, ...]:
+    """Returns the factors of the scales at which results are made of patches, from coarse to 1.
+
+    At the coarsest scale, the image's shorter side is 28 pixels, or more if `detail` scales, each at
+    least half as large as the next, do not reach that far; the scale is never finer than that of the
+    image from which the net learned.
+
+    Args:
+        config: The settings.
+        full: (H, W) of the full image.
+        small: (h, w) of the image from which the net learned.
+
+    Returns:
+        The factors; none without `detail`.
+    """
+    if not config.detail:
+        return ()
+    coarsest = max(_COARSEST / min(full), 0.5 ** (config.detail - 1))
+    return synthesis.scale_factors(config.detail, min(max(small) / max(full), coarsest))
+
+
 def outputs(config: Config, state: TrainState, inputs: Inputs) -> dict[str, Output]:
     """Returns the results of a trained net for the (first) image, and measures of them.
 
@@ -194,14 +212,14 @@ def evaluate(config: Config, state: TrainState, inputs: Inputs) -> tuple[TrainSt
 def stretched(config: Config, inputs: Inputs) -> Array:
     """The (first) image resized to the result's size by cubic interpolation."""
     full = inputs["full1"]
-    size = target(full.shape[:2], config.result_scale)
+    size = scaled(full.shape[:2], config.result_scale)
     return jnp.clip(resize(full, output_shape=size), 0, 1)
 
 
 def _made(config: Config, state: TrainState, inputs: Inputs, scale: Scale) -> Array:
     """The net's output for the (first) image at a factor of its size."""
     full, image = inputs["full1"].shape[:2], inputs["image1"]
-    size = fitted(full, image.shape[:2], target(full, scale))
+    size = fitted(full, image.shape[:2], scaled(full, scale))
     return generate(config, trained(state), image, size)
 
 
@@ -211,7 +229,7 @@ def _finished(
     """The net's outputs for the (first) image at several factors of its size, and the results."""
     full, image = inputs["full1"], inputs["image1"]
     shapes = full.shape[:2], image.shape[:2]
-    found, sizes = sharpening.factors(config, *shapes), [target(shapes[0], s) for s in scales]
+    found, sizes = patch_factors(config, *shapes), [scaled(shapes[0], s) for s in scales]
     canvas = tuple(map(max, zip(*sizes)))
     together = len(sizes) * math.prod(canvas) <= _TOGETHER and min(map(min, sizes)) >= LEAST
     if jax.default_backend() == "cpu" or not together:
@@ -226,7 +244,7 @@ def _finished(
         options = {"size": net_size, "sizes": at_scales}
         return made, sharpening.sharp(made, full, found, canvas, **options)[0]
 
-    at_scales = [sharpening.scale_sizes(found, size) if found else [size] for size in sizes]
+    at_scales = [sharpening.scale_sizes(found, size) for size in sizes]
     pairs = jax.vmap(one)(jnp.array(nets), jnp.array(at_scales))
     cut = lambda x, size: x[: size[0], : size[1]]
     return [(cut(a, n), cut(b, m)) for a, b, n, m in zip(*pairs, nets, sizes)]
@@ -256,18 +274,3 @@ def _measured_at(side: int) -> tuple[float, ...]:
 def _smaller(x: Array, factor: int) -> Array:
     size = tuple(-(-n // factor) for n in x.shape[:2])
     return x if factor == 1 else fitting.shrunk(x, size)
-
-
-def framed(image: np.ndarray) -> np.ndarray:
-    """Draws a red frame, or a white one if C is 1, into an image (H, W, C)."""
-    width = max(min(image.shape[:2]) // 40, 1)
-    made = np.broadcast_to(np.float32([1, 0, 0])[: image.shape[-1]], image.shape).copy()
-    made[width:-width, width:-width] = image[width:-width, width:-width]
-    return made
-
-
-def grid(rows: Sequence[Sequence[np.ndarray]], *, gap: int = 4) -> np.ndarray:
-    """Joins images (H, W, C), of equal height in a row and equal width in a column, with white gaps."""
-    edge = ((0, gap), (0, gap), (0, 0))
-    padded = [[np.pad(x, edge, constant_values=1) for x in row] for row in rows]
-    return np.concatenate([np.concatenate(row, axis=1) for row in padded])[:-gap, :-gap]

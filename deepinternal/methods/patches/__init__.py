@@ -8,14 +8,12 @@ Where the papers are in the code: GPNN (Granot et al., CVPR 2022) -> `gpnn`; its
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from deepinternal.methods.patches import bidirectional, figures, gpnn, seams
 from deepinternal.methods.patches.config import PRESETS, Config, Size
-from deepinternal.methods.patches.pyramid import limited
+from deepinternal.methods.patches.pyramid import limited, resized
 from deepinternal.methods.patches.tasks import TASKS, Images
-from deepinternal.ops.resizing import resize
 from deepinternal.recipe import Figures, Grouping, Recipe
 from deepinternal.types import Array, Example, InputError, Inputs, Method, Output, TrainState
 
@@ -27,11 +25,11 @@ ALGORITHMS: Mapping[str, Callable[[Config, Size, Size], tuple]] = {
 }
 
 
-_ALIKE, _COPIED = 0.05, 0.7  # diversity and share copied verbatim from which on a remark is made
+_ALIKE, _COPIED = 0.05, 0.7  # a remark is made on less diversity, and on larger verbatim copies
 
 
 def grouping(config: Config) -> Grouping:
-    """Several images are one job for the task that needs them."""
+    """Makes several images one job for the tasks that combine them."""
     return TASKS[config.task].grouping(config)
 
 
@@ -93,7 +91,7 @@ def make(config: Config, spec: Inputs) -> Method:
     def baseline(inputs: Inputs) -> Array:
         if "shown" in inputs:
             return inputs["shown"]
-        return jnp.clip(resize(inputs.get("guess", inputs["image"]), output_shape=size), 0, 1)
+        return resized(inputs.get("guess", inputs["image"]), size)
 
     return Method("patches", init, stages, outputs, baseline=baseline)
 

@@ -24,9 +24,10 @@ from deepinternal.methods.patches import pyramid
 from deepinternal.methods.patches.config import Config, Size
 from deepinternal.methods.patches.pyramid import Level
 from deepinternal.ops.patches.fields import enlarged, propagated
+from deepinternal.ops.patches.places import covered
 from deepinternal.ops.patches.search import nearest
-from deepinternal.ops.patches.voting import assembled
-from deepinternal.ops.resizing import resize, resize_within
+from deepinternal.ops.patches.voting import voted_by_both
+from deepinternal.ops.resizing import resize_within
 from deepinternal.types import Array, Inputs, Metrics, Stage, TrainState
 
 
@@ -41,15 +42,6 @@ def _canvas(level: Level) -> Size:
 def _padded(x: Array, size: Size) -> Array:
     """Adds zeros below and at the right of (h, w, C), up to (H, W)."""
     return jnp.pad(x, (*((0, n - m) for n, m in zip(size, x.shape)), (0, 0)))
-
-
-def _at(image: Array, size: Size) -> Array:
-    return jnp.clip(resize(image, output_shape=size), 0, 1)
-
-
-def _inside(canvas: Size, size: Array) -> Array:
-    """Bool (H, W), the part of a canvas that belongs to an array of a size (h, w)."""
-    return (jnp.arange(canvas[0]) < size[0])[:, None] & (jnp.arange(canvas[1]) < size[1])
 
 
 def improved(
@@ -74,19 +66,16 @@ def improved(
         options = {"patch": patch, "allowed": allowed}
         if key is None:
             return nearest(image, searched, **options)
-        # Without a global search, fields are smoother, and less is averaged that does not fit together.
+        # Without random orders, fields are smoother, so that patches that overlap fit together.
         return propagated(image, searched, place, key=key, orders=0, **options)
 
-    inside = lambda canvas, sizes: jax.vmap(functools.partial(_inside, canvas))(sizes)
-    canvas, shape = images.shape[1:3], places.shape[1:3]
-    searched = images[::-1], places, inside(canvas, sizes[::-1])
+    inside = lambda canvas, sizes: jnp.stack([covered(canvas, size) for size in sizes])
+    searched = images[::-1], places, inside(images.shape[1:3], sizes[::-1])
     distance, places = lax.map(search, (images, *searched))
-    weights = inside(shape, sizes - patch + 1).astype(images.dtype)
+    weights = inside(places.shape[1:3], sizes - patch + 1).astype(images.dtype)
     weights /= jnp.sum(weights, axis=(1, 2), keepdims=True)
-    own = jnp.stack(jnp.indices(shape, jnp.int32), axis=-1)
-    # From where in the source, and to where in the target, for both directions.
-    there, here = (jnp.stack(x).reshape(-1, 2) for x in ((places[0], own), (own, places[1])))
-    made = assembled(there, here, images[1], canvas, patch=patch, weights=weights.reshape(-1))
+    options = {"size": sizes[0], "searched_size": sizes[1], "patch": patch}
+    made = voted_by_both(*places, images[1], **options)
     return made, places, jnp.sum(weights * distance)
 
 
@@ -113,7 +102,7 @@ def _step(
 
 def _begin(image: Array, level: Level, target: Array, places: Sequence[Array], patch: int) -> dict:
     """The first state of a scale, for the full image, a target and the fields of both directions."""
-    images = target, _at(image, level.source)
+    images = target, pyramid.resized(image, level.source)
     canvas = _canvas(level)
     fields = [_padded(x, tuple(n - patch + 1 for n in canvas)) for x in places]
     return {
@@ -124,32 +113,35 @@ def _begin(image: Array, level: Level, target: Array, places: Sequence[Array], p
 
 
 def _advance(
-    config: Config, level: Level, finer: Level, state: TrainState, inputs: Inputs
+    config: Config, whole: Size, level: Level, finer: Level, state: TrainState, inputs: Inputs
 ) -> tuple[TrainState, Inputs]:
     """Enlarges the target and the matches for the next scale."""
     (h, w), patch, fields = level.result, config.patch, []
-    target = _at(state.model_state["images"][0, :h, :w], finer.result)
+    target = pyramid.resized(state.model_state["images"][0, :h, :w], finer.result)
     here, there = (level.result, finer.result), (level.source, finer.source)  # coarse and fine
     for place in state.model_state["places"]:
         h, w = (n - patch + 1 for n in here[0])
         options = {"patch": patch, "coarse_searched_size": there[0]}
         fields.append(enlarged(place[:h, :w], here[1], there[1], **options))
         here, there = there, here
-    new = _begin(inputs["image"], finer, target, fields, patch)
+    image = pyramid.extended(inputs["image"], whole)
+    new = _begin(image, finer, target, fields, patch)
     key = jax.random.fold_in(state.key, 0)
     return TrainState(jnp.zeros((), jnp.int32), key, {}, {}, new), inputs
 
 
 def parts(config: Config, source: Size, result: Size):
     """Returns the parts of the method; see `gpnn.parts`."""
-    levels = pyramid.levels(config, source, result)
+    whole, extended = pyramid.on_grid(config, source, result)
+    levels = pyramid.levels(config, whole, extended)
     first = levels[0]
     grown = pyramid.growth(config, first.source, first.result)
 
     def init(key: Array, inputs: Inputs) -> TrainState:
-        start = _at(inputs["image"], first.source)
+        image = pyramid.extended(inputs["image"], whole)
+        start = pyramid.resized(image, first.source)
         places = [jnp.zeros((1, 1, 2), jnp.int32)] * 2
-        new = _begin(inputs["image"], first, start, places, config.patch)
+        new = _begin(image, first, start, places, config.patch)
         return TrainState(jnp.zeros((), jnp.int32), key, {}, {}, new)
 
     def results(state: TrainState, inputs: Inputs) -> Array:
@@ -160,7 +152,7 @@ def parts(config: Config, source: Size, result: Size):
     def stage(level: Level, finer: Level | None) -> Stage:
         path = grown if level is first else ()
         step = functools.partial(_step, config, path)
-        advance = functools.partial(_advance, config, level, finer) if finer else None
+        advance = functools.partial(_advance, config, whole, level, finer) if finer else None
         name = "{}x{}".format(*level.result)
         return Stage(name, _repeats(config) * max(len(path), 1), step, advance=advance)
 

@@ -13,8 +13,8 @@ import numpy as np
 from jax import lax
 
 from deepinternal.methods.patches.pyramid import Level
-from deepinternal.ops.patches.search import cut, usable
-from deepinternal.ops.patches.voting import assembled, vote
+from deepinternal.ops.patches.places import covered, cut, usable
+from deepinternal.ops.patches.voting import vote
 from deepinternal.ops.resizing import resize_within
 from deepinternal.types import Array
 
@@ -136,7 +136,6 @@ def matched(
             added to distances; None: 0.
         counts: (H, W), larger than 0: weights of the guess's pixels in distances.
         allowed: Bool (H', W'), the pixels of `searched` that may be used.
-
         both: Whether the matches of the patches of `searched` are asked for, too.
 
     Returns:
@@ -257,46 +256,8 @@ def voted(place: Array, size: Array, values: Array, *, patch: int) -> Array:
     Returns:
         (H, W, C), 0 outside of the guess.
     """
-    inside = [jnp.arange(n) < size[i] - patch + 1 for i, n in enumerate(place.shape[:2])]
-    weights = jnp.float32(inside[0][:, None] & inside[1])
+    weights = jnp.float32(covered(place.shape[:2], size - patch + 1))
     return vote(place, values, patch=patch, weights=weights)
-
-
-def voted_by_both(
-    found: Found, size: Array, values: Array, searched_size: Array, *, patch: int, weight: float
-) -> Array:
-    """Averages the matches of the guess's patches, and the source's patches at their own matches.
-
-    Args:
-        found: The matches in both directions.
-        size: (2,), the size of the guess, possibly traced.
-        values: (H', W', C), the source.
-        searched_size: (2,), its size, possibly traced.
-        patch: Side of a patch in pixels.
-        weight: Weight of all votes of the source's patches, relative to all those of the guess's.
-
-    Returns:
-        (H, W, C), 0 outside of the guess.
-    """
-
-    def flat(field, size):
-        """The matches (N, 2), the patches' own positions (N, 2), and their weights (N,)."""
-        inside = [jnp.arange(n) < m - patch + 1 for n, m in zip(field.shape[:2], size)]
-        inside = inside[0][:, None] & inside[1] & (field[..., 0] >= 0)
-        own = jnp.stack(jnp.indices(field.shape[:2], jnp.int32), axis=-1)
-        weights = inside.astype(jnp.float32) / jnp.sum(inside)
-        return jnp.maximum(field, 0).reshape(-1, 2), own.reshape(-1, 2), weights.reshape(-1)
-
-    in_source, at, votes = flat(found.place, size)
-    in_guess, from_source, votes_back = flat(found.back, searched_size)
-    return assembled(
-        jnp.concatenate([in_source, from_source]),
-        jnp.concatenate([at, in_guess]),
-        values,
-        tuple(n + patch - 1 for n in found.place.shape[:2]),
-        patch=patch,
-        weights=jnp.concatenate([votes, weight * votes_back]),
-    )
 
 
 def stacked(image: Array, sizes: Sequence[tuple[int, int]], canvas: tuple[int, int]) -> Array:

@@ -7,31 +7,12 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le
 
 from deepinternal.config import Auto, MaskConfig, Preset, Text, field, numbers, parsed
+from deepinternal.methods.factors import LEAST, MOST, ScaleField, scale_text, scaled
 from deepinternal.types import InputError
 
 Size = tuple[int, int]
-Scale = tuple[float, float]
 LARGEST = 32768  # greatest side of a result, in pixels
-_LEAST, _MOST = 0.05, 8  # factors by which the sides of an image can be changed
-_SCALE_FORM = (
-    f"vertical,horizontal factors from {_LEAST:g} to {_MOST:g}, such as 1,2, or one factor for both"
-)
 _SIZE_FORM = f"height,width in pixels from 1 to {LARGEST}, such as 224,548, or ''"
-
-
-def _parse_scale(text: str) -> Scale:
-    try:
-        found = numbers(text)
-    except ValueError:
-        found = ()
-    found = found * 2 if len(found) == 1 else found
-    if len(found) != 2 or not all(_LEAST <= factor <= _MOST for factor in found):
-        raise ValueError(f"must be {_SCALE_FORM}")
-    return found
-
-
-def _scale_text(scale: Scale) -> str:
-    return ",".join(repr(factor).removesuffix(".0") for factor in scale)
 
 
 def _parse_size(text: str) -> Size | None:
@@ -50,7 +31,6 @@ def _size_text(size: Size | None) -> str:
     return ",".join(map(str, size)) if size else ""
 
 
-_Scale = parsed(Scale, _parse_scale, _scale_text, _SCALE_FORM)
 _Size = parsed(Size | None, _parse_size, _size_text, _SIZE_FORM)
 
 
@@ -88,7 +68,7 @@ class Config(MaskConfig):
         "how it is made; gpnn: by nearest patches from coarse to fine; bidir: by bidirectional "
         "similarity, only for retarget; seams: by seam carving, only for retarget",
     )
-    result_scale: Auto[_Scale] = field(
+    result_scale: Auto[ScaleField] = field(
         "auto",
         "vertical,horizontal factors of the result's sides relative to the image's, for structure "
         "those of layout, for collage those of the images side by side; auto: 1,2 for retarget, 1,0.75 "
@@ -194,7 +174,7 @@ class Config(MaskConfig):
         if self.result_size and self.result_scale != "auto":
             raise InputError(
                 f"config.result_size={_size_text(self.result_size)}, config.result_scale="
-                f"{_scale_text(self.result_scale)}: give only one of them"
+                f"{scale_text(self.result_scale)}: give only one of them"
             )
         standard = {**_STANDARD, **_OF_TASK.get(self.task, {})}
         if self.result_size:
@@ -209,13 +189,13 @@ class Config(MaskConfig):
             InputError: `result_size` is much smaller or larger than the image.
         """
         if size := self.result_size:
-            if not all(_LEAST <= n / m <= _MOST for n, m in zip(size, image)):
+            if not all(LEAST <= n / m <= MOST for n, m in zip(size, image)):
                 raise InputError(
-                    f"config.result_size={_size_text(size)}: the sides must be from {_LEAST:g} to "
-                    f"{_MOST:g} times those of the image, which is {image[0]}x{image[1]}"
+                    f"config.result_size={_size_text(size)}: the sides must be from {LEAST:g} to "
+                    f"{MOST:g} times those of the image, which is {image[0]}x{image[1]}"
                 )
             return size
-        return tuple(max(round(n * f), 1) for n, f in zip(image, self.resolved().result_scale))
+        return scaled(image, self.resolved().result_scale)
 
 
 def least_side(config: Config) -> int:

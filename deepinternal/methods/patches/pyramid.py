@@ -4,10 +4,14 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+import jax.numpy as jnp
+
 from deepinternal.methods.patches.config import Config, Size, counts, least_side
-from deepinternal.types import InputError
+from deepinternal.ops.resizing import resize
+from deepinternal.types import Array, InputError
 
 _LARGEST = 32 * 10**6  # pixels of an image or a result
+_GRID = 4  # pixels; see `on_grid`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +29,13 @@ class Level:
     def pairs(self, patch: int) -> int:
         """The number of pairs of a patch of the result and one of the source."""
         return math.prod(max(n - patch + 1, 0) for n in (*self.source, *self.result))
+
+
+def resized(image: Array, size: Size) -> Array:
+    """Resizes an image (h, w, C) in [0, 1] to (H, W, C), cubic and antialiased."""
+    if image.shape[:2] == tuple(size):
+        return image
+    return jnp.clip(resize(image, output_shape=size), 0, 1)
 
 
 def check(source: Size, result: Size, least: int = 1, reason: str = "") -> None:
@@ -60,6 +71,24 @@ def levels(config: Config, source: Size, result: Size) -> tuple[Level, ...]:
     count = int(math.log(shortest / least) / math.log(config.ratio) + 1e-9)
     at = lambda size, k: tuple(max(round(n / config.ratio**k), least) for n in size)
     return tuple(Level(at(source, k), at(result, k)) for k in range(count, -1, -1))
+
+
+def on_grid(config: Config, source: Size, result: Size) -> tuple[Size, Size]:
+    """Rounds the sides of an image and a result up to multiples of 4, if both have several scales.
+
+    What is copied at a coarse scale then stays on the same grid of pixels at the finer ones, of which
+    each is twice as large. Otherwise offsets that were one become several, which leaves seams.
+    """
+    check(source, result)
+    if min(*source, *result) < _GRID * least_side(config):
+        return source, result
+    return tuple(tuple(-(-n // _GRID) * _GRID for n in size) for size in (source, result))
+
+
+def extended(image: Array, size: Size) -> Array:
+    """Returns an image (h, w, C) with mirrored borders below and at the right, (H, W, C)."""
+    more = [(0, n - m) for n, m in zip(size, image.shape)]
+    return jnp.pad(jnp.asarray(image), (*more, (0, 0)), mode="symmetric")
 
 
 def thinned(

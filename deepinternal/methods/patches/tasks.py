@@ -18,7 +18,6 @@ from deepinternal.methods.holes import known_pixels
 from deepinternal.methods.patches import filling, pyramid
 from deepinternal.methods.patches.config import Config, Size, least_side
 from deepinternal.ops.patches.search import check_allowed
-from deepinternal.ops.resizing import resize
 from deepinternal.recipe import Grouping, check_size
 from deepinternal.types import Array, Example, InputError, Inputs
 
@@ -29,9 +28,7 @@ _PAIRS = 2**29  # greatest number of pairs of patches at the scale at which fill
 
 
 def _at(image: np.ndarray, size: Size) -> np.ndarray:
-    if image.shape[:2] == tuple(size):
-        return image
-    return np.asarray(jnp.clip(resize(jnp.asarray(image), output_shape=size), 0, 1))
+    return np.asarray(pyramid.resized(jnp.asarray(image), size))
 
 
 def _alone(config: Config, image: np.ndarray, **sides: np.ndarray) -> Inputs:

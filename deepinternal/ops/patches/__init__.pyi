@@ -1,3 +1,4 @@
+from deepinternal.ops.patches import candidates as candidates
 from deepinternal.ops.patches import descriptors as descriptors
 from deepinternal.ops.patches import fields as fields
 from deepinternal.ops.patches import measures as measures
@@ -5,13 +6,20 @@ from deepinternal.ops.patches import origins as origins
 from deepinternal.ops.patches import places as places
 from deepinternal.ops.patches import scores as scores
 from deepinternal.ops.patches import search as search
+from deepinternal.ops.patches import sharpening as sharpening
 from deepinternal.ops.patches import synthesis as synthesis
 from deepinternal.ops.patches import voting as voting
+from deepinternal.ops.patches.candidates import Rows as Rows
+from deepinternal.ops.patches.candidates import alike as alike
+from deepinternal.ops.patches.candidates import candidate_scores as candidate_scores
+from deepinternal.ops.patches.candidates import rows_of as rows_of
+from deepinternal.ops.patches.candidates import take_better as take_better
 from deepinternal.ops.patches.descriptors import projected as projected
 from deepinternal.ops.patches.descriptors import some_pixels as some_pixels
 from deepinternal.ops.patches.descriptors import waves as waves
 from deepinternal.ops.patches.fields import approximate as approximate
 from deepinternal.ops.patches.fields import enlarged as enlarged
+from deepinternal.ops.patches.fields import from_coarser as from_coarser
 from deepinternal.ops.patches.fields import propagated as propagated
 from deepinternal.ops.patches.measures import BidirectionalSimilarity as BidirectionalSimilarity
 from deepinternal.ops.patches.measures import Comparison as Comparison
@@ -27,6 +35,7 @@ from deepinternal.ops.patches.origins import largest_copy as largest_copy
 from deepinternal.ops.patches.origins import usage as usage
 from deepinternal.ops.patches.places import check_allowed as check_allowed
 from deepinternal.ops.patches.places import chunks as chunks
+from deepinternal.ops.patches.places import covered as covered
 from deepinternal.ops.patches.places import cut as cut
 from deepinternal.ops.patches.places import grid as grid
 from deepinternal.ops.patches.places import joined as joined
@@ -41,9 +50,13 @@ from deepinternal.ops.patches.search import Matches as Matches
 from deepinternal.ops.patches.search import check as check
 from deepinternal.ops.patches.search import nearest as nearest
 from deepinternal.ops.patches.search import normalized_factor as normalized_factor
+from deepinternal.ops.patches.sharpening import none_before as none_before
+from deepinternal.ops.patches.sharpening import scale_sizes as scale_sizes
+from deepinternal.ops.patches.sharpening import sharp as sharp
 from deepinternal.ops.patches.synthesis import Before as Before
 from deepinternal.ops.patches.synthesis import Scale as Scale
 from deepinternal.ops.patches.synthesis import scale_factors as scale_factors
 from deepinternal.ops.patches.synthesis import sharpened as sharpened
 from deepinternal.ops.patches.voting import assembled as assembled
 from deepinternal.ops.patches.voting import vote as vote
+from deepinternal.ops.patches.voting import voted_by_both as voted_by_both

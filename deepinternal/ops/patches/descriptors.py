@@ -1,4 +1,4 @@
-"""Short descriptors of patches: the cosine waves that vary most, or some of the pixels."""
+"""Short descriptors of patches: the cosine waves in which they vary most, or some of their pixels."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +10,7 @@ from deepinternal.types import Array
 
 _SAMPLE = 4096  # number of patches from which variances are measured
 _FILTERS = 40  # minimum number of filters in a convolution
+_AT_ONCE = 2**18  # number of patches that are projected at once, in bands of rows
 
 
 def waves(image: Array, *, patch: int = 7, size: int = 40) -> Array:
@@ -42,12 +43,12 @@ def waves(image: Array, *, patch: int = 7, size: int = 40) -> Array:
 
 
 def some_pixels(patch: int, channels: int, *, amount: int = 25) -> np.ndarray:
-    """Returns the projection of patches on some of their pixels, which are spread evenly.
+    """Returns the projection of patches onto some of their pixels, which are spread evenly.
 
     Args:
         patch: Side of a patch in pixels.
         channels: C.
-        amount: Greatest number of pixels, about.
+        amount: Approximate maximum number of pixels.
 
     Returns:
         float32 (patch * patch * C, pixels * C), zeros and ones.
@@ -80,12 +81,26 @@ def projected(image: Array, basis: Array, *, patch: int = 7) -> Array:
     # On CPU, convolutions with borders and with 40 filters are several times faster than with fewer.
     filters = jnp.pad(filters, ((0, 0), (0, 0), (0, 0), (0, max(-size % 8, _FILTERS - size))))
     before = (patch - 1) // 2
-    made = lax.conv_general_dilated(
-        image[None],
-        filters,
-        (1, 1),
-        "SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=lax.Precision.HIGHEST,
-    )[0]
-    return made[before : before + h, before : before + w, :size].reshape(h * w, size)
+
+    def of(part):
+        made = lax.conv_general_dilated(
+            part[None],
+            filters,
+            (1, 1),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=lax.Precision.HIGHEST,
+        )[0]
+        return made[before : before + part.shape[0] - patch + 1, before : before + w, :size]
+
+    band = max(_AT_ONCE // w, 1)
+    if h <= band:
+        return of(image).reshape(h * w, size)
+
+    def add(i, made):
+        start = jnp.minimum(i * band, h - band)  # the last band overlaps the one before
+        part = lax.dynamic_slice_in_dim(image, start, band + patch - 1)
+        return lax.dynamic_update_slice_in_dim(made, of(part), start, 0)
+
+    start = jnp.zeros((h, w, size), image.dtype)
+    return lax.fori_loop(0, -(-h // band), add, start).reshape(h * w, size)

@@ -39,8 +39,8 @@ class BidirectionalSimilarity(NamedTuple):
 class Comparison(NamedTuple):
     """How an image made from the patches of a source compares with it.
 
-    Coherence, completeness and `sifid` alone favour copies of the source; the other measures show
-    them.
+    Coherence, completeness and `sifid` alone favour copies of the source, which the other measures
+    reveal.
 
     Attributes:
         similarity: Patch distances in both directions; smaller is better.

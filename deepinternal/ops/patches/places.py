@@ -69,6 +69,20 @@ def chunks(rows: np.ndarray, columns: np.ndarray, length: int) -> tuple[Array, A
     return tuple(jnp.asarray(m.reshape(count, length), jnp.int32) for m in padded)
 
 
+def covered(canvas: tuple[int, int], size: Sequence[Array | int]) -> Array:
+    """Tells which places of a canvas belong to the array in its upper left.
+
+    Args:
+        canvas: (H, W).
+        size: (h, w) of the array, possibly traced.
+
+    Returns:
+        Bool (H, W).
+    """
+    rows, columns = (jnp.arange(n) < m for n, m in zip(canvas, size))
+    return rows[:, None] & columns
+
+
 def usable(allowed: Array, patch: int) -> Array:
     """Tells which patches of an image consist of allowed pixels only.
 

@@ -8,7 +8,7 @@ from jax import lax
 from deepinternal.ops.patches.places import QUERIES, chunks, cut, grid
 from deepinternal.types import Array
 
-_ELSEWHERE = 2**28  # number of values that are compared at once where there is no CPU
+_ELSEWHERE = 2**28  # number of values that are compared at once, except on CPU
 NOT_FREE = 1e30  # added to the distances to patches that must not be found
 
 
@@ -54,8 +54,8 @@ def right_of(values: Array, *, pixels: int | None = None, free: Array | None = N
 def products(left: Array, right: Array) -> Array:
     """Returns the products of rows of `left_of` and `right_of`, precisely.
 
-    On GPU, float32 is the sum of two TF32 numbers, and one product of three times the length on tensor
-    cores is faster than one in float32. It is as precise up to the last bits.
+    On GPU, each number is split into the sum of two TF32 numbers: one product of three times the length
+    on tensor cores is faster than a product in float32, and as precise up to the last bits.
 
     Args:
         left: (N, E), from `in_parts`.
@@ -135,8 +135,8 @@ def distances(
         stride: Stride of the patches of `image`, see `grid`.
         channels: (C,), see `nearest`.
         counts: (H, W), see `nearest`.
-        length: Number of patches of `image` that are compared at once. Default: so few on CPU that
-            they stay in the cache, and elsewhere so many that few kernels start.
+        length: Number of patches of `image` that are compared at once. Default: on CPU few enough to
+            stay in the cache, and elsewhere many, so that few kernels are launched.
 
     Returns:
         (h, w, count); 0 where all weights are 0. It is exactly 0 for equal patches.

@@ -41,17 +41,17 @@ class Matches(NamedTuple):
 
 
 def normalized_factor(least: Array, alpha: float | Array) -> Array:
-    """Returns the factors by which GPNN multiplies distances, so that every source patch is used.
+    """Returns the factors by which GPNN multiplies distances to favour neglected patches of the source.
 
     The score of source patch j for query i is D(i, j) / (alpha + min over i' of D(i', j)): a source
-    patch that no query resembles gets a better score. A small alpha asks for completeness; with a large
-    one the score is as good as the distance itself.
+    patch that no query resembles gets a better score. The smaller alpha, the more of the source is
+    used; with a large one, scores are in the order of the distances.
 
     Args:
         least: (h', w'), for each patch of the searched image its distance to the nearest query:
             `nearest(searched, image).distance`, with the same weights of channels.
         alpha: Larger than 0, in the unit of the distances. Images in [0, 1] have distances a quarter as
-            large as the same images in [-1, 1]: the paper's .005 for images in [-1, 1] is .00125 here.
+            large as the same images in [-1, 1], for which the paper has 0.005; that is 0.00125 here.
 
     Returns:
         (h', w'), 1 / (alpha + least), the `factor` of `nearest`.
@@ -143,7 +143,7 @@ def _numbers(
     shape = (*queries[0].shape, count)
     start = (jnp.full(shape, jnp.inf, jnp.float32), jnp.zeros(shape, jnp.int32))
     (score, number), _ = lax.scan(in_block, start, blocks)
-    # Fewer patches than `count` are free, if any.
+    # If fewer than `count` patches are free, the first is repeated.
     return jnp.where(score < NOT_FREE / 2, number, number[..., :1])
 
 
@@ -175,9 +175,9 @@ def nearest(
             does not count, as in a hole that is to be filled.
         allowed: Bool (H', W'), pixels of `searched` that may be used. Patches with another pixel are
             not found. At least one patch must be left, see `check_allowed`.
-        factor: (h', w'), at least 0, one for each patch of `searched`: the score that is least for the
-            patch that is found is its distance times this factor, see `normalized_factor`. The
-            distances that are returned are without it.
+        factor: (h', w'), at least 0, one for each patch of `searched`: the patch is found whose
+            distance times factor is least, see `normalized_factor`. The returned distances do not
+            include it.
         chunk: Numbers of patches of `image` and of `searched` that are compared at once. Default: 1024
             and 512 on CPU, where such a product stays in the cache, and 8192 elsewhere.
 

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from deepinternal.ops.patches.fields import propagated
+from deepinternal.ops.patches.fields import from_coarser, propagated
+from deepinternal.ops.patches.places import covered
 from deepinternal.ops.patches.scores import distances
 from deepinternal.ops.patches.search import Matches, nearest, normalized_factor
 from deepinternal.ops.patches.voting import vote
@@ -83,12 +84,12 @@ def sharpened(
     iterations: Sequence[int] = (20, 10, 4, 2),
     before: Before | None = None,
 ) -> tuple[Array, tuple[Array, ...]]:
-    """Makes a rough picture of patches of a source.
+    """Makes a rough picture anew, of patches of a source.
 
     At each scale, every patch is replaced by the nearest patch of the source, overlapping patches are
     averaged, with more weight for close matches, and this is repeated. Coarse scales are searched
-    exactly, with a normalised score, which asks that all of the source is used. At finer ones the field
-    of the coarser scale is refined.
+    exactly, with a normalised score, which favours that all of the source is used. At finer ones the
+    field of the coarser scale is refined.
 
     Args:
         guess: (H, W, C), the picture, on the canvas of the coarsest scale.
@@ -96,7 +97,7 @@ def sharpened(
         patch: Side of a patch in pixels.
         iterations: Numbers of iterations at the scales; the last one holds for all further scales.
         before: The result that precedes this one. Its matches are kept where they are nearly as good as
-            the best ones, and a third of the iterations is enough.
+            the best ones, and only a third of the iterations are run.
 
     Returns:
         The result (H', W', C) on the canvas of the finest scale, and the fields, one for each scale.
@@ -116,7 +117,9 @@ def sharpened(
         place = jnp.zeros((*(n - patch + 1 for n in scale.canvas), 2), jnp.int32)
         if number:
             index, rest = _coarse(scales[number - 1], scale, patch)
-            place = _finer(places[-1], index, rest, scales[number - 1], scale, patch)
+            now, coarser = (x.source.shape[:2] for x in (scale, scales[number - 1]))
+            ratios = [a / b for a, b in zip(now, coarser)]
+            place = from_coarser(places[-1], index, rest, ratios, now, patch=patch)
         if before is not None:
             old = _carried(before, number, scale, patch)
             use = before.used if kept is None else before.used & kept[index[0][:, None], index[1]]
@@ -148,9 +151,8 @@ def _whole(scale: Scale) -> bool:
 
 def _weights(scale: Scale, patch: int) -> Array:
     """The weights (h, w) of the patches of the canvas: 0 for those that leave the result."""
-    shape = tuple(n - patch + 1 for n in scale.canvas)
-    rows, columns = (jnp.arange(n) <= m - patch for n, m in zip(shape, scale.size))
-    weights = (rows[:, None] & columns).astype(jnp.float32)
+    shape, size = ([n - patch + 1 for n in x] for x in (scale.canvas, scale.size))
+    weights = covered(shape, size).astype(jnp.float32)
     if scale.inside is None:
         return weights
     window = (patch, patch)
@@ -164,8 +166,7 @@ def _seen(scale: Scale) -> Array | None:
     """Bool (H, W), the pixels of the canvas that belong to the result and count; None: all."""
     if _whole(scale):
         return None
-    rows, columns = (jnp.arange(n) < m for n, m in zip(scale.canvas, scale.size))
-    seen = rows[:, None] & columns
+    seen = covered(scale.canvas, scale.size)
     return seen if scale.inside is None else seen & scale.inside
 
 
@@ -209,18 +210,6 @@ def _coarse(coarse: Scale, fine: Scale, patch: int) -> tuple[list[Array], list[A
         indices.append(index.astype(jnp.int32))
         rests.append(centre - (index + patch / 2) * ratio)
     return indices, rests
-
-
-def _finer(place: Array, index, rest, coarse: Scale, fine: Scale, patch: int) -> Array:
-    """Brings a field to a finer scale: each patch takes the match of the coarse patch at its centre."""
-    field = place[index[0][:, None], index[1]]
-    found = []
-    for axis in (0, 1):
-        n, before = fine.source.shape[axis], coarse.source.shape[axis]
-        shift = rest[axis][:, None] if axis == 0 else rest[axis]
-        at = (field[..., axis] + patch / 2) * (n / before) + shift - patch / 2
-        found.append(jnp.clip(jnp.round(at), 0, n - patch).astype(jnp.int32))
-    return jnp.stack(found, axis=-1)
 
 
 def _carried(before: Before, number: int, scale: Scale, patch: int) -> Array:

@@ -1,10 +1,13 @@
-"""Images made from overlapping patches of another image, by weighted means or medians."""
+"""Images made of overlapping patches of another image, by weighted means or medians."""
+
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from deepinternal.ops.patches.places import covered
 from deepinternal.types import Array
 
 
@@ -18,8 +21,9 @@ def vote(
 ) -> Array:
     """Makes an image from patches of another image that overlap each other.
 
-    Each pixel is the mean of what the patches that cover it say of it, with gaussian weights that fall
-    with the distance from a patch's centre. Differentiable in `values` and in `weights`.
+    Each pixel is the mean of the values that the patches covering it propose, with Gaussian weights
+    that fall with the pixel's distance from a patch's centre. Differentiable in `values` and in
+    `weights`.
 
     Args:
         place: int32 (h, w, 2), for each patch of the image the row and column of its upper left pixel
@@ -48,7 +52,7 @@ def vote(
     size = [n + patch - 1 for n in place.shape[:2]]
 
     def said(offset, share, start, shape):
-        """What the patches with a pixel at this offset say of a part of the image."""
+        """The values and weights that the patches propose for a part of the image, at one offset."""
         at = start + patch - 1 - offset
         cells = lax.dynamic_slice(places, (*at, jnp.zeros_like(at[0])), (*shape, 2)) + offset
         return values[cells[..., 0], cells[..., 1]], share * lax.dynamic_slice(of_patch, at, shape)
@@ -119,3 +123,58 @@ def assembled(
     start = jnp.zeros((*size, values.shape[-1] + 1), values.dtype)
     sums, _ = lax.scan(add, start, offsets)
     return sums[..., :-1] / jnp.where(sums[..., -1:] > 0, sums[..., -1:], 1)
+
+
+def voted_by_both(
+    place: Array,
+    back: Array,
+    values: Array,
+    *,
+    patch: int = 7,
+    size: Sequence[Array | int] | None = None,
+    searched_size: Sequence[Array | int] | None = None,
+    weight: float = 1.0,
+) -> Array:
+    """Makes an image by bidirectional similarity: both images' patches vote, each with its match.
+
+    Each patch of the image votes for the values of its match in the source, and each patch of the
+    source for its own values, at its match in the image. All pixels of a patch have the same weight.
+
+    Args:
+        place: int32 (h, w, 2), the matches in the source of the image's patches.
+        back: int32 (h', w', 2), the matches in the image of the source's patches; -1 for patches that
+            do not vote.
+        values: (H', W', C), the source.
+        patch: Side of a patch in pixels.
+        size: (height, width) of the image in the upper left of its canvas, possibly traced. Default:
+            it fills the canvas (h + patch - 1, w + patch - 1).
+        searched_size: The same for the source.
+        weight: Sum of the weights of the source's patches, relative to that of the image's.
+
+    Returns:
+        (h + patch - 1, w + patch - 1, C), 0 outside of the image.
+
+    References:
+        Simakov, Caspi, Shechtman, Irani: Summarizing Visual Data Using Bidirectional Similarity.
+        CVPR 2008, equation 3.
+    """
+
+    def flat(field, size):
+        """The matches (N, 2), the patches' own places (N, 2), and their weights (N,), of sum 1."""
+        shape = field.shape[:2]
+        size = [n + patch - 1 for n in shape] if size is None else size
+        votes = covered(shape, [n - patch + 1 for n in size]) & (field[..., 0] >= 0)
+        own = jnp.stack(jnp.indices(shape, jnp.int32), axis=-1)
+        weights = votes.astype(jnp.float32) / jnp.sum(votes)
+        return jnp.maximum(field, 0).reshape(-1, 2), own.reshape(-1, 2), weights.reshape(-1)
+
+    in_source, at, votes = flat(place, size)
+    in_image, from_source, votes_back = flat(back, searched_size)
+    return assembled(
+        jnp.concatenate([in_source, from_source]),
+        jnp.concatenate([at, in_image]),
+        values,
+        tuple(n + patch - 1 for n in place.shape[:2]),
+        patch=patch,
+        weights=jnp.concatenate([votes, weight * votes_back]),
+    )

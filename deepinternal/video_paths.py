@@ -6,6 +6,7 @@ shifts of two corners, see `ops.shear`.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,8 @@ def path(name: str, frames: int, *, seed: int = 0) -> list[Frame]:
         KeyError: There is no such path.
     """
     turns = np.arange(frames) / frames
-    return [tuple(map(float, frame)) for frame in _PATHS[name](turns, np.random.default_rng(seed))]
+    made = _PATHS[name](turns, np.random.default_rng(seed))
+    return [(float(v), float(h), float(s0), float(s1)) for v, h, s0, s1 in made]
 
 
 def _between(low: float, high: float, phase: np.ndarray) -> np.ndarray:
@@ -35,7 +37,7 @@ def _between(low: float, high: float, phase: np.ndarray) -> np.ndarray:
     return low + (high - low) * (1 - np.cos(2 * math.pi * phase)) / 2
 
 
-def _frames(vertical, horizontal, s0=0.0, s1=0.0) -> np.ndarray:
+def _frames(vertical: Any, horizontal: Any, s0: Any = 0.0, s1: Any = 0.0) -> np.ndarray:
     return np.stack(np.broadcast_arrays(vertical, horizontal, s0, s1), axis=-1)
 
 

@@ -1,0 +1,202 @@
+"""Decomposition of images into layers with Double-DIP."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from deepinternal.in_memory import Outputs, run
+from deepinternal.recipe import preset_names
+from deepinternal.task import Image, as_array
+from deepinternal.types import Callback
+
+
+def segment(
+    image: Image,
+    foreground: ArrayLike | None = None,
+    background: ArrayLike | None = None,
+    *,
+    preset: str = "fast",
+    seed: int = 0,
+    progress: bool = False,
+    callback: Callback | None = None,
+    full: bool = False,
+    **options: Any,
+) -> Outputs:
+    """Segments an image or a video into foreground and background with Double-DIP.
+
+    Args:
+        image: (H, W[, C]), or a video (T, H, W, C).
+        foreground: (H, W), 1 where a pixel certainly belongs to the foreground; for a video, (H, W)
+            of its first frame or (T, H, W). In an array of labels, 0 is the background, and the
+            option `label` picks one; for `background`, it is `background_label`. If both hints are
+            None, they are derived from the image itself.
+        background: The same for the background.
+        preset: 'fast', or '' for the published settings.
+        seed: The seed of all random draws.
+        progress: See `run`.
+        callback: See `run`.
+        full: Whether to return a `Result`; see `run`.
+        **options: Fields of the config; see `fields("segmentation")` and
+            `fields("video_segmentation")`.
+
+    Returns:
+        `mask` (H, W) of zeros and ones, the two layers `foreground` and `background`, and `result`,
+        the image where the mask is one; for a video, each has a leading axis T.
+
+    Raises:
+        InputError: The image, a hint or an option cannot be used.
+
+    References:
+        Gandelsman, Shocher, Irani: "Double-DIP": Unsupervised Image Decomposition via Coupled
+        Deep-Image-Priors. CVPR 2019.
+    """
+    return run(
+        "video_segmentation" if _are_several(image) else "segmentation",
+        image,
+        preset=preset,
+        seed=seed,
+        progress=progress,
+        callback=callback,
+        full=full,
+        foreground=foreground,
+        background=background,
+        **options,
+    )
+
+
+def dehaze(
+    image: Image,
+    *,
+    airlight: str | Sequence[float] = "auto",
+    preset: str = "fast",
+    seed: int = 0,
+    progress: bool = False,
+    callback: Callback | None = None,
+    full: bool = False,
+    **options: Any,
+) -> Outputs:
+    """Removes haze from an image with Double-DIP.
+
+    Args:
+        image: (H, W[, C]).
+        airlight: The initial colour of the haze, (red, green, blue) in [0, 1]; 'auto' or
+            'dark_channel' to estimate it.
+        preset: 'fast', 'uniform,fast', or '' for the published settings.
+        seed: The seed of all random draws.
+        progress: See `run`.
+        callback: See `run`.
+        full: Whether to return a `Result`; see `run`.
+        **options: Fields of the config; see `fields("dehazing")`.
+
+    Returns:
+        The haze-free `result`, `transmission` (H, W), `airlight` (H, W, C) and its mean
+        `airlight_colour` (C,).
+
+    Raises:
+        InputError: The image, the airlight or an option cannot be used.
+    """
+    return run(
+        "dehazing",
+        image,
+        preset=preset,
+        seed=seed,
+        progress=progress,
+        callback=callback,
+        full=full,
+        airlight=airlight,
+        **options,
+    )
+
+
+def separate(
+    image: Image,
+    *,
+    preset: str = "fast",
+    seed: int = 0,
+    progress: bool = False,
+    callback: Callback | None = None,
+    full: bool = False,
+    **options: Any,
+) -> Outputs:
+    """Separates two transparent layers with Double-DIP.
+
+    Args:
+        image: The sum (H, W[, C]) of two layers, or a list of two mixtures of the same layers.
+        preset: 'fast', or '' for the published settings.
+        seed: The seed of all random draws.
+        progress: See `run`.
+        callback: See `run`.
+        full: Whether to return a `Result`; see `run`.
+        **options: Fields of the config; see `fields("transparency")`.
+
+    Returns:
+        `layer1` and `layer2`; `result`, which equals `layer1`; for two mixtures also `alphas` (2,),
+        the weight of `layer1` in each mixture.
+
+    Raises:
+        InputError: The image or an option cannot be used.
+    """
+    kind = "pair" if _are_several(image) else "single"
+    return run(
+        "transparency",
+        image,
+        preset=f"{kind},{preset_names(preset)}",
+        seed=seed,
+        progress=progress,
+        callback=callback,
+        full=full,
+        **options,
+    )
+
+
+def remove_watermark(
+    image: Image,
+    mask: ArrayLike | None = None,
+    *,
+    box: Sequence[int] | None = None,
+    preset: str = "fast",
+    seed: int = 0,
+    progress: bool = False,
+    callback: Callback | None = None,
+    full: bool = False,
+    **options: Any,
+) -> Outputs:
+    """Removes a watermark with Double-DIP.
+
+    Args:
+        image: (H, W[, C]), or a list of images with the same watermark.
+        mask: (H, W), 1 where the watermark roughly is; for a single image.
+        box: (y0, x0, y1, x1) in pixels, with the end excluded; instead of `mask`.
+        preset: 'fast', or '' for the published settings.
+        seed: The seed of all random draws.
+        progress: See `run`.
+        callback: See `run`.
+        full: Whether to return a `Result`; see `run`.
+        **options: Fields of the config; see `fields("watermark")`.
+
+    Returns:
+        `result`, the clean (first) image; for several images also `clean1`, `clean2`, ...;
+        `watermark`, and its opacity `mask`.
+
+    Raises:
+        InputError: The image, the region or an option cannot be used.
+    """
+    kind = "many" if _are_several(image) else "single"
+    return run(
+        "watermark",
+        image,
+        preset=f"{kind},{preset_names(preset)}",
+        seed=seed,
+        progress=progress,
+        callback=callback,
+        full=full,
+        mask=mask,
+        box=box,
+        **options,
+    )
+
+
+def _are_several(image: Image) -> bool:
+    """Whether the argument holds several images or a video."""
+    return isinstance(image, list | tuple) or as_array(image, "image").ndim == 4
