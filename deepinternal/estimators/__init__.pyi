@@ -1,10 +1,13 @@
 from deepinternal.estimators import airlight as airlight
 from deepinternal.estimators import alphas as alphas
 from deepinternal.estimators import image_facts as image_facts
+from deepinternal.estimators import impulses as impulses
 from deepinternal.estimators import jpeg as jpeg
 from deepinternal.estimators import kernel_statistics as kernel_statistics
 from deepinternal.estimators import marks as marks
 from deepinternal.estimators import noise as noise
+from deepinternal.estimators import noise_model as noise_model
+from deepinternal.estimators import noise_windows as noise_windows
 from deepinternal.estimators import recurrence as recurrence
 from deepinternal.estimators import saliency_map as saliency_map
 from deepinternal.estimators import spreading as spreading
@@ -12,6 +15,9 @@ from deepinternal.estimators.airlight import airlight_patch_recurrence as airlig
 from deepinternal.estimators.alphas import mismatch as mismatch
 from deepinternal.estimators.alphas import search_alphas as search_alphas
 from deepinternal.estimators.image_facts import measure as measure
+from deepinternal.estimators.impulses import Impulses as Impulses
+from deepinternal.estimators.impulses import find_impulses as find_impulses
+from deepinternal.estimators.impulses import rough_std as rough_std
 from deepinternal.estimators.jpeg import Blocking as Blocking
 from deepinternal.estimators.jpeg import jpeg_blocking as jpeg_blocking
 from deepinternal.estimators.jpeg import jpeg_noise_std as jpeg_noise_std
@@ -21,6 +27,13 @@ from deepinternal.estimators.marks import Mark as Mark
 from deepinternal.estimators.marks import search_common as search_common
 from deepinternal.estimators.marks import search_mark as search_mark
 from deepinternal.estimators.noise import noise_std as noise_std
+from deepinternal.estimators.noise_model import NoiseModel as NoiseModel
+from deepinternal.estimators.noise_model import measure_noise as measure_noise
+from deepinternal.estimators.noise_model import noise_sentences as noise_sentences
+from deepinternal.estimators.noise_windows import Levels as Levels
+from deepinternal.estimators.noise_windows import Spectrum as Spectrum
+from deepinternal.estimators.noise_windows import spectrum as spectrum
+from deepinternal.estimators.noise_windows import white_levels as white_levels
 from deepinternal.estimators.recurrence import crop_places as crop_places
 from deepinternal.estimators.recurrence import patch_covariances as patch_covariances
 from deepinternal.estimators.recurrence import places as places
