@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from deepinternal import methods, notebook, numerics
+from deepinternal.engine.kept import Kept
 from deepinternal.engine.loop import train
 from deepinternal.engine.parallel import Programs
 from deepinternal.engine.progress import Progress
@@ -17,6 +19,8 @@ from deepinternal.task import Image, Task, as_array, read
 from deepinternal.types import Callback, InputError, Inputs, Method
 
 Outputs = Any  # a dict of arrays by name, or a `Result` with full=True
+
+_KEPT = Kept(most=4)  # so that the next image of the same size needs nothing compiled
 
 
 @numerics.entry
@@ -89,11 +93,24 @@ def train_task(task: Task, *, progress: bool = False, callback: Callback | None 
     inputs = task.inputs()
     method = task.method(inputs)
     room.check(method, inputs, task.source.shape, hint=task.recipe.smaller)
-    programs = Programs(method)
+    key = _key(task, method)
+    programs = _KEPT.take(key, lambda: Programs(method)) if key else Programs(method)
     result = _train(programs, inputs, task.config.seed, progress, callback)
+    if key:
+        _KEPT.put(key, programs)
     make = functools.cache(result.make)
     remark = lambda: task.remarks(inputs, make())
     return dataclasses.replace(result, make=make, remark=remark, task=task)
+
+
+def _key(task: Task, method: Method) -> Hashable:
+    """Returns what the programs of a task depend on; None if the user's own code may be part of it."""
+    if task.injected or not task.recipe.make.__module__.startswith(f"{__package__}."):
+        return None
+    leaves, tree = jax.tree.flatten(method.spec)
+    shapes = tuple((x.shape, str(x.dtype)) for x in leaves)
+    config = task.config.model_copy(update={"seed": 0})  # which is an argument of the programs
+    return task.recipe.name, config, tree, shapes
 
 
 def _returned(result: Result, full: bool) -> Outputs:

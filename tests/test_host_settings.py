@@ -32,6 +32,7 @@ METHODS = {
     "ingan": {"preset": "smoke", "crop": 40, "fit_side": 0},
     "kernelgan": {"preset": "smoke"},
     "patches": {"preset": "smoke"},
+    "denoise": {"preset": "smoke", "noise_std": 0.1},
 }
 QUICK = ("zssr", "dip")
 SETTINGS = {

@@ -4,6 +4,7 @@ from deepinternal.engine import checkpoint as checkpoint
 from deepinternal.engine import compiling as compiling
 from deepinternal.engine import costs as costs
 from deepinternal.engine import counting as counting
+from deepinternal.engine import kept as kept
 from deepinternal.engine import lanes as lanes
 from deepinternal.engine import layout as layout
 from deepinternal.engine import live as live

@@ -20,7 +20,7 @@ MOST_THREADS = 8
 _NAME = "deepinternal-compiler"
 _POLL = 0.2  # seconds between looks for a signal while training waits for a program
 # Settings of the host that programs follow. A `with` block sets them for one thread.
-_SETTINGS = {
+SETTINGS = {
     "jax_default_device": jax.default_device,
     "jax_default_matmul_precision": jax.default_matmul_precision,
 }
@@ -59,7 +59,7 @@ class Compiler:
             plan: Yields keys of programs and functions that trace them, in the order of first need.
         """
         self._plan = plan
-        settings = {name: getattr(jax.config, name) for name in _SETTINGS}
+        settings = {name: getattr(jax.config, name) for name in SETTINGS}
         for _ in range(self._threads):
             _start(self._work, plan, settings)
 
@@ -103,7 +103,7 @@ class Compiler:
         with contextlib.ExitStack() as stack:
             stack.enter_context(numerics.fixed())
             for name, value in settings.items():
-                stack.enter_context(_SETTINGS[name](value))
+                stack.enter_context(SETTINGS[name](value))
             while True:
                 with self._tracing:
                     key, trace = next(plan, (None, None)) if plan is self._plan else (None, None)
