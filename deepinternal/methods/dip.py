@@ -9,11 +9,11 @@ of a task; section 2.1 and the supplement's settings (input, its perturbation, n
 Section 3.1 (denoising), 3.2 (super-resolution, Lanczos2), 3.3 (inpainting), 3.6 (flash) -> `TASKS`.
 
 Deliberate deviations from the authors' code: an image whose sides are no multiples is enlarged for the
-net and its output is cropped, while the authors crop layers; training ends, without ground truth, at
-the minimum of the outputs' moving variance (Wang et al. 2021; `early_stop=False` takes all steps); the
-Lanczos downsampler mirrors at borders; of an image with more than `fit_pixels`, windows are fitted one
-after another (`dip_windows`). The fits of several `replicas` are averaged, as for the paper's
-best figures.
+net and its output is cropped, while the authors crop layers; a few pixels, chosen at random, are held
+out of the fit, which ends where their error is least (`early_stop=False` fits all pixels and takes all
+steps); the Lanczos downsampler mirrors at borders; of an image with more than `fit_pixels`, windows are
+fitted one after another (`dip_windows`). The fits of several `replicas` are averaged, as for the
+paper's best figures.
 """
 
 import dataclasses
@@ -23,8 +23,9 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
-from deepinternal.losses.pixel import l2, masked_l2
+from deepinternal.losses.pixel import masked_l2
 from deepinternal.methods import dip_windows, fit
 from deepinternal.methods.dip_tasks import PRESETS, TASKS, Config, example
 from deepinternal.methods.holes import known_pixels
@@ -50,8 +51,9 @@ def prepare(
         flash: (H, W, C) in [0, 1], the photograph with flash, for the task `flash`.
 
     Returns:
-        `image`; for tasks with missing pixels `mask` (H, W, 1) of zeros and ones; for the task `flash`
-        `flash`. Of a large image, those of its first window, and what `dip_windows.split` adds.
+        `image`; for tasks with missing pixels `mask` (H, W, 1) of zeros and ones; with `early_stop`
+        `held_out` (H, W, 1), 1 for the pixels that are not fitted; for the task `flash` `flash`. Of a
+        large image, those of its first window, and what `dip_windows.split` adds.
 
     Raises:
         InputError: No pixel is missing or no pixel is known, a side input has another size than the
@@ -62,6 +64,9 @@ def prepare(
     if task.has_holes:
         known = known_pixels(image, mask, task=config.task)
         inputs["mask"] = known[..., None].astype(np.float32)
+    if config.early_stop:
+        known = inputs.get("mask", np.ones(image.shape[:2]))
+        inputs["held_out"] = _chosen(known.reshape(image.shape[:2]) > 0, config.held_out)
     if "flash" in task.needs:
         if flash is None:
             raise InputError("config.flash: give the photograph taken with flash, of the same size")
@@ -73,6 +78,15 @@ def prepare(
     return inputs
 
 
+def _chosen(known: np.ndarray, share: float) -> np.ndarray:
+    """Marks a share of the known pixels (H, W), at least one: (H, W, 1)."""
+    places = np.flatnonzero(known)
+    chosen = np.random.default_rng(0).choice(places, max(1, round(share * len(places))), False)
+    marks = np.zeros((*known.shape, 1), np.float32)
+    marks.reshape(-1)[chosen] = 1
+    return marks
+
+
 def _scale(config: Config) -> int:
     """The factor from the image to the result."""
     return config.scale if config.task == "sr" else 1
@@ -82,8 +96,11 @@ def _loss(observe, data, regularizer, layers, inputs, step):
     """The squared error after the task's degradation (eq. 2), or the terms that the user injected."""
     del step
     observed, image = observe(layers["image"], inputs), inputs["image"]
-    holes = "mask" in inputs
-    error = masked_l2(observed, image, inputs["mask"]) if holes else l2(observed, image)
+    weight = inputs.get("mask", 1.0)
+    if "held_out" in inputs:
+        fitted = 1 - inputs["held_out"]
+        weight = weight * fitted * lax.rsqrt(jnp.mean(fitted))
+    error = masked_l2(observed, image, weight)
     terms = {"psnr": -10 * jnp.log10(error)}
     loss = error
     if data is not None:
@@ -92,6 +109,11 @@ def _loss(observe, data, regularizer, layers, inputs, step):
         terms["regularizer"] = regularizer(layers["image"])
         loss = loss + terms["regularizer"]
     return loss, terms
+
+
+def _held_out_error(observe, layers, inputs) -> Array:
+    """The squared error of the pixels that are not fitted."""
+    return masked_l2(observe(layers["image"], inputs), inputs["image"], inputs["held_out"])
 
 
 def _outputs(layers, inputs) -> dict[str, Output]:
@@ -131,9 +153,10 @@ def make(
 
     Args:
         config: The settings.
-        spec: The shapes of the inputs that `prepare` returns.
+        spec: The shapes of the inputs that `prepare` returns; without `held_out`, all steps are taken.
         data: Replaces the squared error: `(image, inputs) -> scalar`, where `image` (H, W, C) is the
-            net's output before the degradation.
+            net's output before the degradation. It must leave out the pixels of `held_out`, if that is
+            one of the inputs.
         regularizer: Is added to the loss: `image -> scalar`, with its weight.
 
     Returns:
@@ -171,6 +194,7 @@ def make(
             return jnp.clip(large, 0, 1)
 
     steps = config.steps or config.train_steps
+    validate = functools.partial(_held_out_error, task.observe)
     phase = fit.Phase(
         config.task,
         steps,
@@ -180,7 +204,7 @@ def make(
         average=config.average,
         backtrack=config.backtrack,
         target=-20 * math.log10(config.noise_std) if config.noise_std else math.inf,
-        window=config.window if config.early_stop else 0,
+        validate=validate if "held_out" in spec else None,
         patience=config.patience,
     )
     phases = [phase]

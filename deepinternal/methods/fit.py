@@ -172,7 +172,7 @@ def _step(fit: _Fit, phase: Phase, state: TrainState, inputs: Inputs, variant=No
         step=state.step + 1,
         params={**state.params, **trained},
         opt_state=opt_state,
-        model_state=tracking.track(phase, state, loss, terms, layers),
+        model_state=tracking.track(phase, state, chosen, loss, terms, layers),
     )
     return new, {"loss": loss, **terms, **rate}
 
@@ -292,8 +292,8 @@ def build(
     for phase in phases:
         if unknown := [n for n in (*phase.nets, *phase.restart) if n not in generators]:
             raise ValueError(f"{name}: phase {phase.name!r}: no generator {unknown[0]!r}")
-        if (fit.batch < frames or phase.flips) and (phase.keep != "last" or phase.window):
-            raise ValueError(f"{name}: batches and flips need keep='last' and window=0")
+        if (fit.batch < frames or phase.flips) and (phase.keep != "last" or phase.validate):
+            raise ValueError(f"{name}: batches and flips need keep='last' and validate=None")
     stages = _stages(fit)
     finish = lambda state, inputs: outputs(_final(fit, phases[-1], state), inputs)
     return Method(name, functools.partial(_init, fit), tuple(stages), finish, **method)

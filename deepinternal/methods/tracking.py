@@ -1,8 +1,8 @@
 """A phase of a fit: its settings, and the state that it tracks besides the weights.
 
 Where the papers are in the code: recovery from a collapse of the fit (DIP's public code) -> `evaluate`;
-averaged outputs (DIP, section 3.1) -> `track`; stopping without ground truth -> `track`, `done`, after
-"Early Stopping for Deep Image Prior" (Wang et al. 2021, algorithm 1).
+averaged outputs (DIP, section 3.1) -> `track`. Stopping without ground truth (`track`, `done`) is early
+stopping as for any training: at the least error of data that were not fitted.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from deepinternal.types import Array, InputError, Inputs, PyTree, TrainState
 
 Layers = dict[str, Array]
 Loss = Callable[[Layers, Inputs, Array], tuple[Array, dict[str, Array]]]
-SAMPLED = 4096  # number of values of the first layer that early stopping uses
+Validate = Callable[[Layers, Inputs], Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Phase:
         backtrack: In dB. If 'psnr' fell by more within 100 steps, the earlier weights are restored; 0:
             never.
         target: The phase ends when 'psnr' exceeds this value; inf: never.
-        window: Number of steps over which the variance of the layer of the first of `nets` is taken.
-            The phase ends `patience` steps after the least variance, with the layers of that step; 0:
-            never.
-        patience: See `window`.
+        validate: `(layers, inputs) -> scalar`, the error of data that the loss does not use. The phase
+            ends `patience` steps after the least error of the layers that `keep` names, at the latest
+            after `steps`, with the layers of the least error; None: with those that `keep` names.
+        patience: See `validate`.
         jitter: By the name of a generator, a value that replaces its own `jitter`.
     """
 
@@ -64,7 +64,7 @@ class Phase:
     carry: Callable[[Layers, Inputs], Inputs] | None = None
     backtrack: float = 0.0
     target: float = math.inf
-    window: int = 0
+    validate: Validate | None = None
     patience: int = 0
     jitter: Mapping[str, Jitter] = dataclasses.field(default_factory=dict)
 
@@ -81,14 +81,12 @@ def begin(phase: Phase, zeros: Layers, trained: PyTree) -> dict[str, PyTree]:
         Arrays by name; empty if nothing is tracked.
     """
     tracked: dict[str, PyTree] = {}
-    if phase.keep != "last" or phase.window:
+    if phase.keep != "last" or phase.validate:
         tracked["kept"] = zeros
     if phase.keep == "best":
         tracked["least_loss"] = jnp.asarray(optimizers.UNKNOWN)
-    if phase.window:
-        size = min(SAMPLED, next(iter(zeros.values())).size)
-        tracked["recent"] = jnp.zeros((phase.window, size))
-        tracked["least_variance"] = jnp.asarray(optimizers.UNKNOWN)
+    if phase.validate:
+        tracked["least_error"] = jnp.asarray(optimizers.UNKNOWN)
         tracked["least_at"] = jnp.zeros((), jnp.int32)
         tracked["at_least"] = jax.tree.map(jnp.copy, zeros)
     if phase.backtrack:
@@ -99,8 +97,8 @@ def begin(phase: Phase, zeros: Layers, trained: PyTree) -> dict[str, PyTree]:
     return tracked
 
 
-def track(phase: Phase, state: TrainState, loss: Array, terms, layers: Layers):
-    """Updates the tracked state: average or best layers, variance of the recent ones, PSNR."""
+def track(phase: Phase, state: TrainState, inputs: Inputs, loss: Array, terms, layers: Layers):
+    """Updates the tracked state: average or best layers, those of the least error, PSNR."""
     new, step = dict(state.model_state), state.step
     if phase.keep == "average":
         new["kept"] = optimizers.moving_average(new["kept"], layers, step, decay=phase.average)
@@ -108,7 +106,7 @@ def track(phase: Phase, state: TrainState, loss: Array, terms, layers: Layers):
         better = loss < new["least_loss"]
         new["least_loss"] = jnp.where(better, loss, new["least_loss"])
         new["kept"] = jax.tree.map(lambda a, b: jnp.where(better, a, b), layers, new["kept"])
-    elif phase.window:
+    elif phase.validate:
         new["kept"] = layers
     if "psnr" in new:
         if "psnr" not in terms:
@@ -117,36 +115,30 @@ def track(phase: Phase, state: TrainState, loss: Array, terms, layers: Layers):
                 "return loss, {'psnr': psnr(layer, image)}"
             )
         new["psnr"] = terms["psnr"]
-    if phase.window:
-        first = next(iter(layers.values())).reshape(-1)
-        # Evenly spread positions, with a stride that does not divide the length of a row.
-        places = (jnp.arange(new["recent"].shape[1]) * 7919) % first.size
-        recent = new["recent"].at[step % phase.window].set(first[places])
-        variance = jnp.mean(jnp.var(recent, axis=0))
-        less = (step + 1 >= phase.window) & (variance < new["least_variance"])
+    if phase.validate:
+        error = phase.validate(new["kept"], inputs)
+        less = error < new["least_error"]
+        choose = lambda a, b: jax.tree.map(lambda x, y: jnp.where(less, x, y), a, b)
         new |= {
-            "recent": recent,
-            "least_variance": jnp.where(less, variance, new["least_variance"]),
-            "least_at": jnp.where(less, step, new["least_at"]),
-            "at_least": jax.tree.map(
-                lambda a, b: jnp.where(less, a, b), new["kept"], new["at_least"]
-            ),
+            "least_error": choose(error, new["least_error"]),
+            "least_at": choose(step, new["least_at"]),
+            "at_least": choose(new["kept"], new["at_least"]),
         }
     return new
 
 
 def can_end(phase: Phase) -> bool:
     """Whether a phase can end before it has taken all its steps."""
-    return phase.window > 0 or phase.target < math.inf
+    return phase.validate is not None or phase.target < math.inf
 
 
 def done(phase: Phase, state: TrainState) -> Array:
-    """Whether the PSNR or the variance ends the phase."""
+    """Whether the PSNR or the error of the validation ends the phase."""
     over = state.step < 0
     if phase.target < math.inf:
         over |= state.model_state["psnr"] > phase.target
-    if phase.window:
-        over |= _waited(phase, state)
+    if phase.validate:
+        over |= state.step - 1 - state.model_state["least_at"] >= phase.patience
     return over
 
 
@@ -168,14 +160,6 @@ def evaluate(phase: Phase, state: TrainState, inputs: Inputs):
 
 def kept(phase: Phase, state: TrainState) -> Layers | None:
     """The layers that the phase has kept as its result; None: those of its last weights."""
-    if phase.window:
-        pair = state.model_state["at_least"], state.model_state["kept"]
-        return jax.tree.map(lambda a, b: jnp.where(_waited(phase, state), a, b), *pair)
+    if phase.validate:
+        return state.model_state["at_least"]
     return state.model_state["kept"] if phase.keep != "last" else None
-
-
-def _waited(phase: Phase, state: TrainState) -> Array:
-    """Whether the variance has not fallen for `patience` steps."""
-    since = state.step - 1 - state.model_state["least_at"]
-    known = state.model_state["least_variance"] < optimizers.UNKNOWN
-    return known & (since >= phase.patience)

@@ -41,6 +41,10 @@ def _loss(layers, inputs, step):
     return error, {"psnr": -10 * jnp.log10(error)}
 
 
+def _error(layers, inputs):
+    return l2(layers["image"], inputs["image"])
+
+
 def _outputs(layers, inputs):
     del inputs
     return {"result": Output(layers["image"])}
@@ -119,16 +123,24 @@ def test_best_is_that_of_the_least_loss():
     np.testing.assert_allclose(method.outputs(state, inputs)["result"].value, layer, atol=1e-5)
 
 
-def test_early_stop_finds_the_least_variance_of_the_window():
+def test_early_stop_finds_the_least_error_of_the_validation():
+    """The fit leaves out the right half, whose error the steps first lower and then raise."""
     inputs = {"image": _image()}
-    rate = lambda step: jnp.where(step < 12, 0.05 / (step + 1), 0.05)
-    method = _method(_still(), learning_rate=rate, window=4, patience=6)
+    inputs["image"][:, 5:] = 0.5
+
+    def loss(layers, inputs, step):
+        return l2(layers["image"][:, :5], inputs["image"][:, :5]), {}
+
+    right = lambda layers, inputs: l2(layers["image"][:, 5:], inputs["image"][:, 5:])
+    how = {"loss": loss, "validate": right, "patience": 6, "learning_rate": 0.1}
+    method = _method(_still(), **how)
     state, states, metrics = _run(method, inputs, 30)
     layers = np.stack(_layers_of(states))
-    variances = [layers[i - 3 : i + 1].var(axis=0).mean() for i in range(3, len(metrics))]
+    errors = [right({"image": layer}, inputs) for layer in layers]
+    assert len(metrics) == 30
     steps = int(state.step)
     assert steps < 30
-    least = 3 + int(np.argmin(variances[: steps - 3]))
+    least = int(np.argmin(errors[:steps]))
     assert steps == least + 6 + 1
     np.testing.assert_allclose(
         method.outputs(state, inputs)["result"].value, layers[least], atol=1e-5
@@ -270,7 +282,7 @@ def test_frames_share_weights_and_drift_within_bounds():
 
 @pytest.mark.slow
 def test_images_side_by_side_are_as_alone():
-    inputs, method = {"image": _image()}, _method(window=4, patience=50, keep="average")
+    inputs, method = {"image": _image()}, _method(validate=_error, patience=50, keep="average")
     keys = jax.random.split(jax.random.key(3), 2)
     both = jax.tree.map(lambda x: jnp.stack([x, 1 - x]), inputs)
     states = jax.vmap(method.init)(keys, both)
