@@ -39,6 +39,7 @@ state: di.types.TrainState = trace.state.replace(step=0)
 # A line of a user's program, and what must be said of it.
 MISTAKES = {
     "di.denoise(image, noise_std='much')": 'Argument "noise_std"',
+    "di.denoise(image, method='bm3d')": 'Argument "method"',
     "di.super_resolve(image, seed='one')": 'Argument "seed"',
     "di.super_resolve(image, callback=3)": 'Argument "callback"',
     "di.retarget(None, (4, 5))": 'Argument 1 to "retarget"',

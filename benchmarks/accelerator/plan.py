@@ -4,7 +4,7 @@ import dataclasses
 
 SMOKE = (
     *("zssr", "dip", "segmentation", "video_segmentation", "dehazing", "transparency"),
-    *("watermark", "ingan", "kernelgan", "patches"),
+    *("watermark", "ingan", "kernelgan", "patches", "denoise"),
 )
 PEERS = ("zssr", "denoising", "kernelgan", "ingan")
 FORMS = ("patches", "hybrid", "grouped")

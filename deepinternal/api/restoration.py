@@ -147,6 +147,7 @@ def estimate_kernel(
 def denoise(
     image: Image,
     *,
+    method: Literal["denoise", "dip"] = "denoise",
     noise_std: float = 0.0,
     preset: str = "fast",
     seed: int = 0,
@@ -155,31 +156,47 @@ def denoise(
     full: bool = False,
     **options: Any,
 ) -> Outputs:
-    """Denoises an image with a deep image prior.
+    """Denoises an image by its own patches, with an algorithm that suits its noise.
 
     Args:
         image: The noisy image (H, W[, C]); uint8, uint16, or float in [0, 1].
+        method: 'denoise', which measures the noise and takes seconds; or 'dip', a deep image prior,
+            which takes minutes.
         noise_std: The standard deviation of the noise, in [0, 1]; 0 if it is unknown.
-        preset: 'fast', or '' for the published settings; see `presets("dip")`.
+        preset: 'fast' or 'auto', which choose the algorithm, or its name, such as 'ridge'; of 'dip',
+            'fast', or '' for the published settings. See `presets("denoise")` and `presets("dip")`.
         seed: The seed of all random draws.
         progress: See `run`.
         callback: See `run`.
-        full: Whether to return a `Result`; see `run`.
-        **options: Fields of the config; see `fields("dip")`.
+        full: Whether to return a `Result`, whose remarks tell what the noise is like and how it was
+            removed; see `run`.
+        **options: Fields of the config, such as `strength`, and `mask`, 1 where the image is known;
+            see `fields("denoise")` and `fields("dip")`.
 
     Returns:
-        `result`, in the shape and dtype of `image`.
+        `result`, in the shape and dtype of `image`; with 'denoise' also `uncertainty` (H, W) float32,
+        the expected standard deviation of its errors, and `expected_psnr`. An image without
+        measurable noise is returned as it is.
 
     Raises:
         InputError: The image or an option cannot be used.
 
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image = np.full((16, 16, 3), 128, np.uint8)
+        >>> di.denoise(image)["result"].shape
+        (16, 16, 3)
+
     References:
+        Herbreteau, Kervrann: A unified framework of non-local parametric methods for image
+        denoising. SIAM Journal on Imaging Sciences 2024.
         Ulyanov, Vedaldi, Lempitsky: Deep Image Prior. CVPR 2018.
     """
+    _check_method(method, "denoise", "dip")
     return run(
-        "dip",
+        method,
         image,
-        preset=f"denoise,{preset_names(preset)}",
+        preset=f"denoise,{preset_names(preset)}" if method == "dip" else preset,
         seed=seed,
         progress=progress,
         callback=callback,
@@ -230,8 +247,7 @@ def inpaint(
         Granot, Feinstein, Shocher, Bagon, Irani: Drop the GAN: In Defense of Patches Nearest
         Neighbors as Single Image Generative Models. CVPR 2022.
     """
-    if method not in ("dip", "patches"):
-        raise InputError(f"method={method!r}: give 'dip' or 'patches'")
+    _check_method(method, "dip", "patches")
     return run(
         method,
         image,
@@ -243,3 +259,8 @@ def inpaint(
         mask=mask,
         **options,
     )
+
+
+def _check_method(method: Any, *known: str) -> None:
+    if method not in known:
+        raise InputError(f"method={method!r}: give {' or '.join(map(repr, known))}")

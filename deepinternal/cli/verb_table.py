@@ -88,7 +88,11 @@ def _samples(command: Command, config: Any) -> Mapping[str, str]:
 _SIZES = {"size": "height,width in pixels", "scale": "vertical,horizontal factors"}
 VERBS: Mapping[str, Verb] = {
     "sr": Verb(_always("zssr"), fields=("scale", "output_shape", "kernel", "noise_std")),
-    "denoise": Verb(_always("dip"), _always("denoise"), fields=("noise_std",)),
+    "denoise": Verb(
+        _always("denoise"),
+        fields=("noise_std", "strength", "mask"),
+        others={"dip": Verb(_always("dip"), _always("denoise"), fields=("noise_std",))},
+    ),
     "inpaint": Verb(
         _always("dip"),
         _always("inpaint"),

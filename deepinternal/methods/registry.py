@@ -26,6 +26,7 @@ _BUILT_IN = {
     "ingan": "deepinternal.methods.ingan",
     "kernelgan": "deepinternal.methods.kernelgan",
     "patches": "deepinternal.methods.patches",
+    "denoise": "deepinternal.methods.denoise",
 }
 _registered: dict[str, Recipe] = {}
 

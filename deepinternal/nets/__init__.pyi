@@ -1,10 +1,12 @@
 from deepinternal.nets import ingan as ingan
 from deepinternal.nets import kernelgan as kernelgan
+from deepinternal.nets import pairs as pairs
 from deepinternal.nets import skip as skip
 from deepinternal.nets import zssr as zssr
 from deepinternal.nets.ingan import Generator as Generator
 from deepinternal.nets.ingan import PatchDiscriminator as PatchDiscriminator
 from deepinternal.nets.kernelgan import Discriminator as Discriminator
 from deepinternal.nets.kernelgan import LinearGenerator as LinearGenerator
+from deepinternal.nets.pairs import PairNet as PairNet
 from deepinternal.nets.skip import SkipNet as SkipNet
 from deepinternal.nets.zssr import ZSSRNet as ZSSRNet

@@ -1,0 +1,53 @@
+"""Canvases: arrays of one size for images of different sizes, which thus share programs and batches.
+
+An image lies in the upper left of its canvas. Whatever depends on its size is computed from the input
+`size`, so that the results equal those of the image alone up to float rounding.
+"""
+
+from collections.abc import Hashable, Mapping
+
+import numpy as np
+
+from deepinternal.methods.denoise import ridge
+from deepinternal.methods.denoise.config import Config
+from deepinternal.methods.denoise.decisions import LEAST, LEVELS
+from deepinternal.types import Inputs
+
+_ABLE = ("ridge", "unchanged")  # the algorithms that work on canvases
+
+
+def group(
+    config: Config, shape: tuple[int, ...], given: Mapping[str, tuple[int, ...]]
+) -> Hashable | None:
+    """Returns a value that images must have in common in order to share a canvas; see `recipe.Canvas`.
+
+    Args:
+        config: The settings.
+        shape: (H, W, C) of an image.
+        given: The shapes of its masks, by field.
+
+    Returns:
+        The channels, and the sizes of the patches and groups, which are smaller in tiny images. None if
+        the algorithm needs images of one size.
+    """
+    if config.algorithm not in ("auto", *_ABLE) or min(shape[:2]) < LEAST:
+        return None
+    plans = (ridge.passes(config, shape, level) for level in LEVELS)
+    return shape[-1], tuple(sorted(given)), tuple(p.settings for both in plans for p in both)
+
+
+def pad(config: Config, inputs: Inputs, canvas: tuple[int, int]) -> Inputs:
+    """Puts an image on a canvas, on the host; see `recipe.Canvas`.
+
+    Returns:
+        The inputs with a larger `image` and `mask`, which are zero beyond the given ones, and `size`,
+        int32 (2,), the (H, W) of the image. The unchanged inputs if `auto` has chosen an algorithm that
+        needs images of one size.
+    """
+    del config
+    if not {*inputs["algorithm"]} <= {*_ABLE}:
+        return inputs
+    size = inputs["image"].shape[:2]
+    room = [*((0, c - n) for c, n in zip(canvas, size)), (0, 0)]
+    padded = {n: np.pad(inputs[n], room) for n in ("image", "mask") if n in inputs}
+    return {**inputs, **padded, "size": np.asarray(size, np.int32)}

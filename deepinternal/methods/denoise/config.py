@@ -1,0 +1,110 @@
+"""The settings and the presets of the method `denoise`."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from annotated_types import Ge
+
+from deepinternal.config import Auto, MaskConfig, NoiseStd, Preset, Text, field
+
+OnOff = Literal["auto", "on", "off"]
+
+
+class Config(MaskConfig):
+    """Settings of the method `denoise`."""
+
+    algorithm: Literal["auto", "ridge", "pairs"] = field(
+        "auto",
+        "how the noise is removed; auto: chosen by the noise; ridge: by linear combinations of similar "
+        "patches; pairs: by a small net that is trained on pairs of noisy versions of the image",
+    )
+    noise_std: NoiseStd = field(
+        0.0,
+        "standard deviation of the image's noise, at its mean brightness if it depends on that; 0: "
+        "measured",
+    )
+    noise_gain: Auto[Annotated[float, Ge(0)]] = field(
+        "auto",
+        "growth of the noise's variance with the brightness, from that of black, 0, to that of white, "
+        "1; auto: measured; 0: noise of equal strength",
+    )
+    correlated: OnOff = field(
+        "auto", "whether the noise of neighbouring pixels is alike; auto: measured"
+    )
+    impulses: OnOff = field(
+        "auto",
+        "whether single pixels are wrong, so that they are replaced from their neighbours first; auto: "
+        "measured",
+    )
+    jpeg: OnOff = field("auto", "whether the image counts as a JPEG; auto: measured")
+    strength: float = field(
+        1.0,
+        "factor on the standard deviation of the noise, larger for a smoother result; 0: nothing is "
+        "removed",
+        ge=0,
+        le=10,
+    )
+    mask: Text = field(
+        "",
+        "file or folder of masks, white where the image is known; the other pixels are replaced from "
+        "their neighbours first; '': all is known",
+    )
+    stride: int = field(4, "stride of the patches around which ridge forms groups", ge=1, le=8)
+    reach: int = field(
+        18, "greatest distance, along each axis, of the patches of a group", unit="pixels", ge=2
+    )
+    pairs_kind: Literal["auto", "halves", "banks"] = field(
+        "auto",
+        "where pairs takes its noisy versions of the image from; auto: banks if the noise of "
+        "neighbouring pixels is alike, otherwise halves; halves: the image at half its size; banks: "
+        "pixels with similar surroundings",
+    )
+    train_steps: int = field(
+        0,
+        "number of training steps of pairs; 0: 6000 for halves, 1000 for banks",
+        unit="steps",
+        ge=0,
+    )
+    learning_rate: float = field(0.005, "greatest learning rate of pairs", gt=0)
+    crop: int = field(64, "side of the crops that pairs trains on", unit="pixels", ge=8)
+    crops: int = field(1, "number of crops in a training step of pairs", ge=1)
+    candidates: int = field(
+        16, "number of pixels with similar surroundings in a bank of pairs", ge=2, le=128
+    )
+    drawn: int = field(
+        4, "number of pixels of a bank whose mean the net of pairs sees, less than candidates", ge=1
+    )
+    window: int = field(
+        10,
+        "greatest distance, along each axis, of the pixels of a bank",
+        unit="pixels",
+        ge=2,
+        le=120,
+    )
+    draws: int = field(
+        8,
+        "number of draws from the banks, or of mirrored images, whose results pairs averages",
+        ge=1,
+    )
+
+    def resolved(self) -> "Config":
+        """Returns the config itself: 'auto' is replaced for each image, see `decisions`."""
+        return self
+
+
+PRESETS: Mapping[str, Preset] = {
+    "auto": Preset({"algorithm": "auto"}, "the algorithm that suits the noise (default)"),
+    "ridge": Preset(
+        {"algorithm": "ridge"}, "similar patches, combined linearly (NL-Ridge, 2024), in seconds"
+    ),
+    "pairs": Preset(
+        {"algorithm": "pairs"},
+        "a small net, trained on the image, for noise of any kind (zero-shot Noise2Noise, 2023)",
+    ),
+    "default": Preset({}, "the defaults"),
+    "fast": Preset({}, "the defaults, which take seconds"),
+    "smoke": Preset(
+        {"reach": 4, "stride": 6, "train_steps": 20, "crops": 1, "draws": 2},
+        "few patches and steps, to check that everything runs",
+    ),
+}

@@ -1,0 +1,405 @@
+"""Denoising by linear combinations of similar patches (NL-Ridge).
+
+Around each patch of a grid, the most similar patches in a window form a group. Every patch of the
+group is estimated as a linear combination of all of them, with the weights of least expected squared
+error. With the noisy patches as rows of Y, G = Y Y' and the expected inner products N of the patches'
+noise, that error is estimated without knowing the truth, and is least for I - N / G (first pass). With
+the first pass's result as a pilot of the truth, whose Gram matrix is P, it is P / (P + N) (second pass;
+in strong noise a third pass repeats it with the second one's result). The estimates of overlapping
+patches are averaged with weights 1 / |weights of the combination|^2, as their variance.
+
+N is diagonal for white noise. Its entries follow the local brightness if the variance of the noise
+does, also because values were clipped, see `clipping`; what clipping did to the mean is undone at the
+end. If the noise of neighbouring pixels is alike, the entries of overlapping patches are not zero.
+
+A step treats one strip of rows of groups, so that large images need bounded memory and can be resumed.
+
+Deliberate deviations from the paper: colour is treated as one luma channel and two chroma channels,
+which have common weights, with groups by luma; only the patches of a group that are most similar are
+estimated; clipped and correlated noise.
+
+References:
+    Herbreteau, Kervrann: A unified framework of non-local parametric methods for image denoising. SIAM
+    Journal on Imaging Sciences 2024.
+"""
+
+import dataclasses
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from deepinternal.methods.denoise import clipping
+from deepinternal.methods.denoise.config import Config
+from deepinternal.methods.denoise.parts import Parts
+from deepinternal.methods.denoise.solving import solve
+from deepinternal.types import Array, Inputs, Metrics, Output, Stage, TrainState
+
+# By the level of the noise, for each pass: the side of the patches, the size of the groups and what is
+# added to the stride.
+_PASSES = {
+    "low": ((7, 18, 0), (7, 55, 1)),
+    "middle": ((9, 18, 0), (9, 90, 1)),
+    "high": ((11, 32, 0), (9, 90, 4), (9, 120, 2)),
+}
+_NAMES = ("first", "second", "third")  # of the passes
+_ESTIMATED = 16  # patches of a group that are estimated in the second pass
+_STRIP = 1024  # groups that are treated at once, about
+_LEAST = 1e-4  # part of the noise's energy that makes the first pass's matrices regular
+_ROUNDING = 1e-6  # part of the patches' energy that float32 cannot tell from 0 in these matrices
+_SMOOTH = 3  # radius of the windows that tell the variance of the noise before the first pass
+# The error of the result relative to the expected one of single estimates, measured on photographs.
+_ERROR = {"low": 1.1, "middle": 1.1, "high": 1.4}
+_OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [0.5, -1, 0.5]])
+_OPPONENT = np.float32(_OPPONENT / np.linalg.norm(_OPPONENT, axis=1, keepdims=True))
+
+
+def opponent(image: Array) -> Array:
+    """Turns RGB (H, W, 3) into luma and two chroma channels, by a rotation; grey stays grey."""
+    if image.shape[-1] == 1:
+        return image
+    return jnp.matmul(image, _OPPONENT.T, precision=lax.Precision.HIGHEST)
+
+
+def rgb(image: Array) -> Array:
+    """The inverse of `opponent`."""
+    if image.shape[-1] == 1:
+        return image
+    return jnp.matmul(image, _OPPONENT, precision=lax.Precision.HIGHEST)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pass:
+    """The static part of a pass over an image of a given size."""
+
+    shape: tuple[int, int, int]
+    patch: int
+    group: int
+    estimated: int
+    stride: int
+    reach: int
+    second: bool
+
+    @property
+    def settings(self) -> tuple[int, ...]:
+        """All but the shape, which images on one canvas have in common."""
+        return dataclasses.astuple(dataclasses.replace(self, shape=self.shape[2:]))
+
+    def count(self, axis: int) -> int:
+        """The greatest number of rows or columns of groups."""
+        return -(-(self.shape[axis] - self.patch) // self.stride) + 1
+
+    @property
+    def rows(self) -> int:
+        """The number of rows of groups in a strip."""
+        return min(max(_STRIP // self.count(1), 1), self.count(0))
+
+    @property
+    def strips(self) -> int:
+        """The greatest number of strips."""
+        return -(-self.count(0) // self.rows)
+
+    @property
+    def span(self) -> int:
+        """The number of rows of the image that the patches of a strip cover."""
+        return min((self.rows - 1) * self.stride + self.patch, self.shape[0])
+
+    @property
+    def window(self) -> int:
+        """The number of rows of the image that a strip needs."""
+        return min(self.span + 2 * self.reach, self.shape[0])
+
+    def places(self, numbers: Array, length: Array | int) -> tuple[Array, Array]:
+        """Returns where groups are formed along an axis, and whether there are that many.
+
+        Args:
+            numbers: The numbers of the rows or columns of groups.
+            length: The length of the image along that axis.
+        """
+        last = length - self.patch
+        regular = numbers * self.stride
+        return jnp.minimum(regular, last), regular < last + self.stride
+
+
+def _cut(image: Array, places: Array, patch: int) -> Array:
+    """Cuts patches (..., patch, patch, C) at places (..., 2)."""
+    offsets = jnp.arange(patch)
+    rows = places[..., 0, None, None] + offsets[:, None]
+    return image[rows, places[..., 1, None, None] + offsets]
+
+
+def _groups(plan: _Pass, luma: Array, rows: Array, width: Array | int) -> Array:
+    """Finds the patches that are most similar to those of one strip, by luma.
+
+    Args:
+        plan: The pass.
+        luma: (window, W), infinite where there is no image.
+        rows: The rows of groups, relative to the window.
+        width: The width of the image.
+
+    Returns:
+        The places (groups, group, 2), relative to the window.
+    """
+    patch, reach, count = plan.patch, plan.reach, plan.count(1)
+    columns, _ = plan.places(jnp.arange(count), width)
+    total, top = luma.shape[1], jnp.minimum(rows[0], luma.shape[0] - plan.span)
+    here = lax.dynamic_slice_in_dim(luma, top, plan.span)
+    padded = jnp.pad(luma, reach, constant_values=jnp.inf)
+    side, regular = 2 * reach + 1, jnp.arange(count) * plan.stride <= width - patch
+
+    def distance(shift):
+        there = lax.dynamic_slice(padded, (top + shift // side, shift % side), here.shape)
+        error = (here - there) ** 2
+        sums = sum(error[:, i : total - patch + 1 + i] for i in range(patch))
+        last = lax.dynamic_slice_in_dim(sums, width - patch, 1, axis=1)
+        sums = jnp.pad(sums[:, :: plan.stride], ((0, 0), (0, 1)))[:, :count]
+        sums = jnp.where(regular, sums, last)
+        return sum(sums[rows - top + i] for i in range(patch))
+
+    found = jnp.moveaxis(lax.map(distance, jnp.arange(side * side)), 0, -1)
+    shift = lax.top_k(-found, plan.group)[1]
+    place_rows = rows[:, None, None] + shift // side - reach
+    place_columns = columns[:, None] + shift % side - reach
+    return jnp.stack([place_rows, place_columns], axis=-1).reshape(-1, plan.group, 2)
+
+
+def _chroma_as_one(channels: Array) -> Array:
+    """Adds up both chroma channels of (groups, C, ...), whose combinations have the same weights."""
+    if channels.shape[1] == 1:
+        return channels
+    return jnp.stack([channels[:, 0], channels[:, 1] + channels[:, 2]], axis=1)
+
+
+def _covariance(energy: Array, places: Array, alike: Array) -> Array:
+    """The expected inner products (groups, c, group, group) of the noise of patches.
+
+    Args:
+        energy: (groups, c, group), the expected squared norm of each patch's noise.
+        places: (groups, group, 2).
+        alike: (16, 16, c), the correlation of the noise of pixels by their distance, periodic.
+    """
+    diagonal = lambda: energy[..., None] * jnp.eye(energy.shape[-1])
+
+    def full():
+        apart = places[:, :, None] - places[:, None]
+        # Bartlett's lag window, with which the matrices stay positive semidefinite.
+        near = jnp.prod(jnp.maximum(1 - jnp.abs(apart) / 8, 0), axis=-1)[:, None]
+        found = jnp.moveaxis(alike[apart[..., 0] % 16, apart[..., 1] % 16], -1, 1)
+        size = jnp.sqrt(energy)
+        return near * found * size[..., None] * size[..., None, :]
+
+    others = jnp.abs(alike.at[0, 0].set(0))
+    return lax.cond(jnp.max(others) > 0.02, full, diagonal)
+
+
+def _combined(
+    plan: _Pass, noisy: Array, pilot: Array, variance: Array, alike: Array, places: Array
+) -> tuple[Array, Array, Array]:
+    """Estimates the patches that are most similar to the first one of each group.
+
+    Args:
+        plan: The pass.
+        noisy: (window, W, C).
+        pilot: (window, W, C).
+        variance: (window, W, C), that of the noise.
+        alike: (16, 16, c), see `_covariance`, for luma and chroma.
+        places: (groups, group, 2).
+
+    Returns:
+        The estimates (groups, estimated, patch, patch, C), their weights (groups, estimated, C), and
+        the variance of their errors (groups, estimated), the mean over the channels.
+    """
+    (count, group, _), patch, n = places.shape, plan.patch, plan.patch**2
+    channels_first = lambda x: jnp.moveaxis(_cut(x, places, patch), -1, 1).reshape(
+        count, -1, group, n
+    )
+    values = channels_first(noisy)
+    known = channels_first(pilot) if plan.second else values
+    product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+    gram = _chroma_as_one(product(known, jnp.swapaxes(known, -1, -2)))
+    sums = lambda x: sum(x[i : x.shape[0] - patch + 1 + i] for i in range(patch))
+    energy = jnp.swapaxes(sums(jnp.swapaxes(sums(variance), 0, 1)), 0, 1)
+    energy = _chroma_as_one(jnp.moveaxis(energy[places[..., 0], places[..., 1]], -1, 1))
+    noise = _covariance(energy, places, alike)
+    eye = jnp.eye(group)
+    matrix = gram + noise * (1 if plan.second else _LEAST)
+    matrix += _ROUNDING * jnp.trace(gram, axis1=-2, axis2=-1)[..., None, None] / group * eye
+    weights = eye[:, : plan.estimated] - solve(matrix, noise[..., : plan.estimated])
+    trust = 1 / jnp.maximum(jnp.sum(weights**2, axis=-2), 1 / group)
+    # The expected squared error of the best weights, for the pilot as the truth.
+    risk = jnp.sum(noise[..., : plan.estimated] * weights, axis=(1, 2)) / values.shape[1] / n
+    channels = np.minimum(np.arange(values.shape[1]), 1)
+    made = product(jnp.swapaxes(weights, -1, -2)[:, channels], values)
+    last = lambda x: jnp.moveaxis(x, 1, -1)
+    made = last(made).reshape(count, plan.estimated, patch, patch, -1)
+    return made, last(trust[:, channels]), jnp.maximum(risk, 0)
+
+
+def _added(total: Array, places: Array, patches: Array) -> Array:
+    """Adds patches (groups, estimated, patch, patch, C) to an image at places."""
+    windows = lax.ScatterDimensionNumbers(
+        update_window_dims=(1, 2, 3),
+        inserted_window_dims=(),
+        scatter_dims_to_operand_dims=(0, 1),
+    )
+    patches = patches.reshape(-1, *patches.shape[2:])
+    return lax.scatter_add(total, places.reshape(-1, 2), patches, windows, mode="promise_in_bounds")
+
+
+def _step(
+    plan: _Pass, state: TrainState, inputs: Inputs, variant=None
+) -> tuple[TrainState, Metrics]:
+    """Adds the estimates of one strip; nothing, once all strips of the image are done."""
+    del variant
+    kept, (height, width) = state.model_state, _size(inputs)
+    rows, real = plan.places(state.step * plan.rows + jnp.arange(plan.rows), height)
+    _, real_columns = plan.places(jnp.arange(plan.count(1)), width)
+    real = (real[:, None] & real_columns).reshape(-1)
+    # The part of the image that the strip needs.
+    top = jnp.clip(rows[0] - plan.reach, 0, plan.shape[0] - plan.window)
+    part = lambda image: lax.dynamic_slice_in_dim(image, top, plan.window)
+    noisy = opponent(part(inputs["image"]))
+    pilot = part(kept["pilot"]) if plan.second else noisy
+    inside = (top + jnp.arange(plan.window) < height)[:, None]
+    inside = inside & (jnp.arange(plan.shape[1]) < width)
+    places = _groups(plan, jnp.where(inside, pilot[..., 0], jnp.inf), rows - top, width)
+    made, trust, risk = _combined(
+        plan, noisy, pilot, part(kept["variance"]), _alike(inputs), places
+    )
+    shown = places[:, : plan.estimated] + jnp.stack([top, 0 * top])
+    loss = jnp.sum(real[:, None, None] / trust) / jnp.maximum(jnp.sum(real) * trust[0].size, 1)
+    trust = jnp.where(real[:, None, None], trust, 0)
+    trust = jnp.broadcast_to(trust[:, :, None, None], made.shape)
+    luma = trust[..., :1]
+    kept = {
+        **kept,
+        "total": _added(kept["total"], shown, made * trust),
+        "weight": _added(kept["weight"], shown, trust),
+        "risk": _added(kept["risk"], shown, luma * risk[:, :, None, None, None]),
+    }
+    step = jnp.minimum(state.step + 1, kept["strips"])
+    return state.replace(step=step, model_state=kept), {"loss": loss}
+
+
+def _size(inputs: Inputs) -> tuple[Array | int, Array | int]:
+    """The (h, w) of the image in the upper left of its array."""
+    if "size" in inputs:
+        return inputs["size"][0], inputs["size"][1]
+    return inputs["image"].shape[:2]
+
+
+def _strips(plan: _Pass, inputs: Inputs) -> Array:
+    """The number of strips of the image, int32."""
+    count = -(-(_size(inputs)[0] - plan.patch) // plan.stride) + 1
+    return jnp.asarray(-(-count // plan.rows), jnp.int32)
+
+
+def _result(state: TrainState) -> Array:
+    weight = state.model_state["weight"]  # 0 beyond the image
+    return state.model_state["total"] / jnp.where(weight > 0, weight, 1)
+
+
+def _alike(inputs: Inputs) -> Array:
+    """The correlation (16, 16, c) of the noise of pixels by their distance, of luma and chroma."""
+    noise = inputs["noise"]
+    found = jnp.fft.ifft2(noise["power"], axes=(0, 1)).real * noise["std"] ** 2
+    if found.shape[-1] == 3:
+        luma, *chroma = _OPPONENT**2
+        mixed = np.stack([luma, sum(chroma)], axis=1)
+        found = jnp.matmul(found, mixed, precision=lax.Precision.HIGHEST)
+    return found / jnp.maximum(found[:1, :1], 1e-12)
+
+
+def _variance(mean: Array, inputs: Inputs, clipped: Array) -> Array:
+    """The variance (H, W, C) of the noise of luma and chroma, for the mean of RGB values."""
+    found = clipping.variance(mean, inputs["noise"], clipped)
+    if mean.shape[-1] == 1:
+        return found
+    return jnp.matmul(found, _OPPONENT.T**2, precision=lax.Precision.HIGHEST)
+
+
+def _begun(plan: _Pass, inputs: Inputs, pilot: Array, mean: Array, clipped: Array) -> dict:
+    """The model state at the beginning of a pass; `mean` are RGB values, as of the pilot."""
+    return {
+        "pilot": pilot,
+        "total": jnp.zeros(plan.shape),
+        "weight": jnp.zeros(plan.shape),
+        "risk": jnp.zeros((*plan.shape[:2], 1)),
+        "variance": _variance(mean, inputs, clipped),
+        "clipped": clipped,
+        "strips": _strips(plan, inputs),
+    }
+
+
+def _init(plan: _Pass, key: Array, inputs: Inputs) -> TrainState:
+    image, (height, width) = inputs["image"], _size(inputs)
+    rows, columns = (jnp.arange(n) < m for n, m in zip(image.shape[:2], (height, width)))
+    inside = rows[:, None] & columns
+    mean = clipping.smoothed(image, inside, _SMOOTH)
+    clipped = clipping.is_clipped(image, mean, inside, inputs["noise"])
+    kept = _begun(plan, inputs, jnp.zeros(plan.shape), mean, clipped)
+    return TrainState(jnp.zeros((), jnp.int32), key, {}, {}, kept)
+
+
+def _advance(plan: _Pass, state: TrainState, inputs: Inputs) -> tuple[TrainState, Inputs]:
+    """Begins the next pass, with the result of this one as its pilot."""
+    pilot = _result(state)
+    kept = _begun(plan, inputs, pilot, rgb(pilot), state.model_state["clipped"])
+    return state.replace(step=jnp.zeros((), jnp.int32), model_state=kept), inputs
+
+
+def _done(state: TrainState) -> Array:
+    """Whether all strips of the image are done, on a canvas before those of the canvas."""
+    return state.step >= state.model_state["strips"]
+
+
+def _outputs(ratio: float, state: TrainState, inputs: Inputs) -> dict[str, Output]:
+    kept, size = state.model_state, inputs.get("size")
+    result = clipping.level(rgb(_result(state)), inputs["noise"], kept["clipped"])
+    luma = kept["weight"][..., 0]
+    error = ratio**2 * kept["risk"][..., 0] / jnp.where(luma > 0, luma, 1)
+    height, width = _size(inputs)
+    psnr = -10 * jnp.log10(jnp.maximum(jnp.sum(error) / (height * width), 1e-10))
+    return {
+        "result": Output(result, size=size),
+        "uncertainty": Output(jnp.sqrt(error), "map", size=size),
+        "expected_psnr": Output(psnr, "scalar"),
+    }
+
+
+def parts(config: Config, shape: tuple[int, int, int], level: str) -> Parts:
+    """Returns the parts of the method for images of a shape (H, W, C) with noise of a level."""
+    plans = passes(config, shape, level)
+    stages = []
+    for name, plan, following in zip(_NAMES, plans, (*plans[1:], None)):
+        step = functools.partial(_step, plan)
+        step.frozen = True  # see `types.Stage`
+        advance = functools.partial(_advance, following) if following else None
+        stages.append(Stage(name, plan.strips, step, done=_done, advance=advance))
+    return Parts(
+        functools.partial(_init, plans[0]),
+        tuple(stages),
+        functools.partial(_outputs, _ERROR[level]),
+    )
+
+
+def passes(config: Config, shape: tuple[int, int, int], level: str) -> tuple[_Pass, ...]:
+    """Returns the static part of each pass, for images of a shape (H, W, C) with noise of a level."""
+    found = []
+    for number, (patch, group, added) in enumerate(_PASSES[level]):
+        patch = min(patch, min(shape[:2]) // 2)
+        reach = min(config.reach, min(shape[:2]) - patch)
+        group = min(group, (reach + 1) ** 2)
+        found.append(
+            _Pass(
+                shape=shape,
+                patch=patch,
+                group=group,
+                estimated=min(_ESTIMATED, group) if number else group,
+                stride=min(config.stride + added, patch),
+                reach=reach,
+                second=number > 0,
+            )
+        )
+    return tuple(found)
