@@ -64,7 +64,14 @@ setup(
         "video": ["imageio-ffmpeg>=0.8"],
         "tensorboard": ["tensorboardX>=2.6.2.2", "tensorboard>=2.18"],
         "heif": ["pillow-heif>=1.1"],  # HEIC photographs
-        "bench": ["faiss-cpu>=1.9", "matplotlib>=3.9", "torch>=2.4"],
+        "bench": [
+            "bm3d>=4.0",
+            "faiss-cpu>=1.9",
+            "matplotlib>=3.9",
+            "opencv-python-headless>=4.10",
+            "PyWavelets>=1.6",
+            "torch>=2.4",
+        ],
         "docs": ["ipykernel>=6.29", "nbconvert>=7.16"],  # run notebooks and make pages of them
         "test": [
             "imageio-ffmpeg>=0.8",
