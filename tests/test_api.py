@@ -129,7 +129,7 @@ def test_presets_and_fields_are_shown():
     shown = di.fields("dip", preset="fast")
     published = di.fields("dip")
     steps = shown["train_steps"]
-    assert (steps.value, steps.default, steps.unit) == (1800, "auto", "steps")
+    assert (steps.value, steps.default, steps.unit) == (2400, "auto", "steps")
     assert published["train_steps"].value == 3000
     assert shown["noise_std"].form == "a number from 0 to 1"
     assert "flash" in shown["task"].choices

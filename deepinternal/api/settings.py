@@ -41,7 +41,7 @@ def fields(name: str, *, preset: str = "") -> dict[str, FieldInfo]:
     Example:
         >>> import deepinternal as di
         >>> di.fields("dip", preset="fast")["train_steps"].value
-        1800
+        2400
     """
     recipe = methods.find(name)
     config = recipe.config(**merge(recipe.presets, preset_names(preset)))

@@ -74,11 +74,14 @@ def naive(image, std, config):
             values = np.stack([cut(image, at) for at in group])
             known = np.stack([cut(source, at) for at in group])
             noise = p * p * std**2 * np.eye(len(group))
-            gram = known @ known.T
-            if plan.second:
-                theta = np.linalg.solve(gram + noise, gram)
-            else:
-                theta = np.eye(len(group)) - np.linalg.solve(gram + 1e-4 * noise, noise)
+            known = known - known.mean(axis=0)
+            gram, eye = known @ known.T, np.eye(len(group))
+            gram += np.trace(gram) / len(group) * (1e-6 * eye + 1)
+            # Lagrange multipliers keep the sum of each combination's weights at 1.
+            inverse = np.linalg.inv(gram + (1 if plan.second else 1e-4) * noise)
+            multipliers = np.sum(inverse @ noise, axis=0) / np.sum(inverse)
+            theta = eye - inverse @ (noise - multipliers)
+            np.testing.assert_allclose(theta.sum(axis=0), 1)
             for i, at in enumerate(group[: plan.estimated]):
                 here = np.s_[at[0] : at[0] + p, at[1] : at[1] + p]
                 trust = 1 / max(np.sum(theta[:, i] ** 2), 1 / len(group))

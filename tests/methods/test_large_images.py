@@ -160,7 +160,8 @@ def test_small_images_are_prepared_as_before():
     take = lambda recipe, presets, *given, **sides: recipe.prepare(
         recipe.build(presets, fit_pixels=1600), *given, **sides
     )
-    assert set(take(dip.RECIPE, "inpaint", image, mask=mask)) == {"image", "mask"}
+    found = take(dip.RECIPE, "inpaint", image, mask=mask)
+    assert set(found) == {"image", "mask", "held_out"}
     assert set(take(transparency.RECIPE, "single", image)) == {"image"}
     found = take(watermark.RECIPE, "single", image, mask=1 - mask)
     assert set(found) == {"full", "image", "corner", "hint"}

@@ -4,9 +4,10 @@ Around each patch of a grid, the most similar patches in a window form a group. 
 group is estimated as a linear combination of all of them, with the weights of least expected squared
 error. With the noisy patches as rows of Y, G = Y Y' and the expected inner products N of the patches'
 noise, that error is estimated without knowing the truth, and is least for I - N / G (first pass). With
-the first pass's result as a pilot of the truth, whose Gram matrix is P, it is P / (P + N) (second pass;
-in strong noise a third pass repeats it with the second one's result). The estimates of overlapping
-patches are averaged with weights 1 / |weights of the combination|^2, as their variance.
+the first pass's result as a pilot of the truth, whose Gram matrix is P, it is P / (P + N) (second
+pass). Both are taken with the condition that the weights of a combination add up to 1, except for
+colour in the second pass, which may fade. The estimates of overlapping patches are averaged with
+weights 1 / |weights of the combination|^2, as their variance.
 
 N is diagonal for white noise. Its entries follow the local brightness if the variance of the noise
 does, also because values were clipped, see `clipping`; what clipping did to the mean is undone at the
@@ -40,17 +41,15 @@ from deepinternal.types import Array, Inputs, Metrics, Output, Stage, TrainState
 # added to the stride.
 _PASSES = {
     "low": ((7, 18, 0), (7, 55, 1)),
-    "middle": ((9, 18, 0), (9, 90, 1)),
-    "high": ((11, 32, 0), (9, 90, 4), (9, 120, 2)),
+    "middle": ((9, 18, 0), (7, 64, 1)),
+    "high": ((11, 20, 0), (9, 120, 1)),
 }
-_NAMES = ("first", "second", "third")  # of the passes
+_NAMES = ("first", "second")  # of the passes
 _ESTIMATED = 16  # patches of a group that are estimated in the second pass
 _STRIP = 1024  # groups that are treated at once, about
 _LEAST = 1e-4  # part of the noise's energy that makes the first pass's matrices regular
 _ROUNDING = 1e-6  # part of the patches' energy that float32 cannot tell from 0 in these matrices
 _SMOOTH = 3  # radius of the windows that tell the variance of the noise before the first pass
-# The error of the result relative to the expected one of single estimates, measured on photographs.
-_ERROR = {"low": 1.1, "middle": 1.1, "high": 1.4}
 _OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [0.5, -1, 0.5]])
 _OPPONENT = np.float32(_OPPONENT / np.linalg.norm(_OPPONENT, axis=1, keepdims=True))
 
@@ -216,6 +215,10 @@ def _combined(
     )
     values = channels_first(noisy)
     known = channels_first(pilot) if plan.second else values
+    # Where weights add up to 1, what all patches have in common changes nothing but rounding.
+    whole = np.float32([1, not plan.second, not plan.second])[: values.shape[1], None, None]
+    known = known - whole * jnp.mean(known, axis=-2, keepdims=True)
+    whole = whole[:2]  # of luma and chroma
     product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
     gram = _chroma_as_one(product(known, jnp.swapaxes(known, -1, -2)))
     sums = lambda x: sum(x[i : x.shape[0] - patch + 1 + i] for i in range(patch))
@@ -224,8 +227,13 @@ def _combined(
     noise = _covariance(energy, places, alike)
     eye = jnp.eye(group)
     matrix = gram + noise * (1 if plan.second else _LEAST)
-    matrix += _ROUNDING * jnp.trace(gram, axis1=-2, axis2=-1)[..., None, None] / group * eye
-    weights = eye[:, : plan.estimated] - solve(matrix, noise[..., : plan.estimated])
+    size = jnp.trace(gram, axis1=-2, axis2=-1)[..., None, None] / group
+    matrix += size * (_ROUNDING * eye + whole)
+    right = noise[..., : plan.estimated]
+    found = solve(matrix, jnp.concatenate([right, jnp.ones_like(right[..., :1])], axis=-1))
+    total = jnp.sum(found, axis=-2, keepdims=True)
+    multiples = found[..., -1:] * total[..., :-1] / total[..., -1:]
+    weights = eye[:, : plan.estimated] - found[..., :-1] + whole * multiples
     trust = 1 / jnp.maximum(jnp.sum(weights**2, axis=-2), 1 / group)
     # The expected squared error of the best weights, for the pilot as the truth.
     risk = jnp.sum(noise[..., : plan.estimated] * weights, axis=(1, 2)) / values.shape[1] / n
@@ -354,11 +362,11 @@ def _done(state: TrainState) -> Array:
     return state.step >= state.model_state["strips"]
 
 
-def _outputs(ratio: float, state: TrainState, inputs: Inputs) -> dict[str, Output]:
+def _outputs(state: TrainState, inputs: Inputs) -> dict[str, Output]:
     kept, size = state.model_state, inputs.get("size")
     result = clipping.level(rgb(_result(state)), inputs["noise"], kept["clipped"])
     luma = kept["weight"][..., 0]
-    error = ratio**2 * kept["risk"][..., 0] / jnp.where(luma > 0, luma, 1)
+    error = kept["risk"][..., 0] / jnp.where(luma > 0, luma, 1)
     height, width = _size(inputs)
     psnr = -10 * jnp.log10(jnp.maximum(jnp.sum(error) / (height * width), 1e-10))
     return {
@@ -380,7 +388,7 @@ def parts(config: Config, shape: tuple[int, int, int], level: str) -> Parts:
     return Parts(
         functools.partial(_init, plans[0]),
         tuple(stages),
-        functools.partial(_outputs, _ERROR[level]),
+        _outputs,
     )
 
 
