@@ -156,7 +156,7 @@ def denoise(
     full: bool = False,
     **options: Any,
 ) -> Outputs:
-    """Denoises an image by its own patches, with an algorithm that suits its noise.
+    """Denoises an image by its own patches, after measuring its noise.
 
     Args:
         image: The noisy image (H, W[, C]); uint8, uint16, or float in [0, 1].

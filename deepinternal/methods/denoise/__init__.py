@@ -2,7 +2,7 @@
 
 Where the papers are in the code: NL-Ridge (Herbreteau and Kervrann 2024) -> `ridge`; zero-shot
 Noise2Noise (Mansour and Heckel 2023) and Pixel2Pixel (Ma et al. 2025) -> `pairs`. What the noise is
-like is measured for each image, and `decisions` chooses the algorithm.
+like is measured for each image, and `decisions` says how it is removed.
 """
 
 from collections.abc import Callable, Mapping

@@ -15,8 +15,9 @@ class Config(MaskConfig):
 
     algorithm: Literal["auto", "ridge", "pairs"] = field(
         "auto",
-        "how the noise is removed; auto: chosen by the noise; ridge: by linear combinations of similar "
-        "patches; pairs: by a small net that is trained on pairs of noisy versions of the image",
+        "how the noise is removed; auto: ridge, unless there is too little noise; ridge: by linear "
+        "combinations of similar patches; pairs: by a small net that is trained on pairs of noisy "
+        "versions of the image",
     )
     noise_std: NoiseStd = field(
         0.0,
@@ -93,7 +94,9 @@ class Config(MaskConfig):
 
 
 PRESETS: Mapping[str, Preset] = {
-    "auto": Preset({"algorithm": "auto"}, "the algorithm that suits the noise (default)"),
+    "auto": Preset(
+        {"algorithm": "auto"}, "ridge with the measured noise, if there is any (default)"
+    ),
     "ridge": Preset(
         {"algorithm": "ridge"}, "similar patches, combined linearly (NL-Ridge, 2024), in seconds"
     ),

@@ -65,7 +65,7 @@ def decide(config: Config, image: np.ndarray) -> Decision:
     quiet = saturated or noise["std"].max() <= QUIET
     if not (quiet or correlated):  # fine texture in flat parts is not taken for noise
         quiet = image_facts.measure(repaired)["measured_std"] <= QUIET
-    algorithm = _algorithm(config, image, correlated=correlated, quiet=quiet)
+    algorithm = _algorithm(config, image, quiet=quiet)
     facts = {
         "clipped": found.clipped,
         "correlated": correlated,
@@ -103,13 +103,11 @@ def _noise(config: Config, found: NoiseModel, mean: np.ndarray) -> dict[str, np.
     return {name: np.asarray(x, np.float32) for name, x in noise.items()}
 
 
-def _algorithm(config: Config, image: np.ndarray, *, correlated: bool, quiet: bool) -> str:
-    """The algorithm: the given one, or the one that suits the noise."""
+def _algorithm(config: Config, image: np.ndarray, *, quiet: bool) -> str:
+    """The algorithm: the given one, or `ridge`, if there is noise to remove."""
     if min(image.shape[:2]) < LEAST or not config.strength or (quiet and not config.noise_std):
         return "unchanged"
-    if config.algorithm == "auto":
-        return "pairs" if correlated else "ridge"
-    return config.algorithm
+    return "ridge" if config.algorithm == "auto" else config.algorithm
 
 
 def _variant(config: Config, algorithm: str, std: float, correlated: bool) -> str:

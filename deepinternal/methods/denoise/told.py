@@ -77,13 +77,11 @@ def _missing(inputs: Inputs) -> str:
 
 
 def _choice(config: Config, inputs: Inputs, name: str) -> str:
-    """The algorithm and the reason for it."""
+    """The algorithm, and what it is told."""
     text = f"algorithm {name}"
     if config.algorithm != "auto":
         text += ", as given"
     elif inputs["facts"]["correlated"]:
-        text += ", because the noise of neighbouring pixels is alike"
-    else:
-        text += ", because the noise of neighbouring pixels is independent"
+        text += ", told that the noise of neighbouring pixels is alike"
     strength = f", with config.strength={config.strength:g}" if config.strength != 1 else ""
     return text + strength
