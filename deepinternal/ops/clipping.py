@@ -7,9 +7,8 @@ from jax.scipy.stats import norm
 from deepinternal.types import Array
 
 _LEAST = 1e-6  # standard deviation that counts as none
-_ITERATIONS = (
-    8  # of Newton's method; six reach float32's accuracy for any standard deviation up to 1
-)
+# Of Newton's method; six reach float32's accuracy for any standard deviation up to 1.
+_ITERATIONS = 8
 
 
 def clipped_mean(x: Array, std: Array | float) -> Array:

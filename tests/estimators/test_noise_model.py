@@ -17,7 +17,7 @@ def photograph(name):
 
 
 def in_file(image):
-    """An image of 8-bit levels as it comes from a file."""
+    """Rounds an image in [0, 255] to the levels of an 8-bit file."""
     return (np.clip(np.round(image), 0, 255) / 255).astype(np.float32)
 
 

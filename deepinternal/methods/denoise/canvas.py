@@ -13,8 +13,6 @@ from deepinternal.methods.denoise.config import Config
 from deepinternal.methods.denoise.decisions import LEAST, LEVELS
 from deepinternal.types import Inputs
 
-_ABLE = ("ridge", "unchanged")  # the algorithms that work on canvases
-
 
 def group(
     config: Config, shape: tuple[int, ...], given: Mapping[str, tuple[int, ...]]
@@ -30,7 +28,7 @@ def group(
         The channels, and the sizes of the patches and groups, which are smaller in tiny images. None if
         the algorithm needs images of one size.
     """
-    if config.algorithm not in ("auto", *_ABLE) or min(shape[:2]) < LEAST:
+    if config.algorithm == "pairs" or min(shape[:2]) < LEAST:
         return None
     plans = (ridge.passes(config, shape, level) for level in LEVELS)
     return shape[-1], tuple(sorted(given)), tuple(p.settings for both in plans for p in both)
@@ -41,12 +39,9 @@ def pad(config: Config, inputs: Inputs, canvas: tuple[int, int]) -> Inputs:
 
     Returns:
         The inputs with a larger `image` and `mask`, which are zero beyond the given ones, and `size`,
-        int32 (2,), the (H, W) of the image. The unchanged inputs if `auto` has chosen an algorithm that
-        needs images of one size.
+        int32 (2,), the (H, W) of the image.
     """
     del config
-    if not {*inputs["algorithm"]} <= {*_ABLE}:
-        return inputs
     size = inputs["image"].shape[:2]
     room = [*((0, c - n) for c, n in zip(canvas, size)), (0, 0)]
     padded = {n: np.pad(inputs[n], room) for n in ("image", "mask") if n in inputs}

@@ -1,4 +1,4 @@
-"""Noise that was clipped to [0, 1]: its mean and variance, and the level that explains a mean.
+"""Noise that was clipped to [0, 1] in an image: its variance, and the level that explains a mean.
 
 Files hold no values below black and above white. Where an image is nearly black or white, clipping
 reduces the variance of the noise and shifts the mean towards grey, as it does to an average of pixels.
@@ -11,22 +11,12 @@ import jax.numpy as jnp
 from jax.scipy.stats import norm
 
 from deepinternal.ops import filters
+from deepinternal.ops.clipping import clipped_mean, clipped_variance
 from deepinternal.types import Array
 
 _LEVELS = 256  # number of levels of the table that is interpolated
 _HALF = 0.5 / 255  # greatest value that is rounded to black
 _SHARE = 0.5  # of the expected number of clipped pixels, above which an image counts as clipped
-
-
-def moments(level: Array, std: Array) -> tuple[Array, Array]:
-    """Returns the mean and the variance of `clip(level + std * z, 0, 1)` for standard normal z."""
-    low, high = -level / std, (1 - level) / std
-    at_low, at_high = norm.pdf(low), norm.pdf(high)
-    between, above = norm.cdf(high) - norm.cdf(low), norm.cdf(-high)
-    mean = level * between + std * (at_low - at_high) + above
-    square = (level**2 + std**2) * between + 2 * level * std * (at_low - at_high)
-    square += std**2 * (low * at_low - high * at_high) + above
-    return mean, jnp.maximum(square - mean**2, 0)
 
 
 def std_at(level: Array, noise: Mapping[str, Array]) -> Array:
@@ -41,7 +31,8 @@ def _interpolated(x: Array, known: Array, values: Array) -> Array:
 def _table(noise: Mapping[str, Array]) -> tuple[Array, Array, Array]:
     """Returns levels with the mean and the variance of each, (levels, C)."""
     levels = jnp.linspace(0, 1, _LEVELS)[:, None] + jnp.zeros_like(noise["offset"])
-    return levels, *moments(levels, std_at(levels, noise))
+    std = std_at(levels, noise)
+    return levels, clipped_mean(levels, std), clipped_variance(levels, std)
 
 
 def variance(mean: Array, noise: Mapping[str, Array], clipped: Array) -> Array:
