@@ -1,5 +1,6 @@
 from deepinternal.estimators import airlight as airlight
 from deepinternal.estimators import alphas as alphas
+from deepinternal.estimators import clipping as clipping
 from deepinternal.estimators import image_facts as image_facts
 from deepinternal.estimators import impulses as impulses
 from deepinternal.estimators import jpeg as jpeg
@@ -14,6 +15,9 @@ from deepinternal.estimators import spreading as spreading
 from deepinternal.estimators.airlight import airlight_patch_recurrence as airlight_patch_recurrence
 from deepinternal.estimators.alphas import mismatch as mismatch
 from deepinternal.estimators.alphas import search_alphas as search_alphas
+from deepinternal.estimators.clipping import clipped_mean as clipped_mean
+from deepinternal.estimators.clipping import clipped_mean_inverse as clipped_mean_inverse
+from deepinternal.estimators.clipping import clipped_variance as clipped_variance
 from deepinternal.estimators.image_facts import measure as measure
 from deepinternal.estimators.impulses import Impulses as Impulses
 from deepinternal.estimators.impulses import find_impulses as find_impulses

@@ -2,10 +2,9 @@
 
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
-from deepinternal.ops import clipping
+from deepinternal.estimators.clipping import clipped_mean_inverse, clipped_variance
 from deepinternal.ops.dct import dct_matrix, dct_orders
 
 SIDE = 16  # side of the windows that measure the spectrum
@@ -26,9 +25,6 @@ _MARGIN = 1.0  # least distance of a window's mean from black and white in stand
 _FLOOR = 0.05 / 255  # standard deviation that counts as none
 _ROUNDING = 0.3 / 255  # standard deviation of the rounding to 8 bits
 _STEEP = 5.0  # greatest slope; steeper ones depend on the rounding
-
-_clean = jax.jit(clipping.clipped_mean_inverse)
-_variance = jax.jit(clipping.clipped_variance)
 
 
 class Levels(NamedTuple):
@@ -174,7 +170,7 @@ def _unclipped(means: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarr
     Returns:
         Bool (N,), and factors (N, C).
     """
-    clean = np.asarray(_clean(means, std))
+    clean = clipped_mean_inverse(means, std)
     nearest = np.minimum(clean, 1 - clean)
     for margin in (_MARGIN, 0.25, 0.0):
         usable = np.all(nearest >= np.maximum(margin * std, 1e-3), axis=1)
@@ -182,7 +178,7 @@ def _unclipped(means: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarr
             break
     else:
         usable = np.ones(len(means), bool)
-    variance = np.asarray(_variance(clean, std))
+    variance = clipped_variance(clean, std)
     return usable, np.maximum(std, 1e-6) ** 2 / np.maximum(variance, 1e-12)
 
 

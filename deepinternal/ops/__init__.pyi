@@ -1,7 +1,6 @@
 from deepinternal.ops import atmosphere as atmosphere
 from deepinternal.ops import augment as augment
 from deepinternal.ops import back_projection as back_projection
-from deepinternal.ops import clipping as clipping
 from deepinternal.ops import color as color
 from deepinternal.ops import conv as conv
 from deepinternal.ops import correlating as correlating
@@ -33,9 +32,6 @@ from deepinternal.ops.augment import dihedral as dihedral
 from deepinternal.ops.augment import draw_father as draw_father
 from deepinternal.ops.back_projection import back_project as back_project
 from deepinternal.ops.back_projection import descend as descend
-from deepinternal.ops.clipping import clipped_mean as clipped_mean
-from deepinternal.ops.clipping import clipped_mean_inverse as clipped_mean_inverse
-from deepinternal.ops.clipping import clipped_variance as clipped_variance
 from deepinternal.ops.color import rgb_to_y as rgb_to_y
 from deepinternal.ops.correlating import all_patches as all_patches
 from deepinternal.ops.correlating import composed as composed

@@ -2,69 +2,48 @@
 
 Files hold no values below black and above white. Where an image is nearly black or white, clipping
 reduces the variance of the noise and shifts the mean towards grey, as it does to an average of pixels.
+Both are tabulated on the host, by the mean of the values after clipping.
 """
 
-from collections.abc import Mapping
-
-import jax
 import jax.numpy as jnp
-from jax.scipy.stats import norm
+import numpy as np
+from scipy import ndimage
+from scipy.special import ndtr
 
-from deepinternal.ops import filters
-from deepinternal.ops.clipping import clipped_mean, clipped_variance
+from deepinternal.estimators.clipping import clipped_mean, clipped_variance
 from deepinternal.types import Array
 
-_LEVELS = 256  # number of levels of the table that is interpolated
+_ENTRIES = 1024  # of a table
 _HALF = 0.5 / 255  # greatest value that is rounded to black
 _SHARE = 0.5  # of the expected number of clipped pixels, above which an image counts as clipped
+_NEAR = 7  # side of the windows whose mean tells how many clipped pixels are expected
+_SIDE = 512  # about the greatest number of rows and columns of pixels that are counted
 
 
-def std_at(level: Array, noise: Mapping[str, Array]) -> Array:
-    """Returns the standard deviation of the noise before it is clipped, at levels (..., C)."""
-    return jnp.sqrt(jnp.maximum(noise["gain"] * level + noise["offset"], 1e-9))
-
-
-def _interpolated(x: Array, known: Array, values: Array) -> Array:
-    return jax.vmap(jnp.interp, -1, -1)(x, known, values)
-
-
-def _table(noise: Mapping[str, Array]) -> tuple[Array, Array, Array]:
-    """Returns levels with the mean and the variance of each, (levels, C)."""
-    levels = jnp.linspace(0, 1, _LEVELS)[:, None] + jnp.zeros_like(noise["offset"])
-    std = std_at(levels, noise)
-    return levels, clipped_mean(levels, std), clipped_variance(levels, std)
-
-
-def variance(mean: Array, noise: Mapping[str, Array], clipped: Array) -> Array:
-    """Returns the variance of an image's noise where the mean of the image's values is known.
+def tables(image: np.ndarray, gain: np.ndarray, offset: np.ndarray) -> dict[str, np.ndarray]:
+    """Tabulates the noise by the mean of the values after clipping, if those of an image were clipped.
 
     Args:
-        mean: (H, W, C), the mean of the values, after clipping.
-        noise: `gain` and `offset` (C,): the variance is gain * level + offset before clipping.
-        clipped: Bool scalar, whether values were clipped.
+        image: (H, W, C), with the noise.
+        gain: (C,).
+        offset: (C,). The variance of the noise is gain * level + offset before clipping.
 
     Returns:
-        (H, W, C).
+        `level` and `variance`, float32 (1024, C), for means from 0 to 1; see `looked_up`. Without
+        clipping the level is the mean.
     """
-    _, means, variances = _table(noise)
-    found = _interpolated(mean, means, variances)
-    return jnp.where(clipped, found, std_at(mean, noise) ** 2)
+    grid = np.linspace(0, 1, _ENTRIES)
+    std = np.sqrt(np.maximum(gain * grid[:, None] + offset, 1e-9))
+    level, variance = np.broadcast_to(grid[:, None], std.shape), std**2
+    means = np.maximum.accumulate(clipped_mean(level, std))
+    by_mean = lambda x: np.stack([np.interp(grid, m, v) for m, v in zip(means.T, x.T)], axis=-1)
+    known = by_mean(level)
+    if is_clipped(image, known, std):
+        level, variance = known, by_mean(clipped_variance(level, std))
+    return {"level": np.float32(level), "variance": np.float32(variance)}
 
 
-def level(mean: Array, noise: Mapping[str, Array], clipped: Array) -> Array:
-    """Returns the level (H, W, C) in [0, 1] that explains a mean after clipping, see `variance`."""
-    levels, means, _ = _table(noise)
-    return jnp.where(clipped, _interpolated(mean, means, levels), jnp.clip(mean, 0, 1))
-
-
-def smoothed(image: Array, inside: Array, radius: int) -> Array:
-    """Returns the mean (H, W, C) of the pixels in a square window of which `inside` (H, W) is true."""
-    inside = inside[..., None].astype(image.dtype)
-    share = filters.box(inside, radius)
-    return filters.box(image * inside, radius) / jnp.where(share > 1e-4, share, 1)
-
-
-def is_clipped(image: Array, mean: Array, inside: Array, noise: Mapping[str, Array]) -> Array:
+def is_clipped(image: np.ndarray, level: np.ndarray, std: np.ndarray) -> bool:
     """Returns whether the values of an image were clipped after the noise had been added.
 
     They were if none lies outside [0, 1] and about as many of them as noise of this strength explains
@@ -72,19 +51,25 @@ def is_clipped(image: Array, mean: Array, inside: Array, noise: Mapping[str, Arr
 
     Args:
         image: (H, W, C).
-        mean: (H, W, C), the local mean of its values.
-        inside: Bool (H, W), where the image is; the rest is ignored.
-        noise: See `variance`.
-
-    Returns:
-        A bool scalar.
+        level: (1024, C), the level that explains each mean, if the values were clipped.
+        std: (1024, C), the standard deviation of the noise at each level, before clipping.
     """
-    true = jnp.ones((), bool)
-    found = level(mean, noise, true)
-    std = std_at(found, noise)
-    expected = norm.cdf((_HALF - found) / std) + norm.cdf((found - 1 + _HALF) / std)
-    inside = inside[..., None]
-    black_or_white = (image <= _HALF) | (image >= 1 - _HALF)
-    within = jnp.all(jnp.where(inside, (image >= 0) & (image <= 1), True))
-    total = lambda x: jnp.sum(jnp.where(inside, x, 0))
-    return within & (total(black_or_white) >= _SHARE * total(expected))
+    if image.min() < 0 or image.max() > 1:
+        return False
+    step = max(1, max(image.shape[:2]) // _SIDE)
+    mean = ndimage.uniform_filter(image, (_NEAR, _NEAR, 1))[::step, ::step]
+    values, grid, expected = image[::step, ::step], np.linspace(0, 1, _ENTRIES), 0.0
+    for c in range(values.shape[-1]):
+        found = np.interp(mean[..., c], grid, level[:, c])
+        size = np.interp(found, grid, std[:, c])
+        expected += np.sum(ndtr((_HALF - found) / size) + ndtr((found - 1 + _HALF) / size))
+    return bool(np.sum((values <= _HALF) | (values >= 1 - _HALF)) >= _SHARE * expected)
+
+
+def looked_up(mean: Array, table: Array) -> Array:
+    """Returns the entries of a table (1024, C) for means (H, W, C), interpolated linearly."""
+    place = jnp.clip(mean, 0, 1) * (_ENTRIES - 1)
+    below = jnp.minimum(place.astype(jnp.int32), _ENTRIES - 2)
+    channel = jnp.arange(table.shape[1])
+    first, second = table[below, channel], table[below + 1, channel]
+    return first + (place - below) * (second - first)

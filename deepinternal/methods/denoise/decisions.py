@@ -12,6 +12,7 @@ import numpy as np
 from deepinternal.estimators import image_facts
 from deepinternal.estimators.impulses import find_impulses
 from deepinternal.estimators.noise_model import NoiseModel, measure_noise
+from deepinternal.methods.denoise import clipping
 from deepinternal.methods.denoise.config import Config
 
 LEVELS = {"low": 15 / 255, "middle": 35 / 255, "high": np.inf}  # greatest noise of each level
@@ -30,7 +31,7 @@ class Decision:
         variant: What else the program depends on: the name of the level of noise for `ridge`, the
             kind of pairs for `pairs`.
         noise: The model of the noise as arrays by name: `std`, `gain`, `offset` (C,), `power` (16, 16,
-            C).
+            C); `level`, `variance` (1024, C), see `clipping.tables`.
         wrong: Bool (H, W), the pixels that are wrong and were replaced; None: there are none.
         image: (H, W, C), the image with these pixels replaced.
         facts: Numbers by name: `clipped`, the fraction of clipped values; `correlated`, whether the
@@ -61,7 +62,7 @@ def decide(config: Config, image: np.ndarray) -> Decision:
     jpeg, correlated = found.jpeg_quality, _told(config.correlated, found.correlated)
     if _told(config.jpeg, jpeg > 0) != (jpeg > 0):
         jpeg = image_facts.measure(image, compressed=config.jpeg)["jpeg_quality"]
-    noise = _noise(config, found, repaired.mean(axis=(0, 1)))
+    noise = _noise(config, found, repaired)
     quiet = saturated or noise["std"].max() <= QUIET
     if not (quiet or correlated):  # fine texture in flat parts is not taken for noise
         quiet = image_facts.measure(repaired)["measured_std"] <= QUIET
@@ -87,9 +88,10 @@ def _told(field: str, measured: bool) -> bool:
     return {"on": True, "off": False, "auto": measured}[field]
 
 
-def _noise(config: Config, found: NoiseModel, mean: np.ndarray) -> dict[str, np.ndarray]:
+def _noise(config: Config, found: NoiseModel, image: np.ndarray) -> dict[str, np.ndarray]:
     """The arrays of `Decision.noise`: as measured, or as the fields say."""
     std, gain, power = (np.asarray(x, float) for x in (found.std, found.gain, found.power))
+    mean = image.mean(axis=(0, 1))
     if config.noise_std:
         gain = gain * (config.noise_std / np.maximum(std, 1e-6)) ** 2
         std = np.full_like(std, config.noise_std)
@@ -99,7 +101,9 @@ def _noise(config: Config, found: NoiseModel, mean: np.ndarray) -> dict[str, np.
         power = np.ones_like(power)
     std, gain = std * config.strength, gain * config.strength**2
     gain = np.minimum(gain, std**2 / np.maximum(mean, 1e-6))  # of no noise at black
-    noise = {"std": std, "gain": gain, "offset": std**2 - gain * mean, "power": power}
+    offset = std**2 - gain * mean
+    noise = {"std": std, "gain": gain, "offset": offset, "power": power}
+    noise |= clipping.tables(image, gain, offset)
     return {name: np.asarray(x, np.float32) for name, x in noise.items()}
 
 

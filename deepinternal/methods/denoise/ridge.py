@@ -27,14 +27,16 @@ References:
 import dataclasses
 import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from deepinternal.methods.denoise import clipping
+from deepinternal.methods.denoise.clipping import looked_up
 from deepinternal.methods.denoise.config import Config
 from deepinternal.methods.denoise.parts import Parts
 from deepinternal.methods.denoise.solving import solve
+from deepinternal.ops import filters
 from deepinternal.types import Array, Inputs, Metrics, Output, Stage, TrainState
 
 # By the level of the noise, for each pass: the side of the patches, the size of the groups and what is
@@ -46,7 +48,8 @@ _PASSES = {
 }
 _NAMES = ("first", "second")  # of the passes
 _ESTIMATED = 16  # patches of a group that are estimated in the second pass
-_STRIP = 1024  # groups that are treated at once, about
+_STRIP = 1024  # groups of a step, about
+_CACHED = 128  # groups whose patches stay in the cache of a CPU, about
 _LEAST = 1e-4  # part of the noise's energy that makes the first pass's matrices regular
 _ROUNDING = 1e-6  # part of the patches' energy that float32 cannot tell from 0 in these matrices
 _SMOOTH = 3  # radius of the windows that tell the variance of the noise before the first pass
@@ -156,7 +159,9 @@ def _groups(plan: _Pass, luma: Array, rows: Array, width: Array | int) -> Array:
         sums = jnp.where(regular, sums, last)
         return sum(sums[rows - top + i] for i in range(patch))
 
-    found = jnp.moveaxis(lax.map(distance, jnp.arange(side * side)), 0, -1)
+    together = None if jax.default_backend() == "cpu" else side
+    found = lax.map(distance, jnp.arange(side * side), batch_size=together)
+    found = jnp.moveaxis(found, 0, -1)
     shift = lax.top_k(-found, plan.group)[1]
     place_rows = rows[:, None, None] + shift // side - reach
     place_columns = columns[:, None] + shift % side - reach
@@ -272,22 +277,49 @@ def _step(
     inside = (top + jnp.arange(plan.window) < height)[:, None]
     inside = inside & (jnp.arange(plan.shape[1]) < width)
     places = _groups(plan, jnp.where(inside, pilot[..., 0], jnp.inf), rows - top, width)
-    made, trust, risk = _combined(
-        plan, noisy, pilot, part(kept["variance"]), _alike(inputs), places
-    )
-    shown = places[:, : plan.estimated] + jnp.stack([top, 0 * top])
-    loss = jnp.sum(real[:, None, None] / trust) / jnp.maximum(jnp.sum(real) * trust[0].size, 1)
-    trust = jnp.where(real[:, None, None], trust, 0)
-    trust = jnp.broadcast_to(trust[:, :, None, None], made.shape)
-    luma = trust[..., :1]
-    kept = {
-        **kept,
-        "total": _added(kept["total"], shown, made * trust),
-        "weight": _added(kept["weight"], shown, trust),
-        "risk": _added(kept["risk"], shown, luma * risk[:, :, None, None, None]),
-    }
+    variance, alike = part(kept["variance"]), _alike(inputs)
+    below = jnp.stack([top, 0 * top])
+
+    def added(sums, part):
+        places, real = part
+        made, trust, risk = _combined(plan, noisy, pilot, variance, alike, places)
+        loss = jnp.sum(real[:, None, None] / trust)
+        trust = jnp.where(real[:, None, None], trust, 0)
+        trust = jnp.broadcast_to(trust[:, :, None, None], made.shape)
+        parts = {
+            "total": made * trust,
+            "weight": trust,
+            "risk": trust[..., :1] * risk[:, :, None, None, None],
+        }
+        shown = places[:, : plan.estimated] + below
+        return {name: _added(sums[name], shown, x) for name, x in parts.items()}, loss
+
+    sums = {name: kept[name] for name in ("total", "weight", "risk")}
+    sums, loss = _in_parts(added, sums, places, real)
+    loss = jnp.sum(loss) / jnp.maximum(jnp.sum(real) * plan.estimated * plan.shape[2], 1)
     step = jnp.minimum(state.step + 1, kept["strips"])
-    return state.replace(step=step, model_state=kept), {"loss": loss}
+    return state.replace(step=step, model_state=kept | sums), {"loss": loss}
+
+
+def _in_parts(body, carry, places: Array, real: Array):
+    """Scans over parts of the groups on a CPU, so that their patches stay in its cache.
+
+    Args:
+        body: `(carry, (places, real)) -> carry, loss`.
+        carry: Its first argument.
+        places: (N, group, 2).
+        real: Bool (N,), which of the groups count.
+    """
+    count = len(real)
+    parts = -(-count // _CACHED) if jax.default_backend() == "cpu" else 1
+    if parts == 1:
+        return body(carry, (places, real))
+    length = -(-count // parts)
+    missing = parts * length - count
+    places = jnp.pad(places, ((0, missing), (0, 0), (0, 0)), mode="edge")
+    real = jnp.pad(real, (0, missing))
+    split = lambda x: x.reshape(parts, length, *x.shape[1:])
+    return lax.scan(body, carry, (split(places), split(real)))
 
 
 def _size(inputs: Inputs) -> tuple[Array | int, Array | int]:
@@ -319,41 +351,45 @@ def _alike(inputs: Inputs) -> Array:
     return found / jnp.maximum(found[:1, :1], 1e-12)
 
 
-def _variance(mean: Array, inputs: Inputs, clipped: Array) -> Array:
+def _variance(mean: Array, inputs: Inputs) -> Array:
     """The variance (H, W, C) of the noise of luma and chroma, for the mean of RGB values."""
-    found = clipping.variance(mean, inputs["noise"], clipped)
+    found = looked_up(mean, inputs["noise"]["variance"])
     if mean.shape[-1] == 1:
         return found
     return jnp.matmul(found, _OPPONENT.T**2, precision=lax.Precision.HIGHEST)
 
 
-def _begun(plan: _Pass, inputs: Inputs, pilot: Array, mean: Array, clipped: Array) -> dict:
+def _begun(plan: _Pass, inputs: Inputs, pilot: Array, mean: Array) -> dict:
     """The model state at the beginning of a pass; `mean` are RGB values, as of the pilot."""
     return {
         "pilot": pilot,
         "total": jnp.zeros(plan.shape),
         "weight": jnp.zeros(plan.shape),
         "risk": jnp.zeros((*plan.shape[:2], 1)),
-        "variance": _variance(mean, inputs, clipped),
-        "clipped": clipped,
+        "variance": _variance(mean, inputs),
         "strips": _strips(plan, inputs),
     }
+
+
+def _smoothed(image: Array, inside: Array) -> Array:
+    """The mean (H, W, C) of the pixels of a square window that are `inside` (H, W)."""
+    inside = inside[..., None].astype(image.dtype)
+    share = filters.box(inside, _SMOOTH)
+    return filters.box(image * inside, _SMOOTH) / jnp.where(share > 1e-4, share, 1)
 
 
 def _init(plan: _Pass, key: Array, inputs: Inputs) -> TrainState:
     image, (height, width) = inputs["image"], _size(inputs)
     rows, columns = (jnp.arange(n) < m for n, m in zip(image.shape[:2], (height, width)))
     inside = rows[:, None] & columns
-    mean = clipping.smoothed(image, inside, _SMOOTH)
-    clipped = clipping.is_clipped(image, mean, inside, inputs["noise"])
-    kept = _begun(plan, inputs, jnp.zeros(plan.shape), mean, clipped)
+    kept = _begun(plan, inputs, jnp.zeros(plan.shape), _smoothed(image, inside))
     return TrainState(jnp.zeros((), jnp.int32), key, {}, {}, kept)
 
 
 def _advance(plan: _Pass, state: TrainState, inputs: Inputs) -> tuple[TrainState, Inputs]:
     """Begins the next pass, with the result of this one as its pilot."""
     pilot = _result(state)
-    kept = _begun(plan, inputs, pilot, rgb(pilot), state.model_state["clipped"])
+    kept = _begun(plan, inputs, pilot, rgb(pilot))
     return state.replace(step=jnp.zeros((), jnp.int32), model_state=kept), inputs
 
 
@@ -364,7 +400,7 @@ def _done(state: TrainState) -> Array:
 
 def _outputs(state: TrainState, inputs: Inputs) -> dict[str, Output]:
     kept, size = state.model_state, inputs.get("size")
-    result = clipping.level(rgb(_result(state)), inputs["noise"], kept["clipped"])
+    result = looked_up(rgb(_result(state)), inputs["noise"]["level"])
     luma = kept["weight"][..., 0]
     error = kept["risk"][..., 0] / jnp.where(luma > 0, luma, 1)
     height, width = _size(inputs)

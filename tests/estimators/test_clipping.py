@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepinternal import ops
+from deepinternal import estimators
 
 SAMPLES = np.random.default_rng(0).standard_normal(200_000)
 
@@ -12,25 +12,25 @@ SAMPLES = np.random.default_rng(0).standard_normal(200_000)
 @pytest.mark.parametrize("x", [0.0, 0.03, 0.5, 0.9, 1.0])
 def test_mean_and_variance_are_those_of_samples(x, std):
     clipped = np.clip(x + std * SAMPLES, 0, 1)
-    np.testing.assert_allclose(ops.clipped_mean(x, std), clipped.mean(), atol=0.01 * std)
-    np.testing.assert_allclose(ops.clipped_variance(x, std), clipped.var(), rtol=0.02)
+    np.testing.assert_allclose(estimators.clipped_mean(x, std), clipped.mean(), atol=0.01 * std)
+    np.testing.assert_allclose(estimators.clipped_variance(x, std), clipped.var(), rtol=0.02)
 
 
 @pytest.mark.parametrize("std", [0.0, 0.001, 0.1, 0.5, 1.0])
 def test_the_inverse_returns_the_clean_values(std):
     x = np.linspace(0, 1, 501, dtype=np.float32)
-    found = ops.clipped_mean_inverse(ops.clipped_mean(x, std), std)
+    found = estimators.clipped_mean_inverse(estimators.clipped_mean(x, std), std)
     np.testing.assert_allclose(found, x, atol=2e-6)
 
 
 def test_means_that_no_clean_value_has_give_black_and_white():
-    found = ops.clipped_mean_inverse(np.array([0.0, 0.03, 0.97, 1.0]), 0.1)
+    found = estimators.clipped_mean_inverse(np.array([0.0, 0.03, 0.97, 1.0]), 0.1)
     np.testing.assert_allclose(found, [0, 0, 1, 1], atol=1e-6)
 
 
 def test_standard_deviations_may_differ_between_pixels():
     x, std = np.full((2, 3, 1), 0.1, np.float32), np.array([0.0, 0.1, 0.3], np.float32)
-    found = ops.clipped_mean(x, std)
+    found = estimators.clipped_mean(x, std)
     assert found.shape == (2, 3, 3)
-    alone = [ops.clipped_mean(x[..., 0], s) for s in std]
+    alone = [estimators.clipped_mean(x[..., 0], s) for s in std]
     np.testing.assert_allclose(found, np.stack(alone, axis=-1), rtol=1e-6)
