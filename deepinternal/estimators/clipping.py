@@ -59,7 +59,7 @@ def clipped_mean_inverse(y: ArrayLike, std: ArrayLike) -> np.ndarray:
         black pixel is not 0 (but 0.4 std); means below it return 0, and likewise 1 for those too large.
     """
     y, std = np.broadcast_arrays(np.asarray(y, float), np.maximum(std, _LEAST))
-    x = y
+    x = np.clip(y, 0, 1)
     for _ in range(_ITERATIONS):
         error = clipped_mean(x, std) - y
         x = np.clip(x - error / (ndtr((1 - x) / std) - ndtr(-x / std)), 0, 1)

@@ -26,12 +26,17 @@ class NoiseModel:
         offset: float32 (C,), the variance at black.
         power: float32 (16, 16, C), the power spectrum over windows of 16x16 pixels in the order of
             `numpy.fft.fft2`, with mean 1; all ones for white noise. It is an even function of each
-            frequency.
+            frequency. If the image has colour, it is that of luma and both chroma channels, see
+            `ops.color.OPPONENT`.
+        mixing: float32 (C,), the variances of luma and chroma, relative to those of noise that is
+            independent in the channels; ones if it is, and for grey.
         correlated: Whether the noise of neighbouring pixels is alike.
         impulses: The fraction of the pixels that are impulses.
         dead: bool (H, W), where they are; None if there are none.
         kind: 'none', 'single', 'salt and pepper' or 'random values', see `impulses.Impulses`.
         jpeg_quality: From 1 to 100; 0 if the image does not count as a JPEG.
+        white_std: The standard deviation of white noise by `noise.noise_std`, over all channels, which
+            takes less texture for noise.
         clipped: The fraction of the values that are 0 or 1.
         flat: Whether all pixels are equal.
         tiny: Whether a side is shorter than 16 pixels, so that nothing could be measured.
@@ -41,11 +46,13 @@ class NoiseModel:
     gain: np.ndarray
     offset: np.ndarray
     power: np.ndarray
+    mixing: np.ndarray
     correlated: bool = False
     impulses: float = 0.0
     dead: np.ndarray | None = None
     kind: str = "none"
     jpeg_quality: float = 0.0
+    white_std: float = 0.0
     clipped: float = 0.0
     flat: bool = False
     tiny: bool = False
@@ -84,6 +91,7 @@ def measure_noise(image: np.ndarray) -> NoiseModel:
         gain=zeros,
         offset=zeros,
         power=np.ones((SIDE, SIDE, len(zeros)), np.float32),
+        mixing=np.ones_like(zeros),
         clipped=float(np.mean((image <= 0) | (image >= 1))),
         flat=bool(np.all(image == image[:1, :1])),
         tiny=min(image.shape[:2]) < SIDE,
@@ -92,10 +100,11 @@ def measure_noise(image: np.ndarray) -> NoiseModel:
         return model
     wrong = find_impulses(image)
     dead = np.any(wrong.places, axis=-1)
-    levels, std, power = _gaussian(wrong.filled)
-    facts = image_facts.measure(image)
+    levels, std, found = _gaussian(wrong.filled)
+    correlated = found is not None
+    facts = image_facts.measure(wrong.filled)
     gain, offset = _line(levels)
-    if facts["jpeg_quality"] and power is None:  # compression leaves less in high frequencies
+    if facts["jpeg_quality"] and not correlated:  # compression leaves less in high frequencies
         std = np.maximum(std, facts["noise_std"])
         gain, offset, variance = 0 * gain, std**2, std**2
     elif _grows(levels, gain, offset):
@@ -107,12 +116,14 @@ def measure_noise(image: np.ndarray) -> NoiseModel:
         std=np.sqrt(variance).astype(np.float32),
         gain=gain.astype(np.float32),
         offset=offset.astype(np.float32),
-        power=model.power if power is None else power,
-        correlated=power is not None,
+        power=_on_grid(found.power) if correlated else model.power,
+        mixing=found.mixing.astype(np.float32) if correlated else model.mixing,
+        correlated=correlated,
         impulses=float(dead.mean()),
         dead=dead if dead.any() else None,
         kind=wrong.kind,
         jpeg_quality=facts["jpeg_quality"],
+        white_std=facts["measured_std"],
     )
 
 
@@ -157,8 +168,8 @@ def noise_sentences(model: NoiseModel) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _gaussian(image: np.ndarray) -> tuple[Levels, np.ndarray, np.ndarray | None]:
-    """Levels, standard deviation (C,), and the power spectrum if the noise is correlated."""
+def _gaussian(image: np.ndarray) -> tuple[Levels, np.ndarray, Spectrum | None]:
+    """Levels, standard deviation (C,), and the spectrum if the noise is correlated."""
     std = np.zeros(image.shape[-1])
     for _ in range(2):  # the second time with what clipping took
         levels, variance = white_levels(image, std)
@@ -168,7 +179,7 @@ def _gaussian(image: np.ndarray) -> tuple[Levels, np.ndarray, np.ndarray | None]
     if not _is_correlated(found, np.sqrt(np.mean(broad))):
         return levels, std, None
     found = spectrum(image, np.sqrt(broad))
-    return found.levels, np.sqrt(_typical(found.levels)), _on_grid(found.power)
+    return found.levels, np.sqrt(_typical(found.levels)), found
 
 
 def _is_correlated(found: Spectrum, std: float) -> bool:

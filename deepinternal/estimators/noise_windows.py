@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deepinternal.estimators.clipping import clipped_mean_inverse, clipped_variance
+from deepinternal.ops.color import OPPONENT
 from deepinternal.ops.dct import dct_matrix, dct_orders
 
 SIDE = 16  # side of the windows that measure the spectrum
@@ -24,6 +25,7 @@ _DIRECTIONS = 0.2  # share of the principal directions that is used, those that 
 _MARGIN = 1.0  # least distance of a window's mean from black and white in standard deviations
 _FLOOR = 0.05 / 255  # standard deviation that counts as none
 _ROUNDING = 0.3 / 255  # standard deviation of the rounding to 8 bits
+_GROWTH = 2.0  # greatest power of 1 / frequency with which the power of chroma grows
 _STEEP = 5.0  # greatest slope; steeper ones depend on the rounding
 
 
@@ -47,7 +49,10 @@ class Spectrum(NamedTuple):
     Attributes:
         levels: Variances by brightness over all frequencies.
         power: (16, 16, C), the variance of each coefficient of the discrete cosine transform, with mean
-            1 over the frequencies.
+            1 over the frequencies; of luma and both chroma channels, see `ops.color.OPPONENT`, if the
+            image has colour.
+        mixing: (C,), the variances of luma and chroma, relative to those of noise of the same levels
+            that is independent in the channels; 1 for grey.
         slope: Square root of the ratio of the variances at middle and at high frequencies, the least of
             all brightnesses; about 1 for white noise, and at most 5.
         alike: The greatest of these square roots, relative to the least.
@@ -57,6 +62,7 @@ class Spectrum(NamedTuple):
 
     levels: Levels
     power: np.ndarray
+    mixing: np.ndarray
     slope: float
     alike: float
     excess: float
@@ -111,15 +117,20 @@ def spectrum(image: np.ndarray, std: np.ndarray) -> Spectrum:
     windows, _ = _windows(image, SIDE)
     means = windows.mean(axis=(2, 3))
     usable, factor = _unclipped(means, std)
-    energy = _transformed(windows) ** 2 * factor[..., None, None]
+    found = _transformed(windows) * np.sqrt(factor)[..., None, None]
+    energies = found**2, _opponent(found) ** 2
+    energy = energies[1]
     radius, half = np.hypot(*np.indices((SIDE, SIDE))), dct_orders(SIDE) % 2
     middle, high = (radius >= 4.5) & (radius < 9), radius >= 15
-    found, brightness, spread = [], [], []
+    found, brightness, spread, plain = [], [], [], []
     for own in (half == 0, half == 1):
         rank = np.sum(energy[:, :, ~own & (radius > 1.5) & (radius <= 12)], axis=(1, 2))
         flat = _flattest(rank, means.mean(axis=1), usable, SIDE)
         parts = [np.flatnonzero(flat)[part] for part in _parts(means[flat].mean(axis=1))]
         found.append([np.where(own, np.mean(energy[part], axis=0), 0) for part in parts])
+        plain.append(
+            [np.mean(energies[0][part][:, :, own & (radius >= 3)], axis=0) for part in parts]
+        )
         brightness.append([np.mean(means[part], axis=0) for part in parts])
         spread.append([_excess(energy[part][:, :, own & middle]) for part in parts])
     found, brightness, spread = np.sum(found, 0), np.mean(brightness, 0), np.mean(spread, 0)
@@ -131,17 +142,50 @@ def spectrum(image: np.ndarray, std: np.ndarray) -> Spectrum:
     slopes = np.minimum(np.sqrt(slopes[kept]), _STEEP)
     total = np.maximum(found[:, :, radius >= 3].mean(axis=2), _FLOOR**2)
     power = np.mean((found / total[..., None, None])[kept], axis=0)
-    # The lowest frequencies are those of the image, also in flat windows.
-    power[:, radius < 2] = power[:, (radius >= 2) & (radius < 3.2)].mean(axis=1, keepdims=True)
+    power[:, radius < 2] = _lowest(power, radius)
+    power = np.maximum(power, 1e-9)  # of no noise at all
     above = power[:, radius >= 3].mean(axis=1) / power.mean(axis=(1, 2))
+    variance = total / above
+    # The variances of the channels themselves, with the same sum.
+    plain = np.concatenate(plain, axis=2).mean(axis=2)
+    plain *= np.sum(variance, axis=1, keepdims=True) / np.maximum(
+        np.sum(plain, axis=1, keepdims=True), _FLOOR**2
+    )
+    mixing = variance / np.maximum(_opponent_variance(plain), _FLOOR**2)
     weight = np.broadcast_to((kept / np.maximum(spread, 1) ** 2)[:, None], total.shape)
     return Spectrum(
-        levels=Levels(brightness, total / above, weight),
+        levels=Levels(brightness, plain, weight),
         power=np.moveaxis(power / power.mean(axis=(1, 2), keepdims=True), 0, -1),
+        mixing=np.median(mixing[kept], axis=0),
         slope=float(np.min(slopes)),
         alike=float(np.max(slopes) / max(np.min(slopes), 1e-9)),
         excess=float(np.median(spread)),
     )
+
+
+def _opponent(windows: np.ndarray) -> np.ndarray:
+    """Turns RGB (N, 3, side, side) into luma and two chroma channels; grey stays grey."""
+    return windows if windows.shape[1] == 1 else np.einsum("oc,nchw->nohw", OPPONENT, windows)
+
+
+def _opponent_variance(variance: np.ndarray) -> np.ndarray:
+    """The variances of luma and chroma, for those (B, C) of independent channels."""
+    return variance if variance.shape[1] == 1 else variance @ OPPONENT.T**2
+
+
+def _lowest(power: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """The power (C, F) of the lowest frequencies, which are those of the image in flat windows too.
+
+    That of luma is continued evenly, that of chroma grows as it does from the next frequencies on,
+    because cameras smooth the noise of chroma widely.
+    """
+    near, far = ((radius >= a) & (radius < b) for a, b in ((2, 3.2), (3.2, 5)))
+    first, second = (np.mean(power[:, band], axis=1) for band in (near, far))
+    steps = [np.log(np.mean(radius[band])) for band in (near, far)]
+    growth = np.log(np.maximum(first, 1e-9) / np.maximum(second, 1e-9)) / (steps[1] - steps[0])
+    growth = np.where(np.arange(len(power)) > 0, np.clip(growth, 0, _GROWTH), 0)
+    ratio = np.exp(steps[0]) / np.maximum(radius[radius < 2], 1)
+    return first[:, None] * ratio ** growth[:, None]
 
 
 def _windows(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:

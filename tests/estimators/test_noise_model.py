@@ -8,6 +8,7 @@ from scipy import ndimage
 from deepinternal.estimators import image_facts
 from deepinternal.estimators.impulses import find_impulses
 from deepinternal.estimators.noise_model import measure_noise, noise_sentences
+from deepinternal.ops.color import OPPONENT
 
 
 def photograph(name):
@@ -75,9 +76,30 @@ def test_correlated_noise_and_its_spectrum(blur):
     windows = found[:rows, :columns].reshape(rows // 16, 16, columns // 16, 16, -1)
     power = np.mean(np.abs(np.fft.fft2(windows, axes=(1, 3))) ** 2, axis=(0, 2))
     power /= power.mean(axis=(0, 1))
-    high = power > 0.05
-    ratio = (model.power / power)[high]
-    assert np.median(np.abs(np.log(ratio))) < 0.4
+    ratio = (model.power / power)[power > 0.05]
+    assert np.median(np.abs(np.log(ratio))) < 0.45
+    np.testing.assert_allclose(model.mixing, 1, rtol=0.5)  # more in luma, where the texture is
+
+
+def test_noise_of_cameras_is_measured_in_luma_and_chroma():
+    """The channels' noise is alike, and that of chroma is coarser."""
+    image = photograph("rocket")
+    blur = lambda x, std: ndimage.gaussian_filter(x, (std, std, 0), mode="wrap")
+    unit = lambda x: x / x.std(axis=(0, 1))
+    luma, chroma = (
+        unit(blur(noise((256, 256, 1)), 0.7)),
+        unit(blur(noise((256, 256, 2), seed=1), 2)),
+    )
+    found = np.concatenate([12 * luma, 3 * chroma], axis=-1) @ OPPONENT
+    model = measure_noise(in_file(image + found))
+    assert model.correlated
+    np.testing.assert_allclose(255 * model.std, found.std(axis=(0, 1)), rtol=0.15)
+    independent = 255**2 * model.std**2 @ OPPONENT.T**2
+    measured = np.sqrt(independent * model.mixing)
+    np.testing.assert_allclose(measured[0], 12, rtol=0.1)
+    np.testing.assert_allclose(measured[1:], 3, rtol=0.5)
+    coarse = model.power[:2, :2].mean(axis=(0, 1)) / model.power[4, 4]
+    assert coarse[1:].min() > 3 * coarse[0]
 
 
 @pytest.mark.parametrize(("share", "kind"), [(0.02, "salt and pepper"), (0.2, "salt and pepper")])

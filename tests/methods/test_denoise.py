@@ -1,8 +1,11 @@
 """The method `denoise`: what it decides for an image, and what it leaves as it is."""
 
+import io
+
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 import deepinternal as di
@@ -98,6 +101,14 @@ def test_an_image_without_measurable_noise_is_left_as_it_is(image, words):
     np.testing.assert_array_equal(result.outputs["result"], image)
     assert words in "; ".join(result.remarks)
     assert "left as it is" in result.remarks[-1]
+
+
+def test_the_errors_of_a_jpeg_are_removed():
+    file = io.BytesIO()
+    Image.fromarray(np.uint8(np.round(255 * photo(128)))).save(file, "jpeg", quality=50)
+    image = np.asarray(Image.open(file))
+    assert "ridge" in prepared(image)[1]["algorithm"]
+    assert "JPEG of quality 50" in told(image)
 
 
 def test_strength_0_removes_nothing():

@@ -59,6 +59,32 @@ def test_banks_hold_the_most_similar_surroundings():
         np.testing.assert_array_equal(part[y - 7, x], expected)
 
 
+@pytest.mark.parametrize("kind", ["halves", "banks"])
+def test_targets_that_are_missing_do_not_count(kind):
+    """The loss on a crop, for a net whose result is its input."""
+    rng = np.random.default_rng(0)
+    image = rng.random((16, 16, 1)).astype(np.float32)
+    mask = np.ones((16, 16, 1), np.float32)
+    mask[4:8, 4:8] = 0
+    other = np.where(mask > 0, image, 0.9).astype(np.float32)
+    plan = pairs.parts(Config(crop=16, window=2, candidates=4, drawn=1), image.shape, kind)
+    step = jax.jit(plan.stages[-2].step)
+    state = plan.init(jax.random.key(0), {"image": image, "mask": mask})
+    state = state.replace(params=jax.tree.map(jnp.zeros_like, state.params))
+    if (
+        kind == "banks"
+    ):  # that of a missing pixel holds others, those of known pixels only themselves
+        bank = np.where(mask > 0, np.uint16(12), np.uint16([12, 11, 13, 7]))
+        state = state.replace(model_state=state.model_state | {"bank": bank})
+    found = [
+        step(state, {"image": x, **given})[1]["loss"]
+        for x in (image, other)
+        for given in ({"mask": mask}, {})
+    ]
+    np.testing.assert_allclose(found[0], found[2], rtol=1e-5, atol=1e-9)
+    assert abs(found[1] - found[3]) > 1e-3
+
+
 def test_unusual_members_leave_the_bank():
     bank = np.tile(np.arange(4, dtype=np.uint16), (1, 3, 1)) + 10
     distance = np.array([[[0, 1, 2, 3], [0, 1, 4.5, 9], [0, 50, 60, 70]]], np.float32)

@@ -9,6 +9,7 @@ import pytest
 
 from deepinternal.methods.denoise import clipping, ridge, solving
 from deepinternal.methods.denoise.config import Config
+from deepinternal.ops.color import OPPONENT
 
 CONFIG = Config(reach=6)
 
@@ -16,7 +17,8 @@ CONFIG = Config(reach=6)
 def inputs(image, std, **noise):
     std = np.full(image.shape[-1], std, np.float32)
     power = np.ones((16, 16, image.shape[-1]), np.float32)
-    model = {"std": std, "gain": 0 * std, "offset": std**2, "power": power} | noise
+    model = {"std": std, "gain": 0 * std, "offset": std**2, "power": power}
+    model |= {"mixing": np.ones_like(std)} | noise
     model |= clipping.tables(image, model["gain"], model["offset"])
     return {"image": np.asarray(image, np.float32), "noise": model}
 
@@ -77,9 +79,10 @@ def naive(image, std, config):
             noise = p * p * std**2 * np.eye(len(group))
             known = known - known.mean(axis=0)
             gram, eye = known @ known.T, np.eye(len(group))
-            gram += np.trace(gram) / len(group) * (1e-6 * eye + 1)
+            matrix = gram + (1 if plan.second else 0.02) * noise
+            matrix += np.trace(matrix) / len(group) * (1e-5 * eye + 1)
             # Lagrange multipliers keep the sum of each combination's weights at 1.
-            inverse = np.linalg.inv(gram + (1 if plan.second else 1e-4) * noise)
+            inverse = np.linalg.inv(matrix)
             multipliers = np.sum(inverse @ noise, axis=0) / np.sum(inverse)
             theta = eye - inverse @ (noise - multipliers)
             np.testing.assert_allclose(theta.sum(axis=0), 1)
@@ -140,6 +143,27 @@ def test_clipped_noise_is_recognised_and_does_not_brighten_black():
     assert abs(files[:, :24].mean() - 0.04) > 0.03
     assert abs(clipped[:, :24].mean() - 0.04) < 0.015
     assert abs(unclipped[:, :24].mean() - 0.04) < 0.015
+
+
+def test_areas_without_any_variation_stay_as_they_are():
+    """All patches of a window are equal there, and each pixel is in one of the groups."""
+    image = np.ones((48, 64, 3))
+    image[:, :16] = 0.5 + np.random.default_rng(0).normal(0, 0.05, (48, 16, 3))
+    config = Config(reach=10)
+    result = denoised(image, 0.05, config=config)["result"]
+    np.testing.assert_allclose(result[:, 32:], 1, atol=0.01)
+
+
+def test_unequal_noise_of_luma_and_chroma_is_removed_better_if_it_is_known():
+    clean = scene(48, 48, 3)
+    noise = np.random.default_rng(0).normal(0, [0.15, 0.02, 0.02], clean.shape) @ OPPONENT
+    std = np.sqrt((0.15**2 + 2 * 0.02**2) / 3)
+    mixing = np.float32([0.15, 0.02, 0.02]) ** 2 / std**2
+    errors = [
+        np.mean((denoised(clean + noise, std, level="middle", **known)["result"] - clean) ** 2)
+        for known in ({"mixing": mixing}, {})
+    ]
+    assert errors[0] < 0.8 * errors[1]
 
 
 def test_correlated_noise_is_removed_better_if_it_is_known():

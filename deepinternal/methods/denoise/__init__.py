@@ -1,8 +1,9 @@
 """Denoising of a single image, without a data set: by its own patches, or by training on itself.
 
 Where the papers are in the code: NL-Ridge (Herbreteau and Kervrann 2024) -> `ridge`; zero-shot
-Noise2Noise (Mansour and Heckel 2023) and Pixel2Pixel (Ma et al. 2025) -> `pairs`. What the noise is
-like is measured for each image, and `decisions` says how it is removed.
+Noise2Noise (Mansour and Heckel 2023) and Pixel2Pixel (Ma et al. 2025) -> `pairs`; Self2Self (Quan et
+al. 2020) -> `blindspot`; NL-Bayes (Lebrun et al. 2013), for missing pixels -> `bayes`. What the noise
+is like is measured for each image, and `decisions` says how it is removed.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from deepinternal.methods.denoise import canvas, pairs, ridge, unchanged
+from deepinternal.methods.denoise import bayes, blindspot, canvas, pairs, ridge, unchanged
 from deepinternal.methods.denoise.config import PRESETS, Config
 from deepinternal.methods.denoise.decisions import decide
 from deepinternal.methods.denoise.fill import filled
@@ -24,6 +25,8 @@ from deepinternal.types import Example, InputError, Inputs, Method
 ALGORITHMS: Mapping[str, Callable[[Config, tuple[int, int, int], str], Parts]] = {
     "ridge": ridge.parts,
     "pairs": pairs.parts,
+    "blindspot": blindspot.parts,
+    "bayes": bayes.parts,
     "unchanged": unchanged.parts,
 }
 
@@ -63,7 +66,7 @@ def prepare(config: Config, image: np.ndarray, mask: np.ndarray | None = None) -
                 "config.mask: nothing is known; the mask must be white where the image is known"
             )
         image = filled(image, known)
-    found = decide(config, image)
+    found = decide(config, image, known)
     if found.wrong is not None:
         known &= ~found.wrong
     inputs = {

@@ -28,7 +28,8 @@ def group(
         The channels, and the sizes of the patches and groups, which are smaller in tiny images. None if
         the algorithm needs images of one size.
     """
-    if config.algorithm == "pairs" or min(shape[:2]) < LEAST:
+    filled_in = "mask" in given and config.algorithm == "auto"
+    if config.algorithm not in ("auto", "ridge") or filled_in or min(shape[:2]) < LEAST:
         return None
     plans = (ridge.passes(config, shape, level) for level in LEVELS)
     return shape[-1], tuple(sorted(given)), tuple(p.settings for both in plans for p in both)

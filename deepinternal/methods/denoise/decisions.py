@@ -12,13 +12,19 @@ import numpy as np
 from deepinternal.estimators import image_facts
 from deepinternal.estimators.impulses import find_impulses
 from deepinternal.estimators.noise_model import NoiseModel, measure_noise
-from deepinternal.methods.denoise import clipping
+from deepinternal.methods.denoise import bayes, clipping
 from deepinternal.methods.denoise.config import Config
+from deepinternal.methods.denoise.fill import scattered_std
 
 LEVELS = {"low": 15 / 255, "middle": 35 / 255, "high": np.inf}  # greatest noise of each level
 KINDS = ("none", "single", "salt and pepper", "random values")  # of impulses
 QUIET = 2 / 255  # standard deviation below which measured noise is left as it is
 SATURATED = 0.5  # fraction of values that are 0 or 1 above which nothing is taken for noise
+FILLING = ("blindspot", "bayes")  # the algorithms that fill in missing pixels
+QUIET_SCATTERED = 4 / 255  # like QUIET, if more than MANY pixels are missing
+DOUBTFUL = 12 / 255  # the same, if the noise of the replaced pixels is as weak
+FEWEST = 16  # known pixels that `blindspot` needs
+MANY = 0.1  # fraction of missing pixels above which `ridge` is not told their means
 LEAST = 8  # least side of an image that is denoised, in pixels
 
 
@@ -29,9 +35,9 @@ class Decision:
     Attributes:
         algorithm: The name of the algorithm.
         variant: What else the program depends on: the name of the level of noise for `ridge`, the
-            kind of pairs for `pairs`.
+            kind of pairs for `pairs`, whether many pixels are missing for `bayes`.
         noise: The model of the noise as arrays by name: `std`, `gain`, `offset` (C,), `power` (16, 16,
-            C); `level`, `variance` (1024, C), see `clipping.tables`.
+            C), `mixing` (C,), see `NoiseModel`; `level`, `variance` (1024, C), see `clipping.tables`.
         wrong: Bool (H, W), the pixels that are wrong and were replaced; None: there are none.
         image: (H, W, C), the image with these pixels replaced.
         facts: Numbers by name: `clipped`, the fraction of clipped values; `correlated`, whether the
@@ -48,14 +54,18 @@ class Decision:
     facts: dict[str, np.float32]
 
 
-def decide(config: Config, image: np.ndarray) -> Decision:
+def decide(config: Config, image: np.ndarray, known: np.ndarray | None = None) -> Decision:
     """Measures the noise of an image, and chooses how to remove it.
 
     Args:
         config: The settings.
-        image: (H, W, C) in [0, 1], without missing pixels.
+        image: (H, W, C) in [0, 1], in which missing pixels are replaced.
+        known: Bool (H, W), false where they are missing. None: none is.
     """
+    missing = 0.0 if known is None else 1 - np.mean(known)
     found = measure_noise(image)
+    if missing > MANY:
+        found = _scattered(found, image, known)
     saturated = found.clipped > SATURATED
     wrong = found.dead if _told(config.impulses, not saturated) else None
     repaired = image if wrong is None else find_impulses(image).filled
@@ -64,9 +74,12 @@ def decide(config: Config, image: np.ndarray) -> Decision:
         jpeg = image_facts.measure(image, compressed=config.jpeg)["jpeg_quality"]
     noise = _noise(config, found, repaired)
     quiet = saturated or noise["std"].max() <= QUIET
-    if not (quiet or correlated):  # fine texture in flat parts is not taken for noise
-        quiet = image_facts.measure(repaired)["measured_std"] <= QUIET
-    algorithm = _algorithm(config, image, quiet=quiet)
+    # Fine texture in flat parts is not taken for noise; the errors of a JPEG are known.
+    if not (quiet or correlated or jpeg or missing > MANY):
+        quiet = found.white_std <= QUIET
+    algorithm = _algorithm(config, image, quiet=quiet, missing=missing)
+    if algorithm in FILLING and (not config.strength or (quiet and not config.noise_std)):
+        noise = _noise(config.model_copy(update={"strength": 0.0}), found, repaired)
     facts = {
         "clipped": found.clipped,
         "correlated": correlated,
@@ -76,7 +89,7 @@ def decide(config: Config, image: np.ndarray) -> Decision:
     }
     return Decision(
         algorithm=algorithm,
-        variant=_variant(config, algorithm, noise["std"].max(), correlated),
+        variant=_variant(config, algorithm, noise["std"].max(), correlated, missing),
         noise=noise,
         wrong=wrong,
         image=repaired,
@@ -97,25 +110,55 @@ def _noise(config: Config, found: NoiseModel, image: np.ndarray) -> dict[str, np
         std = np.full_like(std, config.noise_std)
     if config.noise_gain != "auto":
         gain = np.full_like(std, config.noise_gain)
+    mixing = np.asarray(found.mixing, float)
     if config.correlated == "off":
-        power = np.ones_like(power)
+        power, mixing = np.ones_like(power), np.ones_like(mixing)
     std, gain = std * config.strength, gain * config.strength**2
     gain = np.minimum(gain, std**2 / np.maximum(mean, 1e-6))  # of no noise at black
     offset = std**2 - gain * mean
-    noise = {"std": std, "gain": gain, "offset": offset, "power": power}
+    noise = {"std": std, "gain": gain, "offset": offset, "power": power, "mixing": mixing}
     noise |= clipping.tables(image, gain, offset)
     return {name: np.asarray(x, np.float32) for name, x in noise.items()}
 
 
-def _algorithm(config: Config, image: np.ndarray, *, quiet: bool) -> str:
-    """The algorithm: the given one, or `ridge`, if there is noise to remove."""
-    if min(image.shape[:2]) < LEAST or not config.strength or (quiet and not config.noise_std):
+def _algorithm(config: Config, image: np.ndarray, *, quiet: bool, missing: float) -> str:
+    """The algorithm: the given one, or one for noise or missing pixels, if there are any."""
+    quiet = not config.strength or (quiet and not config.noise_std)
+    if min(image.shape[:2]) < LEAST:
         return "unchanged"
-    return "ridge" if config.algorithm == "auto" else config.algorithm
+    if config.algorithm == "auto":
+        filling = missing > (0 if quiet else MANY)
+        return "bayes" if filling else "unchanged" if quiet else "ridge"
+    filling = missing > 0 and config.algorithm in FILLING
+    if filling and (1 - missing) * image.shape[0] * image.shape[1] < FEWEST:
+        return "bayes"
+    return "unchanged" if quiet and not filling else config.algorithm
 
 
-def _variant(config: Config, algorithm: str, std: float, correlated: bool) -> str:
+def _scattered(found: NoiseModel, image: np.ndarray, known: np.ndarray) -> NoiseModel:
+    """The model of white noise, as the known pixels of an image tell it of which many are missing."""
+    std = scattered_std(image, known)
+    # Each measure mistakes some texture for noise.
+    most = DOUBTFUL if found.std.max() <= QUIET_SCATTERED else QUIET_SCATTERED
+    if std.max() <= most:
+        std = np.minimum(std, QUIET / 2)
+    return dataclasses.replace(
+        found,
+        std=std,
+        gain=np.zeros_like(std),
+        offset=std**2,
+        power=np.ones_like(found.power),
+        mixing=np.ones_like(found.mixing),
+        correlated=False,
+        impulses=0.0,
+        dead=None,
+    )
+
+
+def _variant(config: Config, algorithm: str, std: float, correlated: bool, missing: float) -> str:
     """The static choice of an algorithm, see `Decision`."""
+    if algorithm == "bayes":
+        return "many" if missing > bayes.MANY else "few"
     if algorithm == "ridge":
         return next(name for name, most in LEVELS.items() if std <= most)
     if algorithm == "pairs":

@@ -1,9 +1,12 @@
-"""Replacement of pixels that are missing or wrong, before an image is denoised."""
+"""Pixels that are missing or wrong: their replacement before an image is denoised, and its noise."""
+
+import itertools
 
 import numpy as np
 from scipy import ndimage
 
 _FIRST, _LAST = 0.7, 64.0  # standard deviations of the windows, the smallest and the largest
+_ENOUGH = 16  # known pixels of a block
 
 
 def filled(image: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -31,3 +34,38 @@ def filled(image: np.ndarray, known: np.ndarray) -> np.ndarray:
             made[left & ~here] = made[known].mean(axis=0)
         left, std = left & ~here & (not last), 2 * std
     return made
+
+
+def scattered_std(image: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Measures the noise of an image of which many pixels are missing.
+
+    Each known pixel is compared with the mean of the known ones around it. The median of the
+    differences of a block of pixels tells the noise where the image is smooth, in the tenth of the
+    blocks where it is least.
+
+    Args:
+        image: (H, W, C) in [0, 1].
+        known: Bool (H, W).
+
+    Returns:
+        (C,), the standard deviations; zeros if no block has enough known pixels.
+    """
+    weights = np.zeros((7, 7), np.float32)
+    weights[3, 3] = 1
+    weights = ndimage.gaussian_filter(weights, 1.0, truncate=3)
+    weights[3, 3] = 0
+    blur = lambda x, weights=weights: ndimage.convolve(x, weights, mode="reflect")
+    share = known.astype(np.float32)
+    total = blur(share)
+    growth = np.sqrt(1 + blur(share, weights**2) / np.maximum(total, 1e-6) ** 2)
+    counts = known & (total > 0.15 * weights.sum() * min(1, 3 * share.mean()))
+    side, found = (16 if share.mean() > 0.3 else 32), []
+    for channel in np.moveaxis(np.asarray(image, np.float32), -1, 0):
+        mean = blur(share * channel) / np.maximum(total, 1e-6)
+        error = np.abs(channel - mean) / growth
+        corners = itertools.product(*(range(0, n, side) for n in known.shape))
+        blocks = [(slice(y, y + side), slice(x, x + side)) for y, x in corners]
+        parts = [error[block][counts[block]] for block in blocks]
+        medians = [np.median(part) / 0.6745 for part in parts if len(part) >= _ENOUGH]
+        found.append(np.quantile(medians, 0.1) if medians else 0)
+    return np.array(found)

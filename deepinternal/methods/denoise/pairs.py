@@ -128,15 +128,28 @@ def _corner(plan: _Plan, key: Array) -> tuple[Array, Array]:
     return corner[0], corner[1]
 
 
+def _known(plan: _Plan, inputs: Inputs, y: Array, x: Array) -> Array:
+    """The mask (h, w, 1) of a crop, 1 where its pixels are known and right."""
+    if "mask" not in inputs:
+        return jnp.ones((*plan.crop, 1))
+    return lax.dynamic_slice(inputs["mask"], (y, x, 0), (*plan.crop, 1))
+
+
+def _l2(made: Array, target: Array, known: Array) -> Array:
+    """The mean squared error where the target is known."""
+    known = jnp.broadcast_to(known, made.shape).astype(made.dtype)
+    return jnp.sum(known * (made - target) ** 2) / jnp.maximum(jnp.sum(known), 1)
+
+
 def _halves_loss(plan: _Plan, params, key: Array, state: TrainState, inputs: Inputs):
     """Zero-shot Noise2Noise's loss on one crop: the residuals, and the consistency of halving."""
     del state
     y, x = _corner(plan, key)
     crop = lax.dynamic_slice(inputs["image"], (y, x, 0), (*plan.crop, plan.shape[-1]))
-    pair = jnp.stack(halves(crop))
+    pair, known = jnp.stack(halves(crop)), jnp.stack(halves(_known(plan, inputs, y, x))) == 1
     made = _denoised(plan, params, pair)
     whole = jnp.stack(halves(_denoised(plan, params, crop[None])[0]))
-    return l2(made, pair[::-1]) + l2(made, whole)
+    return _l2(made, pair[::-1], known[::-1]) + l2(made, whole)
 
 
 def _banks_loss(plan: _Plan, params, key: Array, state: TrainState, inputs: Inputs):
@@ -146,7 +159,7 @@ def _banks_loss(plan: _Plan, params, key: Array, state: TrainState, inputs: Inpu
     bank = lax.dynamic_slice(state.model_state["bank"], (y, x, 0), (*plan.crop, plan.count))
     values = banks.banked(inputs["image"], bank, (y, x), plan.reach)
     noisy, target = banks.drawn(key_draw, values, plan.drawn)
-    return l2(_denoised(plan, params, noisy[None])[0], target)
+    return _l2(_denoised(plan, params, noisy[None])[0], target, _known(plan, inputs, y, x) == 1)
 
 
 def _train(plan: _Plan, state: TrainState, inputs: Inputs, variant=None):

@@ -37,6 +37,7 @@ from deepinternal.methods.denoise.config import Config
 from deepinternal.methods.denoise.parts import Parts
 from deepinternal.methods.denoise.solving import solve
 from deepinternal.ops import filters
+from deepinternal.ops.color import OPPONENT
 from deepinternal.types import Array, Inputs, Metrics, Output, Stage, TrainState
 
 # By the level of the noise, for each pass: the side of the patches, the size of the groups and what is
@@ -50,25 +51,24 @@ _NAMES = ("first", "second")  # of the passes
 _ESTIMATED = 16  # patches of a group that are estimated in the second pass
 _STRIP = 1024  # groups of a step, about
 _CACHED = 128  # groups whose patches stay in the cache of a CPU, about
-_LEAST = 1e-4  # part of the noise's energy that makes the first pass's matrices regular
-_ROUNDING = 1e-6  # part of the patches' energy that float32 cannot tell from 0 in these matrices
+_LEAST = 0.02  # part of the noise's energy that makes the first pass's matrices regular
+_ROUNDING = 1e-5  # part of the patches' energy that float32 cannot tell from 0 in these matrices
+_ALIKE = 0.99  # greatest correlation of the noise of pixels; a part is always white
 _SMOOTH = 3  # radius of the windows that tell the variance of the noise before the first pass
-_OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [0.5, -1, 0.5]])
-_OPPONENT = np.float32(_OPPONENT / np.linalg.norm(_OPPONENT, axis=1, keepdims=True))
 
 
 def opponent(image: Array) -> Array:
     """Turns RGB (H, W, 3) into luma and two chroma channels, by a rotation; grey stays grey."""
     if image.shape[-1] == 1:
         return image
-    return jnp.matmul(image, _OPPONENT.T, precision=lax.Precision.HIGHEST)
+    return jnp.matmul(image, OPPONENT.T, precision=lax.Precision.HIGHEST)
 
 
 def rgb(image: Array) -> Array:
     """The inverse of `opponent`."""
     if image.shape[-1] == 1:
         return image
-    return jnp.matmul(image, _OPPONENT, precision=lax.Precision.HIGHEST)
+    return jnp.matmul(image, OPPONENT, precision=lax.Precision.HIGHEST)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +161,8 @@ def _groups(plan: _Pass, luma: Array, rows: Array, width: Array | int) -> Array:
 
     together = None if jax.default_backend() == "cpu" else side
     found = lax.map(distance, jnp.arange(side * side), batch_size=together)
-    found = jnp.moveaxis(found, 0, -1)
+    # Each patch is in its group, also where all are equal, so that all pixels are estimated.
+    found = jnp.moveaxis(found.at[side**2 // 2].set(-1), 0, -1)
     shift = lax.top_k(-found, plan.group)[1]
     place_rows = rows[:, None, None] + shift // side - reach
     place_columns = columns[:, None] + shift % side - reach
@@ -232,7 +233,7 @@ def _combined(
     noise = _covariance(energy, places, alike)
     eye = jnp.eye(group)
     matrix = gram + noise * (1 if plan.second else _LEAST)
-    size = jnp.trace(gram, axis1=-2, axis2=-1)[..., None, None] / group
+    size = jnp.trace(matrix, axis1=-2, axis2=-1)[..., None, None] / group
     matrix += size * (_ROUNDING * eye + whole)
     right = noise[..., : plan.estimated]
     found = solve(matrix, jnp.concatenate([right, jnp.ones_like(right[..., :1])], axis=-1))
@@ -343,20 +344,25 @@ def _result(state: TrainState) -> Array:
 def _alike(inputs: Inputs) -> Array:
     """The correlation (16, 16, c) of the noise of pixels by their distance, of luma and chroma."""
     noise = inputs["noise"]
-    found = jnp.fft.ifft2(noise["power"], axes=(0, 1)).real * noise["std"] ** 2
+    found = jnp.fft.ifft2(noise["power"], axes=(0, 1)).real
+    found *= _mixed(noise["std"] ** 2, noise["mixing"])
     if found.shape[-1] == 3:
-        luma, *chroma = _OPPONENT**2
-        mixed = np.stack([luma, sum(chroma)], axis=1)
-        found = jnp.matmul(found, mixed, precision=lax.Precision.HIGHEST)
-    return found / jnp.maximum(found[:1, :1], 1e-12)
+        found = jnp.stack([found[..., 0], found[..., 1] + found[..., 2]], axis=-1)
+    found *= _ALIKE / jnp.maximum(found[0, 0], 1e-12)
+    return found.at[0, 0].set(1)
 
 
 def _variance(mean: Array, inputs: Inputs) -> Array:
     """The variance (H, W, C) of the noise of luma and chroma, for the mean of RGB values."""
-    found = looked_up(mean, inputs["noise"]["variance"])
-    if mean.shape[-1] == 1:
-        return found
-    return jnp.matmul(found, _OPPONENT.T**2, precision=lax.Precision.HIGHEST)
+    noise = inputs["noise"]
+    return _mixed(looked_up(mean, noise["variance"]), noise["mixing"])
+
+
+def _mixed(variance: Array, mixing: Array) -> Array:
+    """The variance of the noise of luma and chroma, for that (..., C) of the channels."""
+    if variance.shape[-1] == 1:
+        return variance
+    return mixing * jnp.matmul(variance, OPPONENT.T**2, precision=lax.Precision.HIGHEST)
 
 
 def _begun(plan: _Pass, inputs: Inputs, pilot: Array, mean: Array) -> dict:

@@ -1,14 +1,15 @@
 """The sentences that tell what was decided for an image, and why."""
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 
 from deepinternal.estimators.noise_model import NoiseModel, noise_sentences
 from deepinternal.methods.denoise.config import Config
-from deepinternal.methods.denoise.decisions import KINDS, LEAST, SATURATED
+from deepinternal.methods.denoise.decisions import FILLING, KINDS, LEAST, MANY, SATURATED
 from deepinternal.recipe import Figures
 from deepinternal.types import Inputs
 
-_MANY = 0.1  # fraction of missing pixels that inpainting fills in better
+_LARGE = 12.0  # distance of missing pixels to the nearest known one, above which a hole is large
 
 
 def remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
@@ -24,8 +25,11 @@ def remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]
             f"the noise has a standard deviation of {255 * config.noise_std:.3g} (of 255), as given"
         ]
         said += [text for text in noise_sentences(model)[1:] if not (model.flat or model.tiny)]
-    if missing := _missing(inputs):
+    if missing := _missing(inputs, name):
         said.insert(0, missing)
+    if name in FILLING and not inputs["noise"]["std"].any():
+        why = "config.strength is 0" if config.strength == 0 else "there is too little noise"
+        said = [missing, f"the known pixels are left as they are, because {why}"]
     if name != "unchanged":
         return (*said, _choice(config, inputs, name))
     if config.strength == 0:
@@ -52,6 +56,7 @@ def _model(config: Config, inputs: Inputs) -> NoiseModel:
         gain=noise["gain"] / strength**2,
         offset=noise["offset"] / strength**2,
         power=noise["power"],
+        mixing=noise["mixing"],
         correlated=bool(np.any(noise["power"] != 1)),
         impulses=facts["impulses"],
         dead=wrong,
@@ -63,23 +68,27 @@ def _model(config: Config, inputs: Inputs) -> NoiseModel:
     )
 
 
-def _missing(inputs: Inputs) -> str:
+def _missing(inputs: Inputs, name: str) -> str:
     """The pixels that the user's mask leaves out."""
     if "mask" not in inputs:
         return ""
     share = float(np.mean(1 - np.asarray(inputs["mask"]))) - float(inputs["facts"]["impulses"])
     if share < 1e-6:
         return ""
-    text = f"{100 * share:.2g} % of the pixels are missing and were replaced from their neighbours"
-    if share > _MANY:
-        text += "; inpainting (dip.py:restore) fills in missing pixels better"
+    text = f"{100 * share:.2g} % of the pixels are missing"
+    if name not in FILLING:
+        text += " and were replaced from their neighbours"
+        if share > MANY:
+            text += "; algorithm bayes fills them in better"
+    if distance_transform_edt(np.asarray(inputs["mask"])[..., 0] < 0.5).max() > _LARGE:
+        text += "; patches.py:inpaint fills in large holes better"
     return text
 
 
 def _choice(config: Config, inputs: Inputs, name: str) -> str:
     """The algorithm, and what it is told."""
     text = f"algorithm {name}"
-    if config.algorithm != "auto":
+    if config.algorithm == name:
         text += ", as given"
     elif inputs["facts"]["correlated"]:
         text += ", told that the noise of neighbouring pixels is alike"
