@@ -32,6 +32,8 @@ from deepinternal.ops.augment import dihedral as dihedral
 from deepinternal.ops.augment import draw_father as draw_father
 from deepinternal.ops.back_projection import back_project as back_project
 from deepinternal.ops.back_projection import descend as descend
+from deepinternal.ops.color import opponent_to_rgb as opponent_to_rgb
+from deepinternal.ops.color import rgb_to_opponent as rgb_to_opponent
 from deepinternal.ops.color import rgb_to_y as rgb_to_y
 from deepinternal.ops.correlating import all_patches as all_patches
 from deepinternal.ops.correlating import composed as composed

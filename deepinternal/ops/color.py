@@ -18,3 +18,31 @@ def rgb_to_y(rgb: Array) -> Array:
     rgb = jnp.broadcast_to(rgb, (*rgb.shape[:-1], 3))
     weights = jnp.asarray(_WEIGHTS, rgb.dtype)
     return _OFFSET + jnp.einsum("...c,c->...", rgb, weights, precision=lax.Precision.HIGHEST)
+
+
+def rgb_to_opponent(image: Array) -> Array:
+    """Rotates RGB into luma and two chroma channels.
+
+    Args:
+        image: (..., C), C = 3 or, for grey, 1.
+
+    Returns:
+        (..., C), luma first, times sqrt(3); grey is returned as it is.
+    """
+    if image.shape[-1] == 1:
+        return image
+    return jnp.matmul(image, OPPONENT.T, precision=lax.Precision.HIGHEST)
+
+
+def opponent_to_rgb(image: Array) -> Array:
+    """Inverts `rgb_to_opponent`.
+
+    Args:
+        image: (..., C), C = 3 or, for grey, 1.
+
+    Returns:
+        (..., C).
+    """
+    if image.shape[-1] == 1:
+        return image
+    return jnp.matmul(image, OPPONENT, precision=lax.Precision.HIGHEST)

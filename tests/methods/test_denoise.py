@@ -10,7 +10,7 @@ from scipy import ndimage
 
 import deepinternal as di
 from deepinternal.methods import make
-from deepinternal.methods.denoise import RECIPE, canvas, ridge
+from deepinternal.methods.denoise import RECIPE, canvas, groups
 from deepinternal.methods.denoise.fill import filled
 from deepinternal.types import InputError, input_spec
 from tests.tiny_methods import photo
@@ -206,7 +206,7 @@ def test_results_depend_neither_on_the_canvas_nor_on_the_strips(monkeypatch):
     config, inputs = prepared(noisy(photo(48)[:37, :43], 0.1), "smoke", noise_std=0.1)
     method = RECIPE.method(config, input_spec(inputs))
     alone = trained(method, inputs)
-    monkeypatch.setattr(ridge, "_STRIP", 12)
+    monkeypatch.setattr(groups, "_STRIP", 12)
     placed = canvas.pad(config, inputs, (52, 47))
     on_canvas = RECIPE.method(config, input_spec(placed))
     assert method.stages[0].steps == 1 < on_canvas.stages[0].steps

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepinternal.methods.denoise import clipping, ridge, solving
+from deepinternal.methods.denoise import clipping, groups, ridge, solving
 from deepinternal.methods.denoise.config import Config
 from deepinternal.ops.color import OPPONENT
 
@@ -32,7 +32,7 @@ def compiled(shape, level, config, strip):
 
 
 def denoised(image, std, *, config=CONFIG, level="low", **noise):
-    init, stages, outputs = compiled(image.shape, level, config, ridge._STRIP)
+    init, stages, outputs = compiled(image.shape, level, config, groups._STRIP)
     given = inputs(image, std, **noise)
     state = init(jax.random.key(0), given)
     for steps, step, advance in stages:
@@ -106,7 +106,7 @@ def test_result_equals_naive_implementation():
 def test_strips_of_any_height_give_the_same_result(monkeypatch):
     image = scene(40, 28, 3) + np.random.default_rng(0).normal(0, 0.05, (40, 28, 3))
     whole = denoised(image, 0.05)
-    monkeypatch.setattr(ridge, "_STRIP", 1)
+    monkeypatch.setattr(groups, "_STRIP", 1)
     strips = denoised(image, 0.05)
     assert len(ridge.parts(CONFIG, image.shape, "low").stages) == 2
     assert ridge.parts(CONFIG, image.shape, "low").stages[0].steps > 1

@@ -24,11 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from deepinternal.methods.denoise import ridge
-from deepinternal.methods.denoise.clipping import looked_up
+from deepinternal.methods.denoise.clipping import looked_up, opponent_variance
 from deepinternal.methods.denoise.config import Config
+from deepinternal.methods.denoise.groups import Plan, add_patches, cut, find_groups, in_parts
 from deepinternal.methods.denoise.parts import Parts
 from deepinternal.ops import filters
+from deepinternal.ops.color import opponent_to_rgb, rgb_to_opponent
 from deepinternal.types import Array, Inputs, Output, Stage, TrainState
 
 # By the share of missing pixels: the side of the patches and the size of the groups.
@@ -78,7 +79,7 @@ def conditional(
     return product(covariance, lax.fori_loop(0, steps, step, start)[0])
 
 
-def _estimated(plan: ridge._Pass, noisy: Array, known: Array, pilot: Array, noise: Array, places):
+def _estimated(plan: Plan, noisy: Array, known: Array, pilot: Array, noise: Array, places):
     """Estimates the patches that are most similar to the first one of each group.
 
     Args:
@@ -95,10 +96,10 @@ def _estimated(plan: ridge._Pass, noisy: Array, known: Array, pilot: Array, nois
     count, patch, n = len(places), plan.patch, plan.patch**2
     few = places[:, : plan.estimated]
     # (groups, C, n, patches)
-    cut = lambda x, where: jnp.moveaxis(
-        ridge._cut(x, where, patch).reshape(count, where.shape[1], n, -1), (1, 3), (3, 1)
+    vectors = lambda x, where: jnp.moveaxis(
+        cut(x, where, patch).reshape(count, where.shape[1], n, -1), (1, 3), (3, 1)
     )
-    patches = cut(pilot, places)
+    patches = vectors(pilot, places)
     mean = jnp.mean(patches, axis=-1, keepdims=True)
     patches = patches - mean
     found = jnp.matmul(patches, jnp.swapaxes(patches, -1, -2), precision=lax.Precision.HIGHEST)
@@ -106,12 +107,14 @@ def _estimated(plan: ridge._Pass, noisy: Array, known: Array, pilot: Array, nois
     if noisy.shape[-1] == 3:  # both chroma channels have one covariance
         chroma = (found[:, 1:2] + found[:, 2:]) / 2
         found = jnp.concatenate([found[:, :1], chroma, chroma], axis=1)
-    values = cut(noisy, few) - mean
-    made = conditional(found, cut(known, few), values, cut(noise, few), steps=_SOLVING) + mean
+    values = vectors(noisy, few) - mean
+    made = (
+        conditional(found, vectors(known, few), values, vectors(noise, few), steps=_SOLVING) + mean
+    )
     return jnp.moveaxis(made, (1, 3), (3, 1)).reshape(count, plan.estimated, patch, patch, -1)
 
 
-def _step(plan: ridge._Pass, levels: np.ndarray, state: TrainState, inputs: Inputs, variant=None):
+def _step(plan: Plan, levels: np.ndarray, state: TrainState, inputs: Inputs, variant=None):
     """Adds the estimates of one strip."""
     del variant
     kept, (height, width) = state.model_state, plan.shape[:2]
@@ -120,12 +123,12 @@ def _step(plan: ridge._Pass, levels: np.ndarray, state: TrainState, inputs: Inpu
     real = (real[:, None] & real_columns).reshape(-1)
     top = jnp.clip(rows[0] - plan.reach, 0, height - plan.window)
     part = lambda image: lax.dynamic_slice_in_dim(image, top, plan.window)
-    noisy, known = ridge.opponent(part(inputs["image"])), part(_known(inputs))
+    noisy, known = rgb_to_opponent(part(inputs["image"])), part(_known(inputs))
     pilot = part(kept["pilot"])
     level = jnp.asarray(levels)[kept["round"]]
-    noise = _SHARE * ridge._variance(ridge.rgb(pilot), inputs)
+    noise = _SHARE * opponent_variance(opponent_to_rgb(pilot), inputs["noise"])
     noise = jnp.maximum(noise, level**2)
-    places = ridge._groups(plan, pilot[..., 0], rows - top, width)
+    places = find_groups(plan, pilot[..., 0], rows - top, width)
 
     def added(sums, groups):
         places, real = groups
@@ -134,11 +137,11 @@ def _step(plan: ridge._Pass, levels: np.ndarray, state: TrainState, inputs: Inpu
         squares = jnp.mean(made**2, axis=-1, keepdims=True)
         new = {"total": made * weight, "weight": weight, "squares": squares * weight}
         shown = places[:, : plan.estimated] + jnp.stack([top, 0 * top])
-        sums = {name: ridge._added(sums[name], shown, x) for name, x in new.items()}
+        sums = {name: add_patches(sums[name], shown, x) for name, x in new.items()}
         return sums, jnp.zeros(())
 
     sums = {name: kept[name] for name in ("total", "weight", "squares")}
-    sums, _ = ridge._in_parts(added, sums, places, real)
+    sums, _ = in_parts(added, sums, places, real)
     state = state.replace(step=state.step + 1, model_state=kept | sums)
     return state, {"loss": level}
 
@@ -155,7 +158,7 @@ def _begun(pilot: Array, number: Array) -> dict[str, Array]:
 
 
 def _init(key: Array, inputs: Inputs) -> TrainState:
-    kept = _begun(ridge.opponent(inputs["image"]), jnp.zeros((), jnp.int32))
+    kept = _begun(rgb_to_opponent(inputs["image"]), jnp.zeros((), jnp.int32))
     return TrainState(jnp.zeros((), jnp.int32), key, {}, {}, kept)
 
 
@@ -170,14 +173,14 @@ def _is_exact(inputs: Inputs) -> Array:
 
 def _advance(state: TrainState, inputs: Inputs) -> tuple[TrainState, Inputs]:
     """Begins the next round."""
-    pilot = jnp.where(_is_exact(inputs), ridge.opponent(inputs["image"]), _mean(state))
+    pilot = jnp.where(_is_exact(inputs), rgb_to_opponent(inputs["image"]), _mean(state))
     kept = _begun(pilot, state.model_state["round"] + 1)
     return state.replace(step=jnp.zeros((), jnp.int32), model_state=kept), inputs
 
 
 def _outputs(calibration: float, state: TrainState, inputs: Inputs) -> dict[str, Output]:
     kept, mean = state.model_state, _mean(state)
-    result = looked_up(ridge.rgb(mean), inputs["noise"]["level"])
+    result = looked_up(opponent_to_rgb(mean), inputs["noise"]["level"])
     exact = _is_exact(inputs)
     spread = kept["squares"] / jnp.maximum(kept["weight"], 1) - jnp.mean(mean**2, -1, keepdims=True)
     spread = jnp.where(exact, 0, jnp.maximum(spread, 0))
@@ -199,7 +202,7 @@ def parts(config: Config, shape: tuple[int, int, int], share: str) -> Parts:
     patch = min(patch, min(shape[:2]) // 2)
     reach = min(config.reach, min(shape[:2]) - patch)
     group = min(group, (reach + 1) ** 2)
-    plan = ridge._Pass(
+    plan = Plan(
         shape=shape,
         patch=patch,
         group=group,

@@ -5,12 +5,16 @@ reduces the variance of the noise and shifts the mean towards grey, as it does t
 Both are tabulated on the host, by the mean of the values after clipping.
 """
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from scipy import ndimage
 from scipy.special import ndtr
 
 from deepinternal.estimators.clipping import clipped_mean, clipped_variance
+from deepinternal.ops.color import OPPONENT
 from deepinternal.types import Array
 
 _ENTRIES = 1024  # of a table
@@ -73,3 +77,25 @@ def looked_up(mean: Array, table: Array) -> Array:
     channel = jnp.arange(table.shape[1])
     first, second = table[below, channel], table[below + 1, channel]
     return first + (place - below) * (second - first)
+
+
+def mixed(variance: Array, mixing: Array) -> Array:
+    """Returns the variance (..., C) of the noise of luma and chroma, for that of the channels.
+
+    Args:
+        variance: (..., C), of R, G and B, or of grey.
+        mixing: (C,), see `NoiseModel`.
+    """
+    if variance.shape[-1] == 1:
+        return variance
+    return mixing * jnp.matmul(variance, OPPONENT.T**2, precision=lax.Precision.HIGHEST)
+
+
+def opponent_variance(mean: Array, noise: Mapping[str, Array]) -> Array:
+    """Returns the variance (H, W, C) of the noise of luma and chroma, where the mean is known.
+
+    Args:
+        mean: (H, W, C), the mean of the noisy R, G and B, or of grey.
+        noise: `variance`, see `tables`, and `mixing`.
+    """
+    return mixed(looked_up(mean, noise["variance"]), noise["mixing"])

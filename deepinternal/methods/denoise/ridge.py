@@ -13,8 +13,6 @@ N is diagonal for white noise. Its entries follow the local brightness if the va
 does, also because values were clipped, see `clipping`; what clipping did to the mean is undone at the
 end. If the noise of neighbouring pixels is alike, the entries of overlapping patches are not zero.
 
-A step treats one strip of rows of groups, so that large images need bounded memory and can be resumed.
-
 Deliberate deviations from the paper: colour is treated as one luma channel and two chroma channels,
 which have common weights, with groups by luma; only the patches of a group that are most similar are
 estimated; clipped and correlated noise.
@@ -24,20 +22,19 @@ References:
     Journal on Imaging Sciences 2024.
 """
 
-import dataclasses
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from deepinternal.methods.denoise.clipping import looked_up
+from deepinternal.methods.denoise.clipping import looked_up, mixed, opponent_variance
 from deepinternal.methods.denoise.config import Config
+from deepinternal.methods.denoise.groups import Plan, add_patches, cut, find_groups, in_parts
 from deepinternal.methods.denoise.parts import Parts
 from deepinternal.methods.denoise.solving import solve
 from deepinternal.ops import filters
-from deepinternal.ops.color import OPPONENT
+from deepinternal.ops.color import opponent_to_rgb, rgb_to_opponent
 from deepinternal.types import Array, Inputs, Metrics, Output, Stage, TrainState
 
 # By the level of the noise, for each pass: the side of the patches, the size of the groups and what is
@@ -49,124 +46,10 @@ _PASSES = {
 }
 _NAMES = ("first", "second")  # of the passes
 _ESTIMATED = 16  # patches of a group that are estimated in the second pass
-_STRIP = 1024  # groups of a step, about
-_CACHED = 128  # groups whose patches stay in the cache of a CPU, about
 _LEAST = 0.02  # part of the noise's energy that makes the first pass's matrices regular
 _ROUNDING = 1e-5  # part of the patches' energy that float32 cannot tell from 0 in these matrices
 _ALIKE = 0.99  # greatest correlation of the noise of pixels; a part is always white
 _SMOOTH = 3  # radius of the windows that tell the variance of the noise before the first pass
-
-
-def opponent(image: Array) -> Array:
-    """Turns RGB (H, W, 3) into luma and two chroma channels, by a rotation; grey stays grey."""
-    if image.shape[-1] == 1:
-        return image
-    return jnp.matmul(image, OPPONENT.T, precision=lax.Precision.HIGHEST)
-
-
-def rgb(image: Array) -> Array:
-    """The inverse of `opponent`."""
-    if image.shape[-1] == 1:
-        return image
-    return jnp.matmul(image, OPPONENT, precision=lax.Precision.HIGHEST)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Pass:
-    """The static part of a pass over an image of a given size."""
-
-    shape: tuple[int, int, int]
-    patch: int
-    group: int
-    estimated: int
-    stride: int
-    reach: int
-    second: bool
-
-    @property
-    def settings(self) -> tuple[int, ...]:
-        """All but the shape, which images on one canvas have in common."""
-        return dataclasses.astuple(dataclasses.replace(self, shape=self.shape[2:]))
-
-    def count(self, axis: int) -> int:
-        """The greatest number of rows or columns of groups."""
-        return -(-(self.shape[axis] - self.patch) // self.stride) + 1
-
-    @property
-    def rows(self) -> int:
-        """The number of rows of groups in a strip."""
-        return min(max(_STRIP // self.count(1), 1), self.count(0))
-
-    @property
-    def strips(self) -> int:
-        """The greatest number of strips."""
-        return -(-self.count(0) // self.rows)
-
-    @property
-    def span(self) -> int:
-        """The number of rows of the image that the patches of a strip cover."""
-        return min((self.rows - 1) * self.stride + self.patch, self.shape[0])
-
-    @property
-    def window(self) -> int:
-        """The number of rows of the image that a strip needs."""
-        return min(self.span + 2 * self.reach, self.shape[0])
-
-    def places(self, numbers: Array, length: Array | int) -> tuple[Array, Array]:
-        """Returns where groups are formed along an axis, and whether there are that many.
-
-        Args:
-            numbers: The numbers of the rows or columns of groups.
-            length: The length of the image along that axis.
-        """
-        last = length - self.patch
-        regular = numbers * self.stride
-        return jnp.minimum(regular, last), regular < last + self.stride
-
-
-def _cut(image: Array, places: Array, patch: int) -> Array:
-    """Cuts patches (..., patch, patch, C) at places (..., 2)."""
-    offsets = jnp.arange(patch)
-    rows = places[..., 0, None, None] + offsets[:, None]
-    return image[rows, places[..., 1, None, None] + offsets]
-
-
-def _groups(plan: _Pass, luma: Array, rows: Array, width: Array | int) -> Array:
-    """Finds the patches that are most similar to those of one strip, by luma.
-
-    Args:
-        plan: The pass.
-        luma: (window, W), infinite where there is no image.
-        rows: The rows of groups, relative to the window.
-        width: The width of the image.
-
-    Returns:
-        The places (groups, group, 2), relative to the window.
-    """
-    patch, reach, count = plan.patch, plan.reach, plan.count(1)
-    columns, _ = plan.places(jnp.arange(count), width)
-    total, top = luma.shape[1], jnp.minimum(rows[0], luma.shape[0] - plan.span)
-    here = lax.dynamic_slice_in_dim(luma, top, plan.span)
-    padded = jnp.pad(luma, reach, constant_values=jnp.inf)
-    side, regular = 2 * reach + 1, jnp.arange(count) * plan.stride <= width - patch
-
-    def distance(shift):
-        there = lax.dynamic_slice(padded, (top + shift // side, shift % side), here.shape)
-        error = (here - there) ** 2
-        sums = sum(error[:, i : total - patch + 1 + i] for i in range(patch))
-        last = lax.dynamic_slice_in_dim(sums, width - patch, 1, axis=1)
-        sums = jnp.pad(sums[:, :: plan.stride], ((0, 0), (0, 1)))[:, :count]
-        sums = jnp.where(regular, sums, last)
-        return sum(sums[rows - top + i] for i in range(patch))
-
-    together = None if jax.default_backend() == "cpu" else side
-    found = lax.map(distance, jnp.arange(side * side), batch_size=together)
-    # Each patch is in its group, also where all are equal, so that all pixels are estimated.
-    found = jnp.moveaxis(found.at[side**2 // 2].set(-1), 0, -1)
-    shift = lax.top_k(-found, plan.group)[1]
-    place_rows = rows[:, None, None] + shift // side - reach
-    place_columns = columns[:, None] + shift % side - reach
-    return jnp.stack([place_rows, place_columns], axis=-1).reshape(-1, plan.group, 2)
 
 
 def _chroma_as_one(channels: Array) -> Array:
@@ -199,7 +82,7 @@ def _covariance(energy: Array, places: Array, alike: Array) -> Array:
 
 
 def _combined(
-    plan: _Pass, noisy: Array, pilot: Array, variance: Array, alike: Array, places: Array
+    plan: Plan, noisy: Array, pilot: Array, variance: Array, alike: Array, places: Array
 ) -> tuple[Array, Array, Array]:
     """Estimates the patches that are most similar to the first one of each group.
 
@@ -216,7 +99,7 @@ def _combined(
         the variance of their errors (groups, estimated), the mean over the channels.
     """
     (count, group, _), patch, n = places.shape, plan.patch, plan.patch**2
-    channels_first = lambda x: jnp.moveaxis(_cut(x, places, patch), -1, 1).reshape(
+    channels_first = lambda x: jnp.moveaxis(cut(x, places, patch), -1, 1).reshape(
         count, -1, group, n
     )
     values = channels_first(noisy)
@@ -250,19 +133,8 @@ def _combined(
     return made, last(trust[:, channels]), jnp.maximum(risk, 0)
 
 
-def _added(total: Array, places: Array, patches: Array) -> Array:
-    """Adds patches (groups, estimated, patch, patch, C) to an image at places."""
-    windows = lax.ScatterDimensionNumbers(
-        update_window_dims=(1, 2, 3),
-        inserted_window_dims=(),
-        scatter_dims_to_operand_dims=(0, 1),
-    )
-    patches = patches.reshape(-1, *patches.shape[2:])
-    return lax.scatter_add(total, places.reshape(-1, 2), patches, windows, mode="promise_in_bounds")
-
-
 def _step(
-    plan: _Pass, state: TrainState, inputs: Inputs, variant=None
+    plan: Plan, state: TrainState, inputs: Inputs, variant=None
 ) -> tuple[TrainState, Metrics]:
     """Adds the estimates of one strip; nothing, once all strips of the image are done."""
     del variant
@@ -273,11 +145,11 @@ def _step(
     # The part of the image that the strip needs.
     top = jnp.clip(rows[0] - plan.reach, 0, plan.shape[0] - plan.window)
     part = lambda image: lax.dynamic_slice_in_dim(image, top, plan.window)
-    noisy = opponent(part(inputs["image"]))
+    noisy = rgb_to_opponent(part(inputs["image"]))
     pilot = part(kept["pilot"]) if plan.second else noisy
     inside = (top + jnp.arange(plan.window) < height)[:, None]
     inside = inside & (jnp.arange(plan.shape[1]) < width)
-    places = _groups(plan, jnp.where(inside, pilot[..., 0], jnp.inf), rows - top, width)
+    places = find_groups(plan, jnp.where(inside, pilot[..., 0], jnp.inf), rows - top, width)
     variance, alike = part(kept["variance"]), _alike(inputs)
     below = jnp.stack([top, 0 * top])
 
@@ -293,34 +165,13 @@ def _step(
             "risk": trust[..., :1] * risk[:, :, None, None, None],
         }
         shown = places[:, : plan.estimated] + below
-        return {name: _added(sums[name], shown, x) for name, x in parts.items()}, loss
+        return {name: add_patches(sums[name], shown, x) for name, x in parts.items()}, loss
 
     sums = {name: kept[name] for name in ("total", "weight", "risk")}
-    sums, loss = _in_parts(added, sums, places, real)
+    sums, loss = in_parts(added, sums, places, real)
     loss = jnp.sum(loss) / jnp.maximum(jnp.sum(real) * plan.estimated * plan.shape[2], 1)
     step = jnp.minimum(state.step + 1, kept["strips"])
     return state.replace(step=step, model_state=kept | sums), {"loss": loss}
-
-
-def _in_parts(body, carry, places: Array, real: Array):
-    """Scans over parts of the groups on a CPU, so that their patches stay in its cache.
-
-    Args:
-        body: `(carry, (places, real)) -> carry, loss`.
-        carry: Its first argument.
-        places: (N, group, 2).
-        real: Bool (N,), which of the groups count.
-    """
-    count = len(real)
-    parts = -(-count // _CACHED) if jax.default_backend() == "cpu" else 1
-    if parts == 1:
-        return body(carry, (places, real))
-    length = -(-count // parts)
-    missing = parts * length - count
-    places = jnp.pad(places, ((0, missing), (0, 0), (0, 0)), mode="edge")
-    real = jnp.pad(real, (0, missing))
-    split = lambda x: x.reshape(parts, length, *x.shape[1:])
-    return lax.scan(body, carry, (split(places), split(real)))
 
 
 def _size(inputs: Inputs) -> tuple[Array | int, Array | int]:
@@ -330,7 +181,7 @@ def _size(inputs: Inputs) -> tuple[Array | int, Array | int]:
     return inputs["image"].shape[:2]
 
 
-def _strips(plan: _Pass, inputs: Inputs) -> Array:
+def _strips(plan: Plan, inputs: Inputs) -> Array:
     """The number of strips of the image, int32."""
     count = -(-(_size(inputs)[0] - plan.patch) // plan.stride) + 1
     return jnp.asarray(-(-count // plan.rows), jnp.int32)
@@ -345,34 +196,21 @@ def _alike(inputs: Inputs) -> Array:
     """The correlation (16, 16, c) of the noise of pixels by their distance, of luma and chroma."""
     noise = inputs["noise"]
     found = jnp.fft.ifft2(noise["power"], axes=(0, 1)).real
-    found *= _mixed(noise["std"] ** 2, noise["mixing"])
+    found *= mixed(noise["std"] ** 2, noise["mixing"])
     if found.shape[-1] == 3:
         found = jnp.stack([found[..., 0], found[..., 1] + found[..., 2]], axis=-1)
     found *= _ALIKE / jnp.maximum(found[0, 0], 1e-12)
     return found.at[0, 0].set(1)
 
 
-def _variance(mean: Array, inputs: Inputs) -> Array:
-    """The variance (H, W, C) of the noise of luma and chroma, for the mean of RGB values."""
-    noise = inputs["noise"]
-    return _mixed(looked_up(mean, noise["variance"]), noise["mixing"])
-
-
-def _mixed(variance: Array, mixing: Array) -> Array:
-    """The variance of the noise of luma and chroma, for that (..., C) of the channels."""
-    if variance.shape[-1] == 1:
-        return variance
-    return mixing * jnp.matmul(variance, OPPONENT.T**2, precision=lax.Precision.HIGHEST)
-
-
-def _begun(plan: _Pass, inputs: Inputs, pilot: Array, mean: Array) -> dict:
+def _begun(plan: Plan, inputs: Inputs, pilot: Array, mean: Array) -> dict:
     """The model state at the beginning of a pass; `mean` are RGB values, as of the pilot."""
     return {
         "pilot": pilot,
         "total": jnp.zeros(plan.shape),
         "weight": jnp.zeros(plan.shape),
         "risk": jnp.zeros((*plan.shape[:2], 1)),
-        "variance": _variance(mean, inputs),
+        "variance": opponent_variance(mean, inputs["noise"]),
         "strips": _strips(plan, inputs),
     }
 
@@ -384,7 +222,7 @@ def _smoothed(image: Array, inside: Array) -> Array:
     return filters.box(image * inside, _SMOOTH) / jnp.where(share > 1e-4, share, 1)
 
 
-def _init(plan: _Pass, key: Array, inputs: Inputs) -> TrainState:
+def _init(plan: Plan, key: Array, inputs: Inputs) -> TrainState:
     image, (height, width) = inputs["image"], _size(inputs)
     rows, columns = (jnp.arange(n) < m for n, m in zip(image.shape[:2], (height, width)))
     inside = rows[:, None] & columns
@@ -392,10 +230,10 @@ def _init(plan: _Pass, key: Array, inputs: Inputs) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), key, {}, {}, kept)
 
 
-def _advance(plan: _Pass, state: TrainState, inputs: Inputs) -> tuple[TrainState, Inputs]:
+def _advance(plan: Plan, state: TrainState, inputs: Inputs) -> tuple[TrainState, Inputs]:
     """Begins the next pass, with the result of this one as its pilot."""
     pilot = _result(state)
-    kept = _begun(plan, inputs, pilot, rgb(pilot))
+    kept = _begun(plan, inputs, pilot, opponent_to_rgb(pilot))
     return state.replace(step=jnp.zeros((), jnp.int32), model_state=kept), inputs
 
 
@@ -406,7 +244,7 @@ def _done(state: TrainState) -> Array:
 
 def _outputs(state: TrainState, inputs: Inputs) -> dict[str, Output]:
     kept, size = state.model_state, inputs.get("size")
-    result = looked_up(rgb(_result(state)), inputs["noise"]["level"])
+    result = looked_up(opponent_to_rgb(_result(state)), inputs["noise"]["level"])
     luma = kept["weight"][..., 0]
     error = kept["risk"][..., 0] / jnp.where(luma > 0, luma, 1)
     height, width = _size(inputs)
@@ -434,7 +272,7 @@ def parts(config: Config, shape: tuple[int, int, int], level: str) -> Parts:
     )
 
 
-def passes(config: Config, shape: tuple[int, int, int], level: str) -> tuple[_Pass, ...]:
+def passes(config: Config, shape: tuple[int, int, int], level: str) -> tuple[Plan, ...]:
     """Returns the static part of each pass, for images of a shape (H, W, C) with noise of a level."""
     found = []
     for number, (patch, group, added) in enumerate(_PASSES[level]):
@@ -442,7 +280,7 @@ def passes(config: Config, shape: tuple[int, int, int], level: str) -> tuple[_Pa
         reach = min(config.reach, min(shape[:2]) - patch)
         group = min(group, (reach + 1) ** 2)
         found.append(
-            _Pass(
+            Plan(
                 shape=shape,
                 patch=patch,
                 group=group,
