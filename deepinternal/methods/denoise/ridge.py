@@ -49,6 +49,7 @@ _ESTIMATED = 16  # patches of a group that are estimated in the second pass
 _LEAST = 0.02  # part of the noise's energy that makes the first pass's matrices regular
 _ROUNDING = 1e-5  # part of the patches' energy that float32 cannot tell from 0 in these matrices
 _ALIKE = 0.99  # greatest correlation of the noise of pixels; a part is always white
+_CALIBRATION = 1.15  # the standard deviation of the errors over that which the pilot makes expect
 _SMOOTH = 3  # radius of the windows that tell the variance of the noise before the first pass
 
 
@@ -246,7 +247,7 @@ def _outputs(state: TrainState, inputs: Inputs) -> dict[str, Output]:
     kept, size = state.model_state, inputs.get("size")
     result = looked_up(opponent_to_rgb(_result(state)), inputs["noise"]["level"])
     luma = kept["weight"][..., 0]
-    error = kept["risk"][..., 0] / jnp.where(luma > 0, luma, 1)
+    error = _CALIBRATION**2 * kept["risk"][..., 0] / jnp.where(luma > 0, luma, 1)
     height, width = _size(inputs)
     psnr = -10 * jnp.log10(jnp.maximum(jnp.sum(error) / (height * width), 1e-10))
     return {
