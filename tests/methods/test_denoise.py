@@ -10,7 +10,7 @@ from scipy import ndimage
 
 import deepinternal as di
 from deepinternal.methods import make
-from deepinternal.methods.denoise import RECIPE, canvas, groups
+from deepinternal.methods.denoise import RECIPE, canvas, groups, scales
 from deepinternal.methods.denoise.fill import filled
 from deepinternal.types import InputError, input_spec
 from tests.tiny_methods import photo
@@ -67,7 +67,8 @@ def test_the_noise_is_measured(level):
     _, inputs = prepared(noisy(0.3 + 0.4 * photo(128), level / 255))
     np.testing.assert_allclose(inputs["noise"]["std"], level / 255, rtol=0.15)
     ((name, variants),) = inputs["algorithm"].items()
-    assert (name, [*variants]) == ("ridge", [{8: "low", 25: "middle", 60: "high"}[level]])
+    wanted = {8: "low mosaic", 25: "middle mosaic", 60: "high mosaic"}[level]
+    assert (name, [*variants]) == ("ridge", [wanted])
 
 
 def test_fields_replace_what_was_measured():
@@ -201,8 +202,10 @@ def test_pixels_are_filled_from_their_neighbours_and_others_are_kept():
 # Canvases
 
 
-def test_results_depend_neither_on_the_canvas_nor_on_the_strips(monkeypatch):
+@pytest.mark.parametrize("least", [30, 48])  # with a mosaic and without
+def test_results_depend_neither_on_the_canvas_nor_on_the_strips(monkeypatch, least):
     """Up to rounding, which may change which patches are the most similar."""
+    monkeypatch.setattr(scales, "LEAST", least)
     config, inputs = prepared(noisy(photo(48)[:37, :43], 0.1), "smoke", noise_std=0.1)
     method = RECIPE.method(config, input_spec(inputs))
     alone = trained(method, inputs)
@@ -223,6 +226,8 @@ def test_results_depend_neither_on_the_canvas_nor_on_the_strips(monkeypatch):
         )
         np.testing.assert_allclose(value, alone[name].value, rtol=0.05)
     placed["image"][37:] = placed["image"][:, 43:] = 0.5
+    if "mosaic" in placed:
+        placed["mosaic"][scales.mosaic_size(37, 43)[0] :] = placed["mosaic"][:, 43:] = 0.5
     other = run(placed)
     for name in ("result", "uncertainty"):
         both = (np.asarray(x[name].value)[:37, :43] for x in (made, other))

@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from deepinternal.methods.denoise import bayes, blindspot, canvas, pairs, ridge, unchanged
+from deepinternal.methods.denoise import bayes, blindspot, canvas, pairs, ridge, scales, unchanged
 from deepinternal.methods.denoise.config import PRESETS, Config
 from deepinternal.methods.denoise.decisions import decide
 from deepinternal.methods.denoise.fill import filled
@@ -52,7 +52,8 @@ def prepare(config: Config, image: np.ndarray, mask: np.ndarray | None = None) -
     Returns:
         `image`, without missing and wrong pixels; `noise` and `facts`, the model of its noise as
         arrays, see `decisions.Decision`; `algorithm`, whose only name is the algorithm's, with its
-        variant below it; and if pixels were missing or wrong, `mask` (H, W, 1), 1 at all others.
+        variant below it; for `ridge` on images with white noise, `mosaic` and `share`, see
+        `scales.mosaic`; and if pixels were missing or wrong, `mask` (H, W, 1), 1 at all others.
 
     Raises:
         InputError: The mask has another size than the image, or no pixel is known.
@@ -75,6 +76,8 @@ def prepare(config: Config, image: np.ndarray, mask: np.ndarray | None = None) -
         "facts": found.facts,
         "algorithm": {found.algorithm: {found.variant: np.zeros((), np.int32)}},
     }
+    if found.variant.endswith(ridge.MOSAIC):
+        inputs["mosaic"], inputs["share"] = scales.mosaic(inputs["image"])
     return inputs if known.all() else inputs | {"mask": known[..., None].astype(np.float32)}
 
 

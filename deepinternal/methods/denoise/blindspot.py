@@ -207,7 +207,13 @@ def parts(config: Config, shape: tuple[int, int, int], variant: str) -> Parts:
         steps=config.steps or config.train_steps or _STEPS,
         crop=tuple(min(_CROP, n) for n in shape[:2]),
         share=config.hidden,
-        net=SkipNet(shape[-1], down=_CHANNELS[:scales], skip=_SKIP, sigmoid=False),
+        net=SkipNet(
+            shape[-1],
+            down=_CHANNELS[:scales],
+            skip=_SKIP,
+            sigmoid=False,
+            precision="highest",
+        ),
     )
     bind = functools.partial
     stages = (

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping
 
 import numpy as np
 
-from deepinternal.methods.denoise import ridge
+from deepinternal.methods.denoise import ridge, scales
 from deepinternal.methods.denoise.config import Config
 from deepinternal.methods.denoise.decisions import LEAST, LEVELS
 from deepinternal.types import Inputs
@@ -32,18 +32,24 @@ def group(
     if config.algorithm not in ("auto", "ridge") or filled_in or min(shape[:2]) < LEAST:
         return None
     plans = (ridge.passes(config, shape, level) for level in LEVELS)
-    return shape[-1], tuple(sorted(given)), tuple(p.settings for both in plans for p in both)
+    settings = tuple(p.settings for both in plans for p in both)
+    return shape[-1], tuple(sorted(given)), settings, min(shape[:2]) >= scales.LEAST
 
 
 def pad(config: Config, inputs: Inputs, canvas: tuple[int, int]) -> Inputs:
     """Puts an image on a canvas, on the host; see `recipe.Canvas`.
 
     Returns:
-        The inputs with a larger `image` and `mask`, which are zero beyond the given ones, and `size`,
-        int32 (2,), the (H, W) of the image.
+        The inputs with a larger `image`, `mask`, `mosaic` and `share`, which are zero beyond the given
+        ones, and `size`, int32 (2,), the (H, W) of the image.
     """
     del config
     size = inputs["image"].shape[:2]
-    room = [*((0, c - n) for c, n in zip(canvas, size)), (0, 0)]
-    padded = {n: np.pad(inputs[n], room) for n in ("image", "mask") if n in inputs}
+    padded = {n: _padded(inputs[n], canvas) for n in ("image", "mask") if n in inputs}
+    large = scales.mosaic_size(*canvas)
+    padded |= {n: _padded(inputs[n], large) for n in ("mosaic", "share") if n in inputs}
     return {**inputs, **padded, "size": np.asarray(size, np.int32)}
+
+
+def _padded(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.pad(image, [*((0, c - n) for c, n in zip(size, image.shape[:2])), (0, 0)])

@@ -12,7 +12,7 @@ import numpy as np
 from deepinternal.estimators import image_facts
 from deepinternal.estimators.impulses import find_impulses
 from deepinternal.estimators.noise_model import NoiseModel, measure_noise
-from deepinternal.methods.denoise import bayes, clipping
+from deepinternal.methods.denoise import bayes, clipping, ridge, scales
 from deepinternal.methods.denoise.config import Config
 from deepinternal.methods.denoise.fill import scattered_std
 
@@ -34,8 +34,9 @@ class Decision:
 
     Attributes:
         algorithm: The name of the algorithm.
-        variant: What else the program depends on: the name of the level of noise for `ridge`, the
-            kind of pairs for `pairs`, whether many pixels are missing for `bayes`.
+        variant: What else the program depends on: the name of the level of noise for `ridge`, with
+            `ridge.MOSAIC` if the image is denoised at several sizes; the kind of pairs for `pairs`;
+            whether many pixels are missing for `bayes`.
         noise: The model of the noise as arrays by name: `std`, `gain`, `offset` (C,), `power` (16, 16,
             C), `mixing` (C,), see `NoiseModel`; `level`, `variance` (1024, C), see `clipping.tables`.
         wrong: Bool (H, W), the pixels that are wrong and were replaced; None: there are none.
@@ -89,7 +90,7 @@ def decide(config: Config, image: np.ndarray, known: np.ndarray | None = None) -
     }
     return Decision(
         algorithm=algorithm,
-        variant=_variant(config, algorithm, noise["std"].max(), correlated, missing),
+        variant=_variant(config, algorithm, noise, image, missing),
         noise=noise,
         wrong=wrong,
         image=repaired,
@@ -155,13 +156,18 @@ def _scattered(found: NoiseModel, image: np.ndarray, known: np.ndarray) -> Noise
     )
 
 
-def _variant(config: Config, algorithm: str, std: float, correlated: bool, missing: float) -> str:
+def _variant(
+    config: Config, algorithm: str, noise: dict[str, np.ndarray], image: np.ndarray, missing: float
+) -> str:
     """The static choice of an algorithm, see `Decision`."""
+    white = bool(np.all(noise["power"] == 1))
     if algorithm == "bayes":
         return "many" if missing > bayes.MANY else "few"
     if algorithm == "ridge":
-        return next(name for name, most in LEVELS.items() if std <= most)
+        std, whole = noise["std"].max(), min(image.shape[:2]) >= scales.LEAST
+        level = next(name for name, most in LEVELS.items() if std <= most)
+        return level + (ridge.MOSAIC if whole and white else "")
     if algorithm == "pairs":
-        kind = "banks" if correlated else "halves"
+        kind = "halves" if white else "banks"
         return kind if config.pairs_kind == "auto" else config.pairs_kind
     return "any"

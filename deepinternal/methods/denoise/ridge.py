@@ -13,7 +13,9 @@ N is diagonal for white noise. Its entries follow the local brightness if the va
 does, also because values were clipped, see `clipping`; what clipping did to the mean is undone at the
 end. If the noise of neighbouring pixels is alike, the entries of overlapping patches are not zero.
 
-Deliberate deviations from the paper: colour is treated as one luma channel and two chroma channels,
+White noise is removed at several sizes of the image at once, see `scales`.
+
+Deliberate deviations from the paper: several sizes; colour is treated as one luma channel and two chroma channels,
 which have common weights, with groups by luma; only the patches of a group that are most similar are
 estimated; clipped and correlated noise.
 
@@ -28,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from deepinternal.methods.denoise import scales
 from deepinternal.methods.denoise.clipping import looked_up, mixed, opponent_variance
 from deepinternal.methods.denoise.config import Config
 from deepinternal.methods.denoise.groups import Plan, add_patches, cut, find_groups, in_parts
@@ -44,6 +47,7 @@ _PASSES = {
     "middle": ((9, 18, 0), (7, 64, 1)),
     "high": ((11, 20, 0), (9, 120, 1)),
 }
+MOSAIC = " mosaic"  # ends the variants for images that are denoised at several sizes, see `scales`
 _NAMES = ("first", "second")  # of the passes
 _ESTIMATED = 16  # patches of a group that are estimated in the second pass
 _LEAST = 0.02  # part of the noise's energy that makes the first pass's matrices regular
@@ -146,7 +150,7 @@ def _step(
     # The part of the image that the strip needs.
     top = jnp.clip(rows[0] - plan.reach, 0, plan.shape[0] - plan.window)
     part = lambda image: lax.dynamic_slice_in_dim(image, top, plan.window)
-    noisy = rgb_to_opponent(part(inputs["image"]))
+    noisy = rgb_to_opponent(part(_noisy(inputs)))
     pilot = part(kept["pilot"]) if plan.second else noisy
     inside = (top + jnp.arange(plan.window) < height)[:, None]
     inside = inside & (jnp.arange(plan.shape[1]) < width)
@@ -175,11 +179,21 @@ def _step(
     return state.replace(step=step, model_state=kept | sums), {"loss": loss}
 
 
-def _size(inputs: Inputs) -> tuple[Array | int, Array | int]:
+def _image_size(inputs: Inputs) -> tuple[Array | int, Array | int]:
     """The (h, w) of the image in the upper left of its array."""
     if "size" in inputs:
         return inputs["size"][0], inputs["size"][1]
     return inputs["image"].shape[:2]
+
+
+def _size(inputs: Inputs) -> tuple[Array | int, Array | int]:
+    """The (h, w) of what is denoised: the image, or its mosaic."""
+    size = _image_size(inputs)
+    return scales.mosaic_size(*size) if "mosaic" in inputs else size
+
+
+def _noisy(inputs: Inputs) -> Array:
+    return inputs.get("mosaic", inputs["image"])
 
 
 def _strips(plan: Plan, inputs: Inputs) -> Array:
@@ -211,7 +225,7 @@ def _begun(plan: Plan, inputs: Inputs, pilot: Array, mean: Array) -> dict:
         "total": jnp.zeros(plan.shape),
         "weight": jnp.zeros(plan.shape),
         "risk": jnp.zeros((*plan.shape[:2], 1)),
-        "variance": opponent_variance(mean, inputs["noise"]),
+        "variance": opponent_variance(mean, inputs["noise"]) * inputs.get("share", 1.0),
         "strips": _strips(plan, inputs),
     }
 
@@ -224,7 +238,7 @@ def _smoothed(image: Array, inside: Array) -> Array:
 
 
 def _init(plan: Plan, key: Array, inputs: Inputs) -> TrainState:
-    image, (height, width) = inputs["image"], _size(inputs)
+    image, (height, width) = _noisy(inputs), _size(inputs)
     rows, columns = (jnp.arange(n) < m for n, m in zip(image.shape[:2], (height, width)))
     inside = rows[:, None] & columns
     kept = _begun(plan, inputs, jnp.zeros(plan.shape), _smoothed(image, inside))
@@ -244,11 +258,15 @@ def _done(state: TrainState) -> Array:
 
 
 def _outputs(state: TrainState, inputs: Inputs) -> dict[str, Output]:
-    kept, size = state.model_state, inputs.get("size")
-    result = looked_up(opponent_to_rgb(_result(state)), inputs["noise"]["level"])
+    kept, size, shape = state.model_state, inputs.get("size"), inputs["image"].shape
     luma = kept["weight"][..., 0]
     error = _CALIBRATION**2 * kept["risk"][..., 0] / jnp.where(luma > 0, luma, 1)
-    height, width = _size(inputs)
+    found, (height, width) = _result(state), _image_size(inputs)
+    if "mosaic" in inputs:
+        rows, columns = (jnp.arange(n) < m for n, m in zip(shape[:2], (height, width)))
+        error = jnp.where(rows[:, None] & columns, error[: shape[0]], 0)
+        found = scales.fused(found, (height, width), shape)
+    result = looked_up(opponent_to_rgb(found), inputs["noise"]["level"])
     psnr = -10 * jnp.log10(jnp.maximum(jnp.sum(error) / (height * width), 1e-10))
     return {
         "result": Output(result, size=size),
@@ -257,9 +275,17 @@ def _outputs(state: TrainState, inputs: Inputs) -> dict[str, Output]:
     }
 
 
-def parts(config: Config, shape: tuple[int, int, int], level: str) -> Parts:
-    """Returns the parts of the method for images of a shape (H, W, C) with noise of a level."""
-    plans = passes(config, shape, level)
+def parts(config: Config, shape: tuple[int, int, int], variant: str) -> Parts:
+    """Returns the parts of the method.
+
+    Args:
+        config: The settings.
+        shape: (H, W, C) of the images.
+        variant: The level of their noise, with `MOSAIC` if they are denoised as mosaics.
+    """
+    if variant.endswith(MOSAIC):
+        shape = (*scales.mosaic_size(*shape[:2]), shape[2])
+    plans = passes(config, shape, variant.removesuffix(MOSAIC))
     stages = []
     for name, plan, following in zip(_NAMES, plans, (*plans[1:], None)):
         step = functools.partial(_step, plan)
