@@ -15,9 +15,9 @@ end. If the noise of neighbouring pixels is alike, the entries of overlapping pa
 
 White noise is removed at several sizes of the image at once, see `scales`.
 
-Deliberate deviations from the paper: several sizes; colour is treated as one luma channel and two chroma channels,
-which have common weights, with groups by luma; only the patches of a group that are most similar are
-estimated; clipped and correlated noise.
+Deliberate deviations from the paper: several sizes; colour is treated as one luma channel and two
+chroma channels, which have common weights, with groups by luma; only the patches of a group that are
+most similar are estimated; clipped and correlated noise.
 
 References:
     Herbreteau, Kervrann: A unified framework of non-local parametric methods for image denoising. SIAM
