@@ -1,5 +1,6 @@
 """Functions that the benchmarks share: command lines, samples, timing in turns, tables, JSON files."""
 
+import contextlib
 import dataclasses
 import datetime
 import importlib.util
@@ -356,3 +357,14 @@ def write_json(content: Mapping[str, Any]) -> None:
     """Writes the results to the file given by `--json`, if any."""
     if path := flags.FLAGS.json:
         atomic_write_text(Path(path), to_json(content, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def folder(path: str | None) -> Iterator[Path]:
+    """Yields a folder of that name, which is made if needed; None: a temporary one."""
+    if path:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        yield Path(path)
+    else:
+        with tempfile.TemporaryDirectory() as made:
+            yield Path(made)

@@ -13,9 +13,8 @@ explains the protocol and the columns.
 import contextlib
 import json
 import re
-import tempfile
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -237,16 +236,6 @@ def choices(flag: str, texts: Sequence[str], known: Sequence[str]) -> list[str]:
     return list(texts)
 
 
-@contextlib.contextmanager
-def _folder(path: str | None) -> Iterator[Path]:
-    if path:
-        Path(path).mkdir(parents=True, exist_ok=True)
-        yield Path(path)
-    else:
-        with tempfile.TemporaryDirectory() as made:
-            yield Path(made)
-
-
 def _define_flags() -> None:
     flags.DEFINE_string("data", None, "Folder with photographs, or with a subfolder for each set.")
     flags.DEFINE_list("sigma", ["15", "25", "50"], "Standard deviations of the noise, of 255.")
@@ -279,7 +268,7 @@ def main() -> int:
         denoising_peers.check()
         rows |= {name: other(name) for name in denoising_peers.PEERS}
     options = {"noises": noises, "kind": args.kind, "seeds": args.seeds, "crop": args.crop}
-    with _folder(args.out) as folder:
+    with common.folder(args.out) as folder:
         results = Results(folder, pictures=args.pictures and bool(args.out))
         for case in denoising_cases.cases(photos, sigmas, **options):
             results.measure(case, rows, levels)

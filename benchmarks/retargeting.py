@@ -8,12 +8,10 @@ measures in figures.json. The same command goes on where it stopped; a row whose
 made again. benchmarks/README.md explains rows and columns.
 """
 
-import contextlib
 import functools
 import math
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -206,16 +204,6 @@ def report(figures: Mapping[str, Any]) -> str:
     return "\n\n".join(tables)
 
 
-@contextlib.contextmanager
-def _folder(path: str | None) -> Iterator[Path]:
-    if path:
-        Path(path).mkdir(parents=True, exist_ok=True)
-        yield Path(path)
-    else:
-        with tempfile.TemporaryDirectory() as made:
-            yield Path(made)
-
-
 def _define_flags() -> None:
     flags.DEFINE_multi_string(
         "input", [], "Image, any number of times; default: scikit-image's coins."
@@ -236,7 +224,7 @@ def main() -> int:
         raise InputError("--input: all files must have different names")
     trained = [retargeter.load(folder) for folder in args.ingan]
     cases = [Case(*item, trained) for item in (images or {"coins": sample()}).items()]
-    with _folder(args.out) as folder:
+    with common.folder(args.out) as folder:
         figures = run(cases, scales, rows, folder, stride=args.stride)
     facts = common.machine()
     print(f"{common.describe(facts)}\n\n{report(figures)}")

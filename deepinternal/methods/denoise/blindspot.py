@@ -23,12 +23,12 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import lax
 
 from deepinternal.methods import optimizers
 from deepinternal.methods.denoise.config import Config
 from deepinternal.methods.denoise.parts import Parts
+from deepinternal.methods.denoise.training import next_stage, updated
 from deepinternal.nets.skip import SkipNet
 from deepinternal.ops import filters
 from deepinternal.ops.conv.convolution import conv2d
@@ -146,18 +146,8 @@ def _train(plan: _Plan, state: TrainState, inputs: Inputs, variant=None):
     cut = lambda a: lax.dynamic_slice(a, (y, x, 0), (*plan.crop, a.shape[-1]))
     loss_fn = functools.partial(prediction_loss, plan.net, share=plan.share)
     loss, grads = jax.value_and_grad(loss_fn)(state.params["net"], key, cut(image), cut(known))
-    updates, opt_state = optimizers.adam().update(grads, state.opt_state["net"])
     rate = optimizers.warmup_cosine(state.step, plan.steps, peak=_RATE, warmup=plan.steps // 20)
-    params = optax.apply_updates(state.params["net"], jax.tree.map(lambda u: rate * u, updates))
-    average = optimizers.moving_average(
-        state.model_state["average"], params, state.step, decay=_AVERAGE
-    )
-    state = state.replace(
-        step=state.step + 1,
-        params={"net": params},
-        opt_state={"net": opt_state},
-        model_state={**state.model_state, "average": average},
-    )
+    state = updated(state, grads, rate, decay=_AVERAGE)
     return state, {"loss": loss, "learning_rate": rate}
 
 
@@ -173,12 +163,6 @@ def _predict(
     kept = {**kept, "sum": kept["sum"] + made, "squares": kept["squares"] + made**2}
     loss = jnp.sum(known * (made - inputs["image"]) ** 2) / jnp.maximum(jnp.sum(known), 1)
     return state.replace(step=state.step + 1, model_state=kept), {"loss": loss / plan.shape[-1]}
-
-
-def _advance(state: TrainState, inputs: Inputs) -> tuple[TrainState, Inputs]:
-    """Begins the predictions after the training."""
-    key = jax.random.fold_in(state.key, 1)
-    return state.replace(step=jnp.zeros((), jnp.int32), key=key), inputs
 
 
 def _outputs(plan: _Plan, state: TrainState, inputs: Inputs) -> dict[str, Output]:
@@ -217,7 +201,7 @@ def parts(config: Config, shape: tuple[int, int, int], variant: str) -> Parts:
     )
     bind = functools.partial
     stages = (
-        Stage("train", plan.steps, bind(_train, plan), advance=_advance),
+        Stage("train", plan.steps, bind(_train, plan), advance=next_stage),
         Stage("average", config.masks, bind(_predict, plan)),
     )
     return Parts(bind(_init, plan), stages, bind(_outputs, plan))

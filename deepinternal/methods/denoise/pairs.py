@@ -29,7 +29,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import lax
 
 from deepinternal.losses.pixel import l2
@@ -37,6 +36,7 @@ from deepinternal.methods import optimizers
 from deepinternal.methods.denoise import banks
 from deepinternal.methods.denoise.config import Config
 from deepinternal.methods.denoise.parts import Parts
+from deepinternal.methods.denoise.training import next_stage, updated
 from deepinternal.nets.pairs import PairNet
 from deepinternal.ops import filters
 from deepinternal.types import Array, Inputs, Output, Stage, TrainState
@@ -172,20 +172,10 @@ def _train(plan: _Plan, state: TrainState, inputs: Inputs, variant=None):
         return sum(loss_fn(plan, params, key, state, inputs) for key in keys) / plan.batch
 
     loss, grads = jax.value_and_grad(mean_loss)(state.params["net"])
-    updates, opt_state = optimizers.adam().update(grads, state.opt_state["net"])
     rate = optimizers.warmup_cosine(
         state.step, plan.steps, peak=plan.learning_rate, warmup=plan.steps // 20
     )
-    params = optax.apply_updates(state.params["net"], jax.tree.map(lambda u: rate * u, updates))
-    average = optimizers.moving_average(
-        state.model_state["average"], params, state.step, decay=_AVERAGE
-    )
-    state = state.replace(
-        step=state.step + 1,
-        params={"net": params},
-        opt_state={"net": opt_state},
-        model_state={**state.model_state, "average": average},
-    )
+    state = updated(state, grads, rate, decay=_AVERAGE)
     return state, {"loss": loss, "learning_rate": rate}
 
 
@@ -210,17 +200,11 @@ def _average(plan: _Plan, state: TrainState, inputs: Inputs, variant=None):
     return state.replace(step=state.step + 1, model_state=kept), {"loss": l2(made, image)}
 
 
-def _advance(state: TrainState, inputs: Inputs) -> tuple[TrainState, Inputs]:
-    """Begins the next stage."""
-    key = jax.random.fold_in(state.key, 1)
-    return state.replace(step=jnp.zeros((), jnp.int32), key=key), inputs
-
-
 def _searched(state: TrainState, inputs: Inputs) -> tuple[TrainState, Inputs]:
     """Begins the training after the search."""
     kept = dict(state.model_state)
     kept["bank"] = banks.trimmed(kept["bank"], kept.pop("distance"))
-    return _advance(state.replace(model_state=kept), inputs)
+    return next_stage(state.replace(model_state=kept), inputs)
 
 
 def _outputs(plan: _Plan, state: TrainState, inputs: Inputs) -> dict[str, Output]:
@@ -256,7 +240,7 @@ def parts(config: Config, shape: tuple[int, int, int], kind: str) -> Parts:
     )
     bind = functools.partial
     stages = (
-        Stage("train", plan.steps, bind(_train, plan), advance=_advance),
+        Stage("train", plan.steps, bind(_train, plan), advance=next_stage),
         Stage("average", config.draws, bind(_average, plan)),
     )
     if kind == "banks":
