@@ -1,4 +1,4 @@
-"""Luma against scikit-image."""
+"""Luma against scikit-image, and opponent colors against their definition."""
 
 import numpy as np
 from skimage import color as skcolor
@@ -18,3 +18,14 @@ def test_grey_counts_as_equal_channels():
     got = color.rgb_to_y(grey)
     assert got.shape == (2, 3, 4)
     np.testing.assert_allclose(got, 16 + 219 * grey[..., 0], rtol=1e-6)
+
+
+def test_opponent_colors_are_a_rotation_and_grey_has_no_chroma():
+    image = np.random.default_rng(0).random((5, 4, 3))
+    made = np.asarray(color.rgb_to_opponent(image.astype(np.float32)), float)
+    np.testing.assert_allclose(made[..., 0], image.sum(axis=-1) / np.sqrt(3), atol=1e-6)
+    np.testing.assert_allclose(np.sum(made**2, axis=-1), np.sum(image**2, axis=-1), rtol=1e-5)
+    np.testing.assert_allclose(color.opponent_to_rgb(made.astype(np.float32)), image, atol=1e-6)
+    grey = np.full((2, 2, 3), 0.3, np.float32)
+    np.testing.assert_allclose(color.rgb_to_opponent(grey)[..., 1:], 0, atol=1e-6)
+    np.testing.assert_array_equal(color.rgb_to_opponent(grey[..., :1]), grey[..., :1])

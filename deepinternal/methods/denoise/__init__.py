@@ -1,9 +1,10 @@
 """Denoising of a single image, without a data set: by its own patches, or by training on itself.
 
-Where the papers are in the code: NL-Ridge (Herbreteau and Kervrann 2024) -> `ridge`; zero-shot
-Noise2Noise (Mansour and Heckel 2023) and Pixel2Pixel (Ma et al. 2025) -> `pairs`; Self2Self (Quan et
-al. 2020) -> `blindspot`; NL-Bayes (Lebrun et al. 2013), for missing pixels -> `bayes`. What the noise
-is like is measured for each image, and `decisions` says how it is removed.
+Where the papers are in the code: NL-Ridge (Herbreteau and Kervrann 2024) -> `ridge`; multiscale
+denoising (Facciolo et al. 2017) -> `scales`; zero-shot Noise2Noise (Mansour and Heckel 2023) and
+Pixel2Pixel (Ma et al. 2025) -> `pairs`; NL-Bayes (Lebrun et al. 2013) -> `bayes`; Self2Self (Quan et
+al. 2020) -> `blindspot`. What the noise is like is measured for each image, and `decisions` says how it
+is removed.
 """
 
 from collections.abc import Callable, Mapping
