@@ -48,6 +48,7 @@ _HERE = "benchmarks.accelerator"
 _DEVICE = ("versions", "product", "product-highest", "product-bfloat16", "copy")
 _SMOKE = (*SMOKE, *(f"{name}-whole" for name in SMOKE))
 _METHODS = ("dip-512x512", "dip-fast", "kernelgan", "segmentation", "dehazing")
+_CALLS = ("search", "search-approximate", "super-resolve", "retarget", "denoise")
 _OPTIONS = (
     *("defaults", "command-buffers-off", "command-buffers-all"),
     *("triton-on", "scan-10", "scan-50"),
@@ -65,6 +66,7 @@ GROUPS = (
     Group("quality", ("one-lane", "default-lanes"), 90, 45, f"{_HERE}.runs", ("default-lanes",), 1),
     Group("rates", ("1", "16", "64", "64-lanes", "four-pairs"), 60, 35, f"{_HERE}.steps", ("1",)),
     Group("files", ("1", "16", "64"), 90, 50, f"{_HERE}.runs", ("16",), 1),
+    Group("calls", _CALLS, 120, 50, f"{_HERE}.calls", ("search",), 1),
     Group("forms", (*FORMS, "bfloat16"), 90, 35, f"{_HERE}.steps", ("bfloat16",)),
     Group("methods", _METHODS, 120, 55, f"{_HERE}.steps", ("dip-512x512",)),
     Group("peers", PEERS[:3], 60, 25, f"{_HERE}.peers", ("zssr",)),
