@@ -1,7 +1,7 @@
 """The items of all groups that use JAX, for one process: starting one takes longer than a tiny item."""
 
-from benchmarks.accelerator import device as device_items
 from benchmarks.accelerator import calls, peers, runs, smoke, steps
+from benchmarks.accelerator import device as device_items
 from benchmarks.accelerator.device import device as device
 
 ITEMS = {
