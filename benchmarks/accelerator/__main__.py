@@ -29,7 +29,7 @@ def _flags(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "python -m benchmarks.accelerator", description=__doc__.split("\n")[0]
     )
-    known = ", ".join(group.name for group in GROUPS)
+    known = ", ".join(dict.fromkeys(group.name for group in GROUPS))
     parser.add_argument("--out", type=Path, required=True, help="folder for results")
     parser.add_argument("--minutes", type=float, default=8.5, help="time for all groups together")
     parser.add_argument("--groups", default="", help=f"some of {known}; default: all")
@@ -46,7 +46,7 @@ def _flags(argv: Sequence[str]) -> argparse.Namespace:
 def _chosen(args: argparse.Namespace, groups: Sequence[Group]) -> list[Group]:
     """Returns the groups that flags choose. Raises ValueError for a name that does not exist."""
     wanted = [name for name in args.groups.split(",") if name]
-    known = [group.name for group in groups]
+    known = [*dict.fromkeys(group.name for group in groups)]
     for name in wanted:
         if name not in known:
             raise ValueError(f"--groups={name}: choose from {', '.join(known)}")

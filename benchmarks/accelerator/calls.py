@@ -42,7 +42,9 @@ def _timed(prepare: Callable[[Settings], Call]) -> Item:
 
 def _search(name: str) -> Item:
     def prepare(settings: Settings) -> Call:
-        left, right = map(jax.device_put, next(patch_search.pairs(48 if settings.small else 256, "")))
+        left, right = map(
+            jax.device_put, next(patch_search.pairs(48 if settings.small else 256, ""))
+        )
         search = jax.jit(patch_search.searches(7)[name])
         return lambda: search(left, right)
 

@@ -161,7 +161,8 @@ class Runner:
     ) -> _Served:
         """Runs a process for some items until it ends or the time is up, and records its results."""
         served, device, messages = _Served(), "", queue.SimpleQueue()
-        order = {"module": group.module, "items": names, "threads": threads, "quiet": group.quiet}
+        wait = (until - time.monotonic()) / 2 if group.quiet else 0.0
+        order = {"module": group.module, "items": names, "threads": threads, "wait": wait}
         order |= {"small": small, "data": self.data, "scratch": str(self.folder / SCRATCH)}
         with self._process(group) as process:
             threading.Thread(target=_listen, args=(process, messages), daemon=True).start()

@@ -124,5 +124,5 @@ def _files(count: int) -> Item:
 ITEMS = {
     "quality/one-lane": _quality(1),
     "quality/default-lanes": _quality(0),
-    **{f"files/{count}": _files(count) for count in (1, 16, 64)},
+    **{f"files/{count}": _files(count) for count in (1, 64)},
 }

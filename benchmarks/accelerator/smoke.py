@@ -5,10 +5,11 @@
 makes the files in `benchmarks/references/` anew; do so after a change that changes results.
 
 Random draws are the same on all devices, so a few steps in float32 ("few": three steps of each stage
-at the highest precision of products) must agree up to rounding, which Adam amplifies where a gradient
-is nearly zero. Two versions of XLA on CPU differ by 9e-4 for `dip` and less for all others; more than
-`FEW` is a mistake in a program. A whole run of the preset `smoke` ("whole") at the default precision
-differs more: products have 10 bits of mantissa on a GPU and 7 on a TPU, and training amplifies that.
+at the highest precision of products) must agree up to rounding: more than `FEW` of an output's
+greatest value is a mistake in a program. Single values of some methods differ by more, see `BY_MEAN`;
+of these, the mean difference must not be more than `FEW`. A whole run of the preset `smoke` ("whole")
+at the default precision differs more: products have 10 bits of mantissa on a GPU and 7 on a TPU, and
+training amplifies that.
 On CPU, runs with bfloat16 arithmetic (7 bits) agree with float32 to 25.5 dB for `dip` and 89 dB for
 `kernelgan`, and those of two versions of XLA to 40 and 100 dB. The bound for all methods is `WHOLE`.
 """
@@ -31,7 +32,14 @@ from deepinternal.types import input_spec
 
 FOLDER = Path(__file__).parent.parent / "references"
 KINDS: Mapping[str, dict[str, Any]] = {"few": {"steps": 3, "precision": "highest"}, "whole": {}}
-FEW = 1e-2  # greatest difference as in `compared`
+FEW = 1e-2  # greatest difference as in `compared`; of methods in `BY_MEAN` the mean difference
+# Methods of which single values differ by more, and why.
+BY_MEAN = {
+    "dip": "Adam's first steps have the size of the learning rate whatever the gradient is, and the "
+    "signs of gradients near zero are those of rounding",
+    "patches": "accelerators compare a patch with all eight neighbours' matches at once, CPUs with one "
+    "after the other, so that a few patches get other matches",
+}
 WHOLE = 25.0  # dB
 _SAMPLES = 12  # along each axis of an output
 
@@ -70,7 +78,7 @@ def sampled(values: Any) -> np.ndarray:
     return values
 
 
-def compared(found: Samples, expected: Samples) -> tuple[float, float]:
+def compared(found: Samples, expected: Samples) -> tuple[float, float, float]:
     """Compares results with a reference.
 
     Args:
@@ -79,8 +87,8 @@ def compared(found: Samples, expected: Samples) -> tuple[float, float]:
 
     Returns:
         The greatest difference, relative to the greatest absolute value of the output in the reference
-        or to 0.1 if that is greater; and in the same measure, the least PSNR in dB of the outputs with
-        two or more axes, at most 100.
+        or to 0.1 if that is greater; and in the same measure, the greatest mean absolute difference of
+        an output, and the least PSNR in dB of the outputs with two or more axes, at most 100.
 
     Raises:
         Differs: Names or shapes differ, or a result is not finite.
@@ -88,15 +96,16 @@ def compared(found: Samples, expected: Samples) -> tuple[float, float]:
     shapes = [{name: x.shape for name, x in samples.items()} for samples in (found, expected)]
     if shapes[0] != shapes[1]:
         raise Differs(f"the outputs are {shapes[0]}, not {shapes[1]}")
-    most, psnr = 0.0, 100.0
+    most, mean, psnr = 0.0, 0.0, 100.0
     for name, x in found.items():
         if not np.isfinite(x).all():
             raise Differs(f"{name} is not finite")
         errors = (x - expected[name]) / max(0.1, np.abs(expected[name]).max())
         most = max(most, float(np.abs(errors).max()))
+        mean = max(mean, float(np.abs(errors).mean()))
         if x.ndim > 1:
             psnr = min(psnr, -10 * math.log10(max(float((errors**2).mean()), 1e-10)))
-    return most, psnr
+    return most, mean, psnr
 
 
 def reference(name: str, kind: str) -> Samples:
@@ -106,16 +115,18 @@ def reference(name: str, kind: str) -> Samples:
         return {key.removeprefix(begin): file[key] for key in file if key.startswith(begin)}
 
 
-def _few(found: Samples, expected: Samples) -> Numbers:
-    most, _ = compared(found, expected)
-    numbers: Numbers = {"difference": (most, "")}
-    if most > FEW:
-        raise Differs(f"differs by {most:.2g}, more than {FEW:g}", numbers)
+def few(name: str, found: Samples, expected: Samples) -> Numbers:
+    """Compares results of a method after a few steps. Raises Differs if they are not those expected."""
+    most, mean, _ = compared(found, expected)
+    numbers: Numbers = {"difference": (most, ""), "mean difference": (mean, "")}
+    kind, value = ("in the mean ", mean) if name in BY_MEAN else ("", most)
+    if value > FEW:
+        raise Differs(f"differs {kind}by {value:.2g}, more than {FEW:g}", numbers)
     return numbers
 
 
 def _whole(found: Samples, expected: Samples) -> Numbers:
-    _, psnr = compared(found, expected)
+    *_, psnr = compared(found, expected)
     numbers: Numbers = {"agreement": (psnr, "dB")}
     if psnr < WHOLE:
         raise Differs(f"agrees to {psnr:.1f} dB, not {WHOLE:g}", numbers)
@@ -125,7 +136,7 @@ def _whole(found: Samples, expected: Samples) -> Numbers:
 def _items(name: str) -> dict[str, Item]:
     prepare = lambda kind: lambda settings: (run(name, kind), reference(name, kind))
     return {
-        f"smoke/{name}": Item(prepare("few"), lambda pair: _few(*pair)),
+        f"smoke/{name}": Item(prepare("few"), lambda pair: few(name, *pair)),
         f"smoke/{name}-whole": Item(prepare("whole"), lambda pair: _whole(*pair)),
     }
 

@@ -12,13 +12,12 @@ from benchmarks import batching, common, peer_ingan
 from benchmarks.accelerator import peers
 from benchmarks.accelerator.device import device as device
 from benchmarks.accelerator.items import Item, Numbers, Settings
-from benchmarks.accelerator.plan import FORMS
 from deepinternal import methods
 from deepinternal.config import MethodConfig
 from deepinternal.engine.layout import spread
 from deepinternal.types import Inputs, Method, input_spec
 
-IMAGES = 16  # images of the comparisons of forms and options
+IMAGES = 64  # images of the comparisons of forms and options
 _ROUNDS, _SECONDS = 5, 0.3  # of each item, and of each round
 # For the small run: tiny nets and images.
 _TINY = {
@@ -26,9 +25,6 @@ _TINY = {
     "dip": {"channels": "4", "skip": "2"},
 }
 _TINY_SIDE = 48
-# What may become part of a CUDA graph; by default, convolutions and loops do not.
-_EVERY = "FUSION,CUBLAS,CUBLASLT,CUDNN,CONVOLUTION,CUSTOM_CALL,CONDITIONAL,WHILE"
-_NONE = {"enable_command_buffer": "", "graph_min_graph_size": "1000000"}
 
 
 @dataclasses.dataclass
@@ -76,8 +72,15 @@ def measured(timed: Timed) -> Numbers:
     }
 
 
-def _method(name: str, preset: str = "", *, example: bool = True) -> Item:
-    """An item: the steps of a method for its example, or for the whole photograph itself."""
+def _method(name: str, preset: str = "", *, example: bool = True, images: int = 1) -> Item:
+    """An item: the steps of a method for its example, or for the whole photograph itself.
+
+    Args:
+        name: The name of the method.
+        preset: The preset.
+        example: Whether it is the example.
+        images: The number of copies of it that are trained side by side.
+    """
 
     def prepare(settings: Settings) -> Timed:
         config, recipe, photo = (
@@ -86,7 +89,8 @@ def _method(name: str, preset: str = "", *, example: bool = True) -> Item:
             _photo(settings),
         )
         given = common.sample(recipe, config, photo) if example else recipe.prepare(config, photo)
-        return _trained(recipe.method(config, input_spec(given)), given, settings)
+        method = recipe.method(config, input_spec(given))
+        return _trained(method, given, settings, images=images, lanes=(1, images))
 
     return Item(prepare, measured)
 
@@ -135,32 +139,24 @@ def _ingan(case: peer_ingan.Case) -> Item:
     return Item(prepare, measure)
 
 
-def _options(**values: str) -> dict[str, Any]:
-    text = ",".join(f"xla_gpu_{name}={value}" for name, value in values.items())
-    return {"compiler_options": text}
-
-
 _SAME = peers.CASES["ingan"]
-_sixteen = functools.partial(_fast, IMAGES, IMAGES)
+_many = functools.partial(_fast, IMAGES, IMAGES)
 # Half the steps of `fast`, with four pairs each and twice the learning rates: as good on four images.
 _PAIRS = {"patch_batch": 4, "train_steps": 260, "learning_rate": 6e-3, "muon_rate": 0.04}
 ITEMS = {
-    **{f"rates/{n}": _fast(n) for n in (1, 16, 64)},
-    "rates/64-lanes": _fast(64, 64),
+    "rates/1": _fast(1),
+    "rates/64": _fast(64),
+    "rates/128-lanes": _fast(128, 128),
     "rates/four-pairs": _fast(1, fields=_PAIRS),
-    **{f"forms/{form}": _sixteen(form=form) for form in FORMS},
-    "forms/bfloat16": _sixteen(fields={"precision": "bfloat16"}),
+    "forms/patches": _many(form="patches"),
+    "forms/bfloat16": _many(fields={"precision": "bfloat16"}),
     "methods/dip-512x512": _method("dip", example=False),
     "methods/dip-fast": _method("dip", "fast"),
     "methods/kernelgan": _method("kernelgan"),
+    "methods/kernelgan-16": _method("kernelgan", images=16),
     "methods/segmentation": _method("segmentation"),
     "methods/dehazing": _method("dehazing"),
-    "options/defaults": _sixteen(),
-    "options/command-buffers-off": _sixteen(**_options(**_NONE)),
-    "options/command-buffers-all": _sixteen(**_options(enable_command_buffer=_EVERY)),
-    "options/triton-on": _sixteen(**_options(enable_triton_gemm="true")),
-    "options/scan-10": _sixteen(steps_per_dispatch=10),
-    "options/scan-50": _sixteen(steps_per_dispatch=50),
+    "options/triton-on": _many(compiler_options="xla_gpu_enable_triton_gemm=true"),
     "ingan/small": _ingan(dataclasses.replace(_SAME, size=(112, 128))),
     "ingan/same": _ingan(_SAME),
     "ingan/large": _ingan(dataclasses.replace(_SAME, size=(480, 576))),

@@ -22,9 +22,9 @@ def device() -> str:
     return torch.cuda.get_device_name() if _name() == "cuda" else "cpu"
 
 
-def _theirs(name: str, compiled: bool = False) -> Item:
+def _theirs(name: str) -> Item:
     def prepare(settings: Settings) -> tuple[Any, Settings, float]:
-        theirs = peers.case(name, settings).theirs(compiled=compiled, device=_name())
+        theirs = peers.case(name, settings).theirs(compiled=False, device=_name())
         began = time.perf_counter()
         theirs.run(1)
         return theirs, settings, time.perf_counter() - began
@@ -36,7 +36,4 @@ def _theirs(name: str, compiled: bool = False) -> Item:
     return Item(prepare, measure)
 
 
-ITEMS = {
-    **{f"torch/{name}": _theirs(name) for name in peers.CASES},
-    "torch/zssr-compiled": _theirs("zssr", compiled=True),
-}
+ITEMS = {f"torch/{name}": _theirs(name) for name in peers.CASES}

@@ -33,7 +33,7 @@ def work(
     module: str,
     items: Sequence[str],
     threads: int,
-    quiet: bool,
+    wait: float,
     small: bool,
     data: str,
     scratch: str,
@@ -45,7 +45,7 @@ def work(
         module: The module that holds the items in its dict `ITEMS`, and the function `device`.
         items: Their full names.
         threads: Number of items that are prepared at once.
-        quiet: Whether nothing is measured before all items are prepared.
+        wait: Seconds during which nothing is measured before all items are prepared.
         small: As in `Settings`.
         data: As in `Settings`.
         scratch: A folder for files; each item gets a folder in it.
@@ -68,7 +68,7 @@ def work(
             failure = error
         return made, failure, time.perf_counter() - began
 
-    for name, (made, failure, seconds) in _ready(items, prepared, threads, quiet):
+    for name, (made, failure, seconds) in _ready(items, prepared, threads, wait):
         began = time.perf_counter()
         result: dict[str, Any] = {"status": "ok"}
         try:
@@ -89,19 +89,19 @@ def work(
 
 
 def _ready(
-    items: Sequence[str], prepared: Callable[[str], Any], threads: int, quiet: bool
+    items: Sequence[str], prepared: Callable[[str], Any], threads: int, wait: float
 ) -> Iterator[tuple[str, Any]]:
-    """Prepares items; yields each with what `prepared` returned, in order or the first ones first."""
+    """Prepares items; yields each with what `prepared` returned.
+
+    The order is that of the items, or if some take longer than `wait` seconds, the first ones first.
+    """
     if threads == 1:  # in the main thread, each right before it is measured
         yield from ((name, prepared(name)) for name in items)
         return
     pool = concurrent.futures.ThreadPoolExecutor(threads)
     names = {pool.submit(prepared, name): name for name in items}
-    order = concurrent.futures.as_completed([*names])
-    if quiet:
-        concurrent.futures.wait(names)
-        order = iter([*names])
-    for future in order:
+    waiting = concurrent.futures.wait(names, timeout=wait).not_done
+    for future in concurrent.futures.as_completed([*names]) if waiting else [*names]:
         name = names.pop(future)
         yield name, future.result()
         del future  # with what was prepared, which may fill the device

@@ -17,7 +17,7 @@ class Parallel(Config):
 
     images_per_device: int = field(
         0,
-        "images trained side by side on a device; 0: 1 on CPU; on accelerators at most 16, fewer if "
+        "images trained side by side on a device; 0: 1 on CPU; on accelerators at most 64, fewer if "
         "the memory of a step shows that they would fill the device, and 1 for ingan",
         ge=0,
     )

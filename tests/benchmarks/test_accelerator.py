@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -24,6 +25,7 @@ from benchmarks.accelerator import (
     smoke,
     steps,
     wheels,
+    worker,
 )
 from benchmarks.accelerator.items import Differs
 
@@ -77,6 +79,22 @@ def test_the_time_of_a_group_is_limited_and_the_next_call_goes_on(tmp_path, capf
     assert "tiny/good: " not in capfd.readouterr().out
     status, found = measure(tmp_path, "--items=*/good,*/other", group=group)
     assert (status, found["other"]["status"]) == (0, "ok")
+
+
+def test_what_is_ready_is_measured_when_waiting_for_the_rest_takes_too_long():
+    release = threading.Event()
+
+    def prepared(name):
+        if name == "slow":
+            assert release.wait(60)
+        return name
+
+    found = worker._ready(["slow", "quick"], prepared, 2, 0.05)
+    assert next(found) == ("quick", "quick")
+    release.set()
+    assert next(found) == ("slow", "slow")
+    in_order = worker._ready(["slow", "quick"], prepared, 2, 60.0)
+    assert [name for name, _ in in_order] == ["slow", "quick"]
 
 
 def test_an_item_that_took_all_the_time_is_the_last_to_be_tried_again(tmp_path):
@@ -146,7 +164,7 @@ def test_the_command_is_killed_and_goes_on(tmp_path, number):
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        ("--groups=rates,nonsense", "choose from device, smoke"),
+        ("--groups=rates,nonsense", "choose from device, rates"),
         ("--items=*/nonsense", "no item has such a name"),
         ("--wheels=nowhere", "no wheel in it"),
         ("--data=nowhere", "no such folder"),
@@ -202,14 +220,30 @@ def test_ratios_are_of_the_same_number():
 def test_results_are_compared_with_references():
     expected = {"result": np.full((2, 2), 0.5), "map": np.full(3, 100.0)}
     found = {"result": np.array([[0.5, 0.5], [0.5, 0.6]]), "map": np.full(3, 150.0)}
-    most, psnr = smoke.compared(found, expected)
-    assert most == pytest.approx(0.5)
+    most, mean, psnr = smoke.compared(found, expected)
+    assert (most, mean) == pytest.approx((0.5, 0.5))
     assert psnr == pytest.approx(-10 * np.log10(0.2**2 / 4))
     with pytest.raises(Differs, match="not finite"):
         smoke.compared({**found, "map": np.full(3, np.nan)}, expected)
     with pytest.raises(Differs, match="outputs are"):
         smoke.compared({"result": found["result"]}, expected)
     assert {p.stem for p in smoke.FOLDER.glob("*.npz")} == {*plan.SMOKE}
+
+
+@pytest.mark.parametrize(("name", "passes"), [("zssr", False), ("dip", True)])
+def test_where_single_values_differ_the_mean_is_compared(name, passes):
+    expected = {"result": np.full((4, 4), 0.5)}
+    single, everywhere = expected["result"].copy(), expected["result"] + 0.006
+    single[0, 0] += 0.05
+    if passes:
+        numbers = smoke.few(name, {"result": single}, expected)
+        assert numbers["difference"][0] == pytest.approx(0.1)
+        assert numbers["mean difference"][0] == pytest.approx(0.1 / 16)
+    else:
+        with pytest.raises(Differs, match=r"^differs by 0"):
+            smoke.few(name, {"result": single}, expected)
+    with pytest.raises(Differs, match="more than 0"):
+        smoke.few(name, {"result": everywhere}, expected)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ class Config(MethodConfig):
 
     train_steps: int = field(12, "steps", unit="steps", ge=1)
     features: int = field(1, "channels between", ge=1)
+    scale: int = field(1, "every pixel of the result becomes so many, both ways", ge=1)
 
 
 def prepare(config, image):
@@ -57,7 +58,10 @@ def make(config, spec):
         return state, {"greatest": made(state.params["net"], inputs["image"]).max()}
 
     def outputs(state, inputs):
-        return {"result": Output(jnp.clip(made(state.params["net"], inputs["image"]), 0, 1))}
+        result = jnp.clip(made(state.params["net"], inputs["image"]), 0, 1)
+        for axis in (0, 1):
+            result = jnp.repeat(result, config.scale, axis)
+        return {"result": Output(result)}
 
     stage = Stage("fit", config.steps or config.train_steps, step, evaluate, evaluate_every=10)
     return Method("tiny", init, (stage,), outputs)

@@ -217,10 +217,10 @@ def test_how_images_are_spread_over_devices(monkeypatch):
 
 
 def test_default_lanes_of_an_accelerator(monkeypatch):
-    """From the memory of a step, and what is free; not more than 16."""
+    """From the memory of a step, and what is free; not more than 64."""
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     given = {"method": plain(), "inputs": {"image": IMAGES[0]}}
-    assert spread(100) == spread(100, **given) == (1, 16)
+    assert spread(100) == spread(100, **given) == (1, 64)
     assert spread(100, images_per_device=40, **given) == (1, 40)
     memory = costs.memory_of_training(**given)
     monkeypatch.setattr(layout, "free", lambda device: 2 * 3.5 * memory)

@@ -59,7 +59,7 @@ def conv2d(
         padding: 'SAME' (zeros) or 'VALID' (none).
         precision: As in `lax.conv_general_dilated`.
         batching: One of the forms above. None: 'loop' on CPU, which is the fastest in measurements, and
-            that of `ops.conv.batching.best` on accelerators, where none has been measured yet.
+            that of `ops.conv.batching.best` on accelerators.
 
     Returns:
         (N, H, W, C_out); without padding (N, (H - kh) // stride + 1, ..., C_out).
