@@ -28,22 +28,26 @@ def super_resolve(
 ) -> Outputs:
     """Super-resolves an image with ZSSR, which trains a small network on that image alone.
 
+    With preset='deblur' it removes a known blur at the same size; with preset='video' it enlarges the
+    frames of a clip with one network.
+
     Args:
         image: (H, W) or (H, W, C), C = 1 to 4; with 2 or 4 channels the last one is alpha, which is
-            interpolated and not learned. uint8, uint16, or float in [0, 1].
+            interpolated and not learned. uint8, uint16, or float in [0, 1]. With preset='video'
+            frames (T, H, W[, C]).
         scale: A factor, or (vertical, horizontal) factors, greater than 1 and at most 16; or text
             as in the config, such as '1.5;2' for gradual super-resolution. Default: 2, or the
             preset's factor.
         output_shape: (H', W'), instead of `scale`.
         kernel: The (K, K) blur kernel, with a positive sum, of an image that is not a cubic
-            downscaling.
+            downscaling; with preset='deblur' that of the blur.
         down: The operator that is assumed to have made the image, instead of a kernel: any
             differentiable function of a JAX array (h, w, C) in [0, 1], without alpha, that returns
             (ceil(h / scale), ceil(w / scale), C).
         net: A linen module that replaces the network of ZSSR; see `make` of
             `deepinternal.methods.zssr`. It is trained with Adam.
-        preset: 'fast', 'ideal' for the published settings, 'best', 'real', ...; see
-            `presets("zssr")`.
+        preset: 'fast', 'ideal' for the published settings, 'best', 'real', 'deblur', 'video', ...;
+            see `presets("zssr")`.
         seed: The seed of all random draws.
         progress: See `run`.
         callback: See `run`.

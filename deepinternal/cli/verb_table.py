@@ -87,7 +87,11 @@ def _samples(command: Command, config: Any) -> Mapping[str, str]:
 
 _SIZES = {"size": "height,width in pixels", "scale": "vertical,horizontal factors"}
 VERBS: Mapping[str, Verb] = {
-    "sr": Verb(_always("zssr"), fields=("scale", "output_shape", "kernel", "noise_std")),
+    "sr": Verb(
+        _always("zssr"),
+        kind=lambda command: "video" if "video" in command.presets else "image",
+        fields=("scale", "output_shape", "kernel", "noise_std"),
+    ),
     "denoise": Verb(
         _always("denoise"),
         fields=("noise_std", "strength", "mask"),

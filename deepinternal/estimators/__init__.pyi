@@ -1,6 +1,7 @@
 from deepinternal.estimators import airlight as airlight
 from deepinternal.estimators import alphas as alphas
 from deepinternal.estimators import clipping as clipping
+from deepinternal.estimators import gaussian_blur as gaussian_blur
 from deepinternal.estimators import image_facts as image_facts
 from deepinternal.estimators import impulses as impulses
 from deepinternal.estimators import jpeg as jpeg
@@ -18,6 +19,9 @@ from deepinternal.estimators.alphas import search_alphas as search_alphas
 from deepinternal.estimators.clipping import clipped_mean as clipped_mean
 from deepinternal.estimators.clipping import clipped_mean_inverse as clipped_mean_inverse
 from deepinternal.estimators.clipping import clipped_variance as clipped_variance
+from deepinternal.estimators.gaussian_blur import Blur as Blur
+from deepinternal.estimators.gaussian_blur import blur as blur
+from deepinternal.estimators.gaussian_blur import kernel as kernel
 from deepinternal.estimators.image_facts import measure as measure
 from deepinternal.estimators.impulses import Impulses as Impulses
 from deepinternal.estimators.impulses import find_impulses as find_impulses

@@ -1,8 +1,10 @@
+from deepinternal.nets import deblur as deblur
 from deepinternal.nets import ingan as ingan
 from deepinternal.nets import kernelgan as kernelgan
 from deepinternal.nets import pairs as pairs
 from deepinternal.nets import skip as skip
 from deepinternal.nets import zssr as zssr
+from deepinternal.nets.deblur import DeblurNet as DeblurNet
 from deepinternal.nets.ingan import Generator as Generator
 from deepinternal.nets.ingan import PatchDiscriminator as PatchDiscriminator
 from deepinternal.nets.kernelgan import Discriminator as Discriminator

@@ -5,6 +5,7 @@ from deepinternal.ops import color as color
 from deepinternal.ops import conv as conv
 from deepinternal.ops import correlating as correlating
 from deepinternal.ops import dct as dct
+from deepinternal.ops import deconvolution as deconvolution
 from deepinternal.ops import degradation as degradation
 from deepinternal.ops import doubling as doubling
 from deepinternal.ops import filters as filters
@@ -41,6 +42,10 @@ from deepinternal.ops.correlating import correlate as correlate
 from deepinternal.ops.dct import dct_matrix as dct_matrix
 from deepinternal.ops.dct import dct_orders as dct_orders
 from deepinternal.ops.dct import dct_windows as dct_windows
+from deepinternal.ops.deconvolution import blur as blur
+from deepinternal.ops.deconvolution import mean_gradient as mean_gradient
+from deepinternal.ops.deconvolution import total_variation as total_variation
+from deepinternal.ops.deconvolution import wiener as wiener
 from deepinternal.ops.degradation import degrade as degrade
 from deepinternal.ops.degradation import div2krk_kernel as div2krk_kernel
 from deepinternal.ops.degradation import line_kernel as line_kernel

@@ -39,7 +39,6 @@ RENAMED: Mapping[str, Mapping[str, Rename]] = {
     "ingan": {"noise": ("noise_std", _of_uniform)},
     "kernelgan": {"seeds": ("replicas", _as_it_is), "noise_std": ("noise_std", _estimated)},
     "zssr": {
-        "estimation.seeds": ("estimation.replicas", _as_it_is),
         "noise_std": ("noise_std", _estimated),
         "back_projection": ("back_projection", lambda text: text.strip() or "auto"),
     },

@@ -214,9 +214,8 @@ def test_who_shares_a_canvas_where_kernels_are_estimated():
     usual = group(scale="2", blind=True)
     assert usual is not None
     assert usual == group((40, 90, 3), scale="2", blind=True)
-    estimation = {"border": 4}  # leaves too little to estimate a kernel from
-    others = [group(scale="2", blind=True, estimation=estimation)]
-    others += [group(scale="2", blind=True, kernel=(5, 5)), group((80, 90, 3), blind=True)]
+    others = [group((39, 90, 3), scale="2", blind=True)]  # too small to estimate a kernel from
+    others += [group(scale="2", blind=True, kernel=(5, 5))]
     assert len({usual, *others}) == 1 + len(others)
 
 

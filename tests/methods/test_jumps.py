@@ -136,7 +136,6 @@ def test_back_projection(text, expected):
 
 MISTAKES = [
     ({"scale": "1"}, "scale"),
-    ({"scale": "1,1"}, "scale"),
     ({"scale": "0.5,2"}, "scale"),
     ({"scale": "-2"}, "scale"),
     ({"scale": "16.5"}, "scale"),
@@ -182,6 +181,43 @@ def test_mistakes_are_told_in_a_line(fields, field):
     assert message.startswith(f"config.{field}")
     assert "\n" not in message
     assert any(part in message for part in fields[field].split(";"))  # what was wrong
+
+
+FACTORS = ["1.2", "1.5", "2", "2.1", "3", "4", "4,1", "3,1.2", "6", "7.9"]
+
+
+@pytest.mark.parametrize("kind", ["steps", "published"])
+@pytest.mark.parametrize("scale", FACTORS)
+def test_a_path_doubles_at_most_and_ends_at_the_factor(scale, kind):
+    """Bases are the powers of two below the factor, axis by axis; results are never smaller."""
+    found = _plan(scale=scale, path=kind)
+    factor = _config(scale=scale).scale[0]
+    assert found[-1].shape == jumps.target_size(_config(scale=scale), (40, 60))[1]
+    assert all(1 <= s <= max(2, len(found) == 1 and 2.25) for jump in found for s in jump.scale)
+    bases = sum(jump.rebase for jump in found)
+    assert bases == (len(found) > 1) * sum(2**n < max(factor) for n in range(1, 5))
+    reached = (1.0, 1.0)
+    for before, jump in zip((None, *found), found):
+        if before is not None and before.rebase:
+            reached = tuple(min(2 * r, f) for r, f in zip(reached, factor))
+            assert jump.base == before.shape
+        assert tuple(r * s <= f + 1e-9 for r, s, f in zip(reached, jump.scale, factor))
+
+
+def test_a_path_gives_way_to_a_list_and_to_a_kernel():
+    assert len(_plan(scale="4", path="steps")) == 4
+    assert [jump.scale for jump in _plan(scale="1.5;4", path="steps")] == [(1.5, 1.5), (4, 4)]
+    config = _config(scale="4", path="steps")
+    (alone,) = jumps.plan(config, (40, 60), back_projection=2, alone=True)
+    assert alone.scale == (4, 4)
+    (alone,) = _plan(scale="2", path="steps")
+    assert alone.share == 1
+
+
+def test_a_path_to_an_output_shape():
+    found = _plan(output_shape="120,180", path="steps")
+    assert [jump.shape for jump in found] == [(60, 90), (80, 120), (120, 180)]
+    assert [jump.base for jump in found] == [(40, 60), (40, 60), (80, 120)]
 
 
 @pytest.mark.parametrize("text", ["641,60", "30,30"])

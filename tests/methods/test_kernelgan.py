@@ -1,4 +1,4 @@
-"""KernelGAN as a method, and as the first stage of ZSSR's preset `blind`."""
+"""KernelGAN as a method."""
 
 import functools
 
@@ -283,3 +283,19 @@ def test_example_has_its_kernel():
         np.abs(np.asarray(resizing.resize(jnp.asarray(made.image), scale=4.0)) - photo(128)).mean()
         < 0.2
     )
+
+
+def test_gaussians_need_no_training():
+    kernel = kernels.gaussian_kernel(15, (2.1, 1.2), theta=0.6)
+    config = RECIPE.build("gaussian")
+    inputs = RECIPE.prepare(config, blurred(kernel, 224), np.asarray(kernel))
+    method = RECIPE.method(config, input_spec(inputs))
+    state = method.init(jax.random.key(0), inputs)
+    made = method.outputs(method.stages[0].step(state, inputs, None)[0], inputs)
+    assert made["result"].value.shape == (56, 56, 3)
+    assert float(made["kernel_correlation"].value) > 0.97
+    assert 0.5 < float(made["kernel_confidence"].value) < 1
+    figures = {k: np.asarray(o.value).tolist() for k, o in made.items() if o.kind == "scalar"}
+    assert "correlation with the true one" in " ".join(RECIPE.remarks(config, inputs, figures))
+    with pytest.raises(InputError, match="lack `estimate`"):
+        RECIPE.method(config, input_spec({"image": photo()}))

@@ -213,8 +213,8 @@ def test_fields_of_older_versions():
     """What the first released form of each method called its fields, and what they are today."""
     new = renamed.renamed("dip", {"sigma": 25.5, "runs": 2, "task_steps": 30, "required": ""})
     assert new == {"noise_std": 0.1, "replicas": 2, "train_steps": 30}
-    new = renamed.renamed("zssr", {"noise_std": -1.0, "required": "kernel", "estimation.seeds": 2})
-    assert new == {"noise_std": "auto", "kernel_use": "given", "estimation.replicas": 2}
+    new = renamed.renamed("zssr", {"noise_std": -1.0, "required": "kernel"})
+    assert new == {"noise_std": "auto", "kernel_use": "given"}
     assert renamed.renamed("kernelgan", {"noise_std": 0.1}) == {"noise_std": 0.1}
     assert renamed.renamed("unknown", {"a.b": 1}) == {"a.b": 1}
 

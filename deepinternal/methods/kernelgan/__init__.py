@@ -15,7 +15,7 @@ generated patches, and the image's own noise that the kernel removes is added ag
 a term measures, over the whole image, how much the patches of the image and of its downscaled version
 differ in their covariances (field `covariance`), which gives less round kernels in fewer steps. The
 same measure selects the best of several `replicas`. Negative values of a kernel are penalised. Training
-ends when the kernel has settled.
+ends when the kernel has settled. The preset `gaussian` estimates a Gaussian instead, without a GAN.
 """
 
 import functools
@@ -24,13 +24,13 @@ import jax
 import jax.numpy as jnp
 
 from deepinternal.estimators.kernel_statistics import MIDDLE
-from deepinternal.methods.kernelgan import estimate, training
-from deepinternal.methods.kernelgan.config import PRESETS, Config, Estimation
+from deepinternal.methods.kernelgan import estimate, gaussian, training
+from deepinternal.methods.kernelgan.config import PRESETS, Config
 from deepinternal.methods.kernelgan.inputs import complete, example, group, pad, prepare, sides
 from deepinternal.recipe import Canvas, Figures, Recipe
 from deepinternal.types import Inputs, Method, Output, Stage, TrainState, for_spec
 
-__all__ = ["PRESETS", "RECIPE", "Config", "Estimation", "example", "make", "prepare", "remarks"]
+__all__ = ["PRESETS", "RECIPE", "Config", "example", "make", "prepare", "remarks"]
 
 
 def make(config: Config, spec: Inputs) -> Method:
@@ -46,6 +46,8 @@ def make(config: Config, spec: Inputs) -> Method:
     Raises:
         InputError: The statistics are missing although there are other inputs than the image.
     """
+    if config.family == "gaussian":
+        return gaussian.make(config, spec)
     spec = complete(spec)
     task, bind = training.Task(config, *sides(config, spec["image"].shape[:2])), functools.partial
     stage = Stage(
@@ -82,6 +84,8 @@ def remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]
     if max(sides) > MIDDLE:
         h, w = (min(n, MIDDLE) for n in sides)
         said = (f"the kernel is estimated from the middle {h}x{w} pixels of the image",)
+    if config.family == "gaussian":
+        return said + gaussian.remarks(inputs)
     return said + estimate.remarks(inputs["statistics"], figures)
 
 

@@ -3,18 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from deepinternal.config import (
-    Auto,
-    NetConfig,
-    NoiseStd,
-    Preset,
-    Text,
-    field,
-    parsed,
-)
-from deepinternal.config import (
-    Config as BaseConfig,
-)
+from deepinternal.config import Auto, NetConfig, NoiseStd, Preset, Text, field, parsed
 
 _SCALE = "2 or 4"
 
@@ -29,9 +18,23 @@ def _parse(text: str) -> int:
     return int(factors.pop())
 
 
-class Estimation(BaseConfig):
-    """Settings of the kernel estimation; ZSSR's config holds them, too, as `estimation`."""
+class Config(NetConfig):
+    """Settings of KernelGAN."""
 
+    scale: parsed(int, _parse, str, _SCALE) = field(
+        "2", "factor of the downscaling whose kernel is estimated"
+    )
+    reference_kernel: Text = field(
+        "", "file or folder of true kernels, to score the estimate; '': it is not scored"
+    )
+    noise_std: Auto[NoiseStd] = field(
+        "auto", "standard deviation of the image's noise; auto: measured"
+    )
+    family: Literal["free", "gaussian"] = field(
+        "free",
+        "free: kernels of any shape, by the GAN; gaussian: Gaussians, without training, so that most "
+        "other fields have no effect",
+    )
     train_steps: int = field(1000, "greatest number of steps of the estimation", unit="steps", ge=1)
     border: int = field(
         0, "width of the image's border that is ignored on each side", unit="pixels", ge=0
@@ -87,20 +90,6 @@ class Estimation(BaseConfig):
     )
 
 
-class Config(Estimation, NetConfig):
-    """Settings of KernelGAN."""
-
-    scale: parsed(int, _parse, str, _SCALE) = field(
-        "2", "factor of the downscaling whose kernel is estimated"
-    )
-    reference_kernel: Text = field(
-        "", "file or folder of true kernels, to score the estimate; '': it is not scored"
-    )
-    noise_std: Auto[NoiseStd] = field(
-        "auto", "standard deviation of the image's noise; auto: measured"
-    )
-
-
 PRESETS: Mapping[str, Preset] = {
     "x2": Preset(
         {},
@@ -120,6 +109,12 @@ PRESETS: Mapping[str, Preset] = {
         {"train_steps": 600, "decay_every": 250, "replicas": 1},
         "a single seed and fewer steps",
         "slanted Gaussian of the sample: correlation .995 after 400 steps, 13 seconds on two CPU cores",
+    ),
+    "gaussian": Preset(
+        {"family": "gaussian", "replicas": 1},
+        "the Gaussian under which patches recur best across scales, without training",
+        "84 photographs downscaled with DIV2KRK's kernels: a mean correlation of .986 (the best "
+        "Gaussian has .991), in less than a second on two CPU cores",
     ),
     "smoke": Preset(
         {"train_steps": 60, "replicas": 1, "features": 8, "bicubic_every": 5},

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepinternal.estimators import image_facts, kernel_statistics
-from deepinternal.methods.kernelgan.config import Config, Estimation
+from deepinternal.methods.kernelgan import gaussian
+from deepinternal.methods.kernelgan.config import Config
 from deepinternal.nets.kernelgan import KERNEL_SIZE, STRIDE
 from deepinternal.ops import kernels
 from deepinternal.types import Example, InputError, Inputs, input_spec
@@ -14,13 +15,13 @@ from deepinternal.types import Example, InputError, Inputs, input_spec
 LEAST = 40  # least side of an image
 
 
-def sides(config: Estimation, size: tuple[int, int]) -> tuple[int, int]:
+def sides(config: Config, size: tuple[int, int]) -> tuple[int, int]:
     """Returns the sides of the crops before and after downscaling, for an image or canvas (H, W)."""
     crop = min(config.crop, *(n - 2 * config.border for n in size)) // 2 * 2
     return crop, (crop - KERNEL_SIZE) // STRIDE + 1
 
 
-def statistics(config: Estimation, image: np.ndarray, noise_std: float) -> Inputs:
+def statistics(config: Config, image: np.ndarray, noise_std: float) -> Inputs:
     """Computes the statistics of an image (H, W, C) in [0, 1], on the host."""
     return kernel_statistics.statistics(
         image,
@@ -42,7 +43,7 @@ def complete(spec: Inputs) -> Inputs:
     if set(spec) != {"image"}:
         raise InputError("kernelgan: the inputs lack `statistics`; take the inputs from `prepare`")
     # Their shapes do not depend on the image.
-    made = statistics(Estimation(), np.zeros((LEAST, LEAST, 1), np.float32), 0.0)
+    made = statistics(Config(), np.zeros((LEAST, LEAST, 1), np.float32), 0.0)
     return input_spec({**spec, "statistics": made})
 
 
@@ -57,8 +58,8 @@ def prepare(
         reference_kernel: (K, K), or None.
 
     Returns:
-        `image`, `statistics` (see `estimators.kernel_statistics`), and `reference_kernel` if there is
-        one.
+        `image`; `statistics` (see `estimators.kernel_statistics`), or `estimate` (see
+        `gaussian.figures`) with `family=gaussian`; and `reference_kernel` if there is one.
 
     Raises:
         InputError: The image is too small.
@@ -70,13 +71,16 @@ def prepare(
             f"the image is {max(h, 0)}x{max(w, 0)}{' inside config.border' if b else ''}: its sides "
             f"must be at least {LEAST} pixels"
         )
-    std = config.noise_std
-    if std == "auto":
-        std = image_facts.measure(image)["noise_std"]
-    inputs = {
-        "image": np.asarray(image, np.float32),
-        "statistics": statistics(config, image, std),
-    }
+    std, gaussians = config.noise_std, config.family == "gaussian"
+    facts = image_facts.measure(image) if gaussians or std == "auto" else {}
+    std = facts["noise_std"] if std == "auto" else std
+    inputs = {"image": np.asarray(image, np.float32)}
+    if gaussians:
+        inputs["estimate"] = gaussian.figures(
+            image, scale=config.scale, noise_std=std, compressed=facts["jpeg_quality"] > 0
+        )
+    else:
+        inputs["statistics"] = statistics(config, image, std)
     if reference_kernel is not None:
         inputs["reference_kernel"] = np.asarray(reference_kernel, np.float32)
     return inputs

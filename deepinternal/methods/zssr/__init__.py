@@ -31,12 +31,12 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from deepinternal.methods.zssr import blind, canvas, enlarge, task, training
+from deepinternal.methods.zssr import blind, canvas, deblur, enlarge, task, training, video
 from deepinternal.methods.zssr.config import PRESETS, Config
 from deepinternal.methods.zssr.inputs import example, prepare
 from deepinternal.methods.zssr.jumps import POOLED, plan, target_size
 from deepinternal.ops.resizing import resize
-from deepinternal.recipe import Canvas, Figures, Recipe
+from deepinternal.recipe import Canvas, Figures, Grouping, Recipe
 from deepinternal.types import Array, InputError, Inputs, Method
 
 __all__ = ["PRESETS", "RECIPE", "Config", "example", "make", "prepare", "remarks", "target_size"]
@@ -72,6 +72,10 @@ def make(
         InputError: The fields do not suit the image, an input is missing, `down` or `net` returns
             images of another size, or `net` is no linen module.
     """
+    if config.mode != "image":
+        if not (down is None and net is None):
+            raise InputError(f"down, net: cannot be given with mode={config.mode}")
+        return {"deblur": deblur, "video": video}[config.mode].make(config, spec)
     if config.blind and "decisions" not in spec:
         raise InputError("config.blind: the inputs lack `decisions`; take them from `zssr.prepare`")
     if "sizes" in spec and not (down is None and net is None):
@@ -84,14 +88,12 @@ def make(
         if jump.own_net:
             task.check_net(jump, channels)
     init, stages = training.stages(tasks)
-    if "statistics" in spec:
-        init, estimation = blind.stage(config, spec, init)
-        stages = (estimation, *stages)
 
     def baseline(inputs: Inputs) -> Array:
-        scale, shape = target_size(config, inputs["image"].shape[:2])
+        image = inputs.get("observed", inputs["image"])
+        scale, shape = target_size(config, image.shape[:2])
         size, _ = tasks[0].sizes(inputs)
-        large = resize(inputs["image"], scale=scale, output_shape=shape, size=size)
+        large = resize(image, scale=scale, output_shape=shape, size=size)
         return jnp.clip(large, 0, 1)
 
     def outputs(state, inputs):
@@ -116,9 +118,15 @@ def make(
 
 def remarks(config: Config, inputs: Inputs, figures: Figures) -> Sequence[str]:
     """Sentences about a large image, and about the decisions with `blind`; see `recipe.Recipe`."""
+    if config.mode == "deblur":
+        return deblur.remarks(config, inputs)
     said = [*blind.remarks(config, inputs, figures)] if config.blind else []
-    size, config = inputs["image"].shape[:2], config.resolved()
-    if len(plan(config, size, back_projection=0)) > 1 and max(size) > POOLED:
+    picture = inputs["frames"][0] if config.mode == "video" else inputs["image"]
+    size, config = picture.shape[:2], config.resolved()
+    if (
+        len(plan(config, size, back_projection=0, alone="kernel" in inputs)) > 1
+        and max(size) > POOLED
+    ):
         h, w = (min(n, POOLED) for n in size)
         said.append(
             f"after the first factor, the net learns from the middle {h}x{w} pixels of the image, and "
@@ -137,5 +145,6 @@ RECIPE = Recipe(
     side_inputs={"kernel": "kernel", "reference_kernel": "kernel"},
     canvas=Canvas(canvas.group, canvas.pad),
     remarks=remarks,
+    grouping=lambda config: Grouping("video", least=2) if config.mode == "video" else Grouping(),
     smaller="a smaller config.scale (tiles need a fraction of small numbers, such as 2 or 1.25)",
 )

@@ -1,53 +1,42 @@
 """Photographs with unknown blur, noise and compression, which are estimated and decide how ZSSR works.
 
-Noise and JPEG blocks are measured on the host before training. KernelGAN estimates the kernel in a
-stage of its own before ZSSR's. The decisions are arrays among the inputs (`decisions`), so that images
-for which they differ share programs:
+Noise, JPEG blocks and the kernel, a Gaussian, are estimated on the host before training. The decisions
+are arrays among the inputs (`decisions`), so that images for which they differ share programs:
 
 * noise_std: the noise added to sons, so that the net learns to enlarge such images without their noise;
+  that of an image which is no JPEG is removed first, and what is left of it is added;
 * refine: whether results are back-projected, which would restore noise and blocks;
 * flips: whether fathers are rotated and mirrored, which an asymmetric kernel does not allow;
 * estimated: whether the estimated kernel replaces the cubic one.
 
-Fields can set each of them instead: `noise_std`, `back_projection`, `flips`, `kernel_use`, `jpeg`.
+Fields can set each of them instead: `noise_std`, `back_projection`, `flips`, `kernel_use`, `jpeg`,
+`denoise`.
 """
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from deepinternal.estimators import image_facts
-from deepinternal.methods import kernelgan
-from deepinternal.methods.kernelgan import estimate
-from deepinternal.methods.kernelgan import inputs as kernel_inputs
+from deepinternal.estimators import gaussian_blur, image_facts
+from deepinternal.methods.kernelgan import estimate, gaussian
+from deepinternal.methods.zssr import noisy
 from deepinternal.methods.zssr.config import Config
 from deepinternal.ops import kernels
 from deepinternal.recipe import Figures
-from deepinternal.replicas import over_replicas
-from deepinternal.types import Array, Inputs, Output, Stage, TrainState
+from deepinternal.types import Inputs, Output
 
-# Divergence above which the cubic kernel does not explain an image. Of 15 photographs downscaled with
-# it, 14 are below; of the same photographs with kernels by DIV2KRK's recipe, 14 are above (0.25 to
-# 2.7).
-UNEXPLAINED = 0.25
-_FIGURES = ("kernel", "kernel_divergence", "kernel_seed", "kernel_agreement")
-_FIGURES += ("uncut_divergence", "cubic_divergence")
+# Patches of cubic downscalings recur at greater widths (see `gaussian_blur.Blur`) of .2 to 1.02, those
+# of JPEGs of quality 40 at up to 1.15.
+WIDE, WIDE_JPEG = 1.05, 1.25
+# Least confidence of a kernel that is used. Three motions below it lost .1 to .7 dB against cubic.
+CONFIDENT = 0.5
 SATURATED = 0.5  # fraction of values at the ends of the range at which no estimate is trusted
 
 
-def _settings(config: Config) -> kernelgan.Config:
-    """KernelGAN's config."""
-    own = {"scale": config.factor, "precision": config.precision}
-    return kernelgan.Config(**config.estimation.plain(), **own)
-
-
 def estimates_kernel(config: Config, size: tuple[int, int], given: bool) -> bool:
-    """Whether a stage estimates the kernel for an image of size (H, W)."""
-    small = min(size) - 2 * config.estimation.border < kernel_inputs.LEAST
+    """Whether the kernel of an image of size (H, W) is estimated."""
+    small = min(size) < gaussian_blur.LEAST
     return config.blind and not given and config.kernel_use != "cubic" and not small
 
 
@@ -61,73 +50,55 @@ def prepare(config: Config, image: np.ndarray, kernel, reference) -> Inputs:
         reference: (K, K), or None.
 
     Returns:
-        `kernel`, initially the cubic one if none is given; `decisions`; `statistics` if the kernel is
-        to be estimated; `reference_kernel` if there is one.
+        `kernel`, the user's, the estimated or the cubic one; `decisions`; `estimate`, the estimated
+        kernel and the figures behind its use, if it was estimated; `reference_kernel` if there is one;
+        `observed`, the image, and if its noise is removed first, `image` without it.
     """
     given = kernel is not None
     facts = image_facts.measure(image, compressed=config.jpeg)
     if config.noise_std != "auto":
         facts["noise_std"] = config.noise_std
+    inputs, use = {}, False
     if not given:
         kernel = kernels.cubic_kernel(config.factor, estimate.kernel_size(config.factor))
-    inputs = {"kernel": kernel}
+    if estimates_kernel(config, image.shape[:2], given):
+        inputs["estimate"] = gaussian.figures(
+            image,
+            scale=config.factor,
+            noise_std=facts["noise_std"],
+            compressed=facts["jpeg_quality"] > 0,
+        )
+        use = config.kernel_use == "estimated" or bool(_convinces(inputs["estimate"], facts))
+        kernel = inputs["estimate"]["kernel"] if use else kernel
+    flips = not (given or use)
+    inputs["observed"] = np.asarray(image, np.float32)
+    if _removes(config, facts):
+        inputs["image"] = noisy.denoised(image)
+        facts["noise_std"] *= noisy.REST
+    inputs["kernel"] = kernel
     inputs["decisions"] = {
         **{name: np.float32(value) for name, value in facts.items()},
         "refine": np.bool_(config.back_projection != "auto" or not facts["noise_std"] > 0),
-        "flips": np.bool_({"on": True, "off": False, "auto": not given}[config.flips]),
-        "estimated": np.bool_(False),
+        "flips": np.bool_({"on": True, "off": False, "auto": flips}[config.flips]),
+        "estimated": np.bool_(use),
     }
-    if estimates_kernel(config, image.shape[:2], given):
-        inputs["statistics"] = kernel_inputs.statistics(
-            _settings(config), image, facts["noise_std"]
-        )
     if reference is not None:
         inputs["reference_kernel"] = np.asarray(reference, np.float32)
     return inputs
 
 
-def stage(
-    config: Config, spec: Inputs, begin: Callable[[Array, Inputs], TrainState]
-) -> tuple[Callable[[Array, Inputs], TrainState], Stage]:
-    """Makes KernelGAN the first stage.
+def _removes(config: Config, facts: dict[str, float]) -> bool:
+    """Whether the noise is removed before training, rather than only added to the sons."""
+    measured = config.noise_std == "auto" and facts["noise_std"] > 0
+    wanted = {"on": True, "off": False, "auto": not facts["jpeg_quality"]}[config.denoise]
+    return measured and wanted
 
-    Args:
-        config: The settings.
-        spec: The shapes of the inputs.
-        begin: `(key, inputs) -> state`, ZSSR's `init`.
 
-    Returns:
-        The `init` of the method, and the stage.
-    """
-    own = lambda inputs: {name: inputs[name] for name in ("image", "statistics")}
-    method = over_replicas(kernelgan.make(_settings(config), own(spec)))
-
-    def advance(state: TrainState, inputs: Inputs) -> tuple[TrainState, Inputs]:
-        made = method.outputs(state, own(inputs))
-        figures = {name: made[name].value for name in _FIGURES}
-        figures["kernel_divergence"] = jnp.min(figures["kernel_divergence"])
-        figures["kernel_steps"] = jnp.max(state.step)
-        use = (
-            (figures["cubic_divergence"] > UNEXPLAINED)
-            & (figures["uncut_divergence"] < estimate.DOUBT * figures["cubic_divergence"])
-            & (inputs["statistics"]["spread"] > estimate.FLAT)
-            & (inputs["statistics"]["saturated"] < SATURATED)
-        )
-        use = jnp.ones_like(use) if config.kernel_use == "estimated" else use
-        decisions = {**inputs["decisions"], "estimated": use}
-        if config.flips == "auto":
-            decisions["flips"] = ~use
-        new = {
-            **inputs,
-            "kernel": jnp.where(use, figures["kernel"], inputs["kernel"]),
-            "decisions": decisions,
-            "estimate": figures,
-        }
-        key = state.key.reshape(-1)[0]  # that of the first replica
-        return begin(jax.random.fold_in(key, 1), new), new
-
-    init = lambda key, inputs: method.init(key, own(inputs))
-    return init, dataclasses.replace(method.stages[0], advance=advance)
+def _convinces(figures: Inputs, facts: dict[str, float]) -> bool:
+    """Whether the blur is too wide for a cubic downscaling, and was reliably estimated."""
+    wide = figures["kernel_greatest"] > (WIDE_JPEG if facts["jpeg_quality"] else WIDE)
+    textured = figures["kernel_spread"] > estimate.FLAT and figures["saturated"] < SATURATED
+    return wide and textured and figures["kernel_confidence"] > CONFIDENT
 
 
 def outputs(inputs: Inputs) -> dict[str, Output]:
@@ -137,10 +108,7 @@ def outputs(inputs: Inputs) -> dict[str, Output]:
     names = ("noise_std", "measured_std", "jpeg_score", "jpeg_quality", "refine", "flips")
     figures = {name: decisions[name] for name in names}
     figures["kernel_estimated"] = decisions["estimated"]
-    if "estimate" in inputs:
-        figures |= {name: x for name, x in inputs["estimate"].items() if name != "kernel"}
-        figures["kernel_spread"] = inputs["statistics"]["spread"]
-        figures["saturated"] = inputs["statistics"]["saturated"]
+    figures |= {name: x for name, x in inputs.get("estimate", {}).items() if name != "kernel"}
     if (reference := inputs.get("reference_kernel")) is not None:
         made["reference_kernel"] = Output(reference, "kernel")
         kernel = inputs["estimate"]["kernel"] if "estimate" in inputs else inputs["kernel"]
@@ -153,14 +121,17 @@ def remarks(config: Config, inputs: Inputs, figures: Figures) -> Sequence[str]:
     facts = {name: float(x) for name, x in inputs["decisions"].items()}
     tiny = min(inputs["image"].shape[:2]) < image_facts.TINY
     said = [_on_noise(config, facts, tiny=tiny), _on_refinement(config, facts)]
-    if "statistics" not in inputs:
+    if "estimate" not in inputs:
         said.append(_without_estimate(config, inputs))
-    elif (share := float(inputs["statistics"]["saturated"])) > estimate.SATURATED:
+    elif (share := float(inputs["estimate"]["saturated"])) > estimate.SATURATED:
         said.append(f"{100 * share:.0f} % of the values are saturated: the kernel may be too sharp")
     if figures is None:
         return said
-    if "statistics" in inputs:
+    if "estimate" in inputs:
         said.append(_on_kernel(config, figures))
+    if figures["kernel_estimated"] and not config.steps:
+        least = min(config.blind_steps, config.train_steps)
+        said.append(f"training ends after {least} steps: more would amplify errors of the kernel")
     rotated = "are" if figures["flips"] else "are not"
     why = (
         "set by config.flips"
@@ -179,6 +150,8 @@ def _on_noise(config: Config, facts: dict[str, float], *, tiny: bool) -> str:
         return f"noise and compression are not measured: a side is shorter than {least} pixels"
     if facts["jpeg_quality"]:
         what = f"noise of {std:.3f}, as large as its errors, is added to the sons"
+        if _removes(config, facts):
+            what = f"its errors are removed first; noise of {std:.3f} is added to the sons"
         if not std:
             least = image_facts.QUIET
             what = f"its errors are below {least:.3f}, which is negligible"
@@ -187,7 +160,11 @@ def _on_noise(config: Config, facts: dict[str, float], *, tiny: bool) -> str:
             f"the image is treated as a JPEG of quality {facts['jpeg_quality']:.0f} ({how}, score "
             f"{facts['jpeg_score']:.0f}): {what}"
         )
-    what = "; as much is added to the sons" if std else ", which is negligible"
+    what = ", which is negligible"
+    if std:
+        what = "; as much is added to the sons"
+        if _removes(config, facts):
+            what = f" and removed first; noise of {std:.3f} is added to the sons"
     return f"noise of {measured:.3f} was measured{what}"
 
 
@@ -208,30 +185,28 @@ def _without_estimate(config: Config, inputs: Inputs) -> str:
         return "the kernel is the cubic one: set by config.kernel_use"
     return (
         f"the kernel is the cubic one: the image is {h}x{w}, and the estimation of a kernel needs "
-        f"sides of at least {kernel_inputs.LEAST} pixels"
+        f"sides of at least {gaussian_blur.LEAST} pixels"
     )
 
 
 def _on_kernel(config: Config, figures: dict[str, Any]) -> str:
-    ours, cubic = figures["uncut_divergence"], figures["cubic_divergence"]
-    spread = figures["kernel_spread"]
-    between = (
-        f"patches differ by {ours:.3f} between scales, and by {cubic:.3f} with the cubic kernel"
+    least, greatest = figures["kernel_least"], figures["kernel_greatest"]
+    widths = f"patches recur at widths of {least:.2f} and {greatest:.2f}"
+    confidence = figures["kernel_confidence"]
+    trust = (
+        f"a probability of {confidence:.2f} that its correlation with the true one is at least .95"
     )
     if config.kernel_use == "estimated":
-        return f"the estimated kernel is used: set by config.kernel_use; {between}"
+        return f"the estimated kernel is used: set by config.kernel_use; {widths}; {trust}"
     if figures["kernel_estimated"]:
-        return f"the estimated kernel is used: {between}"
-    if spread <= estimate.FLAT:
+        return f"the estimated kernel is used, with {trust}; {widths}"
+    if (spread := figures["kernel_spread"]) <= estimate.FLAT:
         return (
             "the cubic kernel is used: the image has too little texture for an estimate (a standard "
             f"deviation of {spread:.3f} in patches)"
         )
     if figures["saturated"] >= SATURATED:
         return "the cubic kernel is used: too many values are saturated for an estimate"
-    if cubic <= UNEXPLAINED:
-        return f"the cubic kernel is used, because it explains the image: {between}"
-    return (
-        "the cubic kernel is used, because the estimated one explains the image no better: "
-        f"{between}"
-    )
+    if greatest <= (WIDE_JPEG if figures["jpeg_quality"] else WIDE):
+        return f"the cubic kernel is used, because it explains the image: {widths}"
+    return f"the cubic kernel is used, because the estimated one has only {trust}; {widths}"

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deepinternal.methods.kernelgan.inputs import sides
 from deepinternal.methods.zssr import blind
 from deepinternal.methods.zssr.config import Config
 from deepinternal.methods.zssr.enlarge import tile_of
@@ -35,9 +34,9 @@ def group(
     Returns:
         A value that is equal for images that may share a canvas. None for an image that cannot share
         one: if `output_shape` makes the factor depend on the size, if the image would be enlarged in
-        tiles or in part, or if `zssr.make` refuses it.
+        tiles or in part, if `zssr.make` refuses it, or with another `mode` than image.
     """
-    if config.output_shape:
+    if config.output_shape or config.mode != "image":
         return None
     spec = {"image": jax.ShapeDtypeStruct(shape, jnp.float32)}
     if config.blind or "kernel" in given:
@@ -51,9 +50,7 @@ def group(
     except InputError:
         return None
     path = tuple((t.jump.scale, t.crop, t.jump.back_projection) for t in tasks)
-    own = None
-    if blind.estimates_kernel(config, shape[:2], "kernel" in given):
-        own = sides(config.estimation, shape[:2])
+    own = blind.estimates_kernel(config, shape[:2], "kernel" in given)
     return shape[-1], path, own, tuple(sorted(given.items()))
 
 
@@ -82,15 +79,16 @@ def pad(config: Config, inputs: Inputs, canvas: tuple[int, int]) -> Inputs:
         canvas: (H, W), at least that of the image along both axes.
 
     Returns:
-        The inputs with a larger `image`, which is zero beyond the given one, and `sizes`, int32
+        The inputs with larger images, which are zero beyond the given ones, and `sizes`, int32
         (jumps, 2, 2): for each jump (H, W) of its base image and of its result.
     """
     image = inputs["image"]
     size = image.shape[:2]
-    path = plan(config, size, back_projection=0)
+    path = plan(config, size, back_projection=0, alone="kernel" in inputs)
     room = [(0, c - n) for c, n in zip(canvas, size)]
+    images = {name: inputs[name] for name in ("image", "observed") if name in inputs}
     return {
         **inputs,
-        "image": np.pad(image, [*room, (0, 0)]),
+        **{name: np.pad(x, [*room, (0, 0)]) for name, x in images.items()},
         "sizes": np.asarray([(jump.base, jump.shape) for jump in path], np.int32),
     }

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepinternal.methods.kernelgan.inputs import blurred
-from deepinternal.methods.zssr import blind
+from deepinternal.methods.zssr import blind, deblur, video
 from deepinternal.methods.zssr.config import Config
 from deepinternal.methods.zssr.jumps import target_size
 from deepinternal.ops import kernels, resizing
@@ -23,17 +23,22 @@ def prepare(
 
     Args:
         config: The settings.
-        image: (H, W, C) in [0, 1], C = 1 or 3.
+        image: (H, W, C) in [0, 1], C = 1 or 3; with mode=video (T, H, W, C) uint8.
         kernel: (K, K) blur kernel, summing to 1, or None.
         reference_kernel: (K, K), the kernel with which an estimate is compared, or None.
 
     Returns:
         `image`; `kernel`, centred for the scale factor, if one is given; with `blind` also the inputs
-        that `zssr.blind.prepare` returns.
+        that `zssr.blind.prepare` returns. With mode=deblur, what `zssr.deblur.prepare` returns; with
+        mode=video, `frames` instead of `image`.
     """
-    inputs = {"image": np.asarray(image, np.float32)}
+    if config.mode == "deblur":
+        return deblur.prepare(config, image, kernel)
+    clip = config.mode == "video"
+    inputs = video.prepare(image) if clip else {"image": np.asarray(image, np.float32)}
     if kernel is not None:
-        inputs["kernel"] = _centred(kernel, target_size(config, image.shape[:2])[0])
+        size = image.shape[1:3] if clip else image.shape[:2]
+        inputs["kernel"] = _centred(kernel, target_size(config, size)[0])
     if config.blind:
         inputs |= blind.prepare(config, image, inputs.get("kernel"), reference_kernel)
     return inputs
@@ -67,6 +72,10 @@ def example(
         An image (ceil(H / scale), ceil(W / scale), C) in [0, 1], rounded to 8 bits; with `blind` and
         without `kernel` also the reference kernel.
     """
+    if config.mode == "deblur":
+        return deblur.example(photo, kernel)
+    if config.mode == "video":
+        return video.example(config, photo)
     if config.blind and kernel is None:
         made = blurred(config.factor, photo, reference_kernel)
         return Example(made.name, made.image, photo, made.sides)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from deepinternal.config import numbers, parsed
 from deepinternal.ops.resizing import output_size
@@ -12,7 +12,15 @@ MAX_SCALE = 16.0
 # Longest side of an image of which earlier results are made as a whole to cut fathers from; of a larger
 # image, they are made of its middle, because training sees a small part of the pixels anyway.
 POOLED = 1024
+DIRECT = 2.25  # greatest factor that `path` reaches at once with steps
+_SMALL = 1.5  # greatest ratio to a later base that takes one jump
+# Parts of `train_steps` that jumps take in the first doubling of several and in later ones, whose
+# results gain little from more; with 'published', as many as its six factors take for one doubling.
+_SHARES = {"steps": (0.75, 0.375), "published": (3.0, 1.5)}
+# The paper's factors, as parts of the way to 2 along each axis.
+_SIX = ((0.0, 0.5), (0.5, 0.0), (0.5, 0.5), (0.5, 1.0), (1.0, 0.5), (1.0, 1.0))
 Factor = tuple[float, float]
+_T = TypeVar("_T")
 
 
 def _pairs(text: str) -> tuple[Factor, ...]:
@@ -25,7 +33,7 @@ def _pairs(text: str) -> tuple[Factor, ...]:
 
 def _factors(text: str) -> tuple[Factor, ...]:
     pairs = _pairs(text)
-    if not all(map(_usable, pairs)):
+    if pairs != ((1, 1),) and not all(map(_usable, pairs)):  # 1 is for deblurring, see `Config`
         raise ValueError
     return pairs
 
@@ -67,8 +75,8 @@ def _field(parse: Callable, text: Callable, form: str, *, optional: bool = True)
 
 
 _FORM = "a factor, or 'vertical,horizontal', or several of these separated by ';'"
-_RANGE = f"{_FORM}, greater than 1 and at most {MAX_SCALE:g}"
-Factors = _field(_factors, _spelled, _RANGE, optional=False)
+RANGE = f"{_FORM}, greater than 1 and at most {MAX_SCALE:g}"
+Factors = _field(_factors, _spelled, RANGE, optional=False)
 Bases = _field(_pairs, _spelled, f"empty, {_FORM}")
 Shape = _field(_size, _joined, "empty, or 'height,width' in pixels, whole numbers")
 
@@ -86,6 +94,7 @@ class Jump:
         pool_shapes: Their (H, W); if there are several, those of `middle` of the base.
         back_projection: Number of iterations.
         rebase: Whether the result is the base of the following jumps.
+        share: The number of steps as a part of `train_steps`.
     """
 
     number: int
@@ -96,6 +105,16 @@ class Jump:
     pool_shapes: tuple[tuple[int, int], ...]
     back_projection: int
     rebase: bool
+    share: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Leg:
+    """A factor on the way to another one; `share` and `rebase` as in `Jump`."""
+
+    factor: Factor
+    share: float = 1.0
+    rebase: bool = False
 
 
 def middle(size: tuple[int, int]) -> tuple[slice, slice]:
@@ -104,28 +123,67 @@ def middle(size: tuple[int, int]) -> tuple[slice, slice]:
     return tuple(slice((n - m) // 2, (n - m) // 2 + m) for n, m in zip(size, parts))
 
 
-def taken(factors: tuple[Factor, ...], most: int) -> tuple[Factor, ...]:
-    """Selects at most `most` of the factors, evenly spread, always with the last one; 0: all."""
+def taken(factors: tuple[_T, ...], most: int) -> tuple[_T, ...]:
+    """Selects at most `most` factors or legs, evenly spread, always with the last one; 0: all."""
     last = len(factors) - 1
     if not 0 < most <= last:
         return factors
     return tuple(factors[round(last - i * last / max(most - 1, 1))] for i in reversed(range(most)))
 
 
-def plan(config: Any, size: tuple[int, int], *, back_projection: int) -> tuple[Jump, ...]:
+def path(factor: Factor, kind: str) -> tuple["Leg", ...]:
+    """Returns the legs on which a factor is reached.
+
+    The base changes at 2, 4 and 8, as far as the factor is greater. On the way to each base, every
+    axis goes by equal parts.
+
+    Args:
+        factor: (vertical, horizontal).
+        kind: 'direct': the factor alone; 'steps': a factor up to `DIRECT` alone, a greater one by way
+            of the middle of each doubling; 'published': a factor up to 2 by the paper's six factors, a
+            greater one as with 'steps', but with more steps of training.
+    """
+    if kind == "direct" or (kind == "steps" and max(factor) <= DIRECT):
+        return (Leg(factor),)
+    if max(factor) <= 2:
+        found = (tuple(1 + p * (f - 1) for p, f in zip(part, factor)) for part in _SIX)
+        return tuple(Leg(f) for f in dict.fromkeys(found) if max(f) > 1)
+    legs, base = [], (1.0, 1.0)
+    while base != factor:
+        reached = tuple(min(2 * b, f) for b, f in zip(base, factor))
+        share = _SHARES[kind][bool(legs)]
+        if not legs or max(r / b for r, b in zip(reached, base)) > _SMALL:
+            legs.append(Leg(tuple((b + r) / 2 for b, r in zip(base, reached)), share))
+        legs.append(Leg(reached, share, rebase=reached != factor))
+        base = reached
+    return tuple(legs)
+
+
+def plan(
+    config: Any, size: tuple[int, int], *, back_projection: int, alone: bool = False
+) -> tuple[Jump, ...]:
     """Returns the jumps for an input of `size`.
 
     Args:
-        config: Has the fields `scale`, `output_shape`, `rounds`, `base_change`, `back_projection`.
+        config: Has the fields `scale`, `path`, `output_shape`, `rounds`, `base_change`, `jumps`,
+            `back_projection`.
         size: (H, W) of the input.
         back_projection: Number of iterations if the config has 'auto'.
+        alone: Whether the image has a kernel or a degradation, which belongs to one factor, so that
+            `path` adds none.
 
     Raises:
         InputError: The fields contradict each other, or they do not suit the size.
     """
-    factors = _factors_for(config, size)
+    factors, changes = _factors_for(config, size), config.base_change
+    shares = (1.0,) * (len(factors) + config.rounds - 1)
+    single = len(factors) == config.rounds == 1 and not changes
+    if single and not alone:
+        legs = taken(path(factors[0], config.path), config.jumps)
+        factors, shares = tuple(leg.factor for leg in legs), tuple(leg.share for leg in legs)
+        changes = tuple(leg.factor for leg in legs if leg.rebase)
     factors += factors[-1:] * (config.rounds - 1)
-    for change in config.base_change:
+    for change in changes:
         if change not in factors or change == factors[-1]:
             raise InputError(
                 f"config.base_change={_spelled(config.base_change)}: {_spelled((change,))} must be one "
@@ -140,7 +198,7 @@ def plan(config: Any, size: tuple[int, int], *, back_projection: int) -> tuple[J
         )
     counts = counts if len(counts) == len(factors) else counts * len(factors)
     jumps, base, base_factor, pool, pool_shapes = [], size, (1.0, 1.0), ((1.0, 1.0),), (size,)
-    for number, (factor, count) in enumerate(zip(factors, counts)):
+    for number, (factor, share, count) in enumerate(zip(factors, shares, counts)):
         scale = tuple(f / b for f, b in zip(factor, base_factor))
         if min(scale) < 1 or max(scale) == 1:
             raise InputError(
@@ -150,8 +208,8 @@ def plan(config: Any, size: tuple[int, int], *, back_projection: int) -> tuple[J
         # The size is rounded up once, not at every change of base.
         last = factor == factors[-1]
         shape = target_size(config, size)[1] if last else output_size(base, scale)
-        rebase = factor in config.base_change
-        jumps.append(Jump(number, scale, base, shape, pool, pool_shapes, count, rebase))
+        rebase = factor in changes
+        jumps.append(Jump(number, scale, base, shape, pool, pool_shapes, count, rebase, share))
         part = tuple(min(n, POOLED) for n in base)
         made = shape if part == base else output_size(part, scale)
         pool, pool_shapes = (*pool, scale), (part, *pool_shapes[1:], made)

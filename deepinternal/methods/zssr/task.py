@@ -195,7 +195,8 @@ def build(
 ) -> list[Task]:
     """Returns the jumps for inputs of given shapes. Arguments and errors are those of `zssr.make`."""
     size, has_kernel = spec["image"].shape[:2], "kernel" in spec
-    path = plan(config, size, back_projection=2 if has_kernel else 10)
+    alone = has_kernel or down is not None
+    path = plan(config, size, back_projection=2 if has_kernel else 10, alone=alone)
     largest = max(max(jump.scale) for jump in path)
     smallest = max(16, math.ceil(4 * largest))
     if min(*size, config.crop) < smallest:
@@ -203,7 +204,7 @@ def build(
             f"the image is {size[0]}x{size[1]} and config.crop={config.crop}: at scale {largest:g} the "
             f"sides of both must be at least {smallest} pixels"
         )
-    if len({jump.scale for jump in path}) > 1 and (has_kernel or down is not None):
+    if len({jump.scale for jump in path}) > 1 and alone:
         raise InputError(
             f"config.scale={config.plain()['scale']}: with a kernel or a degradation give a single "
             "factor, the one to which it belongs"

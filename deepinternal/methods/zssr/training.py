@@ -30,12 +30,14 @@ def init(task: Task, optimizer: optax.GradientTransformation, key: Array, inputs
         # A copy, since a step may donate the state's memory, each array once.
         model_state={"average": jax.tree.map(jnp.copy, params)} if task.config.average else {},
     )
+    if task.config.blind:
+        state.model_state["estimated"] = jnp.copy(inputs["decisions"]["estimated"])
     return _restart(task.config, state)
 
 
 def _restart(config: Config, state: TrainState) -> TrainState:
     """The state at the start of a jump, which keeps the weights, the moments and the average."""
-    model_state = {k: v for k, v in state.model_state.items() if k == "average"}
+    model_state = {k: v for k, v in state.model_state.items() if k in ("average", "estimated")}
     if config.schedule == "policy":
         tests = max(config.policy_wait // config.evaluate_every, 3)
         model_state |= {
@@ -65,9 +67,13 @@ def step(task: Task, optimizer, steps: int, state: TrainState, inputs: Inputs, v
     if config.schedule == "policy":
         rate = state.model_state["learning_rate"]
     else:
-        rate = optimizers.warmup_cosine(
-            state.step, steps, peak=config.learning_rate, warmup=config.warmup
+        falling = functools.partial(
+            optimizers.warmup_cosine, state.step, peak=config.learning_rate, warmup=config.warmup
         )
+        rate = falling(steps)
+        if config.blind and not config.steps:
+            short = falling(min(steps, config.blind_steps))
+            rate = jnp.where(state.model_state["estimated"], short, rate)
     updates = jax.tree.map(lambda u: rate * u, updates)
     params = optax.apply_updates(state.params["net"], updates)
     model_state = dict(state.model_state)
@@ -102,8 +108,13 @@ def _policy(state: TrainState, config: Config) -> dict[str, Array]:
 
 
 def done(config: Config, state: TrainState) -> Array:
-    """Whether the learning rate of the policy has fallen below `min_learning_rate`."""
-    return state.model_state["learning_rate"] < config.min_learning_rate
+    """Whether the policy's learning rate is below its least, or blind training is long enough."""
+    over = jnp.zeros((), bool)
+    if config.schedule == "policy":
+        over = state.model_state["learning_rate"] < config.min_learning_rate
+    if config.blind and not config.steps:
+        over |= state.model_state["estimated"] & (state.step >= config.blind_steps)
+    return over
 
 
 def evaluate(task: Task, state: TrainState, inputs: Inputs):
@@ -151,15 +162,15 @@ def stages(tasks: list[Task]) -> tuple[Callable[[Array, Inputs], TrainState], tu
     optimizer = optimizers.adam()
     if config.optimizer == "muon":
         optimizer = optimizers.muon_and_adam(config.muon_rate / config.learning_rate)
-    steps = config.steps or config.train_steps
+    steps_of = lambda task: config.steps or round(task.jump.share * config.train_steps)
     made = tuple(
         Stage(
             name=f"{number}: " + "x".join(f"{s:g}" for s in task.jump.scale),
-            steps=steps,
-            step=bind(step, task, optimizer, steps),
+            steps=steps_of(task),
+            step=bind(step, task, optimizer, steps_of(task)),
             evaluate=bind(evaluate, task) if config.evaluate_every else None,
             evaluate_every=config.evaluate_every,
-            done=bind(done, config) if config.schedule == "policy" else never_done,
+            done=bind(done, config) if config.schedule == "policy" or config.blind else never_done,
             advance=following and bind(advance, task, following),
         )
         for number, (task, following) in enumerate(zip(tasks, [*tasks[1:], None]), 1)
