@@ -117,7 +117,7 @@ def whole_numbers(flag: str, texts: Sequence[str]) -> list[int]:
     """Parses a flag that lists positive whole numbers. Raises InputError for other values."""
     found = [int(text) if text.strip().isdecimal() else 0 for text in texts]
     if min(found, default=0) < 1:
-        raise InputError(f"--{flag}={','.join(texts)}: give numbers, such as 1,4,16")
+        raise InputError(f"--{flag}={','.join(texts)}: give numbers, such as 2,3,4")
     return found
 
 

@@ -33,6 +33,8 @@ def clip(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the small frames, uint8, and the true ones in [0, 1]."""
     y, x, h, w = map(int, _PART.value)
     paths = sorted((Path(_DATA.value) / name).glob("*.png"))[: _FRAMES.value]
+    if not paths:
+        raise app.UsageError(f"--data={_DATA.value}: there are no PNG files in its folder {name}")
     truth = np.stack([read_image(p).pixels[y : y + h, x : x + w] for p in paths])
     small = np.stack([np.asarray(resize(jnp.asarray(frame), scale=0.5)) for frame in truth])
     return np.round(255 * np.clip(small, 0, 1)).astype(np.uint8), truth

@@ -93,8 +93,9 @@ def _load_npy(path: str | os.PathLike) -> np.ndarray:
             # Mapped, so that a header with a huge shape allocates nothing.
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except Exception as error:
+            why = "" if "pickle" in str(error) else f" ({reason(error)})"
             raise InputError(
-                f"{name}: not a readable .npy file ({reason(error)}); save it with numpy.save."
+                f"{name}: not a readable .npy file of numbers{why}; save it with numpy.save."
             ) from None
     if not isinstance(array, np.ndarray):
         array.close()

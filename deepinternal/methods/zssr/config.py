@@ -48,7 +48,7 @@ class Config(NetConfig):
     )
     train_steps: int = field(
         3000,
-        "greatest number of steps of each jump; with path=steps, parts of it",
+        "greatest number of steps of each jump; of several that path chooses, .375 to 3 times as many",
         unit="steps",
         ge=1,
     )

@@ -34,9 +34,8 @@ _MARGIN = 16  # by which fathers are larger than the crops
 _SCALES = (0.5, 0.95)  # of fathers, relative to the image
 _MIRRORED = 1.9  # greatest side of the part of a mirrored image that a father shows, in its sides
 _STRETCH = 0.15  # greatest logarithm of the ratio of the two axes' scales
-_FAINT = (
-    0.02  # fraction of the frequencies, those that the kernel passes least, that tell the noise
-)
+_FAINT = 0.02  # fraction of frequencies, those that the kernel passes least, that tell the noise
+_PASSED = 0.3  # part of the amplitude that a kernel passes at these at which they tell nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +87,8 @@ def noise_std(image: np.ndarray, kernel: np.ndarray) -> float:
         kernel: (K, K).
 
     Returns:
-        The standard deviation of white noise. It is too large if the kernel suppresses nothing.
+        The standard deviation of white noise; 0 if the kernel suppresses nothing, because the noise
+        cannot be told from the image then.
     """
     size = image.shape[:2]
     window = np.outer(*(np.hanning(n + 2)[1:-1] for n in size))[..., None]
@@ -96,7 +96,10 @@ def noise_std(image: np.ndarray, kernel: np.ndarray) -> float:
     pixels = image - image.mean((0, 1))
     power = np.abs(np.fft.fft2(pixels * window, axes=(0, 1))) ** 2 / np.prod(size)
     passed = np.abs(np.fft.fft2(kernel, s=size))
-    faint = passed <= np.quantile(passed, _FAINT)
+    limit = np.quantile(passed, _FAINT)
+    if limit > _PASSED:
+        return 0.0
+    faint = passed <= limit
     return float(np.sqrt(np.median(power[faint]) / np.log(2)))
 
 
@@ -294,7 +297,11 @@ def make(config: Any, spec: Inputs) -> Method:
 
 
 def remarks(config: Any, inputs: Inputs) -> Sequence[str]:
-    """Says what noise is assumed."""
+    """Says what is assumed."""
     std = 255 * float(inputs["noise_std"])
     how = "set by config.noise_std" if config.noise_std != "auto" else "measured with the kernel"
-    return [f"noise with a standard deviation of {std:.2f} of 255 is assumed: {how}"]
+    return [
+        f"noise with a standard deviation of {std:.2f} of 255 is assumed: {how}",
+        "the kernel is taken as exact: if the result has stripes or bright edges, it is wider than the "
+        "blur of the image",
+    ]
