@@ -254,7 +254,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "gradual": Preset(
         {**_FAST, **_SIX_JUMPS, "train_steps": 300},
-        "the settings of fast with the six published factors from 1 to 2",
+        "the settings of fast with the six published factors from 1 to 2, and above 2 with more steps",
         "Set5 x2: 37.51 dB Y-PSNR, 84 to 101 seconds per image on two CPU cores",
     ),
     "kernel": Preset(
@@ -281,7 +281,7 @@ PRESETS: Mapping[str, Preset] = {
         _FAST,
         "a net at the low resolution, trained by Muon for a small, fixed number of steps, with "
         "averaged weights",
-        "Set5 x2: 37.33 dB Y-PSNR, 10 to 16 seconds per image on two CPU cores",
+        "Set5 x2, x3, x4: 37.38, 33.58, 31.19 dB Y-PSNR, 9 to 10.5 seconds per image at x2 on two CPU cores",
     ),
     "best": Preset(
         {**_FAST, **_SIX_JUMPS, "features": 48, "train_steps": 800, "average": 0.99},
@@ -301,8 +301,8 @@ PRESETS: Mapping[str, Preset] = {
     "video": Preset(
         {**_FAST, "mode": "video", "path": "direct", "train_steps": 2100},
         "the frames of a clip, a video file or a folder, which share one net with the settings of fast",
-        "two clips x2, 8 frames of 160x224: 34.74 and 30.83 dB, flicker 4.63 and 6.01, in 28 CPU "
-        "seconds; frame by frame 34.68 and 30.69 dB, 4.67 and 6.11, in 64",
+        "two clips x2, 8 frames of 160x224: 34.76 and 30.82 dB, flicker 4.62 and 5.95, in 31 to 34 CPU "
+        "seconds; frame by frame 34.70 and 30.71 dB, 4.66 and 6.08, in 81 to 86",
     ),
     "smoke": Preset(
         {
