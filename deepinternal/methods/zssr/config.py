@@ -281,7 +281,8 @@ PRESETS: Mapping[str, Preset] = {
         _FAST,
         "a net at the low resolution, trained by Muon for a small, fixed number of steps, with "
         "averaged weights",
-        "Set5 x2, x3, x4: 37.38, 33.58, 31.19 dB Y-PSNR, 9 to 10.5 seconds per image at x2 on two CPU cores",
+        "Set5 x2, x3, x4: 37.38, 33.58, 31.19 dB Y-PSNR, 9 to 10.5 seconds per image at "
+        "x2 on two CPU cores",
     ),
     "best": Preset(
         {**_FAST, **_SIX_JUMPS, "features": 48, "train_steps": 800, "average": 0.99},
