@@ -18,11 +18,11 @@ get smaller crops; the self-test uses at most the central 512x512 pixels. The en
 transformed *weights* to the unchanged image, which is equivalent and has one static shape.
 
 Beyond the paper, by fields: `net=subpixel` works at the low resolution, `optimizer=muon`
-orthogonalises the updates of hidden layers, `schedule=cosine` takes a fixed number of steps, `average`
-averages the weights, `ensemble_reduce=mean` averages the ensemble, and `path=steps` reaches large factors
-by steps. The presets `fast` and `best` combine them. `blind` estimates what is unknown of a photograph;
-`mode=deblur` removes a known blur at a factor of 1 (module `deblur`), and `mode=video` enlarges a clip with
-one net (module `video`).
+orthogonalises the updates of hidden layers, `schedule=cosine` takes a fixed number of steps,
+`average` averages the weights, `ensemble_reduce=mean` averages the ensemble, and `path=steps`
+reaches large factors by steps. The presets `fast` and `best` combine them. `blind` estimates what
+is unknown of a photograph; `mode=deblur` removes a known blur at a factor of 1 (module `deblur`),
+and `mode=video` enlarges a clip with one net (module `video`).
 
 A linen module of the user's own can replace the net, and a function can replace the degradation: see
 `make`.
