@@ -79,7 +79,9 @@ def _overview(rows: Sequence[Mapping[str, Any]]) -> str:
         ]
         cells += [_both(of_case[p], "") if p in of_case else "" for p in presets]
         best = next((p for p in beside(*case) if p.source not in TRAINED), None)
-        lines.append([*cells, f"{best.psnr:.2f} ({best.method})" if best else ""])
+        whole = SIZES.get(case[0], first["images"])
+        part = "" if whole == first["images"] else f"; all {whole} images"
+        lines.append([*cells, f"{best.psnr:.2f} ({best.method}{part})" if best else ""])
     head = ["set", "images", "cubic interpolation", *(f"`{p}`" for p in presets)]
     return table([*head, "best published, not trained on other images"], lines)
 

@@ -201,7 +201,7 @@ def test_a_path_doubles_at_most_and_ends_at_the_factor(scale, kind):
         if before is not None and before.rebase:
             reached = tuple(min(2 * r, f) for r, f in zip(reached, factor))
             assert jump.base == before.shape
-        assert tuple(r * s <= f + 1e-9 for r, s, f in zip(reached, jump.scale, factor))
+        assert all(r * s <= f + 1e-9 for r, s, f in zip(reached, jump.scale, factor))
 
 
 def test_a_path_gives_way_to_a_list_and_to_a_kernel():

@@ -28,7 +28,7 @@ from jax import lax
 from deepinternal.methods import optimizers
 from deepinternal.methods.denoise.config import Config
 from deepinternal.methods.denoise.parts import Parts
-from deepinternal.methods.denoise.training import next_stage, updated
+from deepinternal.methods.updates import next_stage, updated
 from deepinternal.nets.skip import SkipNet
 from deepinternal.ops import filters
 from deepinternal.ops.conv.convolution import conv2d

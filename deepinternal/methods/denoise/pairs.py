@@ -36,7 +36,7 @@ from deepinternal.methods import optimizers
 from deepinternal.methods.denoise import banks
 from deepinternal.methods.denoise.config import Config
 from deepinternal.methods.denoise.parts import Parts
-from deepinternal.methods.denoise.training import next_stage, updated
+from deepinternal.methods.updates import next_stage, updated
 from deepinternal.nets.pairs import PairNet
 from deepinternal.ops import filters
 from deepinternal.types import Array, Inputs, Output, Stage, TrainState

@@ -22,9 +22,10 @@ import optax
 
 from deepinternal.losses.pixel import l1
 from deepinternal.methods import optimizers
+from deepinternal.methods.updates import next_stage, updated
 from deepinternal.nets.deblur import DeblurNet
 from deepinternal.ops import deconvolution, kernels
-from deepinternal.ops.resizing import mirror_index
+from deepinternal.ops.resizing import cubic
 from deepinternal.types import Array, Example, InputError, Inputs, Method, Output, Stage, TrainState
 
 LEAST = 48  # least side of an image
@@ -122,17 +123,11 @@ def _weights(scale: Array, offset: Array, outputs: int, inputs: int) -> Array:
 
     The first output pixel begins at `offset` in the input, which is mirrored beyond its ends.
     """
-    at = (jnp.arange(outputs) + 0.5) / scale + offset - 0.5
-    places = jnp.arange(-inputs, 2 * inputs)
-    x = jnp.abs((at[:, None] - places) * scale)
-    near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
-    taps = jnp.where(x <= 1, near, jnp.where(x < 2, far, 0))
-    fold = mirror_index(np.arange(-inputs, 2 * inputs), inputs)
-    folded = sum(
-        part if np.array_equal(index, np.arange(inputs)) else part[:, ::-1]
-        for part, index in zip(jnp.split(taps, 3, axis=1), np.split(fold, 3))
-    )
-    return folded / folded.sum(1, keepdims=True)
+    at = (jnp.arange(outputs)[:, None] + 0.5) / scale + offset - 0.5
+    index = jnp.arange(inputs)
+    images = (index, -1 - index, 2 * inputs - 1 - index)
+    taps = sum(cubic(scale * (at - i)) for i in images)
+    return taps / taps.sum(1, keepdims=True)
 
 
 def _father(plan: _Plan, key: Array, image: Array, side: int) -> Array:
@@ -208,7 +203,7 @@ def _pair(plan: _Plan, state: TrainState, inputs: Inputs, variant=None):
 def _train(plan: _Plan, optimizer, state: TrainState, inputs: Inputs, variant=None):
     """Takes one step on a crop of a pair."""
     del inputs, variant
-    config, kept = plan.config, dict(state.model_state)
+    config, kept = plan.config, state.model_state
     drawn = jax.random.uniform(jax.random.fold_in(state.key, state.step), (3,), jnp.float32)
     room = jnp.asarray([len(kept["pairs"]), *(plan.side - plan.crop + 1,) * 2])
     at, y, x = jnp.minimum(jnp.floor(drawn * room).astype(jnp.int32), room - 1)
@@ -219,20 +214,10 @@ def _train(plan: _Plan, optimizer, state: TrainState, inputs: Inputs, variant=No
         return l1(plan.net.apply({"params": params}, *seen), father)
 
     loss, grads = jax.value_and_grad(loss_fn)(state.params["net"])
-    updates, opt_state = optimizer.update(grads, state.opt_state["net"])
     rate = optimizers.warmup_cosine(
         state.step, plan.steps, peak=config.learning_rate, warmup=config.warmup
     )
-    params = optax.apply_updates(state.params["net"], jax.tree.map(lambda u: rate * u, updates))
-    kept["average"] = optimizers.moving_average(
-        kept["average"], params, state.step, decay=config.average
-    )
-    new = state.replace(
-        step=state.step + 1,
-        params={"net": params},
-        opt_state={"net": opt_state},
-        model_state=kept,
-    )
+    new = updated(state, grads, rate, decay=config.average, optimizer=optimizer)
     return new, {"loss": loss, "learning_rate": rate}
 
 
@@ -241,12 +226,6 @@ def _outputs(plan: _Plan, state: TrainState, inputs: Inputs) -> dict[str, Output
     seen = state.model_state["image"]
     result = plan.net.apply({"params": state.model_state["average"]}, *seen)
     return {"result": Output(jnp.clip(result, 0, 1))}
-
-
-def _begin(state: TrainState, inputs: Inputs) -> tuple[TrainState, Inputs]:
-    """Begins the training after the pairs are made."""
-    key = jax.random.fold_in(state.key, 1)
-    return state.replace(step=jnp.zeros((), jnp.int32), key=key), inputs
 
 
 def make(config: Any, spec: Inputs) -> Method:
@@ -283,7 +262,7 @@ def make(config: Any, spec: Inputs) -> Method:
         optimizer = optimizers.muon_and_adam(config.muon_rate / config.learning_rate)
     bind = functools.partial
     stages = (
-        Stage("pairs", config.pairs, bind(_pair, plan), advance=_begin),
+        Stage("pairs", config.pairs, bind(_pair, plan), advance=next_stage),
         Stage("train", plan.steps, bind(_train, plan, optimizer)),
     )
     return Method(

@@ -1,4 +1,4 @@
-"""What the nets of `pairs` and `blindspot` have in common: a step of training, and its end."""
+"""An update of a net and of its averaged weights, and the beginning of a following stage."""
 
 import jax
 import jax.numpy as jnp
@@ -8,19 +8,28 @@ from deepinternal.methods import optimizers
 from deepinternal.types import Array, Inputs, PyTree, TrainState
 
 
-def updated(state: TrainState, grads: PyTree, rate: Array, *, decay: float) -> TrainState:
-    """Updates the weights of the net by Adam, and their moving average.
+def updated(
+    state: TrainState,
+    grads: PyTree,
+    rate: Array,
+    *,
+    decay: float,
+    optimizer: optax.GradientTransformation | None = None,
+) -> TrainState:
+    """Updates the weights of a net, and their moving average.
 
     Args:
         state: The state, with the weights `params["net"]` and their average `model_state["average"]`.
         grads: The gradients of the weights.
         rate: The learning rate.
         decay: That of the moving average.
+        optimizer: For a learning rate of 1; default: Adam.
 
     Returns:
         The state after the step.
     """
-    updates, opt_state = optimizers.adam().update(grads, state.opt_state["net"])
+    optimizer = optimizer or optimizers.adam()
+    updates, opt_state = optimizer.update(grads, state.opt_state["net"])
     params = optax.apply_updates(state.params["net"], jax.tree.map(lambda u: rate * u, updates))
     average = optimizers.moving_average(
         state.model_state["average"], params, state.step, decay=decay
