@@ -7,6 +7,7 @@ from deepinternal.estimators import impulses as impulses
 from deepinternal.estimators import jpeg as jpeg
 from deepinternal.estimators import kernel_statistics as kernel_statistics
 from deepinternal.estimators import marks as marks
+from deepinternal.estimators import mask_propagation as mask_propagation
 from deepinternal.estimators import noise as noise
 from deepinternal.estimators import noise_model as noise_model
 from deepinternal.estimators import noise_windows as noise_windows
@@ -34,6 +35,8 @@ from deepinternal.estimators.kernel_statistics import statistics as statistics
 from deepinternal.estimators.marks import Mark as Mark
 from deepinternal.estimators.marks import search_common as search_common
 from deepinternal.estimators.marks import search_mark as search_mark
+from deepinternal.estimators.mask_propagation import change as change
+from deepinternal.estimators.mask_propagation import propagated as propagated
 from deepinternal.estimators.noise import noise_std as noise_std
 from deepinternal.estimators.noise_model import NoiseModel as NoiseModel
 from deepinternal.estimators.noise_model import measure_noise as measure_noise

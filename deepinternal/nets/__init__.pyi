@@ -2,6 +2,7 @@ from deepinternal.nets import deblur as deblur
 from deepinternal.nets import ingan as ingan
 from deepinternal.nets import kernelgan as kernelgan
 from deepinternal.nets import pairs as pairs
+from deepinternal.nets import pixels as pixels
 from deepinternal.nets import skip as skip
 from deepinternal.nets import zssr as zssr
 from deepinternal.nets.deblur import DeblurNet as DeblurNet
@@ -10,5 +11,6 @@ from deepinternal.nets.ingan import PatchDiscriminator as PatchDiscriminator
 from deepinternal.nets.kernelgan import Discriminator as Discriminator
 from deepinternal.nets.kernelgan import LinearGenerator as LinearGenerator
 from deepinternal.nets.pairs import PairNet as PairNet
+from deepinternal.nets.pixels import PixelNet as PixelNet
 from deepinternal.nets.skip import SkipNet as SkipNet
 from deepinternal.nets.zssr import ZSSRNet as ZSSRNet

@@ -1,4 +1,4 @@
-"""Color spaces: the luma of ITU-R BT.601 as MATLAB's `rgb2ycbcr` computes it, and opponent colors."""
+"""Color spaces: luma of ITU-R BT.601 as MATLAB's `rgb2ycbcr` computes it, opponent colors, CIELAB."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,12 +12,38 @@ _WEIGHTS, _OFFSET = (65.481, 128.553, 24.966), 16.0  # of R, G, B in [0, 1], for
 OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [0.5, -1, 0.5]])
 OPPONENT = np.float32(OPPONENT / np.linalg.norm(OPPONENT, axis=1, keepdims=True))
 
+# From linear sRGB to X, Y, Z relative to those of white (IEC 61966-2-1).
+_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+_XYZ = np.float32(_XYZ / _XYZ.sum(axis=1, keepdims=True))
+
 
 def rgb_to_y(rgb: Array) -> Array:
     """Returns the luma in [16, 235] of RGB in [0, 1]: (..., 3) -> (...). Grey has shape (..., 1)."""
     rgb = jnp.broadcast_to(rgb, (*rgb.shape[:-1], 3))
     weights = jnp.asarray(_WEIGHTS, rgb.dtype)
     return _OFFSET + jnp.einsum("...c,c->...", rgb, weights, precision=lax.Precision.HIGHEST)
+
+
+def rgb_to_lab(image: Array) -> Array:
+    """Converts sRGB to CIELAB, where distances tell how different two colours look.
+
+    Args:
+        image: (..., 3) in [0, 1], or (..., 1), which is grey.
+
+    Returns:
+        (..., 3): lightness in [0, 100], and two axes of colour, which are 0 for grey. The white point
+        is D65.
+
+    References:
+        IEC 61966-2-1:1999 (sRGB); ISO/CIE 11664-4:2019 (CIELAB).
+    """
+    image = jnp.broadcast_to(image, (*image.shape[:-1], 3))
+    bent = ((jnp.maximum(image, 0.04045) + 0.055) / 1.055) ** 2.4
+    linear = jnp.where(image > 0.04045, bent, image / 12.92)
+    xyz = jnp.einsum("...c,dc->...d", linear, jnp.asarray(_XYZ), precision="highest")
+    root = jnp.cbrt(jnp.maximum(xyz, 0.008856))
+    x, y, z = jnp.moveaxis(jnp.where(xyz > 0.008856, root, 7.787 * xyz + 16 / 116), -1, 0)
+    return jnp.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
 def rgb_to_opponent(image: Array) -> Array:

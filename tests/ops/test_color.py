@@ -1,4 +1,4 @@
-"""Luma against scikit-image, and opponent colors against their definition."""
+"""Luma and CIELAB against scikit-image, and opponent colors against their definition."""
 
 import numpy as np
 from skimage import color as skcolor
@@ -11,6 +11,13 @@ def test_luma_of_a_photo():
     photo = data.astronaut()[:64, 180:260].astype(np.float32) / 255
     expected = skcolor.rgb2ycbcr(photo.astype(np.float64))[..., 0]
     np.testing.assert_allclose(color.rgb_to_y(photo), expected, atol=1e-4)
+
+
+def test_lab_of_a_photo():
+    photo = data.astronaut()[:64, 180:260].astype(np.float32) / 255
+    expected = skcolor.rgb2lab(photo.astype(np.float64))
+    np.testing.assert_allclose(color.rgb_to_lab(photo), expected, atol=0.02)
+    np.testing.assert_allclose(color.rgb_to_lab(photo[..., :1])[..., 1:], 0, atol=0.02)
 
 
 def test_grey_counts_as_equal_channels():

@@ -1,0 +1,92 @@
+"""Gaussian mixtures of feature vectors, such as the colours of an object."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from deepinternal.types import Array
+
+
+class GaussianMixture(NamedTuple):
+    """A mixture of K normal distributions in C dimensions.
+
+    Attributes:
+        log_weights: (K,), the logarithms of the components' shares.
+        means: (K, C).
+        whitening: (K, C, C), W of each component, where W (x - mean) has the identity as covariance.
+    """
+
+    log_weights: Array
+    means: Array
+    whitening: Array
+
+
+def fit_mixture(
+    key: Array, values: Array, weights: Array, *, components: int, floor: float, rounds: int = 10
+) -> GaussianMixture:
+    """Fits a mixture to weighted values by expectation maximisation.
+
+    Args:
+        key: For the first means: each is drawn from the values in proportion to its squared distance
+            to the nearest earlier one (k-means++).
+        values: (N, C).
+        weights: (N,), at least 0, not all 0.
+        components: Number K of components.
+        floor: Variance that is added to each component in each dimension, positive.
+        rounds: Number of iterations.
+
+    Returns:
+        The mixture.
+    """
+    weights = weights / jnp.sum(weights)
+    drawn = jax.random.uniform(key, (components,))
+    none = jnp.full((components, values.shape[-1]), jnp.inf, values.dtype)
+
+    def another(k, state):
+        means, nearest = state
+        total = jnp.cumsum(jnp.where(k == 0, weights, weights * nearest + 1e-12 * weights))
+        mean = values[jnp.searchsorted(total, drawn[k] * total[-1])]
+        return means.at[k].set(mean), jnp.minimum(nearest, jnp.sum(jnp.square(values - mean), -1))
+
+    start = (none, jnp.full(len(values), jnp.inf, values.dtype))
+    means, _ = lax.fori_loop(0, components, another, start)
+    squares = jnp.sum(jnp.square(values[:, None] - means), axis=-1)
+    shares = jax.nn.one_hot(jnp.argmin(squares, axis=-1), components, dtype=values.dtype)
+
+    def improved(_, shares):
+        return jax.nn.softmax(
+            _component_densities(_moments(values, weights, shares, floor), values)
+        )
+
+    shares = lax.fori_loop(0, rounds, improved, shares)
+    return _moments(values, weights, shares, floor)
+
+
+def log_density(mixture: GaussianMixture, values: Array) -> Array:
+    """The logarithm of a mixture's density at values (..., C), (...)."""
+    return jax.nn.logsumexp(_component_densities(mixture, values), axis=-1)
+
+
+def _component_densities(mixture: GaussianMixture, values: Array) -> Array:
+    """(..., K), the logarithms of the components' shares times their densities."""
+    apart = values[..., None, :] - mixture.means
+    white = jnp.einsum("kij,...kj->...ki", mixture.whitening, apart, precision="highest")
+    scale = jnp.sum(jnp.log(jnp.diagonal(mixture.whitening, axis1=-2, axis2=-1)), axis=-1)
+    scale = scale - values.shape[-1] / 2 * jnp.log(2 * jnp.pi)
+    return mixture.log_weights + scale - jnp.sum(jnp.square(white), axis=-1) / 2
+
+
+def _moments(values: Array, weights: Array, shares: Array, floor: float) -> GaussianMixture:
+    """The mixture whose components have the moments of their shares (N, K) of the values."""
+    shares = shares * weights[:, None]
+    totals = jnp.sum(shares, axis=0) + 1e-9
+    means = jnp.einsum("nk,nc->kc", shares, values, precision="highest") / totals[:, None]
+    apart = values[:, None] - means
+    spread = jnp.einsum("nk,nkc,nkd->kcd", shares, apart, apart, precision="highest")
+    spread = spread / totals[:, None, None] + floor * jnp.eye(values.shape[-1])
+    lower = jnp.linalg.cholesky(spread)
+    eye = jnp.broadcast_to(jnp.eye(values.shape[-1]), lower.shape)
+    white = lax.linalg.triangular_solve(lower, eye, left_side=True, lower=True)
+    return GaussianMixture(jnp.log(totals / jnp.sum(totals)), means, white)
