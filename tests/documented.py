@@ -10,8 +10,9 @@ import ml_collections
 
 from benchmarks import common
 from deepinternal import by_name, methods
-from deepinternal.cli import answers, console, degradation, verb_table, verbs
+from deepinternal.cli import answers, console, degradation, scribble, verb_table, verbs
 from deepinternal.cli.sweep_fields import combinations
+from deepinternal.cli.words import parse
 from deepinternal.config import build, describe, merge
 from deepinternal.recipe import Recipe
 from deepinternal.runs.settings import to_config_dict
@@ -123,10 +124,15 @@ def _check_benchmark(program: str, words: Sequence[str]) -> None:
         _load(config, fields)
 
 
+def _check_scribble(words: Sequence[str]) -> None:
+    scribble._checked(parse(words))
+
+
 _PROGRAMS = {
     "train": _check_train,
     "sweep": _check_sweep,
     "degrade": _check_degrade,
+    "scribble": _check_scribble,
     "retarget": _check_retarget,
 }
 

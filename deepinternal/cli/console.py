@@ -27,6 +27,7 @@ PROGRAMS = {
     "show": "print the fields and presets of a method: show dip:fast",
     "sweep": "run all combinations of field values and compare them",
     "degrade": "make benchmark images with a known blur kernel and noise",
+    "scribble": "write pages to paint hints, masks and boxes on: scribble photo.jpg --out=DIR",
 }
 _HELP = """deepinternal VERB INPUT --out=OUT [--preset=NAME] [--FIELD=VALUE ...]
 deepinternal PROGRAM [--FLAG=VALUE ...]

@@ -7,3 +7,4 @@ from deepinternal.report import kernel_picture as kernel_picture
 from deepinternal.report import pages as pages
 from deepinternal.report import pictures as pictures
 from deepinternal.report import report as report
+from deepinternal.report import scribble as scribble

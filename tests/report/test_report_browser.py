@@ -2,9 +2,7 @@
 
 import io
 import json
-import os
 import re
-import shutil
 import zipfile
 from urllib.parse import unquote
 
@@ -12,35 +10,20 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from playwright.sync_api import sync_playwright
 
 from deepinternal.codecs import profiles
 from deepinternal.codecs.image_io import read_image, write_image
 from deepinternal.codecs.kernel_io import write_kernel
 from deepinternal.report.report import write_index, write_report
 from deepinternal.writers import to_json
+from tests.report.conftest import Seen
 from tests.tiny_methods import photo
 
 pytestmark = pytest.mark.browser
 
-FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
---disable-background-networking --disable-component-update --force-color-profile=srgb"""
 EVIL = "\"><script>alert('1')%41#?ü&amp;"
 LOG = [{"step": s, "loss": 1 / s, "learning_rate": 0.1**s, "programs": 3} for s in range(1, 13)]
 DIVIDER, PANE, OVER, STAGE = ".divider", ".pane", ".over", ".stage"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
-    path = next(found, None)
-    if path is None:
-        require = os.environ.get("DEEPINTERNAL_REQUIRE_BROWSER") == "1"
-        (pytest.fail if require else pytest.skip)("no Chromium; apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS.split())
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -87,32 +70,6 @@ def workdir(tmp_path_factory):
         (out / m["image"] / "metrics.json").write_text(to_json(m))
     write_index(out, images)
     return out
-
-
-class Seen:
-    """A page without a network, and what it asked for and said."""
-
-    def __init__(self, browser, **options):
-        self.asked, self.wrong = [], []
-        self._context = browser.new_context(offline=True, **options)
-        self._context.on("request", lambda request: self.asked.append(request.url))
-        self.page = self._context.new_page()
-        self.page.set_default_timeout(10_000)
-        self.page.on("console", lambda message: self.wrong.append(message.text))
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("dialog", lambda box: (self.wrong.append(box.message), box.dismiss()))
-
-    def go(self, path, width=1000, height=800):
-        self.page.set_viewport_size({"width": width, "height": height})
-        self.page.goto(path.as_uri())
-        return self.page
-
-    def check(self):
-        """Nothing may be asked of a network, nothing may go wrong."""
-        assert not self.wrong
-        assert self.asked
-        assert not [u for u in self.asked if not u.startswith(("file:", "data:", "blob:"))]
-        self.asked.clear()
 
 
 @pytest.fixture(scope="module")

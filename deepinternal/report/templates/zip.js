@@ -1,14 +1,5 @@
 /** Packs the outputs contained in this page into a ZIP file without compression. */
-const crcTable = Uint32Array.from({ length: 256 }, (_, value) => {
-  for (let bit = 0; bit < 8; bit++) value = value & 1 ? 0xedb88320 ^ (value >>> 1) : value >>> 1;
-  return value;
-});
-
-function crc32(bytes) {
-  let crc = -1;
-  for (const byte of bytes) crc = crcTable[(crc ^ byte) & 255] ^ (crc >>> 8);
-  return ~crc >>> 0;
-}
+{% include "crc.js" %}
 
 /** Concatenates little-endian numbers, each given as [value, bytes]. */
 function record(...fields) {
