@@ -121,6 +121,14 @@ def whole_numbers(flag: str, texts: Sequence[str]) -> list[int]:
     return found
 
 
+def choices(flag: str, texts: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Checks a flag that lists names. Raises InputError for an unknown one."""
+    for text in texts:
+        if text not in known:
+            raise InputError(f"--{flag}={','.join(texts)}: {text!r} is none of {', '.join(known)}")
+    return list(texts)
+
+
 # Timed objects
 
 

@@ -10,8 +10,6 @@ stopped. The tables show all that DIR holds, so that rows can be added later. be
 explains the protocol and the columns.
 """
 
-import contextlib
-import json
 import re
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -25,6 +23,7 @@ from skimage import metrics
 
 from benchmarks import common, denoising_cases, denoising_peers, denoising_tables
 from benchmarks.denoising_cases import Case
+from benchmarks.kept import Records
 from deepinternal.codecs.image_io import write_image
 from deepinternal.engine.loop import train
 from deepinternal.engine.parallel import Programs
@@ -139,24 +138,17 @@ def calibration(uncertainty: np.ndarray, result: np.ndarray, truth: np.ndarray) 
 
 
 class Results:
-    """The figures of cases in a folder, and their pictures if wanted.
-
-    Attributes:
-        records: All figures, one mapping for each case, row and level.
-    """
+    """The figures of cases in a folder, and their pictures if wanted."""
 
     def __init__(self, folder: Path, *, pictures: bool = False):
         """Reads what the folder holds; a last line that was cut off is ignored."""
-        self._file, self._pictures = folder / CASES, folder if pictures else None
-        self.records: list[dict[str, Any]] = []
-        whole = ""
-        if self._file.exists():
-            for line in self._file.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(json.JSONDecodeError):
-                    self.records.append(json.loads(line))
-                    whole += line + "\n"
-            self._file.write_text(whole, encoding="utf-8")
-        self._known = {self._key(r) for r in self.records}
+        self._kept = Records(folder / CASES, denoising_tables.KEY)
+        self._pictures = folder if pictures else None
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """All figures, one mapping for each case, row and level."""
+        return self._kept.all
 
     def measure(self, case: Case, rows: Mapping[str, Any], levels: Sequence[str]) -> None:
         """Measures the rows of a case that are not known.
@@ -173,7 +165,7 @@ class Results:
             for row in rows
             for level in (["given"] if row == denoising_tables.NOISY else levels)
         ]
-        wanted = [facts for facts in wanted if self._key(facts) not in self._known]
+        wanted = [facts for facts in wanted if facts not in self._kept]
         if not wanted:
             return
         truth, noisy = case.images()
@@ -186,7 +178,7 @@ class Results:
             try:
                 result, known = rows[facts["row"]](noisy, std)
             except NonFiniteError as error:  # is tried again the next time
-                print(f"{' '.join(map(str, self._key(facts)))}: failed: {error}", flush=True)
+                print(f"{' '.join(map(str, self._kept.key(facts)))}: failed: {error}", flush=True)
                 continue
             facts |= {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
             facts |= {"size": list(truth.shape), "true": true_std} | score(result, truth)
@@ -195,15 +187,9 @@ class Results:
             self._add(facts | known)
             self._draw(facts, result)
 
-    def _key(self, facts: Mapping[str, Any]) -> tuple:
-        return tuple(facts[name] for name in denoising_tables.KEY)
-
     def _add(self, record: dict[str, Any]) -> None:
-        self.records.append(record)
-        self._known.add(self._key(record))
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-        shown = " ".join(str(value) for value in self._key(record))
+        self._kept.add(record)
+        shown = " ".join(str(value) for value in self._kept.key(record))
         print(f"{shown}: {record['psnr']:.2f} dB, {record['cpu']:.1f} CPU s", flush=True)
 
     def _draw(self, facts: Mapping[str, Any], result: np.ndarray) -> None:
@@ -228,14 +214,6 @@ def numbers(flag: str, texts: Sequence[str]) -> list[float]:
     return found
 
 
-def choices(flag: str, texts: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Checks a flag that lists names. Raises InputError for an unknown one."""
-    for text in texts:
-        if text not in known:
-            raise InputError(f"--{flag}={','.join(texts)}: {text!r} is none of {', '.join(known)}")
-    return list(texts)
-
-
 def _define_flags() -> None:
     flags.DEFINE_string("data", None, "Folder with photographs, or with a subfolder for each set.")
     flags.DEFINE_list("sigma", ["15", "25", "50"], "Standard deviations of the noise, of 255.")
@@ -258,8 +236,8 @@ def main() -> int:
     """Measures what is missing, and prints the tables."""
     args = flags.FLAGS
     sigmas = numbers("sigma", args.sigma)
-    noises = choices("noise", args.noise, denoising_cases.NOISES)
-    levels = choices("level", args.level, LEVELS)
+    noises = common.choices("noise", args.noise, denoising_cases.NOISES)
+    levels = common.choices("level", args.level, LEVELS)
     photos = denoising_cases.find_photos(Path(args.data), limit=args.limit)
     fields = common.given_fields(args.field)
     rows: dict[str, Any] = {denoising_tables.NOISY: other(denoising_tables.NOISY)}

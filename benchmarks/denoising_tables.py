@@ -1,10 +1,10 @@
 """The tables of `benchmarks.denoising`, and published figures to compare with."""
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from benchmarks.tables import number, table
+from benchmarks.tables import Record, groups, number, table
 
 NOISY = "noisy image"
 RIVAL = "BM3D"
@@ -17,7 +17,6 @@ CHOSEN = {
     "set12": ("01", "09"),
     "cbsd68": ("103070", "123074", "148089", "175032"),
 }
-Record = Mapping[str, Any]
 
 
 class Published(NamedTuple):
@@ -72,14 +71,6 @@ PUBLISHED = (
 def is_chosen(record: Record) -> bool:
     """Whether settings were chosen on the image of a record."""
     return record["image"] in CHOSEN.get(record["set"], ())
-
-
-def groups(records: Sequence[Record], key: Callable[[Record], Any]) -> dict[Any, list[Record]]:
-    """Returns the records by the value of `key`, in the order of their first ones."""
-    found: dict[Any, list[Record]] = {}
-    for record in records:
-        found.setdefault(key(record), []).append(record)
-    return found
 
 
 def _mean(records: Sequence[Record], name: str) -> float | None:

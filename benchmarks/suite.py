@@ -221,8 +221,8 @@ def main() -> int:
     factors = common.whole_numbers("factors", args.factors)
     if not all(2 <= factor <= 8 for factor in factors):
         raise InputError(f"--factors={','.join(args.factors)}: give numbers from 2 to 8")
-    how = denoising.choices("degradations", args.degradations, DEGRADATIONS)
-    tasks = denoising.choices("tasks", args.tasks, [*TASKS])
+    how = common.choices("degradations", args.degradations, DEGRADATIONS)
+    tasks = common.choices("tasks", args.tasks, [*TASKS])
     everything, fields = sets.find(Path(args.data)), common.given_fields(args.field)
     found = {task: sets.choose(everything, args.sets, TASKS[task]) for task in tasks}
     limited = {

@@ -1,6 +1,9 @@
 """Tables in markdown; needs only the standard library."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Record = Mapping[str, Any]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -26,3 +29,11 @@ def span(values: Mapping[str, float] | None, form: str, factor: float = 1.0) -> 
         return "-"
     low, middle, high = (format(factor * values[k], form) for k in ("min", "median", "max"))
     return f"{middle} ({low}-{high})"
+
+
+def groups(records: Sequence[Record], key: Callable[[Record], Any]) -> dict[Any, list[Record]]:
+    """Returns the records by the value of `key`, in the order of their first ones."""
+    found: dict[Any, list[Record]] = {}
+    for record in records:
+        found.setdefault(key(record), []).append(record)
+    return found
