@@ -4,7 +4,8 @@
         --config.input=clip.mp4 --config.foreground=first_fg.png --config.background=first_bg.png
 
 The input is a video file (extra `video`) or a folder of frames. Hints are masks of the first frame, or
-folders with one mask for each frame. Without them, hints are estimated from the video.
+folders with one mask for each frame, black in frames without hints. Without them, hints are estimated
+from the video.
 """
 
 import ml_collections

@@ -33,6 +33,7 @@ def run(
     progress: bool = False,
     callback: Callback | None = None,
     full: bool = False,
+    start: Result | None = None,
     **options: Any,
 ) -> Outputs:
     """Runs a method on an image in memory.
@@ -49,6 +50,9 @@ def run(
             tenth step, of every step with an evaluation, and of the last step. An exception from it
             ends the run.
         full: Whether to return a `Result`, which also has the parameters and the history.
+        start: The result of an earlier run on the same image, of `full=True` or `load`, from whose
+            weights this run continues with other side inputs, such as the hints of a segmentation. It
+            takes a small part of the steps.
         **options: Fields of the method's config, see `fields`; arrays for its side inputs, such as
             `kernel`; functions and modules that its `make` takes, such as `net`. None counts as not
             given.
@@ -82,25 +86,62 @@ def run(
     sides, injected = take(recipe.side_inputs), take(modules)
     config = recipe.build(preset, seed=seed, **recipe.given(sides), **options)
     task = read(recipe, config, image, sides, injected)
-    result = train_task(task, progress=progress, callback=callback)
+    result = train_task(task, progress=progress, callback=callback, start=start)
     return _returned(result, full)
 
 
 @numerics.entry
-def train_task(task: Task, *, progress: bool = False, callback: Callback | None = None) -> Result:
-    """Trains on a task and returns the result, whose outputs are computed on first access."""
+def train_task(
+    task: Task,
+    *,
+    progress: bool = False,
+    callback: Callback | None = None,
+    start: Result | None = None,
+) -> Result:
+    """Trains on a task and returns the result, whose outputs are computed on first access.
+
+    Args:
+        task: The task.
+        progress: See `run`.
+        callback: See `run`.
+        start: See `run`.
+
+    Raises:
+        InputError: The inputs cannot be used, or the run cannot continue from `start`.
+    """
     _check_callback(callback)
+    if start is not None:
+        _check_start(task, start)
     inputs = task.inputs()
     method = task.method(inputs)
     room.check(method, inputs, task.source.shape, hint=task.recipe.smaller)
     key = _key(task, method)
     programs = _KEPT.take(key, lambda: Programs(method)) if key else Programs(method)
-    result = _train(programs, inputs, task.config.seed, progress, callback)
+    result = _train(programs, inputs, task.config.seed, progress, callback, start)
     if key:
         _KEPT.put(key, programs)
     make = functools.cache(result.make)
     remark = lambda: task.remarks(inputs, make())
     return dataclasses.replace(result, make=make, remark=remark, task=task)
+
+
+def _check_start(task: Task, start: Any) -> None:
+    """Raises InputError unless a run of a task can continue from a result."""
+    if not isinstance(start, Result) or start.task is None:
+        raise InputError(
+            "start: is not the result of a run on an image; give what a call with full=True returns"
+        )
+    recipe, old = task.recipe, start.task
+    if recipe.name != old.recipe.name or not recipe.continued:
+        why = "cannot continue a run" if recipe.name == old.recipe.name else "is another method"
+        raise InputError(f"start: is a result of {old.recipe.name!r}; {recipe.name!r} {why}")
+    fields = [n for n in type(task.config).model_fields if n not in ("seed", *recipe.continued)]
+    values = [(n, getattr(old.config, n), getattr(task.config, n)) for n in fields]
+    if differing := [f"{n} ({a!r} there, {b!r} now)" for n, a, b in values if a != b]:
+        raise InputError(f"start: is a result of another config: {', '.join(differing)}")
+    given = [x if isinstance(x := one.source.given, list) else [x] for one in (old, task)]
+    if len(given[0]) != len(given[1]) or not all(map(np.array_equal, *given)):
+        raise InputError("start: is a result of another image; run the method without it")
 
 
 def _key(task: Task, method: Method) -> Hashable:
@@ -203,9 +244,11 @@ def _train(
     seed: int,
     progress: bool,
     callback: Callback | None,
+    start: Result | None = None,
 ) -> Result:
     """Trains to the end and returns the result without a task."""
     method, steps, metrics = programs.method, [], []
+    before = start and (jax.tree.map(lambda x: x.copy(), start.state), start.steps)
     limit = sum(stage.steps for stage in method.stages)
     curve = notebook.Curve(method.name) if progress and notebook.is_running() else None
     told = [function for function in (curve, callback) if function is not None]
@@ -217,7 +260,7 @@ def _train(
             function(step, dict(found))
 
     with Progress(method.name, limit, enabled=progress) as shown:
-        trained = train(programs, inputs, seed=seed, progress=shown, callback=tell)
+        trained = train(programs, inputs, seed=seed, progress=shown, callback=tell, start=before)
         shown.close(f"done, {trained.steps} steps, {trained.seconds:.0f} s")
     if curve:
         curve.draw()
@@ -227,7 +270,7 @@ def _train(
         method=method,
         state=state,
         inputs=trained.inputs,
-        history=history(steps, metrics),
-        seconds=trained.seconds,
+        history=history(steps, metrics, start.history if start else None),
+        seconds=trained.seconds + (start.seconds if start else 0.0),
         make=lambda: programs.outputs(state, trained.inputs),
     )

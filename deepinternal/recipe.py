@@ -124,6 +124,9 @@ class Recipe(Generic[C]):
             mask is given and the image has transparent pixels, these are black in the mask.
         smaller: What makes a run need less memory, after 'give a smaller image, or ', for messages;
             '': nothing.
+        continued: The fields, side inputs among them, whose change a finished run continues with
+            instead of being refused; its method then has a stage `more`. The method's functions must
+            not depend on them, except on the number of steps of `more`.
     """
 
     name: str
@@ -140,11 +143,12 @@ class Recipe(Generic[C]):
     equations: Callable[[C, Inputs], Sequence[str]] = no_equations
     holes: Callable[[C], str] = no_holes
     smaller: str = ""
+    continued: Sequence[str] = ()
 
     def __post_init__(self):
-        missing = [n for n in self.side_inputs if n not in self.config.model_fields]
-        if missing:
-            raise ValueError(f"{self.name}: side input {missing[0]!r} is not a field of its config")
+        for what, names in (("side input", self.side_inputs), ("continued", self.continued)):
+            if missing := [n for n in names if n not in self.config.model_fields]:
+                raise ValueError(f"{self.name}: {what} {missing[0]!r} is not a field of its config")
 
     def build(self, presets: str = "", /, **fields: Any) -> C:
         """Builds a config from presets, joined by commas, and fields; see `config.build`."""

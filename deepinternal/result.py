@@ -68,6 +68,11 @@ class Result:
         return self.remark()
 
     @property
+    def steps(self) -> int:
+        """The number of steps taken, over all stages."""
+        return int(np.max(self.history["step"], initial=0))
+
+    @property
     def config(self) -> MethodConfig | None:
         """All settings; None for `fit`."""
         return self.task.config if self.task else None
@@ -105,10 +110,9 @@ class Result:
         made = self.__dict__.get("outputs")
         count = sum(x.size for x in jax.tree.leaves(self.params))
         params = f"{', '.join(self.params)} ({count} numbers)" if self.params else "none"
-        steps = int(np.max(self.history["step"], initial=0))
         names = [_shown(name, value) for name, value in made.items()] if made else ["not made yet"]
         lines = [
-            f"Result of {self.method.name!r}: {steps} steps, {self.seconds:.1f} s",
+            f"Result of {self.method.name!r}: {self.steps} steps, {self.seconds:.1f} s",
             f"  outputs: {', '.join(names)}",
             f"  params: {params}",
             f"  history: {', '.join(self.history)}",
@@ -122,16 +126,25 @@ def _shown(name: str, value: Any) -> str:
     return f"{name} {np.shape(value)}" if np.ndim(value) else f"{name} {float(value):.4g}"
 
 
-def history(steps: Sequence[int], metrics: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
+def history(
+    steps: Sequence[int],
+    metrics: Sequence[Mapping[str, float]],
+    before: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
     """Returns the metrics of the logged steps as arrays.
 
     Args:
         steps: The numbers of the steps.
         metrics: The metrics of each step by name.
+        before: The history of the run that these steps continue.
 
     Returns:
         'step' and the metrics by name, with NaN at steps without a metric.
     """
+    if before:
+        known = [name for name in before if name != "step"]
+        earlier = [{n: before[n][i] for n in known} for i in range(len(before["step"]))]
+        steps, metrics = [*before["step"], *steps], [*earlier, *metrics]
     names = dict.fromkeys(name for found in metrics for name in found)
     values = {n: np.array([found.get(n, np.nan) for found in metrics]) for n in names}
     return {"step": np.array(steps, int), **values}

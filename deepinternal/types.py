@@ -237,6 +237,10 @@ class Method:
             for the image that they were trained on.
         lanes: How several images are trained on one device: 'vmap', or 'map', one after another in
             one program, for nets that gain nothing from a batch.
+        more: The stage in which a finished run continues after its inputs have changed, see
+            `Recipe.continued`; None: it cannot continue. It is no part of `stages`.
+        again: `(state, inputs) -> state` at the start of `more`, pure, from the state at the end of
+            the last stage, or at any step of `more`, and the changed inputs.
     """
 
     name: str
@@ -251,13 +255,22 @@ class Method:
     final_params: Callable[[TrainState], dict[str, PyTree]] = own_params
     apply: Callable[[TrainState, Inputs], dict[str, Output]] | None = None
     lanes: Literal["vmap", "map"] = "vmap"
+    more: Stage | None = None
+    again: Callable[[TrainState, Inputs], TrainState] | None = None
 
     def __post_init__(self):
         if not self.stages or any(s.advance is None for s in self.stages[:-1]):
             raise ValueError(f"{self.name}: every stage but the last needs an `advance`.")
         if (self.replicas > 1) != (self.reduce is not None):
             raise ValueError(f"{self.name}: replicas > 1 requires `reduce`, and vice versa.")
-        _fix(self, "init", "outputs", "baseline", "reduce", "final_params", "apply")
+        if (self.more is None) != (self.again is None) or (self.more and self.replicas > 1):
+            raise ValueError(f"{self.name}: `more` requires `again`, vice versa, and no replicas.")
+        _fix(self, "init", "outputs", "baseline", "reduce", "final_params", "apply", "again")
+
+    @property
+    def all_stages(self) -> tuple[Stage, ...]:
+        """The stages, and `more` if there is one."""
+        return (*self.stages, self.more) if self.more else self.stages
 
     def __repr__(self) -> str:
         stages = [f"{s.name!r}, at most {s.steps} steps" for s in self.stages]

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from deepinternal.in_memory import Outputs, run
 from deepinternal.recipe import preset_names
+from deepinternal.result import Result
 from deepinternal.task import Image, as_array
 from deepinternal.types import Callback
 
@@ -21,6 +22,7 @@ def segment(
     progress: bool = False,
     callback: Callback | None = None,
     full: bool = False,
+    start: Result | None = None,
     **options: Any,
 ) -> Outputs:
     """Segments an image or a video into foreground and background with Double-DIP.
@@ -37,6 +39,8 @@ def segment(
         progress: See `run`.
         callback: See `run`.
         full: Whether to return a `Result`; see `run`.
+        start: The result of an earlier call with `full=True` on the same image, from whose weights
+            this one continues with other hints.
         **options: Fields of the config; see `fields("segmentation")` and
             `fields("video_segmentation")`.
 
@@ -59,6 +63,7 @@ def segment(
         progress=progress,
         callback=callback,
         full=full,
+        start=start,
         foreground=foreground,
         background=background,
         **options,

@@ -131,16 +131,15 @@ def _plans(opener: Opener, jobs: Sequence[Job]) -> tuple[dict[Job, _Plan], list[
 def _plan(
     opener: Opener, job: Job, group: Group, shapes: Mapping[Job, Shapes], read: dict[str, Opened]
 ) -> _Plan:
-    if opener.workdir.noted(job.stem):
-        opener.look_at(job)  # refuses changed files
-    if opener.is_done(job):
+    changed = bool(opener.workdir.noted(job.stem)) and opener.has_changed(job)
+    if not changed and opener.is_done(job):
         metrics = opener.workdir.metrics(job.stem)
         shapes = [metrics.get("image_shape"), metrics.get("output_shape")]
         return _Plan(job, "done", shapes if all(shapes) else (), metrics["steps"])
     key = f"{shapes[job]} {group.canvas}" if shapes[job].images else job.stem
     opened = read[key] = read.get(key) or opener.open(job, group.canvas)
     shown = (opened.source.shape, opened.shape)
-    if opener.is_done(job, opened.limit):
+    if not changed and opener.is_done(job, opened.limit):
         return _Plan(job, "done", shown, opened.limit)
     begun = opener.workdir.begun(job.stem)
     state = f"continues at step {begun}" if begun else "new"

@@ -62,6 +62,13 @@ def _is_video(command: Command) -> bool:
     )
 
 
+def _segmented(command: Command, config: Any) -> Mapping[str, str]:
+    """Returns the outputs of `segment`: the mask, of an image its soft form, and the layers."""
+    soft = {} if _is_video(command) else {"alpha": "-alpha"}
+    layers = {"foreground": "-foreground", "background": "-background"} if config.layers else {}
+    return {"mask": "", **soft, **layers}
+
+
 def _has_region(command: Command) -> bool:
     """Whether the region of the watermark is given, so that each image is processed alone."""
     return bool({"mask", "box"} & set(command.fields))
@@ -105,7 +112,7 @@ VERBS: Mapping[str, Verb] = {
     ),
     "segment": Verb(
         lambda command: "video_segmentation" if _is_video(command) else "segmentation",
-        answers=_always({"mask": "", "foreground": "-foreground", "background": "-background"}),
+        answers=_segmented,
         kind=lambda command: "video" if _is_video(command) else "image",
         fields=("foreground", "background", "label", "background_label", "hints"),
     ),

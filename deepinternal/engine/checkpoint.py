@@ -173,11 +173,20 @@ class Checkpoints:
 
 
 def shapes_at(method: Method, inputs: Inputs, stage: int = -1) -> tuple[TrainState, Inputs]:
-    """Returns the shapes of state and inputs in a stage, by default the last; computes nothing."""
-    state = jax.eval_shape(method.init, jax.random.key(0), inputs)
-    for earlier in method.stages[:stage]:
-        state, inputs = jax.eval_shape(earlier.advance, state, inputs)
-    return state, inputs
+    """Returns the shapes of state and inputs in a stage; computes nothing.
+
+    Args:
+        method: The method.
+        inputs: The initial inputs.
+        stage: The index of the stage in `all_stages`; -1: the last one of `stages`.
+    """
+    state, later = jax.eval_shape(method.init, jax.random.key(0), inputs), inputs
+    last = len(method.stages) - 1
+    for earlier in method.stages[: last if stage < 0 else min(stage, last)]:
+        state, later = jax.eval_shape(earlier.advance, state, later)
+    if stage > last:
+        return jax.eval_shape(method.again, state, inputs), inputs
+    return state, later
 
 
 # A tree as one flat array for each dtype

@@ -73,7 +73,7 @@ class Loop:
     ):
         """Args: programs; stop: polled between dispatches; profile: notified of each dispatch."""
         self._programs, self._stop, self._profile = programs, stop, profile
-        self._waiting = [collections.deque[Run]() for _ in programs.method.stages]
+        self._waiting = [collections.deque[Run]() for _ in programs.method.all_stages]
         self._ended: list[Run] = []  # ended, but not yet yielded
         self._saving = 0.0  # seconds for the last checkpoints
 
@@ -157,7 +157,7 @@ class Loop:
         Yields whenever runs may have ended.
         """
         programs = self._programs
-        batch = _Batch(index, programs.method.stages[index])
+        batch = _Batch(index, programs.method.all_stages[index])
         while len(batch.runs) < programs.lanes and (new := self._next_run(batch)):
             batch.runs.append(new)
         try:

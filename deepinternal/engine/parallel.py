@@ -143,12 +143,16 @@ class Programs:
     def done(self, stage: int, state: TrainState) -> bool:
         """Whether the stage has met its stopping rule."""
         stage = self._first(stage, "done")
-        return bool(self._run(("done", stage), self.method.stages[stage].done, state))
+        return bool(self._run(("done", stage), self.method.all_stages[stage].done, state))
 
     def advance(self, stage: int, state: TrainState, inputs: Inputs):
         """Returns the state and inputs of the stage after `stage`."""
         stage = self._first(stage, "advance")
-        return self._run(("advance", stage), self.method.stages[stage].advance, state, inputs)
+        return self._run(("advance", stage), self.method.all_stages[stage].advance, state, inputs)
+
+    def again(self, state: TrainState, inputs: Inputs) -> TrainState:
+        """Returns the state at the start of the stage `more`."""
+        return self._run(("again",), self.method.again, state, inputs)
 
     def outputs(self, state: TrainState, inputs: Inputs) -> dict[str, Output]:
         """Returns the method's outputs."""
@@ -243,7 +247,7 @@ class Programs:
             inputs: The inputs of all lanes, of which only the shapes are used.
             **pauses: See `schedule.limit`.
         """
-        current = self.method.stages[stage]
+        current = self.method.all_stages[stage]
         if current.variant is no_variant:
             return
         args, stage = (states, inputs), self._first(stage, "step", "done")
@@ -270,13 +274,13 @@ class Programs:
         """Returns the first stage with the same parts, whose programs are those of this stage."""
         wanted, *others = (
             [getattr(one, part) for part in parts]
-            for one in (self.method.stages[stage], *self.method.stages[:stage])
+            for one in (self.method.all_stages[stage], *self.method.all_stages[:stage])
         )
         return next((number for number, found in enumerate(others) if found == wanted), stage)
 
     def _steps_of(self, stage: int, variant: Hashable, count: int) -> Callable:
         """Returns a function that takes up to `count` steps of one variant in a lane."""
-        current = self.method.stages[stage]
+        current = self.method.all_stages[stage]
 
         def many(state, inputs, budget=None):
             def one(state, number):
@@ -306,7 +310,7 @@ class Programs:
         stage = self._first(stage, "evaluate")
 
         def evaluate(state, inputs, chosen=None):
-            new, metrics = self.method.stages[stage].evaluate(state, inputs)
+            new, metrics = self.method.all_stages[stage].evaluate(state, inputs)
             return new if chosen is None else _select(chosen, new, state), metrics
 
         return self._of_lanes(("evaluate", stage), evaluate, states, inputs, chosen)

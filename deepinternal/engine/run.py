@@ -48,6 +48,7 @@ class Spent:
         compile_seconds: The part of it spent compiling.
         programs: The number of compiled programs.
         resumed_steps: The step at which each resumption began.
+        continued_steps: The step at which each continuation with changed inputs began.
         spans: [begin, end] of each part in seconds since 1970.
     """
 
@@ -57,6 +58,7 @@ class Spent:
     compile_seconds: float = 0.0
     programs: int = 0
     resumed_steps: list[int] = dataclasses.field(default_factory=list)
+    continued_steps: list[int] = dataclasses.field(default_factory=list)
     spans: list[list[float]] = dataclasses.field(default_factory=list)
 
 
@@ -85,6 +87,10 @@ class Run:
         started: The `time.monotonic()` at which work on this input began; default: now.
         save_end: Whether the loop saves the state at the end of training. False leaves this to a
             later call of `complete`, which may be in another thread.
+        changes: How often the inputs have changed since the first start. A run that had ended with
+            earlier ones continues in the stage `more`; one that had not starts anew.
+        start: The final state of a run with other inputs, and the number of its steps, to continue
+            from in the stage `more`; None: none.
 
     Attributes:
         status: 'running', then 'done', 'failed' or 'stopped'.
@@ -116,6 +122,8 @@ class Run:
     held: Callable[[], bool] = lambda: True
     started: float = dataclasses.field(default_factory=time.monotonic)
     save_end: bool = True
+    changes: int = 0
+    start: tuple[TrainState, int] | None = None
 
     def __post_init__(self):
         self.status, self.error = "running", None
@@ -157,18 +165,15 @@ class Run:
         found, tail = None, []
         if self.checkpoints:
             found = self.checkpoints.restore(programs.method, self.inputs)
+            if found and meta_changes(found[2]) != self.changes and not self._has_ended(*found):
+                found = None
             self.checkpoints.discard_above(found[2]["steps"] if found else -1)
-        if found is None:
-            self.state = programs.init(jax.random.key(self.seed), self.inputs)
+        if found:
+            tail = self._restore(*found)
+        elif self.start:
+            self._continue(*self.start)
         else:
-            self.state, self.inputs, meta = found
-            names = [field.name for field in dataclasses.fields(Spent)]
-            self._base = Spent(**{name: meta["spent"][name] for name in names})
-            tail = meta.get("tail", [])
-            self.stage, self.offset = meta["stage"], meta["offset"]
-            self.spent.steps = meta["steps"]
-            self.spent.resumed_steps = self.checkpoints.note_resumption(meta["steps"])
-            self._saved = (time.monotonic(), meta["steps"])
+            self.state = programs.init(jax.random.key(self.seed), self.inputs)
         if self.log_path:
             self._log = JsonlLog(self.log_path, upto=self.spent.steps, tail=tail)
         if self.open_telemetry:
@@ -178,14 +183,48 @@ class Run:
         if self.progress:
             self.progress.update(self.spent.steps, "")
 
+    def _restore(self, state: TrainState, inputs: Inputs, meta: dict) -> list[dict]:
+        """Takes over a checkpoint; returns the lines that the log could not take before it."""
+        names = [field.name for field in dataclasses.fields(Spent)]
+        self._base = Spent(**{name: meta["spent"][name] for name in names if name in meta["spent"]})
+        self.spent.continued_steps = self._base.continued_steps
+        self.spent.resumed_steps = self._base.resumed_steps
+        self._saved = (time.monotonic(), meta["steps"])
+        if meta_changes(meta) != self.changes:
+            self._continue(state, meta["steps"])
+            return meta.get("tail", [])
+        self.state, self.inputs = state, inputs
+        self.stage, self.offset = meta["stage"], meta["offset"]
+        self.spent.steps = meta["steps"]
+        self.spent.resumed_steps = self.checkpoints.note_resumption(meta["steps"])
+        return meta.get("tail", [])
+
+    def _continue(self, state: TrainState, steps: int) -> None:
+        """Enters the stage `more` with the initial inputs, from a state after `steps` steps."""
+        self.state = self.programs.again(state, self.initial)
+        self.stage, self.offset = len(self.programs.method.stages), steps
+        self.spent.steps = steps
+        self.spent.continued_steps = [*self.spent.continued_steps, steps]
+
+    def _has_ended(self, state: TrainState, inputs: Inputs, meta: dict) -> bool:
+        """Whether a checkpoint is that of a run that had ended, or was continuing after that."""
+        del inputs
+        method, stage = self.programs.method, meta["stage"]
+        if method.more is None or stage < len(method.stages) - 1:
+            return False
+        at_end = _step_of(state) >= method.all_stages[stage].steps
+        return stage == len(method.stages) or at_end or self.programs.done(stage, state)
+
     def _enter(self) -> None:
         """Enters the stage of `state`."""
         self.step = _step_of(self.state)
         self.ended = self.programs.done(self.stage, self.state)
+        if self.progress and self.stage == len(self.programs.method.stages):  # `more`
+            self.progress.total = self.offset + self._current.steps
 
     @property
     def _current(self) -> Stage:
-        return self.programs.method.stages[self.stage]
+        return self.programs.method.all_stages[self.stage]
 
     @property
     def steps_left(self) -> int:
@@ -241,7 +280,8 @@ class Run:
 
     def _note(self, step: int, values: dict[str, float], tested: dict[str, float]) -> None:
         """Adds one line to the log."""
-        stage = {"stage": self._current.name} if len(self.programs.method.stages) > 1 else {}
+        several = len(self.programs.method.all_stages) > 1
+        stage = {"stage": self._current.name} if several else {}
         self.account()
         line = {"step": step, "seconds": self.seconds, **stage, **values, **tested}
         line |= {"compile_seconds": self.spent.compile_seconds, "programs": self.spent.programs}
@@ -324,6 +364,7 @@ class Run:
                 "stage": self.stage,
                 "offset": self.offset,
                 "steps": steps,
+                "changes": self.changes,
                 "spent": dataclasses.asdict(self.spent),
                 "tail": self._lines,  # which the log could not take
             }
@@ -418,6 +459,11 @@ class Run:
         if self._training_since is not None:
             training = time.monotonic() - self._training_since - compiling
             now.train_seconds = round(base.train_seconds + training, 3)
+
+
+def meta_changes(meta: dict) -> int:
+    """Returns how often the inputs had changed before a checkpoint."""
+    return meta.get("changes", 0)
 
 
 def _step_of(state: TrainState) -> int:

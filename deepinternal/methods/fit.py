@@ -51,6 +51,7 @@ class _Fit:
     frames: int
     batch: int
     per_frame: tuple[str, ...]
+    more: int
 
     def nets(self, phase: Phase) -> tuple[str, ...]:
         return phase.nets or tuple(self.generators)
@@ -122,7 +123,7 @@ def _begin(fit: _Fit, phase: Phase, state: TrainState, inputs: Inputs) -> TrainS
         step=jnp.zeros((), jnp.int32),
         params=params,
         opt_state={name: optimizer.init(trained)},
-        model_state={"z": z, **tracked},
+        model_state={"z": z, **tracked, **({"pace": jnp.zeros(())} if fit.more else {})},
     )
 
 
@@ -153,16 +154,30 @@ def _select(fit: _Fit, phase: Phase, key: Array, state: TrainState, inputs: Inpu
     return z, inputs
 
 
+def _scheduled(state: TrainState) -> Array:
+    """The step that schedules see: in `more`, which has fewer steps, they run faster."""
+    if "pace" not in state.model_state:
+        return state.step
+    pace = state.model_state["pace"]
+    return jnp.where(pace > 0, (pace * state.step).astype(jnp.int32), state.step)
+
+
+def _done(phase: Phase, state: TrainState) -> Array:
+    """Whether a phase has met its stopping rule; `more` takes all its steps."""
+    met = tracking.done(phase, state)
+    return met & (state.model_state["pace"] == 0) if "pace" in state.model_state else met
+
+
 def _step(fit: _Fit, phase: Phase, state: TrainState, inputs: Inputs, variant=None):
     """One update of the parameters for the loss of a phase."""
     del variant
     key = jax.random.fold_in(state.key, state.step)
-    nets = fit.nets(phase)
+    nets, step = fit.nets(phase), _scheduled(state)
     z, chosen = _select(fit, phase, key, state, inputs)
 
     def loss_fn(params):
-        layers = _layers(fit, phase, params, z, jax.random.fold_in(key, 2), state.step)
-        loss, terms = _checked(phase, phase.loss(layers, chosen, state.step))
+        layers = _layers(fit, phase, params, z, jax.random.fold_in(key, 2), step)
+        loss, terms = _checked(phase, phase.loss(layers, chosen, step))
         return loss, (terms, layers)
 
     trained = {name: state.params[name] for name in nets}
@@ -202,7 +217,7 @@ def _updated(phase: Phase, params, grads, state: TrainState):
     logged = {}
     if phase.optimizer is None:
         rate = phase.learning_rate
-        rate = rate(state.step) if callable(rate) else jnp.asarray(rate, jnp.float32)
+        rate = rate(_scheduled(state)) if callable(rate) else jnp.asarray(rate, jnp.float32)
         updates, logged = jax.tree.map(lambda u: rate * u, updates), {"learning_rate": rate}
     return optax.apply_updates(params, updates), {name: opt_state}, logged
 
@@ -228,6 +243,21 @@ def _advance(fit: _Fit, phase: Phase, following: Phase, state: TrainState, input
     return _begin(fit, following, state, inputs), inputs
 
 
+def _again(fit: _Fit, state: TrainState, inputs: Inputs) -> TrainState:
+    """The state at the start of `more`: the weights of a finished fit, for inputs that have changed."""
+    last = fit.phases[-1]
+    state = state.replace(key=jax.random.fold_in(state.key, 1))
+    z = dict(state.model_state["z"])
+    for index, (name, generator) in enumerate(fit.generators.items()):
+        if generator.source in inputs:
+            key = jax.random.fold_in(state.key, index)
+            z[name] = generator.input(key, inputs, fit.padded(generator), frames=fit.frames)
+    kept = dataclasses.replace(last, restart=())
+    state = _begin(fit, kept, state.replace(model_state={"z": z}), inputs)
+    pace = jnp.asarray(last.steps / fit.more, jnp.float32)
+    return state.replace(model_state={**state.model_state, "pace": pace})
+
+
 def build(
     name: str,
     generators: Mapping[str, Generator],
@@ -238,6 +268,7 @@ def build(
     frames: int = 0,
     batch: int = 0,
     per_frame: Sequence[str] = ("image",),
+    more: int = 0,
     **method: Any,
 ) -> Method:
     """Makes a method that fits generators to inputs of one shape.
@@ -252,6 +283,9 @@ def build(
             an image.
         batch: Number of frames in a step; 0: all.
         per_frame: Names of the inputs with a leading axis of frames.
+        more: Number of steps with which a finished fit continues after its inputs have changed, see
+            `Recipe.continued`: it takes the last phase again, from its own weights and net inputs and
+            with a new optimiser, but with faster schedules and without an early end. 0: it cannot.
         **method: Further fields of `Method`: baseline, progress, replicas, reduce.
 
     Returns:
@@ -259,7 +293,7 @@ def build(
 
     Raises:
         ValueError: A phase names an unknown generator, or it tracks layers although they are flipped or
-            belong to a batch of frames.
+            belong to a batch of frames, or a fit with `more` carries inputs from phase to phase.
 
     Example:
         A photograph is the product of a grey shading and a colour, each fitted by a small net:
@@ -288,13 +322,19 @@ def build(
         >>> jax.jit(method.outputs)(state, inputs)["shading"].value.shape
         (16, 24, 1)
     """
-    fit = _Fit(generators, tuple(phases), tuple(shape), frames, batch or frames, tuple(per_frame))
+    sizes = tuple(shape), frames, batch or frames
+    fit = _Fit(generators, tuple(phases), *sizes, tuple(per_frame), more)
     for phase in phases:
         if unknown := [n for n in (*phase.nets, *phase.restart) if n not in generators]:
             raise ValueError(f"{name}: phase {phase.name!r}: no generator {unknown[0]!r}")
         if (fit.batch < frames or phase.flips) and (phase.keep != "last" or phase.validate):
             raise ValueError(f"{name}: batches and flips need keep='last' and validate=None")
     stages = _stages(fit)
+    if more:
+        if any(phase.carry for phase in phases):
+            raise ValueError(f"{name}: `more` needs phases without `carry`")
+        stage = dataclasses.replace(stages[-1], name="more", steps=more)  # of the same programs
+        method |= {"more": stage, "again": functools.partial(_again, fit)}
     finish = lambda state, inputs: outputs(_final(fit, phases[-1], state), inputs)
     return Method(name, functools.partial(_init, fit), tuple(stages), finish, **method)
 
@@ -316,7 +356,7 @@ def _stages(fit: _Fit) -> list[Stage]:
             step=bind(_step, fit, phase),
             evaluate=bind(tracking.evaluate, phase) if phase.backtrack else None,
             evaluate_every=100 if phase.backtrack else 0,
-            done=bind(tracking.done, phase) if tracking.can_end(phase) else never_done,
+            done=bind(_done, phase) if tracking.can_end(phase) else never_done,
         )
         stage = _known(steps, kind, stage)
         stages.append(dataclasses.replace(stage, name=phase.name, advance=advance))

@@ -121,6 +121,8 @@ class Opener:
         old, noted = self.workdir.metrics(job.stem), self.workdir.noted(job.stem)
         if not old or not noted or old["status"] != "done" or "steps_limit" not in old:
             return False
+        if old.get("changes", 0) != noted.changes:  # a continuation was interrupted
+            return False
         folder = self.workdir.path / job.stem
         if not any((folder / name).exists() for name in ("result.png", "result")):
             return False
@@ -139,9 +141,10 @@ class Opener:
 
         Raises:
             InputError: A file is missing or cannot be read.
-            RefusedError: A file has changed since the result was made.
+            RefusedError: A file has changed since the result was made, with which the run cannot
+                continue.
         """
-        if not self.is_done(job):
+        if not self.is_done(job) or self.has_changed(job):
             return False
         files, noted = self.look_at(job), self.workdir.noted(job.stem)
         if (files.stamps, files.paths) != (noted.stamps, noted.paths):
@@ -150,6 +153,16 @@ class Opener:
         path = self._truth_file(job)
         scored = (self.workdir.metrics(job.stem) or {}).get("ground_truth_sha256")
         return path is None or scored == sha256_file(path)
+
+    def has_changed(self, job: Job) -> bool:
+        """Whether a job with results continues with other inputs, see `Recipe.continued`.
+
+        Raises:
+            InputError: A file is missing or cannot be read.
+            RefusedError: A file has changed with which the run cannot continue.
+        """
+        noted = self.workdir.noted(job.stem)
+        return noted is not None and not noted.same_inputs(self.look_at(job))
 
     # Reading
 

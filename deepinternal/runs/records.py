@@ -55,9 +55,11 @@ class Records:
         figures, samples = write_outputs(outputs, folder, opened.source)
         run.account()
         metrics = self._metrics(opened.job, "done", opened, run)
-        metrics |= {"steps_limit": opened.limit, **figures}
+        metrics |= {"steps_limit": opened.limit, "changes": run.changes, **figures}
         scalars = {name: figures[name] for name, o in outputs.items() if o.kind == "scalar"}
         remarks = list(self.opener.remarks(opened.source, opened.inputs, scalars))
+        if steps := run.spent.continued_steps:
+            remarks.append(f"the run continued from step {steps[-1]} after its inputs had changed")
         if run.unsaved:  # the same command repeats the steps since the last checkpoint
             metrics["unsaved"] = run.unsaved
             remarks.append(f"the last checkpoint cannot be written ({run.unsaved})")

@@ -311,6 +311,7 @@ class Runner:
             held=lambda: self._claims.held(stem),
             started=opened.started,
             save_end=False,
+            changes=noted.changes if (noted := self._workdir.noted(stem)) else 0,
         )
 
     def _ended(self, run: Run, *, most: int) -> None:

@@ -56,6 +56,8 @@ class Noted:
         steps: The maximum number of training steps.
         asked: The values of `CONTINUED` that determine this number.
         canvas: The [H, W] of the canvas that it trains on; None if it has none.
+        choices: The values of the fields in `Recipe.continued` that are no files.
+        changes: How often these fields or their files have changed since the first run.
     """
 
     files: Mapping[str, str]
@@ -64,6 +66,12 @@ class Noted:
     asked: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     paths: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
     canvas: list[int] | None = None
+    choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    changes: int = 0
+
+    def same_inputs(self, other: "Noted") -> bool:
+        """Whether another record is of the same files and choices."""
+        return (self.files, self.choices) == (other.files, other.choices)
 
 
 class Workdir:
@@ -112,8 +120,13 @@ class Workdir:
         self.made_with = {"presets": self.fields["presets"], **provenance()}
         self.fields = {name: value for name, value in self.fields.items() if name != "presets"}
         self.discards = overwrite
+        self._continued = recipe.continued
         self._check_writable()
         saved = self._saved()
+        own = [name for name in recipe.continued if name not in recipe.side_inputs]
+        self._choices = {name: self.fields[name] for name in own}
+        before = (saved or {}).get("config", {})
+        self._earlier = {name: before.get(name, self.fields[name]) for name in own}
         if saved and not overwrite:
             self._compare(saved, recipe)
         elif not overwrite and any(self.path.glob(f"*/{NOTED}")):
@@ -183,7 +196,8 @@ class Workdir:
             names = [n for n in new if n not in SHORTHANDS.get(recipe.name, ())]
             # Files are compared by their contents, image by image.
             files = {n for n in recipe.side_inputs if old.get(n) and new.get(n)}
-            pairs = {n: (old[n], new[n]) for n in names if n not in files}
+            free = {*files, *recipe.continued}
+            pairs = {n: (old[n], new[n]) for n in names if n not in free}
             differing |= {n: pair for n, pair in pairs.items() if not _same(*pair)}
         if 0 < now["steps"] < saved.get("steps", 0):  # more steps continue; fewer cannot be undone
             differing["steps"] = (saved["steps"], now["steps"])
@@ -228,6 +242,7 @@ class Workdir:
         try:
             if not isinstance(noted.get("canvas", []), list):
                 noted["canvas"] = None
+            noted = {"choices": self._earlier, **noted}
             return Noted(**{**noted, "files": dict(noted["files"]), "steps": int(noted["steps"])})
         except (ValueError, KeyError, TypeError):
             return None
@@ -273,7 +288,8 @@ class Workdir:
 
         Raises:
             InputError: A file cannot be read.
-            RefusedError: A file has changed since its results were made.
+            RefusedError: A file has changed since its results were made, with which a run cannot
+                continue.
         """
         noted = self.noted(stem)
         old = self._seen.get(stem) or noted or Noted({})
@@ -281,10 +297,10 @@ class Workdir:
         same = [r for r in old.files if stamps.get(r) and stamps[r] == old.stamps.get(r)]
         files = {r: old.files[r] if r in same else sha256_files(paths[r]) for r in paths}
         places = {role: [os.path.abspath(path) for path in paths[role]] for role in paths}
-        self._seen[stem] = new = Noted(files, stamps, paths=places)
-        if noted and noted.files != files:
-            roles = sorted({**noted.files, **files})
-            changed = [role for role in roles if noted.files.get(role) != files.get(role)]
+        self._seen[stem] = new = Noted(files, stamps, paths=places, choices=self._choices)
+        roles = sorted({**noted.files, **files}) if noted else ()
+        changed = [role for role in roles if noted.files.get(role) != files.get(role)]
+        if not {*changed} <= {*self._continued}:
             named = ", ".join(show_path(path) for r in changed for path in paths.get(r, ())[:1])
             raise RefusedError(
                 f"--workdir={show_path(self.path)}: {show_path(stem)} was made from different files "
@@ -325,6 +341,9 @@ class Workdir:
             InputError: The image's folder cannot be created.
         """
         self.check(stem, new)
+        before = self.noted(stem)
+        changes = before.changes + (not before.same_inputs(new)) if before else 0
+        new = dataclasses.replace(new, changes=changes)
         folder = self.folder(stem)
         path = self.path / "config.json"
         if not path.exists() or path.read_text(encoding="utf-8") != self._config:

@@ -263,6 +263,30 @@ def test_phases_share_weights_and_begin_anew():
     _run(method, carried, 2, stage=1, state=following)
 
 
+def test_a_finished_fit_continues_with_other_inputs():
+    """From its weights and net inputs, but those that are an input, with a fresh Adam."""
+    nets = {"image": _still(), "other": fit.Generator(PixelNet(), depth=3, source="image")}
+    phases = [fit.Phase("fit", 3, _loss, learning_rate=0.05)]
+    method = fit.build("more", nets, phases, _outputs, shape=SHAPE, more=2)
+    inputs, changed = {"image": _image()}, {"image": 1 - _image()}
+    state, *_ = _run(method, inputs, 3)
+    began = method.again(state, changed)
+    for a, b in zip(jax.tree.leaves(began.params), jax.tree.leaves(state.params)):
+        np.testing.assert_array_equal(a, b)
+    z, before = began.model_state["z"], state.model_state["z"]
+    np.testing.assert_array_equal(z["image"], before["image"])
+    np.testing.assert_allclose(z["other"], 1 - before["other"], atol=1e-6)
+    assert int(began.step) == 0
+    assert all(float(jnp.abs(x).max()) == 0 for x in jax.tree.leaves(began.opt_state))
+    assert (jax.random.key_data(began.key) != jax.random.key_data(state.key)).any()
+    ended, metrics = method.more.step(began, changed, None)
+    assert method.stages == method.all_stages[:1]
+    assert method.all_stages[1].steps == 2
+    assert metrics["loss"] > l2(method.outputs(ended, changed)["result"].value, changed["image"])
+    again = method.again(ended, inputs)
+    assert jax.tree.structure(again) == jax.tree.structure(began)
+
+
 def test_frames_share_weights_and_drift_within_bounds():
     generator = fit.Generator(PixelNet(), low=-0.05, high=0.05, drift=0.02)
     method = _method(generator, frames=9, batch=4, jitter={"image": 0.0})
@@ -301,6 +325,10 @@ def test_mistakes_of_a_decomposition():
         _method(nets=("sky",))
     with pytest.raises(ValueError, match="flips"):
         _method(flips=2, keep="average")
+    carrying = fit.Phase("a", 3, _loss, carry=lambda layers, inputs: inputs)
+    phases = [carrying, fit.Phase("b", 3, _loss)]
+    with pytest.raises(ValueError, match="`more` needs phases without `carry`"):
+        fit.build("one", {"image": _still()}, phases, _outputs, shape=SHAPE, more=3)
 
 
 def test_meshgrid_input():

@@ -72,6 +72,12 @@ def shrunk(hint: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return kept if kept.any() else sums > 0
 
 
+def stretched(hint: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Enlarges a hint (h, w) to (H, W); each pixel has the value of the nearest one."""
+    rows, columns = (np.arange(n) * m // n for n, m in zip(size, hint.shape))
+    return hint[rows][:, columns]
+
+
 def inputs(images: np.ndarray, pair: Sequence[np.ndarray], *, passed_on: bool) -> Inputs:
     """Makes the inputs of a fit from images and hints.
 

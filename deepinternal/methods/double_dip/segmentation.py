@@ -10,12 +10,13 @@ Where the paper is in the code: eq. 1 -> `_fit_loss`; hints and the first phase 
 Deliberate deviations from the authors' code: hints are files or come from a saliency map computed here
 (`hints='auto'`), without external tools; frames without hints do not pull the mask. `fit_side` and
 `fit_pixels` fit a smaller image, whose mask the guided filter enlarges to full size. Beyond the paper,
-by fields (preset `fast`): `spread` spreads the hints to similar patches and to neighbouring pixels
-(`estimators/spreading.py`), `anchor` keeps the mask near them, `edges` keeps the guided filter local.
+by fields (preset `fast`): `spread` decides each pixel by what it looks like and by the image's edges
+(`appearance.py`), and the nets then fit the layers to the two sides of that mask; `anchor` keeps the
+nets' mask near it.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
@@ -27,10 +28,11 @@ from deepinternal.losses.compose import weighted_sum
 from deepinternal.losses.pixel import hinted_l1, l1
 from deepinternal.losses.smoothness import binarity
 from deepinternal.methods import fit
-from deepinternal.methods.double_dip import common, hints
+from deepinternal.methods.double_dip import appearance, common, hints
 from deepinternal.methods.fit_config import Channels, FitConfig, Skip
 from deepinternal.methods.generator import growing
 from deepinternal.ops import fitting
+from deepinternal.ops.resizing import resize
 from deepinternal.recipe import Figures, Recipe, check_smallest
 from deepinternal.types import Array, Example, Inputs, Method, Output
 
@@ -39,13 +41,23 @@ class Config(FitConfig, MaskConfig):
     """Settings of segmentation; the defaults are the published ones."""
 
     hint_steps: int = field(
-        2000, "number of steps of the first stage, which fits the hints", unit="steps", ge=1
+        2000,
+        "number of steps of the first stage, which fits the hints; none if they are spread",
+        unit="steps",
+        ge=1,
     )
     fit_steps: int = field(
         4000, "number of steps of the second stage, which fits the image", unit="steps", ge=1
     )
     hints_until: int = field(
         1000, "steps of the second stage in which the hints are fitted, too", unit="steps", ge=1
+    )
+    more_steps: int = field(
+        0,
+        "number of steps with which a finished run continues after its hints have changed; 0: a tenth "
+        "of fit_steps",
+        unit="steps",
+        ge=0,
     )
     foreground: Text = field(
         "",
@@ -72,7 +84,12 @@ class Config(FitConfig, MaskConfig):
         ge=0.001,
         lt=0.5,
     )
-    spread: bool = field(False, "spread the hints to similar patches and to neighbouring pixels")
+    spread: bool = field(
+        False,
+        "spread the hints over the image: small nets learn how the hinted pixels look, and a minimum "
+        "cut makes the mask, each part of which is connected with a hint",
+    )
+    layers: bool = field(True, "write the two layers, too; false: only the mask")
     anchor: float = field(
         0.0, "weight of the distance between the mask and the hints in the second stage", ge=0
     )
@@ -105,17 +122,26 @@ class Config(FitConfig, MaskConfig):
     target: float = field(30.0, "PSNR of the reconstruction at which the fit ends", unit="dB", ge=1)
 
 
+# A finished run continues after a change of these.
+CONTINUED = ("foreground", "background", "label", "background_label", "hints", "more_steps")
 PRESETS: Mapping[str, Preset] = {
     "default": Preset({}, "the published settings", "takes hours on a CPU"),
     "fast": Preset(
         {
-            **{"fit_side": 256, "hint_steps": 100, "fit_steps": 200, "hints_until": 200},
-            **{"learning_rate": 4e-3, "schedule": "cosine", "target": 60.0, "jitter": 0.0},
+            **{"fit_side": 256, "fit_steps": 100, "hints_until": 100},
+            **{"learning_rate": 8e-3, "schedule": "cosine", "target": 60.0, "jitter": 0.0},
             **{"spread": True, "anchor": 0.5, "edges": 8},
         },
-        "fewer steps on a smaller image, with hints that are spread",
-        "five composites (200x256 to 256x320) with hints for 5 % of the pixels: IoU .80, .83, .58, .89 "
-        "and .72, in 58 to 105 s on two cores of an AMD EPYC",
+        "a mask by appearance and edges, and fewer steps for the layers on a smaller image",
+        "REACHES",
+    ),
+    "preview": Preset(
+        {
+            **{"fit_side": 256, "fit_steps": 1, "channels": "4", "skip": "0"},
+            **{"spread": True, "edges": 8, "layers": False},
+        },
+        "the mask of `fast` without the layers",
+        "PREVIEW",
     ),
     "smoke": Preset(
         {"steps": 15, "fit_side": 96, "channels": "4,8", "skip": "0"},
@@ -147,6 +173,9 @@ def prepare(
     Returns:
         `full` (H, W, C), `image` (h, w, C) to be fitted, and at its size `foreground` and
         `background` (h, w, 1) of zeros and ones, and `prior` (h, w, 1), the mask that they suggest.
+        With `config.spread` also `odds` (h, w, 1), the log-odds of the foreground, and `hints`
+        (H, W, 1), 1 for foreground, -1 for background, else 0; then `foreground` and `background` are
+        the sides of the mask.
 
     Raises:
         InputError: The image is too small, one hint is missing, a hint is empty or has another size
@@ -155,12 +184,29 @@ def prepare(
     check_smallest(image, 16)
     small = fitting.reduced(image, config.fit_side, pixels=config.fit_pixels)
     if foreground is None and background is None:
-        pair = saliency_map.hints(saliency_map.saliency(small), share=config.hint_share)
+        given = saliency_map.hints(saliency_map.saliency(small), share=config.hint_share)
     else:
-        pair = hints.checked(image, foreground, background, hints=config.hints)
-        pair = [hints.shrunk(hint, small.shape[:2]) for hint in pair]
-    made = hints.inputs(small[None], pair, passed_on=config.spread)
-    return {"full": np.asarray(image, np.float32), **{name: x[0] for name, x in made.items()}}
+        given = hints.checked(image, foreground, background, hints=config.hints)
+    pair = [hints.shrunk(hint, small.shape[:2]) for hint in given]
+    more: Inputs = {}
+    if config.spread:
+        pair, more = _spread(small, given, pair, image.shape[:2])
+    made = hints.inputs(small[None], pair, passed_on=False)
+    return {
+        "full": np.asarray(image, np.float32),
+        **{name: x[0] for name, x in made.items()},
+        **more,
+    }
+
+
+def _spread(small, given, pair, size) -> tuple[Sequence[np.ndarray], Inputs]:
+    """Returns the two sides of the mask that hints suggest, and the further inputs of `prepare`."""
+    fg, bg = pair[0], pair[1] & ~pair[0]
+    odds, mask = appearance.evidence(small, fg, bg)
+    signs = np.zeros(size, np.float32)
+    for hint, sign in zip(given, (1, -1)):
+        signs[hints.stretched(hint, size)] = sign
+    return [mask, ~mask], {"odds": odds[..., None], "hints": signs[..., None]}
 
 
 def _hint_loss(layers, inputs, step):
@@ -210,11 +256,11 @@ def _fit_loss(config, until: int, layers, inputs, step):
 
 
 def phases(config: Config) -> list[fit.Phase]:
-    """The two phases, for images and for videos."""
+    """The phases, for images and for videos; hints that are spread need no phase of their own."""
     counts = [common.limited(config, n) for n in (config.hint_steps, config.fit_steps)]
     until = max(min(config.hints_until, counts[1]), 1)
     rates = [config.rate(n) for n in counts]
-    return [
+    found = [
         fit.Phase("hints", counts[0], _hint_loss, learning_rate=rates[0]),
         fit.Phase(
             "fit",
@@ -224,6 +270,12 @@ def phases(config: Config) -> list[fit.Phase]:
             target=config.target,
         ),
     ]
+    return found[config.spread :]
+
+
+def more(config: Config) -> int:
+    """The number of steps with which a finished run continues after its hints have changed."""
+    return common.limited(config, config.more_steps or -(-config.fit_steps // 10))
 
 
 def generators(
@@ -247,31 +299,62 @@ def cut(config: Config, mask: Array, full: Array) -> Array:
     return (fitting.enlarged(made, full.shape[:2])[..., 0] > 0.5).astype(jnp.float32)
 
 
-def enlarged(config: Config, layer: Array, full: Array, where: Array) -> Array:
-    """Enlarges a layer (h, w, C); of a large image, it is the image itself `where` it is visible.
+def cut_by_odds(config: Config, odds: Array, signs: Array, full: Array) -> tuple[Array, Array]:
+    """Makes the mask of an image from the log-odds of its pixels.
 
     Args:
         config: The settings.
-        layer: (h, w, C).
+        odds: (h, w, 1), the log-odds of the foreground.
+        signs: (H, W, 1), 1 where a pixel is hinted as foreground, -1 as background, else 0.
         full: (H, W, C), the image.
-        where: (H, W) of zeros and ones.
+
+    Returns:
+        The mask (H, W) of zeros and ones; and the opacity (H, W) in [0, 1], which is between 0 and 1
+        where the image is soft at the mask's outline.
     """
+    guide = common.guide_of(full, config.fit_pixels)  # the mask of a large image fits to this one
+    size = guide.shape[:2]
+    odds = resize(odds, output_shape=size, method="linear")[..., 0]
+    signs = signs if size == full.shape[:2] else resize(signs, output_shape=size, method="box")
+    sure = [signs[..., 0] > 0.5, signs[..., 0] < -0.5]
+    mask = appearance.segmented(guide, odds, *sure).astype(jnp.float32)
+    radius = max(round(max(size) / 150), 1)
+    alpha = jnp.clip(common.applied(mask, guide, full, radius=radius), 0, 1)
+    if size != full.shape[:2]:
+        mask = (alpha > 0.5).astype(jnp.float32)
+    return mask, alpha
+
+
+def enlarged(layer: Array, full: Array, where: Array) -> Array:
+    """Enlarges a layer (h, w, C) of a smaller image; it is the image itself `where` it is visible.
+
+    Args:
+        layer: (h, w, C); one of the image's size is returned as it is.
+        full: (H, W, C), the image.
+        where: (H, W) in [0, 1].
+    """
+    if layer.shape[:2] == full.shape[:2]:
+        return layer
     made = fitting.enlarged(layer, full.shape[:2])
-    if not common.is_large(config, full.shape):
-        return made
-    return jnp.where(where[..., None] > 0.5, full, made)
+    return made + where[..., None] * (full - made)
 
 
 def _outputs(config, layers, inputs) -> dict[str, Output]:
-    """The mask, the two layers, and the image inside the mask."""
+    """The mask, the opacity, the two layers, and the image inside the mask."""
     full = inputs["full"]
-    mask = cut(config, layers["mask"], full)
-    return {
+    if config.spread:
+        mask, alpha = cut_by_odds(config, inputs["odds"], inputs["hints"], full)
+    else:
+        mask = alpha = cut(config, layers["mask"], full)
+    made = {
         "result": Output(full * mask[..., None], "image"),
         "mask": Output(mask, "mask"),
-        "foreground": Output(enlarged(config, layers["foreground"], full, mask), "image"),
-        "background": Output(enlarged(config, layers["background"], full, 1 - mask), "image"),
+        "alpha": Output(alpha, "mask"),
     }
+    if config.layers:
+        for name, where in (("foreground", mask), ("background", 1 - mask)):
+            made[name] = Output(enlarged(layers[name], full, where), "image")
+    return made
 
 
 def make(config: Config, spec: Inputs) -> Method:
@@ -282,8 +365,9 @@ def make(config: Config, spec: Inputs) -> Method:
         spec: The shapes of the inputs that `prepare` returns.
 
     Returns:
-        The method. Its outputs are `mask` (H, W) of zeros and ones; the layers `foreground` and
-        `background` (H, W, C); and `result` (H, W, C), the image multiplied by the mask.
+        The method. Its outputs are `mask` (H, W) of zeros and ones; `alpha` (H, W) in [0, 1], its soft
+        form; the layers `foreground` and `background` (H, W, C); and `result` (H, W, C), the image
+        multiplied by the mask.
     """
     *shape, channels = spec["image"].shape
     return fit.build(
@@ -292,14 +376,23 @@ def make(config: Config, spec: Inputs) -> Method:
         phases(config),
         functools.partial(_outputs, config),
         shape=shape,
+        more=more(config),
         baseline=lambda inputs: inputs["full"],
     )
 
 
 def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
-    """Says that a large image was fitted at a smaller size."""
+    """Says how sure a mask without hints is, and that a large image was fitted at a smaller size."""
     del figures
-    return common.remarks(config, inputs["full"].shape, inputs["image"].shape)
+    told = common.remarks(config, inputs["full"].shape, inputs["image"].shape)
+    if config.foreground or not config.spread:
+        return told
+    sure = float(np.mean(np.abs(np.tanh(np.asarray(inputs["odds"]) / 2))))  # |2 p - 1|
+    return (
+        f"the hints are estimated from the image, and the mask is {round(100 * sure)} % sure; below "
+        "95 %, it is often wrong: paint hints of your own",
+        *told,
+    )
 
 
 def equations(config: Config, inputs: Inputs) -> tuple[str, ...]:
@@ -318,5 +411,6 @@ RECIPE = Recipe(
     side_inputs={"foreground": "mask", "background": "mask"},
     remarks=_remarks,
     equations=equations,
+    continued=CONTINUED,
     smaller=common.SMALLER,
 )
