@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deepinternal.estimators.spreading import spread
+from deepinternal.ops import fitting
 from deepinternal.recipe import check_size
 from deepinternal.types import InputError, Inputs
 
@@ -72,8 +73,16 @@ def shrunk(hint: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return kept if kept.any() else sums > 0
 
 
-def stretched(hint: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Enlarges a hint (h, w) to (H, W); each pixel has the value of the nearest one."""
+def fitted(hint: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Changes the size of a hint (h, w) to any other.
+
+    A larger one has the values of the nearest pixels. A pixel of a smaller one is hinted if at least
+    half of its area is, or any of it if this left nothing.
+    """
+    if max(size) < max(hint.shape):
+        share = np.asarray(fitting.shrunk(np.float32(hint)[..., None], size))[..., 0]
+        kept = share > 0.499
+        return kept if kept.any() else share > 0
     rows, columns = (np.arange(n) * m // n for n, m in zip(size, hint.shape))
     return hint[rows][:, columns]
 

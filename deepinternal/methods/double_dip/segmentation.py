@@ -11,12 +11,11 @@ Deliberate deviations from the authors' code: hints are files or come from a sal
 (`hints='auto'`), without external tools; frames without hints do not pull the mask. `fit_side` and
 `fit_pixels` fit a smaller image, whose mask the guided filter enlarges to full size. Beyond the paper,
 by fields (preset `fast`): `spread` decides each pixel by what it looks like and by the image's edges
-(`appearance.py`), and the nets then fit the layers to the two sides of that mask; `anchor` keeps the
-nets' mask near it.
+(`appearance.py`), and the nets of the two layers then fit the two sides of that mask.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
@@ -90,9 +89,6 @@ class Config(FitConfig, MaskConfig):
         "cut makes the mask, each part of which is connected with a hint",
     )
     layers: bool = field(True, "write the two layers, too; false: only the mask")
-    anchor: float = field(
-        0.0, "weight of the distance between the mask and the hints in the second stage", ge=0
-    )
     edges: int = field(
         50,
         "radius, in the fitted image, of the filter that fits the mask to the image's edges",
@@ -124,24 +120,27 @@ class Config(FitConfig, MaskConfig):
 
 # A finished run continues after a change of these.
 CONTINUED = ("foreground", "background", "label", "background_label", "hints", "more_steps")
+_SPREAD_SIDE = 256  # greatest side in pixels of the image over which hints are spread
 PRESETS: Mapping[str, Preset] = {
     "default": Preset({}, "the published settings", "takes hours on a CPU"),
     "fast": Preset(
         {
-            **{"fit_side": 256, "fit_steps": 100, "hints_until": 100},
-            **{"learning_rate": 8e-3, "schedule": "cosine", "target": 60.0, "jitter": 0.0},
-            **{"spread": True, "anchor": 0.5, "edges": 8},
+            **{"fit_side": 160, "fit_steps": 100, "learning_rate": 8e-3, "schedule": "cosine"},
+            "jitter": 0.0,
+            "spread": True,
         },
         "a mask by appearance and edges, and fewer steps for the layers on a smaller image",
-        "REACHES",
+        "ten photographs of 481x321 with strokes on 3.4 % of the pixels: mean IoU .908, outlines 2.8 "
+        "pixels off (GrabCut .802, 10.2); on 1.4 %: .765, 9.0 (.723, 14.9); 35 s on two cores of an "
+        "AMD EPYC, 31 of them to compile, and 4 s for further images of that size",
     ),
     "preview": Preset(
         {
-            **{"fit_side": 256, "fit_steps": 1, "channels": "4", "skip": "0"},
-            **{"spread": True, "edges": 8, "layers": False},
+            **{"fit_side": 64, "fit_steps": 1, "channels": "4"},
+            **{"spread": True, "layers": False},
         },
         "the mask of `fast` without the layers",
-        "PREVIEW",
+        "the IoU of `fast`; 22 s, and 2.5 s for further images of that size",
     ),
     "smoke": Preset(
         {"steps": 15, "fit_side": 96, "channels": "4,8", "skip": "0"},
@@ -173,7 +172,7 @@ def prepare(
     Returns:
         `full` (H, W, C), `image` (h, w, C) to be fitted, and at its size `foreground` and
         `background` (h, w, 1) of zeros and ones, and `prior` (h, w, 1), the mask that they suggest.
-        With `config.spread` also `odds` (h, w, 1), the log-odds of the foreground, and `hints`
+        With `config.spread` also `odds` (h', w', 1), the log-odds of the foreground, and `hints`
         (H, W, 1), 1 for foreground, -1 for background, else 0; then `foreground` and `background` are
         the sides of the mask.
 
@@ -187,10 +186,11 @@ def prepare(
         given = saliency_map.hints(saliency_map.saliency(small), share=config.hint_share)
     else:
         given = hints.checked(image, foreground, background, hints=config.hints)
-    pair = [hints.shrunk(hint, small.shape[:2]) for hint in given]
     more: Inputs = {}
     if config.spread:
-        pair, more = _spread(small, given, pair, image.shape[:2])
+        mask, more = _spread(image, given)
+        given = mask, ~mask
+    pair = [hints.fitted(hint, small.shape[:2]) for hint in given]
     made = hints.inputs(small[None], pair, passed_on=False)
     return {
         "full": np.asarray(image, np.float32),
@@ -199,14 +199,15 @@ def prepare(
     }
 
 
-def _spread(small, given, pair, size) -> tuple[Sequence[np.ndarray], Inputs]:
-    """Returns the two sides of the mask that hints suggest, and the further inputs of `prepare`."""
-    fg, bg = pair[0], pair[1] & ~pair[0]
-    odds, mask = appearance.evidence(small, fg, bg)
-    signs = np.zeros(size, np.float32)
+def _spread(image: np.ndarray, given: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, Inputs]:
+    """Returns the mask that hints suggest, of a reduced image, and the further inputs of `prepare`."""
+    small = fitting.reduced(image, _SPREAD_SIDE)
+    foreground, background = (hints.fitted(hint, small.shape[:2]) for hint in given)
+    odds, mask = appearance.evidence(small, foreground, background & ~foreground)
+    signs = np.zeros(image.shape[:2], np.float32)
     for hint, sign in zip(given, (1, -1)):
-        signs[hints.stretched(hint, size)] = sign
-    return [mask, ~mask], {"odds": odds[..., None], "hints": signs[..., None]}
+        signs[hints.fitted(hint, signs.shape)] = sign
+    return mask, {"odds": odds[..., None], "hints": signs[..., None]}
 
 
 def _hint_loss(layers, inputs, step):
@@ -228,7 +229,7 @@ def _mask_error(layers, inputs):
     return hinted_l1(layers["mask"], prior, told + 0 * prior)
 
 
-def _fit_loss(config, until: int, layers, inputs, step):
+def _fit_loss(until: int, layers, inputs, step):
     """The loss of the second phase: reconstruction (eq. 1) and a mask of zeros and ones."""
     image, mask = inputs["image"], layers["mask"]
     made = mask * layers["foreground"] + (1 - mask) * layers["background"]
@@ -246,31 +247,38 @@ def _fit_loss(config, until: int, layers, inputs, step):
         "reconstruction": 0.5,
         "binarity": 0.001 * jnp.floor(growth),
     }
-    if config.anchor:
-        terms["mask"] = _mask_error(layers, inputs)
-        weights["mask"] = config.anchor
     return weighted_sum(terms, weights), {
         **terms,
         "psnr": common.reconstruction_psnr(made, image),
     }
 
 
+def _side_loss(layers, inputs, step):
+    """The loss of layers of which each fits its side of a mask that is known."""
+    del step
+    terms = {
+        n: hinted_l1(layers[n], inputs["image"], inputs[n]) for n in ("foreground", "background")
+    }
+    return weighted_sum(terms, dict.fromkeys(terms, 1.0)), terms
+
+
 def phases(config: Config) -> list[fit.Phase]:
-    """The phases, for images and for videos; hints that are spread need no phase of their own."""
+    """The phases, for images and for videos; with hints that are spread, the mask is known before."""
     counts = [common.limited(config, n) for n in (config.hint_steps, config.fit_steps)]
-    until = max(min(config.hints_until, counts[1]), 1)
     rates = [config.rate(n) for n in counts]
-    found = [
+    if config.spread:
+        return [fit.Phase("layers", counts[1], _side_loss, learning_rate=rates[1])]
+    until = max(min(config.hints_until, counts[1]), 1)
+    return [
         fit.Phase("hints", counts[0], _hint_loss, learning_rate=rates[0]),
         fit.Phase(
             "fit",
             counts[1],
-            functools.partial(_fit_loss, config, until),
+            functools.partial(_fit_loss, until),
             learning_rate=rates[1],
             target=config.target,
         ),
     ]
-    return found[config.spread :]
 
 
 def more(config: Config) -> int:
@@ -281,14 +289,17 @@ def more(config: Config) -> int:
 def generators(
     config: Config, channels: int, *, drift: float = 0.0, **ranges: float
 ) -> dict[str, fit.Generator]:
-    """The three generators; those of the two layers share one input."""
+    """The generators; those of the two layers share one input. A mask that is known needs none."""
     jitter = growing(config.jitter, 100) if config.jitter else 0.0
     layer = common.net(config, channels)
-    return {
+    found = {
         "foreground": fit.Generator(layer, jitter=jitter, drift=drift, **ranges),
         "background": fit.Generator(layer, source="=foreground", jitter=jitter),
-        "mask": fit.Generator(common.net(config, 1), jitter=jitter, drift=drift, **ranges),
     }
+    if not config.spread:
+        mask = common.net(config, 1)
+        found["mask"] = fit.Generator(mask, jitter=jitter, drift=drift, **ranges)
+    return found
 
 
 def cut(config: Config, mask: Array, full: Array) -> Array:
