@@ -34,7 +34,7 @@ def segment(
             option `label` picks one; for `background`, it is `background_label`. If both hints are
             None, they are derived from the image itself.
         background: The same for the background.
-        preset: 'fast', or '' for the published settings.
+        preset: 'fast'; 'preview' for the mask of an image alone; or '' for the published settings.
         seed: The seed of all random draws.
         progress: See `run`.
         callback: See `run`.
@@ -46,7 +46,8 @@ def segment(
 
     Returns:
         `mask` (H, W) of zeros and ones, the two layers `foreground` and `background`, and `result`,
-        the image where the mask is one; for a video, each has a leading axis T.
+        the image where the mask is one; for a video, each has a leading axis T. For an image also
+        `alpha` (H, W) in [0, 1], the mask with a soft outline.
 
     Raises:
         InputError: The image, a hint or an option cannot be used.

@@ -33,7 +33,7 @@ from deepinternal.methods.generator import growing
 from deepinternal.ops import fitting
 from deepinternal.ops.resizing import resize
 from deepinternal.recipe import Figures, Recipe, check_smallest
-from deepinternal.types import Array, Example, Inputs, Method, Output
+from deepinternal.types import Array, Example, InputError, Inputs, Method, Output
 
 
 class Config(FitConfig, MaskConfig):
@@ -203,7 +203,14 @@ def _spread(image: np.ndarray, given: tuple[np.ndarray, np.ndarray]) -> tuple[np
     """Returns the mask that hints suggest, of a reduced image, and the further inputs of `prepare`."""
     small = fitting.reduced(image, _SPREAD_SIDE)
     foreground, background = (hints.fitted(hint, small.shape[:2]) for hint in given)
-    odds, mask = appearance.evidence(small, foreground, background & ~foreground)
+    background = background & ~foreground
+    if not background.any():
+        h, w = small.shape[:2]
+        raise InputError(
+            f"config.background: the image is reduced to {h}x{w}, and there its hints lie within those "
+            "of config.foreground; make both larger, or farther apart"
+        )
+    odds, mask = appearance.evidence(small, foreground, background)
     signs = np.zeros(image.shape[:2], np.float32)
     for hint, sign in zip(given, (1, -1)):
         signs[hints.fitted(hint, signs.shape)] = sign
@@ -342,12 +349,11 @@ def enlarged(layer: Array, full: Array, where: Array) -> Array:
     Args:
         layer: (h, w, C); one of the image's size is returned as it is.
         full: (H, W, C), the image.
-        where: (H, W) in [0, 1].
+        where: (H, W) of zeros and ones.
     """
     if layer.shape[:2] == full.shape[:2]:
         return layer
-    made = fitting.enlarged(layer, full.shape[:2])
-    return made + where[..., None] * (full - made)
+    return jnp.where(where[..., None] > 0.5, full, fitting.enlarged(layer, full.shape[:2]))
 
 
 def _outputs(config, layers, inputs) -> dict[str, Output]:

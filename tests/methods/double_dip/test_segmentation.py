@@ -86,6 +86,13 @@ def test_hints_that_are_refused(sides, message):
     assert message in refused("video_segmentation", video, sides=masks)
 
 
+def test_hints_that_are_one_pixel_of_the_reduced_image_are_refused():
+    image, hints = np.zeros((32, 600, 3), np.float32), np.zeros((2, 32, 600), np.float32)
+    hints[0, 9, 300] = hints[1, 10, 301] = 1
+    text = refused("segmentation", image, "fast", {"foreground": hints[0], "background": hints[1]})
+    assert "config.background: the image is reduced to 11x200" in text
+
+
 def test_hints_of_frames_that_are_refused():
     video = np.zeros((3, 32, 32, 3), np.uint8)
     top, bottom = np.stack([white_rows()] * 2), np.stack([white_rows(rows=slice(20, 30))] * 2)
