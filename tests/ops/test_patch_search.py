@@ -95,7 +95,7 @@ def test_what_a_gpu_computes_is_that_of_brute_force(monkeypatch):
     assert not any(x.any() for x in held)  # TF32 holds the first parts exactly
     score = scores.products(*parts) + constant[:, None]
     expected = np.sum(np.square(np.float64(left)[:, None] - right), axis=2)
-    np.testing.assert_allclose(score, expected, atol=1e-4)  # of squares up to 50, whatever the order
+    np.testing.assert_allclose(score, expected, atol=1e-4)  # of squares up to 50
     lowest, first = scores.least(score)
     np.testing.assert_array_equal(first, np.argmin(score, axis=1))
     np.testing.assert_array_equal(lowest, np.min(score, axis=1))
