@@ -17,7 +17,8 @@ from deepinternal.messages import tell
 
 Hints = tuple[np.ndarray, np.ndarray]
 Peer = Callable[[np.ndarray, Hints | None], np.ndarray]
-CHOSEN = ("106024", "153093", "189080", "209070", "24077", "blackswan")
+_IMAGES = ("106024", "153093", "189080", "209070", "24077")
+CHOSEN = (*_IMAGES, "blackswan", "breakdance", "car-shadow")
 ROUNDS = 8  # of GrabCut
 BETA = 15000.0  # of the random walker; the default of scikit-image is 130
 INSIDE, OUTSIDE = 8, 12  # pixels around the last outline that GrabCut decides in the next frame

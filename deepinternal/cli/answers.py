@@ -118,15 +118,25 @@ def plan(
         for _, path in made.names(job):
             if os.path.realpath(path) in inputs:
                 raise InputError(f"--out={shown}: would overwrite the input {show_path(path)}")
-    folder = Path(out).absolute() if is_folder else Path(out).absolute().parent
-    while not folder.exists():
-        folder = folder.parent
-    try:
-        tempfile.TemporaryFile(dir=folder).close()  # permissions alone do not tell
-    except OSError as error:
-        where, why = show_path(folder), error.strerror
-        raise InputError(f"--out={shown}: {where} cannot be written ({why})") from None
+    check_writable(Path(out) if is_folder else Path(out).parent, shown)
     return made
+
+
+def check_writable(folder: Path, shown: str) -> None:
+    """Raises InputError if files cannot be written to a folder, which may not exist yet.
+
+    Args:
+        folder: The folder.
+        shown: The value of `--out`, for the message.
+    """
+    above = folder.absolute()
+    while not above.exists():
+        above = above.parent
+    try:
+        tempfile.TemporaryFile(dir=above).close()  # permissions alone do not tell
+    except OSError as error:
+        where, why = show_path(above), error.strerror
+        raise InputError(f"--out={shown}: {where} cannot be written ({why})") from None
 
 
 def copy(asked: Plan, workdir: Path) -> tuple[list[Path], list[str]]:

@@ -11,7 +11,6 @@ such as photo_foreground.png, and show the commands that take them.
 import dataclasses
 import os
 import sys
-import tempfile
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from deepinternal.cli import program, words
+from deepinternal.cli.answers import check_writable
 from deepinternal.codecs import image_io, masks
 from deepinternal.codecs.video_io import VIDEO_SUFFIXES
 from deepinternal.config import did_you_mean
@@ -125,14 +125,7 @@ def _folder(out: str) -> Path:
     suffixes = (*IMAGE_SUFFIXES, ".html", ".htm")
     if is_file or (folder.suffix.lower() in suffixes and not os.path.isdir(folder)):
         raise InputError(f"--out={shown}: give a folder, which gets a page for each image")
-    above = folder.absolute()
-    while not above.exists():
-        above = above.parent
-    try:
-        tempfile.TemporaryFile(dir=above).close()  # permissions alone do not tell
-    except OSError as error:
-        where, why = show_path(above), error.strerror
-        raise InputError(f"--out={shown}: {where} cannot be written ({why})") from None
+    check_writable(folder, shown)
     return folder
 
 

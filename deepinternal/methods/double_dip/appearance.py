@@ -24,8 +24,8 @@ from deepinternal.ops import cuts, gaussian_mixtures
 from deepinternal.ops.color import rgb_to_lab
 from deepinternal.types import Array
 
-NETS = 8  # in the ensemble
-STEPS = 300
+_NETS = 8  # in the ensemble
+_STEPS = 300
 _SAMPLES = 1024  # pixels of each hint that the nets see
 _BATCH = 256
 _RATE, _DECAY = 3e-3, 0.02
@@ -36,9 +36,10 @@ _REACH = 0.07  # distance from the hints, relative to the longer side, where the
 _AFAR = 0.4  # weight of the nets far from the hints
 _GEODESIC = 3.0  # weight of the geodesic distances there
 _STEP = 0.05  # cost of a step of a path between equal colours, relative to colours 20 apart
-LINKS = 20.0  # weight of a link between neighbours at `SIDE`
-SIDE = 240  # longer side in pixels to which the weight of the links refers
+_LINKS = 20.0  # weight of a link between neighbours at `_SIDE`
+_SIDE = 240  # longer side in pixels to which the weight of the links refers
 _ROUNDS = 4
+_CUT_STEPS = 400  # after which cuts of photographs had no more than a pixel to change
 _COMPONENTS = 5
 _FLOOR = 4.0  # variance added to the colours, in squared units of CIELAB
 _OUTLIERS = 0.1  # share of colours that no mixture predicts
@@ -67,13 +68,11 @@ def evidence(
     paths = _geodesics(lab, foreground, background)
     known = (_AFAR + (1 - _AFAR) * near) * known + _GEODESIC * (1 - near) * paths
     maps = (lab, known, foreground, background)
-    made = _rounds(jax.random.key(1), *maps, radius=hole_radius(foreground.shape))
+    made = _rounds(jax.random.key(1), *maps, radius=_hole_radius(foreground.shape))
     return tuple(map(np.asarray, made))
 
 
-def segmented(
-    image: Array, odds: Array, foreground: Array, background: Array, *, steps: int = 400
-) -> Array:
+def segmented(image: Array, odds: Array, foreground: Array, background: Array) -> Array:
     """Cuts an image into foreground and background.
 
     Args:
@@ -81,18 +80,17 @@ def segmented(
         odds: (H, W), the log-odds of the foreground.
         foreground: (H, W), 1 where a pixel is surely foreground, else 0.
         background: (H, W), 1 where a pixel is surely background, else 0.
-        steps: Number of iterations of the cut.
 
     Returns:
         (H, W) booleans, of which each part is connected with a foreground hint.
     """
-    weight = LINKS * max(image.shape[:2]) / SIDE  # against areas, which grow faster than outlines
+    weight = _LINKS * max(image.shape[:2]) / _SIDE  # against areas, which grow faster than outlines
     links = cuts.contrast_links(rgb_to_lab(image), weight=weight)
-    radius = hole_radius(image.shape[:2])
-    return _cut(-odds, links, foreground > 0.5, background > 0.5, radius=radius, steps=steps)
+    radius = _hole_radius(image.shape[:2])
+    return _cut(-odds, links, foreground > 0.5, background > 0.5, radius=radius)
 
 
-def hole_radius(shape: tuple[int, ...]) -> int:
+def _hole_radius(shape: tuple[int, ...]) -> int:
     """The radius in pixels up to which holes of a mask (H, W) are filled."""
     return max(round(max(shape[:2]) / 100), 1)
 
@@ -112,8 +110,8 @@ def log_odds(lab: np.ndarray, foreground: np.ndarray, background: np.ndarray) ->
     rows, rng = features.reshape(-1, features.shape[-1]), np.random.default_rng(0)
     drawn = [rng.choice(np.flatnonzero(hint), _SAMPLES) for hint in (foreground, background)]
     labels = np.repeat(np.float32([1, 0]), _SAMPLES)
-    batches = rng.integers(0, 2 * _SAMPLES, (STEPS, _BATCH))
-    noise = _NOISE * rng.standard_normal((STEPS, _BATCH, rows.shape[-1]), np.float32)
+    batches = rng.integers(0, 2 * _SAMPLES, (_STEPS, _BATCH))
+    noise = _NOISE * rng.standard_normal((_STEPS, _BATCH, rows.shape[-1]), np.float32)
     inputs = rows[np.concatenate(drawn)]
     odds = _learned(jax.random.key(0), inputs[batches] + noise, labels[batches], rows)
     return np.asarray(odds).reshape(lab.shape[:2])
@@ -123,7 +121,7 @@ def log_odds(lab: np.ndarray, foreground: np.ndarray, background: np.ndarray) ->
 def _learned(key: Array, inputs: Array, labels: Array, rows: Array) -> Array:
     """The log-odds (m,) of `rows` (m, n) by nets trained on batches (s, b, n) with `labels` (s, b)."""
     net, optimizer = PixelNet(), optax.adamw(_RATE, weight_decay=_DECAY)
-    params = jax.vmap(lambda key: net.init(key, inputs[0]))(jax.random.split(key, NETS))
+    params = jax.vmap(lambda key: net.init(key, inputs[0]))(jax.random.split(key, _NETS))
 
     def loss(params, x, y):
         return jnp.mean(optax.sigmoid_binary_cross_entropy(net.apply(params, x), y))
@@ -147,20 +145,20 @@ def _rounds(
     key: Array, lab: Array, known: Array, foreground: Array, background: Array, *, radius: int
 ) -> tuple[Array, Array]:
     """Alternates between a mask and the mixtures of colours of its sides; returns log-odds and mask."""
-    links = cuts.contrast_links(lab, weight=LINKS * max(lab.shape[:2]) / SIDE)
+    links = cuts.contrast_links(lab, weight=_LINKS * max(lab.shape[:2]) / _SIDE)
 
     def improved(odds, key):
-        mask = _cut(-odds, links, foreground, background, radius=radius, steps=400)
+        mask = _cut(-odds, links, foreground, background, radius=radius)
         return _COLOUR * _colour_odds(key, lab, mask) + known, (odds, mask)
 
     _, made = jax.lax.scan(improved, known, jax.random.split(key, _ROUNDS))
     return tuple(x[-1] for x in made)
 
 
-def _cut(cost: Array, links: Array, foreground, background, *, radius: int, steps: int) -> Array:
+def _cut(cost: Array, links: Array, foreground, background, *, radius: int) -> Array:
     """The cleaned minimum cut (H, W) that agrees with the hints."""
     cost = cuts.hinted_cost(cost, foreground, background)
-    mask = cuts.minimum_cut(cost, links, steps=steps) > 0.5
+    mask = cuts.minimum_cut(cost, links, steps=_CUT_STEPS) > 0.5
     return cuts.cleaned_mask(mask, foreground, background, radius=radius)
 
 
@@ -187,7 +185,7 @@ def _features(lab: np.ndarray) -> np.ndarray:
     from scipy.ndimage import gaussian_filter
 
     blur = lambda x, sigma: gaussian_filter(x, (sigma, sigma, 0))
-    unit, light = max(lab.shape[:2]) / SIDE, lab[..., :1]
+    unit, light = max(lab.shape[:2]) / _SIDE, lab[..., :1]
     groups = [blur(lab, scale * unit) for scale in (0.5, 2, 4)]
     for scale in (1.5, 3):
         variance = blur(light**2, scale * unit) - blur(light, scale * unit) ** 2
@@ -204,7 +202,7 @@ def _geodesics(lab: np.ndarray, foreground: np.ndarray, background: np.ndarray) 
     from skimage.graph import MCP_Geometric
 
     slopes = np.stack(np.gradient(lab, axis=(0, 1)))
-    unit = max(lab.shape[:2]) / SIDE
+    unit = max(lab.shape[:2]) / _SIDE
     cost = _STEP / unit + np.sqrt(np.sum(slopes**2, axis=(0, -1))) / 20
     near, far = (
         MCP_Geometric(cost).find_costs(np.argwhere(hint))[0] for hint in (foreground, background)
