@@ -33,7 +33,7 @@ class Interrupted(Exception):  # noqa: N818  (an event, not an error)
 
 
 def default_threads() -> int:
-    """Returns the number of threads that compile ahead: one less than the cores, at most 8.
+    """Returns the number of threads that compile steps ahead: one less than the cores, at most 8.
 
     There are none on CPU, where training itself uses all cores.
     """
@@ -46,21 +46,21 @@ class Compiler:
     """Compiles programs on request, and those of a plan ahead of their requests."""
 
     def __init__(self, threads: int):
-        """Args: threads: The number of threads; 0: every program is compiled on request."""
-        self._threads = threads
-        self._tracing = threading.Lock()  # held by the thread that traces from the plan
+        """Args: threads: The number of threads; 0: programs of a request are compiled in its thread."""
+        self.threads = threads
+        self._tracing = threading.Lock()  # held by the thread that traces
         self._found: dict[Hashable, Future[Callable]] = {}
         self._plan: Iterator[tuple[Hashable, Trace]] = iter(())
 
     def ahead(self, plan: Iterator[tuple[Hashable, Trace]]) -> None:
-        """Starts to compile the programs of a plan in threads; an earlier plan is dropped.
+        """Starts to compile the programs of a plan in threads, at least one; an earlier one is dropped.
 
         Args:
             plan: Yields keys of programs and functions that trace them, in the order of first need.
         """
         self._plan = plan
         settings = {name: getattr(jax.config, name) for name in SETTINGS}
-        for _ in range(self._threads):
+        for _ in range(max(self.threads, 1)):
             _start(self._work, plan, settings)
 
     def drop(self) -> None:
@@ -78,8 +78,12 @@ class Compiler:
         Raises:
             Interrupted: `stopped` became true.
         """
-        if (future := self._claim(key)) and (compiles := _traced(future, trace)):
-            if self._threads:  # because nothing can interrupt XLA
+        compiles = None
+        if future := self._claim(key):
+            with self._tracing:
+                compiles = _traced(future, trace)
+        if compiles:
+            if self.threads:  # because nothing can interrupt XLA
                 _start(_compile, future, compiles)
             else:
                 _compile(future, compiles)

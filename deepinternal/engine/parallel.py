@@ -59,7 +59,7 @@ class Programs:
             debug_nans: Whether a NaN raises a FloatingPointError from the operation that made it;
                 slow, and only for a single lane.
             compiler_options: Options for XLA, see `engine.compiling.parse_options`.
-            threads: The number of threads that compile ahead; None for the default.
+            threads: The number of threads that compile steps ahead; None for the default.
         """
         if debug_nans and images_per_device * devices > 1:
             raise ValueError("debug_nans requires a single lane")
@@ -237,7 +237,10 @@ class Programs:
     def compile_ahead(
         self, stage: int, seed: int, step: int, states: TrainState, inputs: Inputs, **pauses: int
     ) -> None:
-        """Starts to compile the programs of the coming steps in threads, if there are variants.
+        """Starts to compile coming programs in threads.
+
+        These are the programs of the steps if there are variants and threads for them, and that of
+        the outputs if this is the last stage and there is a single lane.
 
         Args:
             stage: The index of the stage.
@@ -247,22 +250,26 @@ class Programs:
             inputs: The inputs of all lanes, of which only the shapes are used.
             **pauses: See `schedule.limit`.
         """
-        current = self.method.all_stages[stage]
-        if current.variant is no_variant:
-            return
+        current, last = self.method.all_stages[stage], stage >= len(self.method.stages) - 1
         args, stage = (states, inputs), self._first(stage, "step", "done")
+        single = jax.tree.map(shape_of, args)
         if self.lanes > 1:
             args += (self._of_each([self.chunk] * self.lanes),)
         args = jax.tree.map(shape_of, args)
 
         def plan() -> Iterator[tuple[Hashable, ahead.Trace]]:
-            for variant, count in schedule.programs(current, seed, step, self.chunk, **pauses):
-                name = ("steps", stage, variant, count)
-                many = self._steps_of(stage, variant, count)
-                yield (
-                    program_key(name, args),
-                    self._tracing(name, many, args, (0,) * len(args), (0,)),
-                )
+            if current.variant is not no_variant and self._compiler.threads:
+                for variant, count in schedule.programs(current, seed, step, self.chunk, **pauses):
+                    name = ("steps", stage, variant, count)
+                    many = self._steps_of(stage, variant, count)
+                    yield (
+                        program_key(name, args),
+                        self._tracing(name, many, args, (0,) * len(args), (0,)),
+                    )
+            if last and self.lanes == 1:
+                name = ("outputs",)
+                trace = self._tracing(name, self.method.outputs, single, None, ())
+                yield program_key(name, single), trace
 
         self._compiler.ahead(plan())
 
