@@ -47,7 +47,7 @@ def fit_mixture(
     def another(k, state):
         means, nearest = state
         total = jnp.cumsum(jnp.where(k == 0, weights, weights * nearest + 1e-12 * weights))
-        mean = values[jnp.searchsorted(total, drawn[k] * total[-1])]
+        mean = values[jnp.sum(total < drawn[k] * total[-1])]
         return means.at[k].set(mean), jnp.minimum(nearest, jnp.sum(jnp.square(values - mean), -1))
 
     start = (none, jnp.full(len(values), jnp.inf, values.dtype))
@@ -55,13 +55,17 @@ def fit_mixture(
     squares = jnp.sum(jnp.square(values[:, None] - means), axis=-1)
     shares = jax.nn.one_hot(jnp.argmin(squares, axis=-1), components, dtype=values.dtype)
 
-    def improved(_, shares):
-        return jax.nn.softmax(
-            _component_densities(_moments(values, weights, shares, floor), values)
-        )
+    def improved(_, state):
+        mixture = _moments(values, weights, state[0], floor)
+        return jax.nn.softmax(_component_densities(mixture, values)), mixture
 
-    shares = lax.fori_loop(0, rounds, improved, shares)
-    return _moments(values, weights, shares, floor)
+    channels = values.shape[-1]
+    blank = GaussianMixture(
+        jnp.zeros(components), jnp.zeros_like(means), jnp.zeros((components, channels, channels))
+    )
+    # One more round, since the mixture of a round is that of the shares before it.
+    _, mixture = lax.fori_loop(0, rounds + 1, improved, (shares, blank))
+    return mixture
 
 
 def log_density(mixture: GaussianMixture, values: Array) -> Array:
