@@ -14,6 +14,7 @@ from deepinternal.methods import kernelgan as kernelgan
 from deepinternal.methods import optimizers as optimizers
 from deepinternal.methods import patches as patches
 from deepinternal.methods import tracking as tracking
+from deepinternal.methods import untrained as untrained
 from deepinternal.methods import updates as updates
 from deepinternal.methods import zssr as zssr
 from deepinternal.methods.registry import find as find

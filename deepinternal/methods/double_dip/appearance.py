@@ -13,6 +13,7 @@ References:
 """
 
 import functools
+from concurrent import futures
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ import optax
 from deepinternal.nets.pixels import PixelNet
 from deepinternal.ops import cuts, gaussian_mixtures
 from deepinternal.ops.color import rgb_to_lab
-from deepinternal.types import Array
+from deepinternal.types import Array, PyTree
 
 _NETS = 8  # in the ensemble
 _STEPS = 300
@@ -46,6 +47,7 @@ _OUTLIERS = 0.1  # share of colours that no mixture predicts
 _DRAWN = 2048  # colours to which a mixture is fitted
 _COLOUR = 0.7  # weight of the mixtures
 _COLOUR_SURE = 6.0  # greatest log-odds of the mixtures
+_KINDS = (np.float32, np.float32, bool, bool)  # of the maps that `_rounds` takes
 _to_lab = jax.jit(rgb_to_lab)
 
 
@@ -62,13 +64,14 @@ def evidence(
     Returns:
         The log-odds, float32 (H, W), and the mask that `segmented` makes of them, (H, W) booleans.
     """
-    lab = _lab(image)
+    lab, radius = _lab(image), _hole_radius(foreground.shape)
+    compiled = _compiling(lab.shape, radius)
     known = log_odds(lab, foreground, background)
     near = np.exp(-np.square(_distance(foreground | background) / _REACH))
     paths = _geodesics(lab, foreground, background)
     known = (_AFAR + (1 - _AFAR) * near) * known + _GEODESIC * (1 - near) * paths
     maps = (lab, known, foreground, background)
-    made = _rounds(jax.random.key(1), *maps, radius=_hole_radius(foreground.shape))
+    made = compiled.result()(jax.random.key(1), *(x.astype(d) for x, d in zip(maps, _KINDS)))
     return tuple(map(np.asarray, made))
 
 
@@ -113,15 +116,27 @@ def log_odds(lab: np.ndarray, foreground: np.ndarray, background: np.ndarray) ->
     batches = rng.integers(0, 2 * _SAMPLES, (_STEPS, _BATCH))
     noise = _NOISE * rng.standard_normal((_STEPS, _BATCH, rows.shape[-1]), np.float32)
     inputs = rows[np.concatenate(drawn)]
-    odds = _learned(jax.random.key(0), inputs[batches] + noise, labels[batches], rows)
+    begun = _weights(rng, rows.shape[-1])
+    odds = _learned(begun, inputs[batches] + noise, labels[batches], rows)
     return np.asarray(odds).reshape(lab.shape[:2])
 
 
+def _weights(rng: np.random.Generator, features: int) -> PyTree:
+    """Draws the initial weights of the ensemble, on the host, since draws compile slowly on CPU."""
+    shapes = jax.eval_shape(PixelNet().init, jax.random.key(0), np.zeros((1, features), np.float32))
+
+    def draw(one):
+        if len(one.shape) == 1:
+            return np.zeros((_NETS, *one.shape), np.float32)
+        return rng.standard_normal((_NETS, *one.shape), np.float32) * np.sqrt(2 / one.shape[0])
+
+    return jax.tree.map(lambda one: draw(one).astype(np.float32), shapes)
+
+
 @jax.jit
-def _learned(key: Array, inputs: Array, labels: Array, rows: Array) -> Array:
+def _learned(params: PyTree, inputs: Array, labels: Array, rows: Array) -> Array:
     """The log-odds (m,) of `rows` (m, n) by nets trained on batches (s, b, n) with `labels` (s, b)."""
     net, optimizer = PixelNet(), optax.adamw(_RATE, weight_decay=_DECAY)
-    params = jax.vmap(lambda key: net.init(key, inputs[0]))(jax.random.split(key, _NETS))
 
     def loss(params, x, y):
         return jnp.mean(optax.sigmoid_binary_cross_entropy(net.apply(params, x), y))
@@ -138,6 +153,19 @@ def _learned(key: Array, inputs: Array, labels: Array, rows: Array) -> Array:
     low = jax.nn.sigmoid(-_SURE)
     mean = jnp.clip(jnp.mean(made, axis=0), low, 1 - low)
     return jnp.log(mean) - jnp.log1p(-mean)
+
+
+@functools.lru_cache(maxsize=8)
+def _compiling(shape: tuple[int, ...], radius: int) -> futures.Future:
+    """Starts to compile `_rounds` in a thread, while the nets are compiled and trained."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    sizes = [shape] + 3 * [shape[:2]]
+    maps = [jax.ShapeDtypeStruct(size, kind) for size, kind in zip(sizes, _KINDS)]
+    lowered = _rounds.lower(key, *maps, radius=radius)
+    pool = futures.ThreadPoolExecutor(1)
+    compiled = pool.submit(lowered.compile)
+    pool.shutdown(wait=False)
+    return compiled
 
 
 @functools.partial(jax.jit, static_argnames="radius")

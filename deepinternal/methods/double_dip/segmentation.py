@@ -26,7 +26,7 @@ from deepinternal.estimators import saliency_map
 from deepinternal.losses.compose import weighted_sum
 from deepinternal.losses.pixel import hinted_l1, l1
 from deepinternal.losses.smoothness import binarity
-from deepinternal.methods import fit
+from deepinternal.methods import fit, untrained
 from deepinternal.methods.double_dip import appearance, common, hints
 from deepinternal.methods.fit_config import Channels, FitConfig, Skip
 from deepinternal.methods.generator import growing
@@ -135,10 +135,7 @@ PRESETS: Mapping[str, Preset] = {
         "AMD EPYC, 31 of them to compile, and 4 s for further images of that size",
     ),
     "preview": Preset(
-        {
-            **{"fit_side": 64, "fit_steps": 1, "channels": "4"},
-            **{"spread": True, "layers": False},
-        },
+        {"spread": True, "layers": False},
         "the mask of `fast` without the layers",
         "the IoU of `fast`; 22 s, and 2.5 s for further images of that size",
     ),
@@ -387,6 +384,10 @@ def make(config: Config, spec: Inputs) -> Method:
         multiplied by the mask.
     """
     *shape, channels = spec["image"].shape
+    baseline = lambda inputs: inputs["full"]
+    if config.spread and not config.layers:
+        masks = functools.partial(_outputs, config, {})
+        return untrained.build("segmentation", masks, continues=True, baseline=baseline)
     return fit.build(
         "segmentation",
         generators(config, channels),
@@ -394,7 +395,7 @@ def make(config: Config, spec: Inputs) -> Method:
         functools.partial(_outputs, config),
         shape=shape,
         more=more(config),
-        baseline=lambda inputs: inputs["full"],
+        baseline=baseline,
     )
 
 

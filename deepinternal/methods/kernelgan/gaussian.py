@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepinternal.estimators import gaussian_blur
+from deepinternal.methods import untrained
 from deepinternal.methods.kernelgan import estimate
 from deepinternal.methods.kernelgan.config import Config
 from deepinternal.ops import kernels
-from deepinternal.types import InputError, Inputs, Method, Output, Stage, TrainState
+from deepinternal.types import InputError, Inputs, Method, Output
 
 
 def figures(image: np.ndarray, *, scale: int, noise_std: float, compressed: bool) -> Inputs:
@@ -43,7 +44,7 @@ def figures(image: np.ndarray, *, scale: int, noise_std: float, compressed: bool
 
 
 def make(config: Config, spec: Inputs) -> Method:
-    """Makes the method, with a stage of a single step that changes nothing.
+    """Makes the method, which trains nothing.
 
     Args:
         config: The settings.
@@ -58,18 +59,7 @@ def make(config: Config, spec: Inputs) -> Method:
     if "estimate" not in spec:
         raise InputError("kernelgan: the inputs lack `estimate`; take the inputs from `prepare`")
 
-    def init(key, inputs: Inputs) -> TrainState:
-        del inputs
-        return TrainState(jnp.zeros((), jnp.int32), key, {}, {}, {})
-
-    def step(state: TrainState, inputs: Inputs, variant):
-        del variant
-        return state.replace(step=state.step + 1), {
-            "loss": jnp.asarray(inputs["estimate"]["kernel_divergence"])
-        }
-
-    def outputs(state: TrainState, inputs: Inputs) -> dict[str, Output]:
-        del state
+    def outputs(inputs: Inputs) -> dict[str, Output]:
         found, size = dict(inputs["estimate"]), inputs.get("size")
         kernel = jnp.asarray(found.pop("kernel"))
         small = kernels.downscale(inputs["image"], kernel, config.scale, size=size)
@@ -84,7 +74,8 @@ def make(config: Config, spec: Inputs) -> Method:
             made["reference_kernel"] = Output(reference, "kernel")
         return made | {name: Output(value, "scalar") for name, value in found.items()}
 
-    return Method("kernelgan", init, (Stage("kernel", 1, step),), outputs)
+    divergence = lambda inputs: {"loss": jnp.asarray(inputs["estimate"]["kernel_divergence"])}
+    return untrained.build("kernelgan", outputs, metrics=divergence)
 
 
 def remarks(inputs: Inputs) -> tuple[str, ...]:
