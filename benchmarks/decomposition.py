@@ -1,12 +1,13 @@
 """Decomposition with a known truth: our methods, and other packages on the same files.
 
-    python -m benchmarks.decomposition --task=segmentation|video --data=DIR [--peers]
+    python -m benchmarks.decomposition --task=segmentation|video|dehazing|reflection|watermark
+                                       --data=DIR [--peers]
                                        [--config=segmentation:fast ...] [--config.FIELD=VALUE ...]
                                        [--strokes=1,2,auto] [--seeds=3] [--limit=N]
                                        [--out=DIR] [--pictures] [--json=FILE]
 
-The figures of each case are kept in DIR/cases.jsonl and the masks in DIR/masks, and the same command
-goes on where it stopped. The tables show all that DIR holds of the task, so that rows can be added
+The figures of each case are kept in DIR, with the masks or the images, and the same command goes on
+where it stopped. The tables show all that DIR holds of the task, so that rows can be added
 later. benchmarks/README.md explains the protocol and the columns.
 """
 
@@ -21,6 +22,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks import common, decomposition_cases, decomposition_peers, decomposition_scores
+from benchmarks import decomposition_images as images
 from benchmarks import decomposition_pictures as pictures
 from benchmarks import decomposition_tables as tables
 from benchmarks.decomposition_cases import Case, Loaded
@@ -151,6 +153,10 @@ class Results:
         """The records of the task."""
         return [r for r in self.kept.all if r["task"] == self._name]
 
+    def report(self) -> str:
+        """Formats the tables of the task."""
+        return tables.report(self.records)
+
     def measure(self, case: Case, rows: Mapping[str, Row], seed: int) -> None:
         """Measures the rows of a case that are not known, unless the loss is not finite."""
         wanted = [{**self._facts(case), "seed": seed, "row": row} for row in rows]
@@ -214,16 +220,17 @@ def _strokes(texts: list[str]) -> list[str]:
     return texts
 
 
-def _task(name: str) -> Task:
-    """Returns a task by its name. Raises InputError for an unknown one."""
-    if name not in TASKS:
-        hint = did_you_mean(name, [*TASKS])
-        raise InputError(f"--task={name}: there is no such task{hint}; give {' or '.join(TASKS)}")
-    return TASKS[name]
+def _check_task(name: str) -> None:
+    """Raises InputError for an unknown task."""
+    if name not in (names := [*TASKS, *images.TASKS]):
+        hint = did_you_mean(name, names)
+        raise InputError(f"--task={name}: there is no such task{hint}; give {' or '.join(names)}")
 
 
 def _define_flags() -> None:
-    flags.DEFINE_string("task", "segmentation", f"The task: {' or '.join(TASKS)}.")
+    flags.DEFINE_string(
+        "task", "segmentation", f"The task: {' or '.join([*TASKS, *images.TASKS])}."
+    )
     flags.DEFINE_string("data", None, "Folder with photographs or clips, hints and truth.")
     flags.DEFINE_multi_string("config", [], "Config, as in launch.main; may be given repeatedly.")
     flags.DEFINE_bool("peers", False, "Whether to run other packages, and the trivial ways.")
@@ -240,26 +247,47 @@ def _define_flags() -> None:
 def main() -> int:
     """Measures what is missing, and prints the tables."""
     args = flags.FLAGS
-    chosen, fields = _task(args.task), common.given_fields(args.field)
+    _check_task(args.task)
+    fields = common.given_fields(args.field)
     if args.pictures and not args.out:
         raise InputError("--pictures: give also --out=DIR, the folder for them")
+    with common.folder(args.out) as folder:
+        results = (_masks if args.task in TASKS else _images)(args, fields, folder)
+    facts = common.machine()
+    print(f"\n{common.describe(facts)}\n\n{results.report()}")
+    common.write_json({"machine": facts, "cases": results.records})
+    return 0
+
+
+def _masks(args: flags.FlagValues, fields: Mapping[str, Any], folder: Path) -> Results:
+    """Measures a task of `TASKS`."""
+    chosen = TASKS[args.task]
     cases = chosen.find(Path(args.data), _strokes(args.strokes), limit=args.limit)
     ours = [Ours(text, fields, chosen.kind) for text in args.config]
     peers = decomposition_peers.installed(chosen.peers) if args.peers else {}
-    with common.folder(args.out) as folder:
-        results = Results(folder, args.task)
-        for seed in range(args.seeds):
-            for case in cases:
-                auto = case.strokes == decomposition_cases.AUTO
-                usable = {} if seed else decomposition_peers.usable(peers, auto=auto)
-                rows = {name: other(peer) for name, peer in usable.items()}
-                results.measure(case, rows | {row.name: row.run for row in ours}, seed)
-        for case in cases if args.pictures else ():
-            results.draw(case)
-    facts = common.machine()
-    print(f"\n{common.describe(facts)}\n\n{tables.report(results.records)}")
-    common.write_json({"machine": facts, "cases": results.records})
-    return 0
+    results = Results(folder, args.task)
+    for seed in range(args.seeds):
+        for case in cases:
+            auto = case.strokes == decomposition_cases.AUTO
+            usable = {} if seed else decomposition_peers.usable(peers, auto=auto)
+            rows = {name: other(peer) for name, peer in usable.items()}
+            results.measure(case, rows | {row.name: row.run for row in ours}, seed)
+    for case in cases if args.pictures else ():
+        results.draw(case)
+    return results
+
+
+def _images(args: flags.FlagValues, fields: Mapping[str, Any], folder: Path) -> images.Results:
+    """Measures a task of `decomposition_images.TASKS`."""
+    rows, fixed = images.rows_of(args.task, args.config, fields, peers=args.peers)
+    results = images.Results(folder, args.task)
+    cases = results.cases(Path(args.data), limit=args.limit)
+    for seed in range(args.seeds):
+        for case in cases:
+            results.measure(case, rows if seed else {**fixed, **rows}, seed)
+    for case in cases if args.pictures else ():
+        results.draw(case)
+    return results
 
 
 if __name__ == "__main__":

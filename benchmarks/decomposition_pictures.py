@@ -60,10 +60,10 @@ def sheet(case: Loaded, masks: Mapping[str, np.ndarray]) -> np.ndarray:
         lines.append([titled(over(pixels[i], mask[i], colour), title) for i in shown])
     if len(shown) > 1:
         return np.float32(np.concatenate([np.concatenate(line, 1) for line in lines]))
-    return _tiled([line[0] for line in lines])
+    return tiled([line[0] for line in lines])
 
 
-def _tiled(pictures: Sequence[np.ndarray]) -> np.ndarray:
+def tiled(pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Places pictures of one size in a grid that is about square."""
     across = math.ceil(math.sqrt(len(pictures)))
     blank = np.ones_like(pictures[0])

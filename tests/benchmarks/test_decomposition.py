@@ -1,15 +1,18 @@
-"""The comparison of segmentations: figures against plain NumPy, hints, peers, resuming."""
+"""The comparison of decompositions: figures against plain NumPy, hints, peers, resuming."""
 
 import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmarks import common, decomposition, decomposition_cases, decomposition_pictures
+from benchmarks import decomposition_images as images
 from benchmarks import decomposition_peers as peers
 from benchmarks import decomposition_scores as scores
 from benchmarks import decomposition_tables as tables
+from benchmarks.decomposition_restorations import Restoration
 from deepinternal.codecs.image_io import read_image, write_image
 from deepinternal.types import InputError
 from tests import tiny_hinted
@@ -235,9 +238,45 @@ def test_a_method_of_ours_on_a_photograph(folder, monkeypatch):
     assert not ours.run(case, seed=1)[1]["new"]
 
 
+def _restorations(folder, *, limit=0):
+    """Two images, the second of which is brighter by .1 than it should be."""
+    del folder
+    truth = np.full((9, 12, 3), 0.5, np.float32)
+    cases = [Restoration(name, truth + offset, truth) for name, offset in (("a", 0.2), ("b", 0.1))]
+    return cases[: limit or None]
+
+
+def test_images_beside_their_truth(tmp_path, monkeypatch):
+    darker = {"darker": lambda case: case.image - 0.15}
+    gap = lambda made, case: {"gap": -float(np.abs(made["result"] - case.truth).mean())}
+    module = SimpleNamespace(find=_restorations, PEERS=darker, score=gap, FIGURE="gap")
+    monkeypatch.setattr(images.importlib, "import_module", lambda name: module)
+    results = images.Results(tmp_path, "dehazing")
+    rows, fixed = images.rows_of("dehazing", ["dehazing:fast"], {}, peers=True)
+    assert [*rows] == ["dehazing:fast"]
+    for case in results.cases(tmp_path):
+        results.measure(case, fixed, 0)
+    text = images.Results(tmp_path, "dehazing").report()  # from the file
+    cells = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines()[4:6]}
+    values = {row: [cell.strip() for cell in line[:3]] for row, line in cells.items()}
+    assert values == {images.INPUT: ["2", "-0.150", "+0.000"], "darker": ["2", "-0.050", "+0.050"]}
+    results.draw(case)
+    drawn = read_image(tmp_path / "pictures" / "b.png").pixels
+    assert drawn.shape == (2 * (9 + 14), 2 * 12, 3)
+
+
+def test_one_of_our_methods_on_an_image_of_haze(monkeypatch):
+    case = _restorations(None)[0]
+    name, run = images.ours("denoise:ridge", {"seed": 0})
+    assert name == "denoise:ridge seed=0"
+    made = run(case, 0)["result"]
+    assert made.dtype == np.float32
+    np.testing.assert_allclose(made, case.image, atol=1e-3)  # constant
+
+
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(InputError, match="segmentation or video"):
-        decomposition._task("dehazing")
+    with pytest.raises(InputError, match=r"did you mean dehazing.*; give segmentation or"):
+        decomposition._check_task("dehazin")
     with pytest.raises(InputError, match="takes no hints"):
         decomposition.Ours("dehazing", {}, "single")
     with pytest.raises(InputError, match="video_segmentation for videos"):
