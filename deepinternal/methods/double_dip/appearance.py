@@ -47,7 +47,7 @@ _OUTLIERS = 0.1  # share of colours that no mixture predicts
 _DRAWN = 2048  # colours to which a mixture is fitted
 _COLOUR = 0.7  # weight of the mixtures
 _COLOUR_SURE = 6.0  # greatest log-odds of the mixtures
-_KINDS = (np.float32, np.float32, bool, bool)  # of the maps that `_rounds` takes
+_KINDS = (np.float32, np.float32, bool, bool, bool)  # of the maps that `_rounds` takes
 _to_lab = jax.jit(rgb_to_lab)
 
 
@@ -67,10 +67,11 @@ def evidence(
     lab, radius = _lab(image), _hole_radius(foreground.shape)
     compiled = _compiling(lab.shape, radius)
     known = log_odds(lab, foreground, background)
-    near = np.exp(-np.square(_distance(foreground | background) / _REACH))
+    far = _distance(foreground), _distance(background)
+    near = np.exp(-np.square(np.minimum(*far) / _REACH))
     paths = _geodesics(lab, foreground, background)
     known = (_AFAR + (1 - _AFAR) * near) * known + _GEODESIC * (1 - near) * paths
-    maps = (lab, known, foreground, background)
+    maps = (lab, known, far[0] < far[1], foreground, background)
     made = compiled.result()(jax.random.key(1), *(x.astype(d) for x, d in zip(maps, _KINDS)))
     return tuple(map(np.asarray, made))
 
@@ -159,7 +160,7 @@ def _learned(params: PyTree, inputs: Array, labels: Array, rows: Array) -> Array
 def _compiling(shape: tuple[int, ...], radius: int) -> futures.Future:
     """Starts to compile `_rounds` in a thread, while the nets are compiled and trained."""
     key = jax.eval_shape(lambda: jax.random.key(0))
-    sizes = [shape] + 3 * [shape[:2]]
+    sizes = [shape] + 4 * [shape[:2]]
     maps = [jax.ShapeDtypeStruct(size, kind) for size, kind in zip(sizes, _KINDS)]
     lowered = _rounds.lower(key, *maps, radius=radius)
     pool = futures.ThreadPoolExecutor(1)
@@ -170,16 +171,27 @@ def _compiling(shape: tuple[int, ...], radius: int) -> futures.Future:
 
 @functools.partial(jax.jit, static_argnames="radius")
 def _rounds(
-    key: Array, lab: Array, known: Array, foreground: Array, background: Array, *, radius: int
+    key: Array,
+    lab: Array,
+    known: Array,
+    nearer: Array,
+    foreground: Array,
+    background: Array,
+    *,
+    radius: int,
 ) -> tuple[Array, Array]:
-    """Alternates between a mask and the mixtures of colours of its sides; returns log-odds and mask."""
+    """Alternates between a mask and the mixtures of colours of its sides; returns log-odds and mask.
+
+    The first mixtures are those of the pixels nearer to either hint.
+    """
     links = cuts.contrast_links(lab, weight=_LINKS * max(lab.shape[:2]) / _SIDE)
 
-    def improved(odds, key):
+    def improved(mask, key):
+        odds = _COLOUR * _colour_odds(key, lab, mask) + known
         mask = _cut(-odds, links, foreground, background, radius=radius)
-        return _COLOUR * _colour_odds(key, lab, mask) + known, (odds, mask)
+        return mask, (odds, mask)
 
-    _, made = jax.lax.scan(improved, known, jax.random.split(key, _ROUNDS))
+    _, made = jax.lax.scan(improved, nearer, jax.random.split(key, _ROUNDS))
     return tuple(x[-1] for x in made)
 
 
@@ -239,7 +251,7 @@ def _geodesics(lab: np.ndarray, foreground: np.ndarray, background: np.ndarray) 
 
 
 def _distance(hinted: np.ndarray) -> np.ndarray:
-    """The distance (H, W) to the nearest hinted pixel, relative to the longer side."""
+    """The distance (H, W) to the nearest pixel of a hint, relative to the longer side."""
     from scipy.ndimage import distance_transform_edt
 
     return distance_transform_edt(~hinted) / max(hinted.shape)

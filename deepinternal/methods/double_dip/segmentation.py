@@ -130,8 +130,8 @@ PRESETS: Mapping[str, Preset] = {
             "spread": True,
         },
         "a mask by appearance and edges, and fewer steps for the layers on a smaller image",
-        "ten photographs of 481x321 with strokes on 3.4 % of the pixels: mean IoU .908, outlines 2.8 "
-        "pixels off (GrabCut .802, 10.2); on 1.4 %: .765, 9.0 (.723, 14.9); 35 s on two cores of an "
+        "ten photographs of 481x321 with strokes on 3.4 % of the pixels: mean IoU .905, outlines 2.9 "
+        "pixels off (GrabCut .802, 10.2); on 1.4 %: .760, 8.9 (.723, 14.9); 35 s on two cores of an "
         "AMD EPYC, 31 of them to compile, and 4 s for further images of that size",
     ),
     "preview": Preset(
