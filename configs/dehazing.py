@@ -1,10 +1,10 @@
 """Double-DIP dehazing. Fields and presets: `deepinternal.methods.double_dip.dehazing.RECIPE`.
 
     python -m launch.main --config=configs/dehazing.py:fast --workdir=DIR --config.input=hazy.png
-    python -m launch.main --config=configs/dehazing.py:uniform,fast --workdir=DIR \
+    python -m launch.main --config=configs/dehazing.py:uniform --workdir=DIR \
         --config.input=hazy.png --config.airlight=0.56,0.65,0.73
 
-`uniform` assumes the same colour of the haze in the whole image.
+`fast` trains nothing; `uniform` assumes the same colour of the haze in the whole image.
 """
 
 import ml_collections
