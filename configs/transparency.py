@@ -3,8 +3,11 @@
     python -m launch.main --config=configs/transparency.py:fast --workdir=DIR --config.input=mixed.png
     python -m launch.main --config=configs/transparency.py:pair,fast --workdir=DIR \
         --config.input=first.png,second.png
+    python -m launch.main --config=configs/transparency.py:reflection --workdir=DIR \
+        --config.input=window.png
 
-`pair` takes two mixtures of the same layers with different weights.
+`pair` takes two mixtures of the same layers with different weights; `reflection` removes a soft
+reflection on a window from one photograph, without nets.
 """
 
 import ml_collections

@@ -30,7 +30,10 @@ FAMILIAR = {
 SIDES = {("zssr", "kernel"): {"kernel": np.asarray(gaussian_kernel(7, 1.0))}}
 NETS = ("float32", (lax.Precision.HIGH,) * 2)
 NAMES = methods.names()
-WITHOUT_NETS = {("kernelgan", "gaussian")}  # presets of methods whose others have nets
+# Presets without nets of methods whose others have nets.
+WITHOUT_NETS = {
+    *(("kernelgan", "gaussian"), ("transparency", "reflection"), ("transparency", "frames")),
+}
 
 
 @pytest.fixture(scope="module", autouse=True)

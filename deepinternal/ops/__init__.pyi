@@ -105,6 +105,7 @@ from deepinternal.ops.metrics import mse as mse
 from deepinternal.ops.metrics import psnr as psnr
 from deepinternal.ops.metrics import quality as quality
 from deepinternal.ops.metrics import ssim as ssim
+from deepinternal.ops.mixtures import balanced as balanced
 from deepinternal.ops.mixtures import solve as solve
 from deepinternal.ops.precision import arithmetic as arithmetic
 from deepinternal.ops.precision import widened as widened

@@ -1,4 +1,4 @@
-"""The layers of two mixtures with known weights."""
+"""The layers of mixtures: those of two with known weights, and the means of those of one."""
 
 import jax.numpy as jnp
 
@@ -32,3 +32,26 @@ def solve(
     p, q, r = jnp.sum(a * a) + trust, jnp.sum(a * b), jnp.sum(b * b) + trust
     determinant = p * r - q * q
     return (r * right1 - q * right2) / determinant, (p * right2 - q * right1) / determinant
+
+
+def balanced(first: Array, second: Array, image: Array) -> tuple[Array, Array]:
+    """Chooses what the sum of two layers does not tell: which is the first, and their means.
+
+    The first layer is the one with more contrast. What the layers lack of the image is shared out
+    equally. Of all means for which the layers lie in [0, 1], those are chosen that change the image
+    least: the darkest hundredth of the second layer is black in each channel.
+
+    Args:
+        first: (H, W, C).
+        second: (H, W, C).
+        image: (H, W, C) in [0, 1], about the sum of the layers up to a constant.
+
+    Returns:
+        Two layers (H, W, C) between 0 and the image, which add up to it.
+    """
+    contrasts = [jnp.mean(jnp.var(x, axis=(0, 1))) for x in (first, second)]
+    swap = contrasts[1] > contrasts[0]
+    first, second = jnp.where(swap, second, first), jnp.where(swap, first, second)
+    second = (image - first + second) / 2
+    second = jnp.clip(second - jnp.percentile(second, 1.0, axis=(0, 1)), 0, image)
+    return image - second, second

@@ -10,141 +10,50 @@ exclusion loss (Zhang, Ng, Chen 2018) -> `losses.layers`.
 Deliberate deviations from the authors' code: a constant a_k is the centre pixel of the output of a
 published net, as there, but the net has a small input, since no other pixel counts; the best layers are
 chosen for both mixtures together; images that are not square are mirrored, not transposed; images of
-more than `fit_pixels` are reduced for the fit (see `_outputs` for the full layers).
-Beyond the paper, by fields (preset `fast`): the constants are found by a search (`alphas=searched`, see
-`estimators.alphas`), and the layers by solving the mixtures for them.
+more than `fit_pixels` are reduced for the fit (see `_outputs` for the full layers). One image does not
+tell the mean of a layer: `ops.mixtures.balanced` chooses it.
+Beyond the paper: a reflection on a window and two regular patterns are found without nets (see
+`without_nets.py`); and by fields (preset `fast`): the constants are found by a search
+(`alphas=searched`, see `estimators.alphas`), and the layers by solving the mixtures for them.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from annotated_types import Ge
+from scipy import ndimage
 
-from deepinternal.config import Auto, Preset, field
 from deepinternal.estimators.alphas import search_alphas
 from deepinternal.losses.compose import weighted_sum
 from deepinternal.losses.layers import exclusion
 from deepinternal.losses.pixel import l1, l2
 from deepinternal.methods import fit
-from deepinternal.methods.double_dip import common
-from deepinternal.methods.fit_config import FitConfig, Odd
+from deepinternal.methods.double_dip import common, without_nets
+from deepinternal.methods.double_dip.transparency_config import PRESETS, TASKS, Config
 from deepinternal.methods.generator import growing
 from deepinternal.ops import fitting
-from deepinternal.ops.mixtures import solve
+from deepinternal.ops.mixtures import balanced, solve
 from deepinternal.recipe import Figures, Grouping, Recipe, check_smallest
 from deepinternal.types import Example, InputError, Inputs, Method, Output
 
 ALPHA_SIDE = 32  # side of the inputs of the nets that make the constants
 
 
-class Config(FitConfig):
-    """Settings of separation. `task` and `effort` replace the fields that are 'auto', see `TASKS`."""
-
-    task: Literal["single", "pair"] = field(
-        "single", "single: one image; pair: two mixtures of the same layers"
-    )
-    effort: Literal["published", "fast"] = field(
-        "published", "values of the fields that are auto: the paper's, or those of fewer steps"
-    )
-    train_steps: Auto[Annotated[int, Ge(1)]] = field(
-        "auto", "number of steps of the fit; auto: set by task and effort", unit="steps"
-    )
-    exclusion: Auto[Annotated[float, Ge(0)]] = field(
-        "auto", "weight of the exclusion loss; auto: set by task and effort"
-    )
-    alphas: Literal["auto", "learned", "searched"] = field(
-        "auto",
-        "how the constants of pair are found: learned by nets of their own, or searched before the "
-        "fit; auto: set by task and effort",
-    )
-    alpha_until: int = field(
-        1000,
-        "steps in which the learned constants of pair are pulled to 0.5",
-        unit="steps",
-        ge=1,
-    )
-    trust: Auto[Annotated[float, Ge(0)]] = field(
-        "auto",
-        "weight of the fitted layers when those of pair are finally solved for by least squares; 0: "
-        "they are not solved for; auto: set by task and effort",
-    )
-    flips: Auto[Annotated[int, Ge(0)]] = field(
-        "auto",
-        "interval at which a step fits a mirrored or transposed image; 0: never; auto: set by task "
-        "and effort",
-        unit="steps",
-    )
-    depth: Auto[Annotated[int, Ge(1)]] = field(
-        "auto",
-        "channels of the noise that is the input of each net; auto: set by task and effort",
-    )
-    filters: Odd = field(5, "side of the kernels of the layers' nets", unit="pixels")
-    learning_rate: Auto[Annotated[float, Ge(0)]] = field(
-        "auto", "learning rate of Adam; auto: set by task and effort"
-    )
-    schedule: Literal["auto", "constant", "cosine"] = field(
-        "auto",
-        "learning rate over the steps; cosine: it falls to 0 at the last step; auto: set by task and "
-        "effort",
-    )
-
-    def standard(self) -> Mapping[str, Any]:
-        """The values of the task and the effort."""
-        task = TASKS[self.task]
-        return task["published"] | (task["fast"] if self.effort == "fast" else {})
-
-
-TASKS: Mapping[str, Mapping[str, dict[str, Any]]] = {
-    "single": {
-        "published": {
-            **{"train_steps": 8000, "exclusion": 0.01, "alphas": "learned", "trust": 0.0},
-            **{"flips": 2, "depth": 3, "learning_rate": 5e-4, "schedule": "constant"},
-        },
-        "fast": {"train_steps": 1500, "learning_rate": 3e-3, "schedule": "cosine"},
-    },
-    "pair": {
-        "published": {
-            **{"train_steps": 7000, "exclusion": 0.1, "alphas": "learned", "trust": 0.0},
-            **{"flips": 0, "depth": 2, "learning_rate": 1e-3, "schedule": "constant"},
-        },
-        "fast": {
-            **{"train_steps": 200, "learning_rate": 3e-3, "schedule": "cosine"},
-            **{"alphas": "searched", "trust": 0.003},
-        },
-    },
-}
-
-PRESETS: Mapping[str, Preset] = {
-    "single": Preset({"task": "single"}, "one image, with the published settings (default)"),
-    "pair": Preset(
-        {"task": "pair"}, "two mixtures of the same layers, with the published settings"
-    ),
-    "fast": Preset(
-        {
-            **{"effort": "fast", "train_steps": "auto", "learning_rate": "auto"},
-            **{"schedule": "auto", "alphas": "auto", "trust": "auto"},
-        },
-        "fewer steps at a higher rate, and for pair a search for the constants",
-        "two mixtures (192x192, weights .7 and .4): weights .705 and .404, correlations of the layers "
-        "1.00; one image: correlations .77 and .66, in 250 s on two cores of an AMD EPYC",
-    ),
-    "smoke": Preset(
-        {"steps": 10, "channels": "8,16", "skip": "0,4", "filters": 3},
-        "a few steps of tiny nets, to check that everything runs",
-    ),
-}
-
-
 def example(config: Config, photo: np.ndarray, **sides: Any) -> Example:
-    """Returns one or two mixtures of two parts of the photograph."""
+    """Returns one or several mixtures of two parts of the photograph."""
     del sides
     first, second = photo[:160, 160:320], photo[320:480, 40:200]
     if config.task == "pair":
         mixed = [a * first + (1 - a) * second for a in (0.35, 0.65)]
         return Example("skimage.data.astronaut, two mixtures of two parts", mixed, first)
+    if config.task == "frames":
+        frames = [0.6 * first + 0.4 * np.roll(second, 9 * n, axis=1) for n in range(5)]
+        return Example("skimage.data.astronaut, a part behind a moving one", frames, 0.6 * first)
+    if config.task == "reflection":
+        mixed = 0.7 * first + 0.3 * ndimage.gaussian_filter(second, (3, 3, 0))
+        return Example("skimage.data.astronaut, a part behind a blurred one", mixed, 0.7 * first)
     mixed = 0.5 * (first + second)
     return Example("skimage.data.astronaut, a mixture of two parts", mixed, 0.5 * first)
 
@@ -154,19 +63,26 @@ def prepare(config: Config, image: np.ndarray | Sequence[np.ndarray]) -> Inputs:
 
     Args:
         config: The settings.
-        image: (H, W, C) in [0, 1]; for `pair` a list of two.
+        image: (H, W, C) in [0, 1]; for `pair` a list of two, for `frames` of three or more.
 
     Returns:
         `image` (H, W, C); for `pair` `first` and `second` (H, W, C), and `alphas` (2,) if they are
         searched. Large images are reduced, and `full_image` or `full_first` and `full_second` are the
-        user's.
+        user's. Layers that are
+        found without nets: see `without_nets`.
 
     Raises:
         InputError: An image is too small, or the two are equal.
     """
-    images = [np.asarray(x, np.float32) for x in (image if config.task == "pair" else [image])]
+    images = [np.asarray(x, np.float32) for x in (image if _several(config) else [image])]
     for x in images:
         check_smallest(x, 32)
+    if config.task == "frames":
+        return without_nets.of_frames(images)
+    if config.task == "reflection":
+        return without_nets.of_reflection(images[0], strength=config.strength)
+    if config.patterns == "search" and (found := without_nets.of_patterns(images[0])):
+        return found
     names = ("image",) if config.task == "single" else ("first", "second")
     inputs = dict(zip(names, images))
     if common.is_large(config, images[0].shape):
@@ -221,7 +137,9 @@ def _outputs(config, layers, inputs) -> dict[str, Output]:
     made, scalars = (layers["layer1"], layers["layer2"]), {}
     if "full_image" in inputs:
         made = fitting.shared_out(*made, inputs["full_image"])
-    if config.task == "pair":
+    if config.task == "single":
+        made = balanced(*made, inputs.get("full_image", inputs.get("image")))
+    else:
         alphas = constants(layers, inputs)
         scalars["alphas"] = Output(alphas, "scalar")
         if "full_first" in inputs:
@@ -248,9 +166,12 @@ def make(config: Config, spec: Inputs) -> Method:
 
     Returns:
         The method. Its outputs are `layer1`, `layer2` (H, W, C) and `result`, which is `layer1`; for
-        `pair` also `alphas` (2,), the weight of `layer1` in each mixture.
+        `pair` also `alphas` (2,), the weight of `layer1` in each mixture. Otherwise the layers add up
+        to the image.
     """
     pair = config.task == "pair"
+    if not pair and "second" in spec:
+        return without_nets.method()
     *shape, channels = spec["first" if pair else "image"].shape
     layer = common.net(config, channels, filters=config.filters)
     jitter = 0.0 if pair else growing(1e-3, 100)
@@ -278,14 +199,23 @@ def make(config: Config, spec: Inputs) -> Method:
     return fit.build("transparency", generators, [phase], outputs, shape=shape)
 
 
+def _several(config: Config) -> bool:
+    """Whether several files are one job."""
+    return config.task in ("pair", "frames")
+
+
 def _grouping(config: Config) -> Grouping:
-    """With `pair`, two files are one job."""
+    """With `pair`, two files are one job; with `frames`, three or more."""
+    if config.task == "frames":
+        return Grouping("together", least=3)
     return Grouping("together", least=2, most=2) if config.task == "pair" else Grouping()
 
 
 def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
-    """Says that a large image was fitted at a smaller size, and how its layers were made."""
+    """Says how the layers of a large image, or layers found without nets, were made."""
     del figures
+    if config.task != "pair" and "second" in inputs:
+        return without_nets.remarks(inputs)
     how = "its finer details are shared out in proportion to those of the fitted layers"
     if config.task == "pair":
         how = "the full layers solve the two mixtures near the enlarged ones"
@@ -297,8 +227,8 @@ def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...
 def _equations(config: Config, inputs: Inputs) -> tuple[str, ...]:
     """Of `pair` one for each mixture."""
     del inputs
-    if config.task == "single":
-        return ("input = layer1 + layer2",)
+    if config.task != "pair":
+        return (f"input{'1' if _several(config) else ''} = layer1 + layer2",)
     form = "input{} = alphas[{}] * layer1 + (1 - alphas[{}]) * layer2"
     return tuple(form.format(n + 1, n, n) for n in range(2))
 
