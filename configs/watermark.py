@@ -6,7 +6,7 @@
         --config.input=one.jpg,two.jpg
 
 For one image, give a mask that is roughly white where the mark is, or `--config.box=y0,x0,y1,x1`.
-Several images with the same mark need neither.
+Several images with the same mark need neither, nor does a mark that repeats over one image (`fast`).
 """
 
 import ml_collections

@@ -17,6 +17,9 @@ _BINS = np.linspace(0.175, 1.025, 18)
 _COLOURS = tuple(itertools.product((0.0, 0.5, 1.0), repeat=3))
 _AGREE = 0.1  # greatest difference of the opacities in the same position of several images
 _REACH = 6  # pixels around pairs that agree in several images that may belong to the mark
+_SURE = 15.0  # score from which no further colours are tried
+_ALIKE = 0.12  # greatest difference of colours that are the same
+_VARIED = 0.02  # mean square by which several images must differ below a pair
 _SIDE = 1600  # greatest side of several images in the search, to which larger ones are reduced
 
 
@@ -46,9 +49,23 @@ def search_mark(image: np.ndarray, hint: np.ndarray) -> Mark:
         The most likely of 27 colours (3 for grey images) and 17 opacities from 0.2 on, refined by least
         squares over the pairs that agree.
     """
+    return likely_marks(image, hint, count=1)[0]
+
+
+def likely_marks(image: np.ndarray, hint: np.ndarray, *, count: int = 4) -> list[Mark]:
+    """Searches for the colours and opacities on which many edges within a region agree.
+
+    Args:
+        image: (H, W, C) in [0, 1].
+        hint: (H, W) booleans, the region; the pairs outside it give the number expected by chance.
+        count: The greatest number of marks.
+
+    Returns:
+        One mark or more, of different colours, the most likely first; see `search_mark`.
+    """
     from_, to, inside = _pairs(np.asarray(image, np.float64), np.asarray(hint, bool))
     share = max(hint.sum(), 1) / max((~hint).sum(), 1)
-    best = Mark(np.ones(image.shape[-1]), 1.0, 0.0)
+    found = [Mark(np.ones(image.shape[-1]), 1.0, 0.0)]
     for colour in sorted({c[: image.shape[-1]] for c in _COLOURS}):
         opacity, agree = _opacities(from_, to, np.array(colour), 0.3)
         counts = [_counts(opacity, agree & which) for which in (inside, ~inside)]
@@ -56,11 +73,11 @@ def search_mark(image: np.ndarray, hint: np.ndarray) -> Mark:
         scores = (counts[0] - expected) / np.sqrt(expected + 10)
         if len(set(colour)) > 1:
             scores = scores / 2  # most marks are white, grey or black
-        if (score := float(scores.max())) > best.score:
+        if (score := float(scores.max())) > 0:
             k = int(scores.argmax())
             near = agree & inside & (np.abs(opacity - _BINS[k : k + 2].mean()) < 0.075)
-            best = Mark(*_refined(from_[near], to[near]), score)
-    return best
+            found.append(Mark(*_refined(from_[near], to[near]), score))
+    return sorted(found, key=lambda mark: -mark.score)[:count]
 
 
 def _pairs(image: np.ndarray, hint: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -115,25 +132,32 @@ def search_common(images: Sequence[np.ndarray]) -> tuple[Mark, np.ndarray]:
     """
     size = images[0].shape[:2]
     factor = -(-max(size) // _SIDE)
-    images = [_reduced(image, factor) for image in images]
+    images = [block_means(image, factor) for image in images]
     shape = images[0].shape
     aside = [np.roll(x, (n * 37, n * 53), (0, 1)) for n, x in enumerate(images)]
+    pairs, others = _common_pairs(images), _common_pairs(aside)
     best, where = Mark(np.ones(shape[-1]), 1.0, 0.0), np.zeros(shape[:2], bool)
     for colour in sorted({c[: shape[-1]] for c in _COLOURS}):
-        opacity, agree = _together(images, np.array(colour))
-        chance = _counts(*_together(aside, np.array(colour)))
+        opacity, agree = _together(pairs, np.array(colour))
+        chance = _counts(*_together(others, np.array(colour)))
         counts = _counts(opacity, agree)
         scores = (counts - chance) / np.sqrt(chance + 10)
         if (score := float(scores.max())) > best.score:
             frequent = np.flatnonzero((scores > 3) & (counts > 0.1 * counts.max()))
             last = frequent[-1] if len(frequent) else int(scores.argmax())
             best = Mark(np.array(colour), float(min(_BINS[last : last + 2].mean(), 1.0)), score)
-            where = _places(opacity, agree)
+            dots = np.zeros(shape[:2], bool)
+            dots.flat[pairs.place[agree & (opacity >= _BINS[0])]] = True
+            where = _places(dots)
+    if best.score < _SURE:
+        found, dots = _any_colour(pairs, others, shape)
+        if found.score > best.score:
+            best, where = found, _places(dots)
     return best, where.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
 
 
-def _reduced(image: np.ndarray, factor: int) -> np.ndarray:
-    """Reduces an image (H, W, C) by the means of `factor` x `factor` pixels."""
+def block_means(image: np.ndarray, factor: int) -> np.ndarray:
+    """Reduces an image (H, W, C) by the means of `factor` x `factor` pixels, the last ones repeated."""
     h, w, c = image.shape
     image = np.asarray(image, np.float32)
     padded = np.pad(image, ((0, -h % factor), (0, -w % factor), (0, 0)), mode="edge")
@@ -141,20 +165,67 @@ def _reduced(image: np.ndarray, factor: int) -> np.ndarray:
     return cells.mean((1, 3), dtype=np.float64)
 
 
-def _together(images: Sequence[np.ndarray], colour: np.ndarray):
-    """Returns opacities (4, H, W), one for each neighbour, and where all images agree."""
+class _Pairs(NamedTuple):
+    """Pairs across edges that K images have in the same position: where the second is, and both."""
+
+    place: np.ndarray  # (N,), the number of the pixel
+    from_: np.ndarray  # (K, N, C)
+    to: np.ndarray  # (K, N, C)
+
+
+def _common_pairs(images: Sequence[np.ndarray]) -> _Pairs:
+    """Returns the pairs of each pixel with its four neighbours at `DISTANCE`."""
     found = []
     for axis, sign in itertools.product((0, 1), (1, -1)):
-        pairs = [_opacities(np.roll(x, sign * DISTANCE, axis), x, colour, 0.15) for x in images]
-        opacity = np.stack([p[0] for p in pairs])
-        steps = [np.abs(x - np.roll(x, sign * DISTANCE, axis)).max(-1) > 0.04 for x in images]
-        agree = np.logical_and.reduce([*(p[1] for p in pairs), *steps])
-        agree &= np.ptp(opacity, axis=0) < _AGREE
+        moved = [np.roll(x, sign * DISTANCE, axis) for x in images]
+        edge = np.logical_and.reduce([np.abs(x - y).max(-1) > 0.04 for x, y in zip(images, moved)])
         ends = slice(0, DISTANCE) if sign > 0 else slice(-DISTANCE, None)
-        agree[(slice(None),) * axis + (ends,)] = False
-        found.append((opacity.mean(0), agree))
-    opacity, agree = (np.stack(part) for part in zip(*found))
-    return opacity, agree
+        edge[(slice(None),) * axis + (ends,)] = False
+        pixels = [np.stack([x[edge] for x in which]) for which in (moved, images)]
+        found.append((np.flatnonzero(edge), *pixels))
+    place, from_, to = zip(*found)
+    return _Pairs(np.concatenate(place), np.concatenate(from_, 1), np.concatenate(to, 1))
+
+
+def _together(pairs: _Pairs, colour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the mean opacities (N,) that explain pairs in all images, and where these agree."""
+    opacity, agree = _opacities(pairs.from_, pairs.to, colour, 0.15)
+    return opacity.mean(0), agree.all(0) & (np.ptp(opacity, axis=0) < _AGREE)
+
+
+def _any_colour(pairs: _Pairs, others: _Pairs, shape: tuple[int, ...]) -> tuple[Mark, np.ndarray]:
+    """Searches for a mark whose colour may be any, and for the pixels (H, W) that agree on it.
+
+    Each pair tells a colour of its own: to = (1 - a) * from + a * w in all images.
+    """
+    (opacity, colour, agree), chance = _solved(pairs), _solved(others)
+    dots = np.zeros(shape[:2], bool)
+    if not agree.any():
+        return Mark(np.ones(shape[-1]), 1.0, 0.0), dots
+    cells = np.round(np.clip(colour, 0, 1) / _ALIKE).astype(int)
+    _, first, counts = np.unique(cells[agree], axis=0, return_index=True, return_counts=True)
+    middle = colour[agree][first[counts.argmax()]]
+    for _ in range(3):
+        near = agree & (np.abs(colour - middle).max(-1) < _ALIKE)
+        middle = np.median(colour[near], axis=0) if near.any() else middle
+    expected = (chance[2] & (np.abs(chance[1] - middle).max(-1) < _ALIKE)).sum()
+    score = float((near.sum() - expected) / np.sqrt(expected + 10))
+    dots.flat[pairs.place[near]] = True
+    greatest = float(np.quantile(opacity[near], 0.8)) if near.any() else 1.0
+    return Mark(np.clip(middle, 0, 1), greatest, score), dots
+
+
+def _solved(pairs: _Pairs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the opacity (N,) and the colour (N, C) of each pair, and whether they explain it."""
+    means = pairs.from_.mean(0), pairs.to.mean(0)
+    from_, to = pairs.from_ - means[0], pairs.to - means[1]
+    varied = np.square(from_).sum((0, -1))
+    slope = (from_ * to).sum((0, -1)) / (varied + 1e-6)
+    opacity = np.maximum(1 - slope, 0.01)
+    colour = (means[1] - slope[:, None] * means[0]) / opacity[:, None]
+    error = np.abs(to - slope[:, None] * from_).max((0, -1))
+    possible = (np.abs(colour - 0.5) < 0.6).all(-1) & (opacity > 0.15) & (opacity < 0.95)
+    return opacity, colour, possible & (error < _TOLERANCE) & (varied > _VARIED * len(from_))
 
 
 def _counts(opacity: np.ndarray, agree: np.ndarray) -> np.ndarray:
@@ -162,11 +233,10 @@ def _counts(opacity: np.ndarray, agree: np.ndarray) -> np.ndarray:
     return np.histogram(opacity[agree], _BINS)[0]
 
 
-def _places(opacity: np.ndarray, agree: np.ndarray) -> np.ndarray:
-    """The surroundings of pixels that agree, where there are many of them."""
+def _places(dots: np.ndarray) -> np.ndarray:
+    """The surroundings of pixels (H, W) that agree, where there are many of them."""
     from scipy import ndimage
 
-    dots = (agree & (opacity >= _BINS[0])).any(0)
     near = ndimage.uniform_filter(dots.astype(np.float64), 25) * 25**2
     dots &= near >= 8
     reach = 2 * _REACH + 1

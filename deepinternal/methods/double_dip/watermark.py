@@ -10,9 +10,7 @@ no mark (public code) -> `_finish`.
 Deliberate deviations from the authors' code: images of different sizes are cropped to their common
 centre for the fit only; `margin`, and in large images `fit_pixels`, limit the fit to the region and its
 surroundings, since the rest does not change; a region that is too large is reduced (`_grown`). Beyond
-the paper, by fields (preset `fast`): a search for the mark's colour (`colour=searched`, see
-`estimators.marks`), `sparsity` and `edges`; without them the mark's nets may take over the whole
-region, or none of it.
+the paper, `solver=cuts` (preset `fast`) has no nets (`watermark_cuts`).
 """
 
 import functools
@@ -23,9 +21,8 @@ import jax.numpy as jnp
 
 from deepinternal.losses.compose import weighted_sum
 from deepinternal.losses.pixel import hinted_l1, l1
-from deepinternal.losses.smoothness import gradient_l1
 from deepinternal.methods import fit
-from deepinternal.methods.double_dip import common
+from deepinternal.methods.double_dip import common, watermark_cuts
 from deepinternal.methods.double_dip.watermark_inputs import PRESETS, Config, example, prepare
 from deepinternal.methods.generator import growing
 from deepinternal.ops import fitting
@@ -46,35 +43,12 @@ def _clean_loss(layers, inputs, step):
 
 
 def _mark(layers, inputs):
-    """Colour (H, W, C) and opacity (H, W, 1) of the mark; the colour is that of the search, if any."""
-    colour, opacity = layers["watermark"], layers["mask"]
-    if "hint" in inputs:
-        opacity = inputs["hint"] * opacity
-    if "colour" in inputs:
-        colour = jnp.where(inputs["found"] > 0, inputs["colour"] + 0 * colour, colour)
-        opacity = inputs["opacity"] * opacity
-    return colour, opacity
+    """Colour (H, W, C) and opacity (H, W, 1) of the mark."""
+    opacity = layers["mask"]
+    return layers["watermark"], inputs["hint"] * opacity if "hint" in inputs else opacity
 
 
-def _mark_terms(config, layers, inputs, opacity, cleans):
-    """Terms beyond the paper, low opacity and few remaining edges, and their weights.
-
-    A mark whose colour is learned could take over any edge, so that edges then have no weight.
-    """
-    hint = inputs.get("hint", jnp.ones_like(opacity))
-    weights = {"sparsity": config.sparsity}
-    if config.edges:
-        weights["edges"] = config.edges * inputs.get("found", 1.0)
-    share = jnp.mean(hint)
-    terms = {
-        "sparsity": jnp.mean(hint * opacity) / share,
-        "edges": sum(gradient_l1(layers[name], weight=hint) for name in cleans) / share,
-    }
-    used = [name for name in terms if getattr(config, name)]
-    return {n: terms[n] for n in used}, {n: weights[n] for n in used}
-
-
-def _single_loss(config, layers, inputs, step):
+def _single_loss(layers, inputs, step):
     """The loss of the second phase: as in the first, and the whole image from all three layers."""
     del step
     image, (colour, mask) = inputs["image"], _mark(layers, inputs)
@@ -83,23 +57,18 @@ def _single_loss(config, layers, inputs, step):
         "outside": hinted_l1(layers["clean"], image, 1 - inputs["hint"]),
         "reconstruction": l1(made, image),
     }
-    more, weights = _mark_terms(config, layers, inputs, mask, ["clean"])
-    terms |= more
-    loss = weighted_sum(terms, {"outside": 1.0, "reconstruction": 0.5, **weights})
+    loss = weighted_sum(terms, {"outside": 1.0, "reconstruction": 0.5})
     return loss, {**terms, "psnr": common.reconstruction_psnr(made, image)}
 
 
-def _many_loss(config, count: int, layers, inputs, step):
+def _many_loss(count: int, layers, inputs, step):
     """The loss for several images: each from its clean layer and the common mark."""
     del step
     colour, mask = _mark(layers, inputs)
     numbers = range(1, count + 1)
     made = [mask * colour + (1 - mask) * layers[f"clean{n}"] for n in numbers]
     terms = {f"image{n}": l1(x, inputs[f"image{n}"]) for n, x in zip(numbers, made)}
-    cleans = [f"clean{n}" for n in numbers]
-    more, weights = _mark_terms(config, layers, inputs, mask, cleans)
-    weights |= dict.fromkeys(terms, 1.0)
-    return weighted_sum(terms | more, weights), terms | more
+    return weighted_sum(terms, dict.fromkeys(terms, 1.0)), terms
 
 
 def _single_outputs(layers, inputs) -> dict[str, Output]:
@@ -214,6 +183,8 @@ def make(config: Config, spec: Inputs) -> Method:
         The method. Its outputs are `result` (H, W, C), the clean image; for `many` also `clean1`, ...;
         `watermark` (H, W, C) and its opacity `mask` (H, W), for `many` at the common size.
     """
+    if config.solver == "cuts":
+        return watermark_cuts.make(spec)
     many = config.task == "many"
     count = sum(name.startswith("image") for name in spec) if many else 1
     first = spec["image1" if many else "image"].shape
@@ -249,12 +220,12 @@ def _phases(config: Config, count: int, noisy: list[str]) -> list[fit.Phase]:
         return fit.Phase(name, steps, loss, **more)
 
     if config.task == "many":
-        loss = functools.partial(_many_loss, config, count)
+        loss = functools.partial(_many_loss, count)
         return [phase("fit", config.fit_steps, loss, jitters[0])]
-    loss, how = functools.partial(_single_loss, config), {"flips": config.flips}
+    how = {"flips": config.flips}
     return [
         phase("clean", config.clean_steps, _clean_loss, jitters[0], nets=("clean",), **how),
-        phase("fit", config.fit_steps, loss, jitters[1], **how),
+        phase("fit", config.fit_steps, _single_loss, jitters[1], **how),
     ]
 
 
@@ -264,8 +235,9 @@ def _grouping(config: Config) -> Grouping:
 
 
 def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
-    """Says which part of a large image was fitted, and at which size."""
-    del figures
+    """Says which part of a large image was fitted, and at which size; without nets, what was found."""
+    if config.solver == "cuts":
+        return watermark_cuts.remarks(inputs, figures)
     many = config.task == "many"
     full, image = (inputs[f"{name}1" if many else name].shape for name in ("full", "image"))
     part = inputs.get("part1" if many else "part")
@@ -284,7 +256,7 @@ def _equations(config: Config, inputs: Inputs) -> tuple[str, ...]:
     """The equation of the layers; with `many`, one for each image."""
     if config.task == "single":
         return ("input = mask * watermark + (1 - mask) * result",)
-    count = sum(name.startswith("image") for name in inputs)
+    count = sum(name.startswith("full") for name in inputs)
     form = "input{} = mask * watermark + (1 - mask) * clean{}"
     return tuple(form.format(n, n) for n in range(1, count + 1))
 
