@@ -16,6 +16,7 @@ from deepinternal.engine.checkpoint import shapes_at
 from deepinternal.engine.costs import Needs
 from deepinternal.files import printable, sha256_file
 from deepinternal.recipe import Figures, Recipe
+from deepinternal.replicas import over_replicas
 from deepinternal.runs import sides, sources
 from deepinternal.runs.companions import companion, mask_files
 from deepinternal.runs.groups import Shapes
@@ -177,7 +178,7 @@ class Opener:
         """Returns the shape of 'result' without computing it, for inputs without a canvas."""
         key = str(input_spec(inputs))
         if key not in self._result_shapes:
-            method = self.method(inputs)
+            method = over_replicas(self.method(inputs))
             outputs = jax.eval_shape(method.outputs, *shapes_at(method, inputs))
             self._result_shapes[key] = outputs["result"].value.shape
         return self._result_shapes[key]

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.launch.conftest import SMALL
+from tests.launch.conftest import SMALL, picture, save
 
 CONFIG = "--config=configs/zssr.py:smoke"
 WORKDIR = "--workdir=never-made"
@@ -131,6 +131,16 @@ def test_a_dry_run_makes_nothing(launcher, tmp_path, small_png):
     assert f"zssr:smoke in {tmp_path / 'new'}, which will be created" in printed
     assert f"{small_png}  24x32x3 -> 48x64x3  30 steps  new" in printed
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.slow
+def test_a_dry_run_of_several_seeds_knows_the_size_of_their_result(launcher, tmp_path):
+    save(tmp_path / "marked.png", picture(48, 40))
+    words = [f"--config.input={tmp_path / 'marked.png'}", "--config.box=8,8,24,24"]
+    words += ["--config=watermark:single,smoke", "--config.replicas=2"]
+    status, printed = launcher.run(*words, f"--workdir={tmp_path / 'new'}", "--dry_run")
+    assert status == 0
+    assert "48x40x3 -> 48x40x3" in printed
 
 
 @pytest.mark.slow
