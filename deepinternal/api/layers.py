@@ -82,13 +82,13 @@ def dehaze(
     full: bool = False,
     **options: Any,
 ) -> Outputs:
-    """Removes haze from an image with Double-DIP.
+    """Removes haze from an image.
 
     Args:
         image: (H, W[, C]).
         airlight: The initial colour of the haze, (red, green, blue) in [0, 1]; 'auto' or
             'dark_channel' to estimate it.
-        preset: 'fast', 'uniform,fast', or '' for the published settings.
+        preset: 'fast', which trains nothing; 'uniform'; or '' for the published settings.
         seed: The seed of all random draws.
         progress: See `run`.
         callback: See `run`.
@@ -97,7 +97,8 @@ def dehaze(
 
     Returns:
         The haze-free `result`, `transmission` (H, W), `airlight` (H, W, C) and its mean
-        `airlight_colour` (C,).
+        `airlight_colour` (C,). With 'fast' also scalars: `confidence` of the airlight, `haziness` and
+        `amount`, the fraction of the haze that is removed.
 
     Raises:
         InputError: The image, the airlight or an option cannot be used.
@@ -125,11 +126,13 @@ def separate(
     full: bool = False,
     **options: Any,
 ) -> Outputs:
-    """Separates two transparent layers with Double-DIP.
+    """Separates two transparent layers.
 
     Args:
-        image: The sum (H, W[, C]) of two layers, or a list of two mixtures of the same layers.
-        preset: 'fast', or '' for the published settings.
+        image: The sum (H, W[, C]) of two layers; a list of two mixtures of the same layers; or, for
+            'frames', a list of three or more.
+        preset: 'fast'; 'reflection', a soft reflection in a window; 'frames', a still background behind
+            a reflection that moves; or '' for the published settings.
         seed: The seed of all random draws.
         progress: See `run`.
         callback: See `run`.
@@ -168,11 +171,12 @@ def remove_watermark(
     full: bool = False,
     **options: Any,
 ) -> Outputs:
-    """Removes a watermark with Double-DIP.
+    """Removes a watermark.
 
     Args:
         image: (H, W[, C]), or a list of images with the same watermark.
-        mask: (H, W), 1 where the watermark roughly is; for a single image.
+        mask: (H, W), 1 where the watermark roughly is; for a single image. Without `mask` and `box`,
+            'fast' looks for a mark that repeats over the image.
         box: (y0, x0, y1, x1) in pixels, with the end excluded; instead of `mask`.
         preset: 'fast', or '' for the published settings.
         seed: The seed of all random draws.

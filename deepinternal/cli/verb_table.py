@@ -69,20 +69,13 @@ def _segmented(command: Command, config: Any) -> Mapping[str, str]:
     return {"mask": "", **soft, **layers}
 
 
-def _has_region(command: Command) -> bool:
-    """Whether the region of the watermark is given, so that each image is processed alone."""
-    return bool({"mask", "box"} & set(command.fields))
-
-
 def _watermark_task(command: Command) -> str:
-    """Returns the preset for single images with a given region, or for several images together."""
+    """Returns the preset for images that are processed alone, or for several images together.
+
+    A single file, or images with a given region, are processed alone.
+    """
     one = len(command.inputs) == 1 and os.path.isfile(expanded(command.inputs[0]))
-    if one and not _has_region(command):
-        raise InputError(
-            "a single image needs the region of its watermark: give --mask=FILE or "
-            "--box=y0,x0,y1,x1, or give several images with the same watermark"
-        )
-    return "single" if _has_region(command) else "many"
+    return "single" if one or {"mask", "box"} & set(command.fields) else "many"
 
 
 def _samples(command: Command, config: Any) -> Mapping[str, str]:
@@ -121,11 +114,12 @@ VERBS: Mapping[str, Verb] = {
         _always("transparency"),
         lambda command: "pair" if len(command.inputs) == 2 else "single",
         answers=_always({"layer1": "", "layer2": "-layer2"}),
+        fields=("strength",),
     ),
     "unwatermark": Verb(
         _always("watermark"),
         _watermark_task,
-        answers=lambda command, config: {"result" if _has_region(command) else "clean": ""},
+        answers=lambda command, config: {"result" if config.task == "single" else "clean": ""},
         fields=("mask", "label", "box"),
     ),
     "retarget": Verb(

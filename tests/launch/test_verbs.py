@@ -224,15 +224,15 @@ def test_a_kernel_is_written_in_the_form_that_the_name_asks_for(tmp_path, verb):
         (["sr", "nothing.png", "--out=x.png"], "no such file or folder: nothing.png"),
         (["sr", "photo.png", "--out"], "--out: needs a value"),
         (["sr", "photo.png", "--out=x.png", "--overwrite=maybe"], "give true or false"),
-        (["unwatermark", "photo.png", "--out=x.png"], "--mask=FILE or --box="),
+        (["unwatermark", "other.png", "--out=x.png"], "--mask, --box: give the region of the mark"),
         (["retarget", "photo.png", "--out=x.png"], "--size=HEIGHT,WIDTH"),
         (["retarget", "photo.png", "--out=x.png", "--size=big"], "--size=big: "),
         (["kernel", "photo.png", "--out=x.jpg"], "ends in .mat"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, verb, given, said):
-    for name in ("photo.png", "other.png"):
-        save(tmp_path / name, picture(20, 24))
+    for name, side in (("photo.png", 20), ("other.png", 48)):
+        save(tmp_path / name, picture(side, side + 4))
     status, printed = verb(*given)
     assert status == 2
     assert said in printed
