@@ -1,6 +1,7 @@
 """Functions that the decompositions share: their nets, and the refinement of finished layers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -102,6 +103,32 @@ def remarks(
         f"the layers are fitted to an image that is reduced from {sizes[0]} to {sizes[1]} pixels, "
         f"because of config.{field}={getattr(config, field)}; {how}",
     )
+
+
+def over_seeds(
+    replicas: int,
+    layers: Sequence[str],
+    finish: Callable[[dict[str, Output]], dict[str, Output]] = lambda outputs: outputs,
+) -> dict[str, Any]:
+    """Returns the fields of a `Method` that fits several seeds side by side; none for a single seed.
+
+    Args:
+        replicas: Number of seeds.
+        layers: Names of the outputs of which the median over the seeds is taken.
+        finish: Applied to the outputs after that.
+
+    Returns:
+        `replicas` and `reduce`, which adds the output `seed_spread`: the median over the seeds of the
+        root mean square difference between the first layer and its median.
+    """
+
+    def reduce(outputs: dict[str, Output]) -> dict[str, Output]:
+        found = outputs[layers[0]].value
+        apart = jnp.square(found - jnp.median(found, axis=0))
+        spread = jnp.median(jnp.sqrt(jnp.mean(apart.reshape(len(found), -1), axis=1)))
+        return {**finish(median(outputs, layers)), "seed_spread": Output(spread, "scalar")}
+
+    return {"replicas": replicas, "reduce": reduce} if replicas > 1 else {}
 
 
 def median(outputs: Mapping[str, Output], layers: Sequence[str]) -> dict[str, Output]:

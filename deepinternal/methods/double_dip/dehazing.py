@@ -104,6 +104,12 @@ class Config(FitConfig):
         "fraction of the haze that is removed if the transmission is estimated; auto: less where the "
         "image shows little evidence of haze",
     )
+    replicas: int = field(
+        1,
+        "number of seeds that are fitted side by side; the result is their median, and `seed_spread` "
+        "says how far they differ; without nets, nothing depends on the seed",
+        ge=1,
+    )
     fit_side: int = field(
         799,
         "greatest side of the fitted image, to which larger images are reduced; 0: only fit_pixels "
@@ -310,7 +316,12 @@ def make(config: Config, spec: Inputs) -> Method:
         for number in range(1, config.passes + 1)
     ]
     outputs = functools.partial(_outputs, config)
-    return fit.build("dehazing", generators, phases, outputs, shape=shape, baseline=baseline)
+    seeds = common.over_seeds(
+        config.replicas, ("result", "transmission", "airlight", "airlight_colour")
+    )
+    return fit.build(
+        "dehazing", generators, phases, outputs, shape=shape, baseline=baseline, **seeds
+    )
 
 
 def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:

@@ -68,8 +68,7 @@ def prepare(config: Config, image: np.ndarray | Sequence[np.ndarray]) -> Inputs:
     Returns:
         `image` (H, W, C); for `pair` `first` and `second` (H, W, C), and `alphas` (2,) if they are
         searched. Large images are reduced, and `full_image` or `full_first` and `full_second` are the
-        user's. Layers that are
-        found without nets: see `without_nets`.
+        user's. Layers that are found without nets: see `without_nets`.
 
     Raises:
         InputError: An image is too small, or the two are equal.
@@ -196,7 +195,9 @@ def make(config: Config, spec: Inputs) -> Method:
         flips=config.flips,
     )
     outputs = functools.partial(_outputs, config)
-    return fit.build("transparency", generators, [phase], outputs, shape=shape)
+    fitted = ("result", "layer1", "layer2", *(["alphas"] if pair else []))
+    seeds = common.over_seeds(config.replicas, fitted)
+    return fit.build("transparency", generators, [phase], outputs, shape=shape, **seeds)
 
 
 def _several(config: Config) -> bool:

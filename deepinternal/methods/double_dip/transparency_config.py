@@ -26,6 +26,12 @@ class Config(FitConfig):
         "search: if single finds two regular patterns, such as tiles, they are separated by their "
         "periods, and no nets are trained; auto: set by task and effort",
     )
+    replicas: int = field(
+        1,
+        "number of seeds that are fitted side by side; the result is their median, and `seed_spread` "
+        "says how far they differ; without nets, nothing depends on the seed",
+        ge=1,
+    )
     effort: Literal["published", "fast"] = field(
         "published", "values of the fields that are auto: the paper's, or those of fewer steps"
     )

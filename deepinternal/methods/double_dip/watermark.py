@@ -197,15 +197,11 @@ def make(config: Config, spec: Inputs) -> Method:
     outputs, finish = _single_outputs, _finish_single
     if many:
         outputs, finish = (functools.partial(f, count) for f in (_many_outputs, _finish_many))
-    replicas = {}
-    last = lambda layers, inputs: finish(outputs(layers, inputs))
-    if config.replicas > 1:
-        fitted = (*cleans, "watermark", "mask", "mark")
-        reduce = lambda made: finish(common.median(made, fitted))
-        last, replicas = outputs, {"replicas": config.replicas, "reduce": reduce}
+    seeds = common.over_seeds(config.replicas, (*cleans, "watermark", "mask", "mark"), finish)
+    last = outputs if seeds else lambda layers, inputs: finish(outputs(layers, inputs))
     baseline = lambda inputs: inputs["full1" if many else "full"]
     return fit.build(
-        "watermark", generators, phases, last, shape=first[:2], baseline=baseline, **replicas
+        "watermark", generators, phases, last, shape=first[:2], baseline=baseline, **seeds
     )
 
 

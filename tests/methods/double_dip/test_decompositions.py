@@ -8,7 +8,7 @@ import skimage.data
 from deepinternal import methods
 from deepinternal.ops.atmosphere import haze
 from deepinternal.ops.metrics import psnr
-from deepinternal.types import InputError
+from deepinternal.types import InputError, Output
 from tests.methods.double_dip.shared import TINY, fitted, photograph, prepared, refused, white_rows
 
 
@@ -123,6 +123,22 @@ def test_median_of_three_fits_of_one_image():
     assert marked[8:20, 8:20].mean() > 0.5
     clean = np.median(every["clean"], axis=0)
     np.testing.assert_allclose(out["result"][marked], clean[marked], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["dehazing", "transparency"])
+def test_median_and_spread_of_seeds(name):
+    fields = {"replicas": 3} | ({"uniform": True, "passes": 1} if name == "dehazing" else {})
+    method, _ = prepared(name, photograph(), **TINY, **fields)
+    assert method.replicas == 3
+    made = np.random.default_rng(0).random((3, 8, 9, 3)).astype(np.float32)
+    names = ("result", "layer1", "layer2", "transmission", "airlight", "airlight_colour")
+    out = method.reduce({name: Output(made + i, "image") for i, name in enumerate(names)})
+    middle = np.median(made, axis=0)
+    np.testing.assert_allclose(out["result"].value, middle)
+    apart = np.sqrt(np.square(made - middle).mean(axis=(1, 2, 3)))
+    np.testing.assert_allclose(out["seed_spread"].value, np.median(apart), rtol=1e-5)
+    alone, _ = prepared(name, photograph(), **TINY, **fields | {"replicas": 1})
+    assert alone.reduce is None
 
 
 @pytest.mark.slow
