@@ -18,6 +18,7 @@ from deepinternal.types import InputError, Inputs, Method, Output
 
 _MARGIN = 24  # pixels around the region that are looked at
 _PIXELS = 40_000  # of the region, from which the search takes place in reduced images or in a part
+_SEARCHED = 160_000  # pixels up to which whole images are searched for what they have in common
 _VISIBLE = 0.02  # opacity below which a pixel stays as it is
 _SURE = 150.0  # gain below which a remark says that hardly any mark was found
 
@@ -66,13 +67,19 @@ def many(images: Sequence[np.ndarray]) -> Inputs:
         images: Images (H, W, C) in [0, 1], of which the common centre is searched.
 
     Returns:
-        Likewise, `full1`, `clean1`, and so on; `matte` has the size of the common centre.
+        Likewise, `full1`, `clean1`, and so on; `matte` has the size of the common centre. Large images
+        without any mark that is easily found stay as they are.
     """
     size = tuple(min(image.shape[axis] for image in images) for axis in (0, 1))
     corners = [[(n - m) // 2 for n, m in zip(image.shape[:2], size)] for image in images]
     parts = [x[y : y + size[0], c : c + size[1]] for x, (y, c) in zip(images, corners)]
     mark, region = marks.search_common(parts)
-    region = region if region.any() else np.ones(size, bool)
+    if not region.any():  # a faint or thin mark; in large images, its search would take minutes
+        region = np.full(size, size[0] * size[1] <= _SEARCHED)
+    if not region.any():
+        nothing = mark_removal.Removal(np.stack(parts), np.zeros(size), mark.colour, 0.0, 0.0)
+        places = [tuple(slice(n, n + m) for n, m in zip(c, size)) for c in corners]
+        return {**_inputs(images, nothing, places), "matte": np.zeros(size, np.float32)}
     window = _window(region)
     stack = np.stack([part[window] for part in parts])
     found = _removed(stack, region[window], [mark])

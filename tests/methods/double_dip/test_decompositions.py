@@ -6,6 +6,8 @@ import pytest
 import skimage.data
 
 from deepinternal import methods
+from deepinternal.estimators import marks
+from deepinternal.methods.double_dip import watermark_cuts
 from deepinternal.ops.atmosphere import haze
 from deepinternal.ops.metrics import psnr
 from deepinternal.types import InputError, Output
@@ -123,6 +125,18 @@ def test_median_of_three_fits_of_one_image():
     assert marked[8:20, 8:20].mean() > 0.5
     clean = np.median(every["clean"], axis=0)
     np.testing.assert_allclose(out["result"][marked], clean[marked], atol=1e-6)
+
+
+def test_large_images_without_a_common_mark_stay_as_they_are(monkeypatch):
+    monkeypatch.setattr(watermark_cuts, "_SEARCHED", 0)
+    none = marks.Mark(np.ones(3), 0.5, 0.0), np.zeros((38, 40), bool)
+    monkeypatch.setattr(marks, "search_common", lambda parts: none)
+    images = [photograph(side=40), photograph(300, 40, side=40)[:38]]
+    out = fitted("watermark", images, "many,fast")
+    for number, image in enumerate(images, 1):
+        np.testing.assert_array_equal(out[f"clean{number}"], image)
+    assert out["mask"].shape == (38, 40)
+    assert not out["mask"].any()
 
 
 @pytest.mark.parametrize("name", ["dehazing", "transparency"])
