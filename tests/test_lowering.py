@@ -24,7 +24,7 @@ FAMILIAR = {
     *(("zssr", "real"), ("zssr", "fast"), ("dip", "fast")),
     *(("dip", "large_hole"), ("dip", "region"), ("dip", "restore")),
     *(("segmentation", "default"), ("video_segmentation", "default"), ("watermark", "single")),
-    *(("dehazing", "default"), ("dehazing", "uniform"), ("transparency", "fast")),
+    *(("dehazing", "uniform"), ("transparency", "fast")),
     *(("ingan", "default"), ("ingan", "swap"), ("ingan", "many"), ("kernelgan", "published")),
 }
 SIDES = {("zssr", "kernel"): {"kernel": np.asarray(gaussian_kernel(7, 1.0))}}
@@ -33,6 +33,7 @@ NAMES = methods.names()
 # Presets without nets of methods whose others have nets.
 WITHOUT_NETS = {
     *(("kernelgan", "gaussian"), ("transparency", "reflection"), ("transparency", "frames")),
+    *(("dehazing", "fast"), ("watermark", "fast"), ("segmentation", "preview")),
 }
 
 
