@@ -131,13 +131,13 @@ PRESETS: Mapping[str, Preset] = {
         },
         "a mask by appearance and edges, and fewer steps for the layers on a smaller image",
         "ten photographs of 481x321 with strokes on 3.4 % of the pixels: mean IoU .905, outlines 2.9 "
-        "pixels off (GrabCut .802, 10.2); on 1.4 %: .760, 8.9 (.723, 14.9); 35 s on two cores of an "
-        "AMD EPYC, 31 of them to compile, and 4 s for further images of that size",
+        "pixels off (GrabCut .802, 10.2); on 1.4 %: .760, 8.9 (.723, 14.9); 30 s on two cores of an "
+        "AMD EPYC, 26 of them to compile, and 4 s for further images of that size",
     ),
     "preview": Preset(
         {"spread": True, "layers": False},
         "the mask of `fast` without the layers",
-        "the IoU of `fast`; 22 s, and 2.5 s for further images of that size",
+        "the IoU of `fast`; 11 s, and 1.4 s for further images of that size",
     ),
     "smoke": Preset(
         {"steps": 15, "fit_side": 96, "channels": "4,8", "skip": "0"},
