@@ -16,9 +16,7 @@ _DENSE = 0.56  # haziness above which the airlight shows in the image
 # Fraction of made hazes of benchmarks/decomposition_haze.py whose airlight was right within 0.05 in all
 # channels, by how many of two signs speak for it: the estimates agree, and the haze is dense.
 _CONFIDENCES = (0.25, 0.5, 0.8)
-_SHARE = (
-    0.4  # share of the darkest colours in the hue of an airlight for which not both signs speak
-)
+_SHARE = 0.4  # of the darkest colours in the hue of an airlight for which not both signs speak
 
 
 def airlight_patch_recurrence(image: np.ndarray) -> np.ndarray:

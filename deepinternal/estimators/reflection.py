@@ -22,11 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import fft, ndimage
 
-_FINE, _MIDDLE, _COARSE = (
-    0.6,
-    1.6,
-    8.0,
-)  # standard deviations of the Gaussians of gradients, in pixels
+_FINE, _MIDDLE, _COARSE = 0.6, 1.6, 8.0  # standard deviations of Gaussian gradients, in pixels
 _POOL = 2.5  # standard deviation in pixels of the window in which gradients are compared
 _SOFT, _SHARP = 0.1, 0.45  # sharpness up to which, and from which, gradients are R's and B's
 _SHADING = 0.3  # excess of the middle over the coarse gradients from which softness is no shading

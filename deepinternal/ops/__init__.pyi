@@ -33,7 +33,6 @@ from deepinternal.ops.atmosphere import airlight_dark_channel as airlight_dark_c
 from deepinternal.ops.atmosphere import dark_channel as dark_channel
 from deepinternal.ops.atmosphere import dehaze as dehaze
 from deepinternal.ops.atmosphere import haze as haze
-from deepinternal.ops.atmosphere import transmission_dark_channel as transmission_dark_channel
 from deepinternal.ops.augment import dihedral as dihedral
 from deepinternal.ops.augment import draw_father as draw_father
 from deepinternal.ops.back_projection import back_project as back_project

@@ -56,30 +56,6 @@ def dark_channel(image: Array, *, window: int = 15) -> Array:
     return minimum(jnp.min(image, axis=-1), window)
 
 
-def transmission_dark_channel(
-    image: Array, airlight: Array, *, window: int = 15, omega: float = 0.95
-) -> Array:
-    """Returns the transmission under the dark channel prior: 1 - omega * dark(I / A).
-
-    The prior assumes a dark pixel in every window. With `omega` 1, no transmission that is constant in
-    the windows can be smaller, since it would give negative colours.
-
-    Args:
-        image: (H, W, C) with haze.
-        airlight: (C,) or (H, W, C).
-        window: Side of the window in pixels, odd.
-        omega: Fraction of the haze that is removed; less than 1 leaves some haze on distant objects.
-
-    Returns:
-        (H, W), in [0, 1].
-
-    References:
-        He, Sun, Tang: Single Image Haze Removal Using Dark Channel Prior. CVPR 2009, equation 12.
-    """
-    veil = dark_channel(image / jnp.maximum(airlight, 1e-3), window=window)
-    return jnp.clip(1 - omega * veil, 0, 1)
-
-
 def airlight_dark_channel(image: Array, *, window: int = 15, fraction: float = 1e-4) -> Array:
     """Returns the maximum of each channel over the haziest pixels, those of the highest dark channel.
 

@@ -36,17 +36,3 @@ def test_airlight_of_the_dark_channel_is_the_haziest_spot():
     np.testing.assert_allclose(
         atmosphere.airlight_dark_channel(jnp.asarray(image)), (0.7, 0.75, 0.8), atol=1e-6
     )
-
-
-def test_transmission_of_the_dark_channel():
-    """Exact where every window holds something black; never under what leaves negative colours."""
-    y, x = np.mgrid[:60, :60]
-    scene = np.where(((x // 3 + y // 3) % 2)[..., None], [0.6, 0.4, 0.5], 0.0)
-    light = np.array([0.8, 0.85, 0.9], np.float32)
-    hazy = jnp.asarray(atmosphere.haze(scene, 0.4, light), jnp.float32)
-    found = atmosphere.transmission_dark_channel(hazy, light, omega=1.0)
-    np.testing.assert_allclose(found, 0.4, atol=1e-5)
-    kept = atmosphere.transmission_dark_channel(hazy, light, omega=0.95)
-    np.testing.assert_allclose(kept, 1 - 0.95 * 0.6, atol=1e-5)
-    clear = atmosphere.transmission_dark_channel(jnp.asarray(scene, jnp.float32), light)
-    np.testing.assert_allclose(clear, 1, atol=1e-6)
