@@ -4,9 +4,9 @@
     python -m launch.main --config=NAME[:PRESET,...] ...
     python -m launch.main --config=my_package.module:RECIPE[:PRESET,...] ...
 
-The same command again resumes. Several processes, on one or more machines, may work in one folder:
-see launch/README.md. Exit status: 0 all images done, 1 some failed, 2 bad flag, config or input,
-129, 130 or 143 interrupted after a checkpoint.
+Give the same command again to resume. Several processes, on one or more machines, may share a work
+folder: see launch/README.md. Exit status: 0 all images are done, 1 some failed, 2 a bad flag, config
+or input, 129, 130 or 143 interrupted after a checkpoint.
 """
 
 import sys

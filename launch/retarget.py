@@ -1,4 +1,4 @@
-"""Makes images of other sizes and shapes, and videos of them, from an image or with a trained InGAN.
+"""Retargets an image to other sizes and shapes, or makes a video of them.
 
     python -m launch.retarget --input=photo.png --scale=1,2 --out=wide.png
     python -m launch.retarget --workdir=DIR --size=224,544 --out=wide.png
@@ -6,8 +6,9 @@
     python -m launch.retarget --workdir=DIR --collage --out=collage.png
     python -m launch.retarget --workdir=DIR --video=zoom --out=zoom.mp4
 
-Without --workdir, results are made of the patches of the image, without training. Several sizes are
-written to OUT-HxW. --nonrect makes a picture of non-rectangular shapes, with a trained InGAN.
+With --input, the patches of the image make the results, without training. With --workdir, the InGAN
+that was trained in that work folder makes them. Several sizes are written to OUT-HxW. --nonrect, for
+a trained InGAN, makes a grid of non-rectangular images.
 """
 
 import sys

@@ -1,12 +1,12 @@
-"""Runs every combination of seeds and field values, and compares them in a table.
+"""Runs every combination of seeds and field values, and compares the runs in a table.
 
     python -m launch.sweep --config=configs/NAME.py[:PRESET,...] --workdir=DIR --seeds=0,1,2
         --sweep='FIELD=VALUE|VALUE|...' [--sweep=...] [--config.FIELD=VALUE] [--list]
 
-Values are separated by |, because they may hold commas and semicolons: --sweep='scale=2|1.5;2'.
-Each combination is a run in DIR/FIELD=VALUE,.../. The same command again continues with what is not
-done. The table that is printed at the end is also in DIR/sweep.json and DIR/sweep.csv. The exit
-status is the worst one of all runs.
+Values are separated by |, because they may contain commas and semicolons: --sweep='scale=2|1.5;2'.
+Each combination runs in DIR/FIELD=VALUE,.../. Give the same command again to continue with the runs
+that are not done. The table that is printed at the end is also written to DIR/sweep.json and
+DIR/sweep.csv. The exit status is the worst of all runs.
 """
 
 import sys
