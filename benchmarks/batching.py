@@ -4,7 +4,7 @@
                                   [--presets=ideal,fast] [--steps=N] [--rounds=N] [--json=FILE]
                                   [--config.FIELD=VALUE ...]
 
-benchmarks/README.md explains the columns.
+benchmarks/speed.md explains the columns.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from benchmarks import common
+from benchmarks import common, timing
 from deepinternal import methods
 from deepinternal.config import MethodConfig
 from deepinternal.nets.zssr import ZSSRNet
@@ -61,27 +61,27 @@ def measure(
             measured only in the first.
         steps: Number of successive steps of each program in a round.
         rounds: Number of rounds.
-        photo: As in `common.sample`.
+        photo: As in `timing.sample`.
 
     Returns:
         Numbers for each number of images and each form; spreads as {'median', 'min', 'max'}.
     """
-    inputs = common.sample(methods.find("zssr"), config, photo)
+    inputs = timing.sample(methods.find("zssr"), config, photo)
     trained = {}
     for n in images:
         for form in (ONE_BY_ONE, *(forms if n > 1 else ())):
             lanes = (1, 1 if form == ONE_BY_ONE else n)
             made = method(config, inputs, forms[0] if form == ONE_BY_ONE else form)
-            trained[n, form] = common.FullStep(made, inputs, steps=steps, images=n, lanes=lanes)
+            trained[n, form] = timing.FullStep(made, inputs, steps=steps, images=n, lanes=lanes)
             trained[n, form].run()
-    taken = common.take_turns({key: full.run for key, full in trained.items()}, rounds)
+    taken = timing.take_turns({key: full.run for key, full in trained.items()}, rounds)
     return [
         {
             "images": n,
             "form": form,
             "compile_seconds": trained[n, form].programs.seconds,
-            "seconds_per_image": common.spread(seconds),
-            "ratio_to_one_by_one": common.ratios(seconds, taken[n, ONE_BY_ONE]),
+            "seconds_per_image": timing.spread(seconds),
+            "ratio_to_one_by_one": timing.ratios(seconds, taken[n, ONE_BY_ONE]),
         }
         for (n, form), seconds in taken.items()
     ]

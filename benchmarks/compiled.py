@@ -13,7 +13,7 @@ DIR holds the compiler for the device, of the versions that belong to the instal
     TPU v5e         libtpu==LIBTPU
 
 where JAX is `jax.__version__`, and LIBTPU the version that `jax[tpu]==JAX` requires. Only the compiler
-runs. It cannot tune kernels without the device. benchmarks/README.md explains the columns.
+runs. It cannot tune kernels without the device. benchmarks/accelerators.md explains the columns.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ import numpy as np
 from absl import flags
 from jax.experimental import topologies
 
-from benchmarks import common, hlo, programs
+from benchmarks import common, hlo, programs, timing
 from deepinternal import methods
 from deepinternal.config import MethodConfig
 from deepinternal.ops.resizing import resize
@@ -163,7 +163,7 @@ def measure(
         the program if it is none of training, and MB of temporary memory. `error` is '' or what the
         compiler says.
     """
-    inputs = common.sample(recipe, config) if size is None else _photograph(recipe, config, size)
+    inputs = timing.sample(recipe, config) if size is None else _photograph(recipe, config, size)
     with programs.traced_for(device.backend):
         listed = programs.all_programs(
             recipe.method(config, input_spec(inputs)),
@@ -181,7 +181,7 @@ def _photograph(recipe: Recipe, config: MethodConfig, size: tuple[int, int]) -> 
     """Prepares a photograph (H, W, 3) of any size, without side inputs."""
     if recipe.grouping(config).kind != "single":
         raise InputError(f"--size: {recipe.name} takes several images; leave it out")
-    photo = resize(common.bundled_photo(), output_shape=size)
+    photo = resize(timing.bundled_photo(), output_shape=size)
     return recipe.prepare(config, np.asarray(photo.clip(0, 1)))
 
 

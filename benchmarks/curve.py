@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks import common
+from benchmarks import timing
 from deepinternal.codecs.image_io import read_image
 from deepinternal.config import MethodConfig
 from deepinternal.engine.checkpoint import shapes_at
@@ -96,7 +96,7 @@ def read(recipe: Recipe, config: MethodConfig, pair: Pair | None) -> Given:
         InputError: A file or the config cannot be used.
     """
     if pair is None:
-        made = recipe.example(config, common.bundled_photo())
+        made = recipe.example(config, timing.bundled_photo())
         image, truth, sides = made.image, made.truth, made.sides
     else:
         if files := [f for f in recipe.side_inputs if getattr(config, f)]:

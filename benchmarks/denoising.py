@@ -5,9 +5,14 @@
                                    [--seeds=3] [--crop=N] [--limit=N] [--out=DIR] [--pictures]
                                    [--json=FILE] [--config.FIELD=VALUE ...]
 
-The figures of each noisy image are kept in DIR/cases.jsonl, and the same command goes on where it
-stopped. The tables show all that DIR holds, so that rows can be added later. benchmarks/README.md
-explains the protocol and the columns.
+The figures of each noisy image are kept in DIR/cases.jsonl, and the same command continues where it
+stopped. The tables show everything that DIR holds, so rows can be added later. benchmarks/denoising.md
+explains the protocol.
+
+PSNR and SSIM are means over the images and seeds. `seeds` is the standard deviation, over the seeds, of
+the mean PSNR of all images. `- BM3D`, `least` and `won` are the mean and the least gain over BM3D with
+the given level on the same noisy images, and how many of them have one. `level error` is the median
+relative error of the measured level. `CPU s` and `s` are medians without compiling.
 """
 
 import re
@@ -25,10 +30,10 @@ from benchmarks import common, denoising_cases, denoising_peers, denoising_table
 from benchmarks.denoising_cases import Case
 from benchmarks.kept import Records
 from deepinternal.codecs.image_io import write_image
+from deepinternal.engine.errors import NonFiniteError
 from deepinternal.engine.loop import train
 from deepinternal.engine.parallel import Programs
 from deepinternal.engine.progress import Progress
-from deepinternal.engine.run import NonFiniteError
 from deepinternal.estimators.noise import noise_std
 from deepinternal.types import InputError, input_spec
 
@@ -156,7 +161,7 @@ class Results:
         Args:
             case: The noisy image.
             rows: Functions like `Ours.run` by name.
-            levels: Which noise they are told: 'given', the true one; 'measured', none. With real
+            levels: Which level the methods get: 'given', the true one; 'measured', none. With real
                 noise, both.
         """
         levels = LEVELS if case.kind == "real" else levels
@@ -221,11 +226,11 @@ def _define_flags() -> None:
     flags.DEFINE_bool("peers", False, "Whether to run other packages.")
     flags.DEFINE_list("noise", ["float"], "float: not clipped; 8bit: as in a file of 8 bits.")
     flags.DEFINE_enum("kind", "gaussian", [*denoising_cases.KINDS], "The kind of the noise.")
-    flags.DEFINE_list("level", ["given"], "Whether the true noise is given, or is measured.")
+    flags.DEFINE_list("level", ["given"], "Whether the level of the noise is given or measured.")
     flags.DEFINE_integer("seeds", 1, "Number of draws of the noise.", lower_bound=1)
     flags.DEFINE_integer("crop", 0, "Side of the part in the upper left; 0: all.", lower_bound=0)
     flags.DEFINE_integer("limit", 0, "Greatest number of images of a set; 0: all.", lower_bound=0)
-    flags.DEFINE_string("out", None, "Folder where figures are kept, to go on.")
+    flags.DEFINE_string("out", None, "Folder for the figures; the same command continues there.")
     flags.DEFINE_bool(
         "pictures", False, "Whether to keep the results of the first draw as pictures."
     )

@@ -116,7 +116,7 @@ class Case:
     crop: int = 0
 
     def facts(self) -> dict[str, Any]:
-        """Returns what tells the case from others, for files."""
+        """Returns the facts that identify the case in files."""
         facts = dataclasses.asdict(self)
         del facts["photo"]
         return {"set": self.photo.group, "image": self.photo.name, **facts}

@@ -4,13 +4,13 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from benchmarks.tables import Record, groups, number, table
+from benchmarks.tables import Record, groups, mean, number, over_seeds, table
 
 NOISY = "noisy image"
 RIVAL = "BM3D"
 KEY = ("set", "image", "crop", "kind", "noise", "sigma", "seed", "row", "level")
-# The images on which settings were chosen, ours and those of other packages. Figures of the others
-# are those that count.
+# The images on which our settings and those of other packages were chosen. The figures of the other
+# images are the ones to report.
 CHOSEN = {
     "set24": ("kodim03", "kodim08", "kodim20"),
     "cset9": ("image_House256rgb", "image_F16_512rgb"),
@@ -73,11 +73,6 @@ def is_chosen(record: Record) -> bool:
     return record["image"] in CHOSEN.get(record["set"], ())
 
 
-def _mean(records: Sequence[Record], name: str) -> float | None:
-    values = [r[name] for r in records if r.get(name) is not None]
-    return statistics.fmean(values) if values else None
-
-
 def _noise_of(record: Record) -> tuple:
     return tuple(record[name] for name in KEY[:-2])
 
@@ -90,11 +85,7 @@ def gains(records: Sequence[Record], rivals: Sequence[Record]) -> list[float]:
 
 def spread(records: Sequence[Record]) -> float | None:
     """Returns the standard deviation, over the seeds, of the mean PSNR of the images with all seeds."""
-    by_image = groups(records, lambda r: (r["set"], r["image"], r["crop"]))
-    most = max(map(len, by_image.values()), default=0)
-    full = [r for found in by_image.values() if len(found) == most for r in found]
-    means = [_mean(found, "psnr") for found in groups(full, lambda r: r["seed"]).values()]
-    return statistics.stdev(means) if len(means) > 1 else None
+    return over_seeds(records, "psnr", lambda r: (r["set"], r["image"], r["crop"]))
 
 
 def _rows(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
@@ -118,9 +109,9 @@ def _cells(found: Sequence[Record], rivals: Sequence[Record]) -> list[str]:
     time = lambda name: statistics.median(r[name] for r in warm or found)
     return [
         str(len({(r["set"], r["image"]) for r in found})),
-        number(_mean(found, "psnr"), ".2f"),
+        number(mean(found, "psnr"), ".2f"),
         number(spread(found), ".2f"),
-        number(_mean(found, "ssim"), ".4f"),
+        number(mean(found, "ssim"), ".4f"),
         number(gain, "+.2f"),
         number(least, "+.2f"),
         "-" if won is None else f"{won} of {len(over)}",
@@ -174,7 +165,7 @@ def overview(records: Sequence[Record], part: Callable[[Record], str]) -> str:
                 some = by_column.get(wanted, [])
                 over = gains(some, rivals) if key[0] != NOISY and found is not rivals else []
                 gain = f" ({statistics.fmean(over):+.2f})" if over else ""
-                cells.append(number(_mean(some, "psnr"), ".2f") + gain)
+                cells.append(number(mean(some, "psnr"), ".2f") + gain)
             images = {(r["set"], r["image"]) for r in found}
             lines.append([name, _label(*key), str(len(images)), *cells])
     titles = {"float": "{:g}", "8bit": "{:g}, 8-bit"}
@@ -191,7 +182,7 @@ def calibrated(records: Sequence[Record]) -> str:
     lines = []
     for (row, kind, noise, sigma), found in groups(known, key).items():
         errors = [r["expected_psnr"] - r["psnr"] for r in found if "expected_psnr" in r]
-        shares = [100 * (_mean(found, name) or 0) for name in ("within_1", "within_2")]
+        shares = [100 * (mean(found, name) or 0) for name in ("within_1", "within_2")]
         lines.append(
             [
                 row,

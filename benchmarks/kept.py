@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Records:
-    """The records of a file, which tells them apart by some of their fields.
+    """The records of a file, identified by some of their fields.
 
     Attributes:
         all: All records, in the order in which they were added.
@@ -33,7 +33,7 @@ class Records:
         self._known = {self.key(r) for r in self.all}
 
     def key(self, record: Mapping[str, Any]) -> tuple:
-        """Returns what tells a record from others."""
+        """Returns the values that identify a record."""
         return tuple(record[name] for name in self._key)
 
     def __contains__(self, record: Mapping[str, Any]) -> bool:

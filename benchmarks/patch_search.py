@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from benchmarks import common
+from benchmarks import common, timing
 from deepinternal.codecs.image_io import read_image
 from deepinternal.ops import patches
 from deepinternal.ops.resizing import resize
@@ -41,7 +41,7 @@ def pairs(size: int, folder: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
     Args:
         size: Side of the parts in pixels.
-        folder: Folder of photographs; '': the photograph of `common.bundled_photo`.
+        folder: Folder of photographs; '': the photograph of `timing.bundled_photo`.
 
     Raises:
         InputError: There are no photographs, or one is too small.
@@ -50,7 +50,7 @@ def pairs(size: int, folder: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     if not names:
         raise InputError(f"--data={folder}: no PNG files")
     for name in names:
-        photo = common.bundled_photo() if name is None else read_image(name).pixels
+        photo = timing.bundled_photo() if name is None else read_image(name).pixels
         if min(photo.shape[:2]) < size or photo.shape[1] == size:
             raise InputError(f"--size={size}: must be less than the sides of {name or 'the photo'}")
         yield photo[:size, :size], photo[:size, -size:]

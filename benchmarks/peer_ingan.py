@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from benchmarks import torch_nets
-from benchmarks.common import MethodStep
+from benchmarks.timing import MethodStep
 from deepinternal.methods import ingan
 from deepinternal.methods.ingan import scales, training
 from deepinternal.types import input_spec
@@ -83,19 +83,21 @@ class Theirs:
         self._generator = put(generator(torch, config.channels, config.blocks, depth))
         most = case.training.scales
         width = config.discriminator_channels
-        self._judges = put(torch.nn.ModuleList(judge(torch, width, depth) for _ in range(most)))
+        self._discriminators = put(
+            torch.nn.ModuleList(discriminator(torch, width, depth) for _ in range(most))
+        )
         adam = lambda net: torch.optim.Adam(net.parameters(), config.learning_rate, (0.5, 0.999))
         self._average = [p.detach().clone() for p in self._generator.parameters()]
-        self._adams = adam(self._generator), adam(self._judges)
+        self._adams = adam(self._generator), adam(self._discriminators)
         given = torch.compile if compiled else lambda f: f
-        self._made, self._judged = given(self._generator), given(self._plainly_judged)
+        self._made, self._scores = given(self._generator), given(self._plain_scores)
 
-    def _plainly_judged(self, x):
+    def _plain_scores(self, x):
         functional, ratio = self._torch.nn.functional, self._config.ratio
         resize = functools.partial(functional.interpolate, mode="bilinear")
-        count = scales.looking(x.shape[2:], len(self._judges), ratio)
+        count = scales.looking(x.shape[2:], len(self._discriminators), ratio)
         total = 0
-        for i, net in enumerate(self._judges[:count]):
+        for i, net in enumerate(self._discriminators[:count]):
             size = [max(math.floor(n / ratio**i), 9) for n in x.shape[2:]]
             made = net(resize(x, size, antialias=self._config.antialias))
             total = made if i == 0 else total + resize(made, total.shape[2:])
@@ -108,21 +110,21 @@ class Theirs:
         x = self._image[:, :, top : top + h, left : left + w]
         most = 2 * math.sqrt(3) * self._config.noise_std
         noise = lambda x: x + most * (2 * torch.rand_like(x) - 1)
-        mse, (adam, adam_judges) = torch.nn.functional.mse_loss, self._adams
+        mse, (adam, adam_discriminators) = torch.nn.functional.mse_loss, self._adams
 
         adam.zero_grad()
         made = self._made(noise(x), case.size)
         again = self._made(made, case.crop)
-        score = self._judged(made)
+        score = self._scores(made)
         loss = mse(score, torch.ones_like(score)) + 0.1 * torch.abs(again - x).mean()
         loss.backward()
         adam.step()
 
-        adam_judges.zero_grad()
-        real, false = self._judged(noise(x)), self._judged(noise(made.detach()))
+        adam_discriminators.zero_grad()
+        real, false = self._scores(noise(x)), self._scores(noise(made.detach()))
         loss = mse(real, torch.ones_like(real)) + mse(false, torch.zeros_like(false))
         (0.5 * loss).backward()
-        adam_judges.step()
+        adam_discriminators.step()
         if decay := self._config.average:
             now = [p.detach() for p in self._generator.parameters()]
             torch._foreach_lerp_(self._average, now, 1 - decay)
@@ -187,7 +189,7 @@ def generator(torch, channels: int, blocks: int, depth: int):
     return Generator()
 
 
-def judge(torch, channels: int, depth: int):
+def discriminator(torch, channels: int, depth: int):
     """Returns `nets.ingan.PatchDiscriminator` in PyTorch."""
     layers = torch.nn
     norm = layers.utils.spectral_norm

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from benchmarks import torch_nets
-from benchmarks.common import MethodStep
+from benchmarks.timing import MethodStep
 from deepinternal.estimators import recurrence
 from deepinternal.estimators.kernel_statistics import FLOOR
 from deepinternal.losses.kernel import boundary_mask
@@ -130,11 +130,11 @@ class TorchReplica:
         self._places = statistics["large"].tolist(), statistics["small"].tolist()
         self._prior = Prior(torch, statistics if config.covariance else None, device)
         self.generator = put(generator(torch, config.features))
-        self.judge = put(judge(torch, config.features, image.shape[-1]))
+        self.discriminator = put(discriminator(torch, config.features, image.shape[-1]))
         adam = lambda net: torch.optim.Adam(net.parameters(), config.learning_rate, (0.5, 0.999))
-        self._adams = adam(self.generator), adam(self.judge)
-        # Not the judge: `torch.compile` cannot differentiate two calls of it in one graph, because
-        # spectral normalisation updates its vectors in place.
+        self._adams = adam(self.generator), adam(self.discriminator)
+        # Not the discriminator: `torch.compile` cannot differentiate two calls of it in one graph,
+        # because spectral normalisation updates its vectors in place.
         given = torch.compile if compiled else lambda f: f
         self._downscaled = given(self._plainly_downscaled)
         self._terms = given(self._plain_terms)
@@ -169,7 +169,7 @@ class TorchReplica:
 
     def step(self):
         """Takes one step of both nets; returns the generator's loss."""
-        torch, config, (adam, adam_judge) = self._torch, self._config, self._adams
+        torch, config, (adam, adam_discriminator) = self._torch, self._config, self._adams
         noise = lambda x: x + FLOOR * torch.randn_like(x)
         large, real = self._crop(0), self._crop(1)
 
@@ -177,24 +177,24 @@ class TorchReplica:
         made = self._downscaled(large)
         kernel, terms = self._terms(made, large)
         weights = self.weights()
-        loss = torch.abs(self.judge(noise(made)) - 1).mean()
+        loss = torch.abs(self.discriminator(noise(made)) - 1).mean()
         loss = loss + sum(weights[name] * term for name, term in terms.items())
         loss.backward()
         adam.step()
 
-        adam_judge.zero_grad()
+        adam_discriminator.zero_grad()
         with torch.no_grad():
             made = self._downscaled(large)
-        on_real, on_made = self.judge(noise(real)), self.judge(noise(made))
+        on_real, on_made = self.discriminator(noise(real)), self.discriminator(noise(made))
         (0.5 * torch.abs(on_real - 1).mean() + 0.5 * torch.abs(on_made).mean()).backward()
-        adam_judge.step()
+        adam_discriminator.step()
 
         self._average.lerp_(kernel.detach(), 0.02)
         if self._near < 3:
             self._near = self._near + 1 if terms["bicubic"] < config.bicubic_reached else 0
         self._since += self._near >= 3
         if self._since and self._since % config.decay_every == 0:
-            for group in (*adam.param_groups, *adam_judge.param_groups):
+            for group in (*adam.param_groups, *adam_discriminator.param_groups):
                 group["lr"] = config.learning_rate * 0.1 ** (self._since // config.decay_every)
         return loss
 
@@ -228,7 +228,7 @@ def downscaled(torch, kernel, x):
     return made.transpose(0, 1)
 
 
-def judge(torch, features: int, depth: int, hidden: int = 5):
+def discriminator(torch, features: int, depth: int, hidden: int = 5):
     """Returns `nets.kernelgan.Discriminator` in PyTorch."""
     layers = torch.nn
 

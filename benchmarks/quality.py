@@ -3,8 +3,12 @@
     python -m benchmarks.quality --data=DIR --config=configs/zssr.py:fast [--config=...]
                                  [--workdir=DIR] [--json=FILE] [--config.FIELD=VALUE ...]
 
-Every image is processed by the same jobs as in `launch.main`. benchmarks/README.md explains which files
-form a pair and what the columns mean.
+DIR holds pairs of images: `X_LR.png` with `X_HR.png`, or `X.png` with `X_gt.png`; files without a
+counterpart are left out. Every image is processed by the same jobs as in `launch.main`. With --workdir
+the results are kept, and the same command continues where it stopped. Y-PSNR and SSIM are those of the
+8-bit result on luma, without a border as wide as the scale factor. Seconds count from the first byte
+read of an image to its result; images of one shape share their programs, which the first of them
+compiles. Exit status: 0 all images are done, 1 some failed.
 """
 
 import contextlib

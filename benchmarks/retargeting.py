@@ -4,8 +4,8 @@
                                      [--ingan=WORKDIR ...] [--stride=2] [--out=DIR] [--json=FILE]
 
 Without --input, the image is scikit-image's coins. The results are kept in DIR: pictures, and the
-measures in figures.json. The same command goes on where it stopped; a row whose picture was deleted is
-made again. benchmarks/README.md explains rows and columns.
+measures in figures.json. The same command continues where it stopped; a row whose picture was
+deleted is made again. benchmarks/retargeting.md explains rows and columns.
 """
 
 import functools

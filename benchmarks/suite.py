@@ -7,8 +7,8 @@
                                [--out=suite] [--json=FILE] [--config.FIELD=VALUE ...]
 
 Every image is processed by the same jobs as in `launch.main`. Results are kept in the folder of
---out, and the same command goes on where it stopped. benchmarks/README.md explains the layouts of
-sets and the tables.
+--out, and the same command continues where it stopped.
+benchmarks/super_resolution.md explains the layouts of sets and the tables.
 """
 
 import sys
@@ -200,7 +200,7 @@ def _define_flags() -> None:
     flags.DEFINE_integer("limit", 0, "Greatest number of images of a set; 0: all.", lower_bound=0)
     flags.DEFINE_list("tasks", ["sr"], f"Some of {', '.join(TASKS)}.")
     flags.DEFINE_string("method", "zssr", "Method or config file of super-resolution.")
-    flags.DEFINE_string("out", "suite", "Folder where results are kept, to go on.")
+    flags.DEFINE_string("out", "suite", "Folder for the results; the same command continues there.")
     flags.mark_flag_as_required("data")
 
 

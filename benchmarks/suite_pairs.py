@@ -37,7 +37,7 @@ class Pairs:
 
 
 def possible(images: str, pictures: Sequence[Picture], factor: int, degradation: str) -> bool:
-    """Whether there can be pairs: random kernels have the factors of DIV2KRK's recipe.
+    """Whether pairs can be made: the recipe of DIV2KRK has random kernels for some factors only.
 
     Args:
         images: The set.

@@ -1,5 +1,6 @@
 """Tables in markdown; needs only the standard library."""
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -37,3 +38,30 @@ def groups(records: Sequence[Record], key: Callable[[Record], Any]) -> dict[Any,
     for record in records:
         found.setdefault(key(record), []).append(record)
     return found
+
+
+def mean(records: Sequence[Record], name: str) -> float | None:
+    """Returns the mean of a figure over the records that have it; None: none has."""
+    values = [r[name] for r in records if r.get(name) is not None]
+    return statistics.fmean(values) if values else None
+
+
+def over_seeds(
+    records: Sequence[Record], name: str, image: Callable[[Record], Any]
+) -> float | None:
+    """Returns the standard deviation, over the seeds, of the mean of a figure over the images.
+
+    Args:
+        records: The records of one row of a table.
+        name: The name of the figure.
+        image: Tells the images of the records apart; only those with all seeds count.
+
+    Returns:
+        The sample standard deviation; None with fewer than two seeds.
+    """
+    by_image = groups(records, image)
+    most = max(map(len, by_image.values()), default=0)
+    full = [r for found in by_image.values() if len(found) == most for r in found]
+    means = [mean(found, name) for found in groups(full, lambda r: r["seed"]).values()]
+    known = [value for value in means if value is not None]
+    return statistics.stdev(known) if len(known) > 1 else None

@@ -5,7 +5,7 @@
                                     [--steps_per_dispatch=N] [--json=FILE] [--config.FIELD=VALUE ...]
 
 NAME is a name for `deepinternal.methods.find`, such as 'zssr' or 'package.module:RECIPE'.
-benchmarks/README.md explains the columns.
+benchmarks/speed.md explains the columns.
 """
 
 import dataclasses
@@ -18,13 +18,13 @@ import jax
 import numpy as np
 from absl import flags
 
-from benchmarks import common, roofline
+from benchmarks import common, roofline, timing
 from deepinternal import methods
 from deepinternal.config import MethodConfig
 from deepinternal.engine.layout import force_cpu_devices, spread
 from deepinternal.engine.parallel import Programs
 from deepinternal.recipe import Recipe
-from deepinternal.types import InputError, Inputs, TrainState, input_spec
+from deepinternal.types import InputError, Inputs, Method, TrainState, input_spec
 
 TURN = 2.0  # approximate seconds of a round if the number of steps is not given
 
@@ -54,62 +54,51 @@ def measure(
         steps: Number of steps of each image in a round; 0: as many as take about `TURN` seconds in all.
         rounds: Number of rounds.
         steps_per_dispatch: Number of steps in a dispatch; 0: the backend's default.
-        photo: As in `common.sample`.
+        photo: As in `timing.sample`.
         multiplied: Side of the matrices whose product measures the peak of the arithmetic.
         copied: Bytes of the array whose copy measures the peak of the memory.
 
     Returns:
         Numbers: seconds, FLOPs, MB; spreads as {'median', 'min', 'max'}.
     """
-    inputs = common.sample(recipe, config, photo)
+    inputs = timing.sample(recipe, config, photo)
     method = recipe.method(config, input_spec(inputs))
-    full = common.FullStep(method, inputs, steps_per_dispatch=steps_per_dispatch)
+    full = timing.FullStep(method, inputs, steps_per_dispatch=steps_per_dispatch)
     _, state = full.train()
-    figures = {"method": recipe.name, **_once_in_a_while(method, state, inputs)}
-    figures |= {
-        "peak_memory_mb": common.peak_memory(),
-        "image_shape": list(next(x.shape for x in inputs.values() if len(x.shape) > 2)),
-        "steps_limit": sum(stage.steps for stage in method.stages),
-        "evaluate_every": method.stages[0].evaluate_every if method.stages[0].evaluate else 0,
-        "rounds": rounds,
-    }
+    figures = {"method": recipe.name, "rounds": rounds, **_of_method(method, state, inputs)}
     cost = roofline.step_cost(full.programs.method, state, inputs)
-    runs: dict[Any, common.FullStep] = {}
+    runs: dict[tuple[int, Lanes], timing.FullStep] = {}
     for n in images:
         for pair in lanes or [spread(n, devices=1, method=method, inputs=inputs)]:
-            alone = n == 1 and pair == (1, 1)
             options = {"images": n, "lanes": pair, "steps_per_dispatch": steps_per_dispatch}
-            run = full if alone else common.FullStep(method, inputs, **options)
-            if steps:
-                run.set_steps(steps)
-            else:
-                run.lengthen(TURN)
-            run.run()
-            runs[n, pair] = run
+            run = full if (n, pair) == (1, (1, 1)) else timing.FullStep(method, inputs, **options)
+            runs[n, pair] = _of_length(run, steps)
     turns = {key: run.run for key, run in runs.items()}
     turns["peak"] = roofline.MatmulPeak(getattr(config, "precision", "default"), multiplied).run
     turns["copy"] = roofline.CopyPeak(copied).run
-    taken = common.take_turns(turns, rounds)
-    figures["peak_flops_per_second"] = max(taken["peak"])
-    figures["copy_bytes_per_second"] = max(taken["copy"])
+    taken = timing.take_turns(turns, rounds)
+    peak, copy = max(taken["peak"]), max(taken["copy"])
+    figures |= {"peak_flops_per_second": peak, "copy_bytes_per_second": copy}
     figures["runs"] = [
-        {
-            "images": n,
-            "lanes": list(pair),
-            "steps": run.steps,
-            "compile_seconds": figures["rest_compile_seconds"] + run.programs.seconds,
-            **_rates(taken[n, pair], cost.contractions, figures),
-        }
-        for (n, pair), run in runs.items()
+        _of_run(key, run, taken[key], cost.contractions, figures) for key, run in runs.items()
     ]
     first = figures["runs"][0]["seconds_per_step"]["median"]
-    peaks = figures["peak_flops_per_second"], figures["copy_bytes_per_second"]
-    figures["roofline"] = dataclasses.asdict(cost) | roofline.bounds(cost, first, *peaks)
+    figures["roofline"] = dataclasses.asdict(cost) | roofline.bounds(cost, first, peak, copy)
     return figures
 
 
-def _once_in_a_while(method, state: TrainState, inputs: Inputs) -> dict[str, Any]:
-    """Times an evaluation and the outputs, and the compilation of both."""
+def _of_length(run: timing.FullStep, steps: int) -> timing.FullStep:
+    """Sets the steps of a run (0: as many as take about `TURN` seconds), and compiles them."""
+    if steps:
+        run.set_steps(steps)
+    else:
+        run.lengthen(TURN)
+    run.run()
+    return run
+
+
+def _of_method(method: Method, state: TrainState, inputs: Inputs) -> dict[str, Any]:
+    """Times an evaluation, the outputs and their compilation; adds what a run's time depends on."""
     programs = Programs(method)
 
     def timed(function, *args):
@@ -117,20 +106,38 @@ def _once_in_a_while(method, state: TrainState, inputs: Inputs) -> dict[str, Any
         jax.block_until_ready(function(*args))
         return time.perf_counter() - start - (programs.seconds - compiled)
 
-    figures = {"evaluate_seconds": 0.0, "outputs_seconds": None}
+    first = method.stages[0]
+    figures = {
+        "evaluate_seconds": 0.0,
+        "outputs_seconds": None,
+        "image_shape": list(next(x.shape for x in inputs.values() if len(x.shape) > 2)),
+        "steps_limit": sum(stage.steps for stage in method.stages),
+        "evaluate_every": first.evaluate_every if first.evaluate else 0,
+    }
     if len(method.stages) == 1:  # later stages have states of their own
         figures["outputs_seconds"] = timed(programs.outputs, state, inputs)
-    if method.stages[0].evaluate:
+    if first.evaluate:
         figures["evaluate_seconds"] = timed(programs.evaluate, 0, state, inputs)
-    return figures | {"rest_compile_seconds": programs.seconds}
+    memory = timing.peak_memory()
+    return figures | {"rest_compile_seconds": programs.seconds, "peak_memory_mb": memory}
 
 
-def _rates(seconds: Sequence[float], flops: int, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Computes rates from the seconds per step and image of each round."""
-    step, limit, every = common.spread(seconds), figures["steps_limit"], figures["evaluate_every"]
+def _of_run(
+    key: tuple[int, Lanes],
+    run: timing.FullStep,
+    seconds: Sequence[float],
+    flops: int,
+    figures: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Computes the figures of a run from its seconds per step and image in each round."""
+    step, limit, every = timing.spread(seconds), figures["steps_limit"], figures["evaluate_every"]
     image = limit * step["median"] + (figures["outputs_seconds"] or 0.0)
     image += (limit // every if every else 0) * figures["evaluate_seconds"]
     return {
+        "images": key[0],
+        "lanes": list(key[1]),
+        "steps": run.steps,
+        "compile_seconds": figures["rest_compile_seconds"] + run.programs.seconds,
         "seconds_per_step": step,
         "steps_per_second": 1 / step["median"],
         "images_per_hour": 3600 / image,

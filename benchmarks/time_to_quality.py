@@ -6,7 +6,9 @@
 
 Each config runs once on each image, timed from the first byte read, with newly compiled programs. A
 decaying learning rate decays over the run's own number of steps: a point within a run shows the quality
-of that run, not the one that a shorter run would reach. benchmarks/README.md explains what is counted.
+of that run, not the one that a shorter run would reach. The seconds include reading, compiling, the
+training up to a point and making the result there once; scores, the results of other points, and
+starting Python do not count.
 """
 
 import csv

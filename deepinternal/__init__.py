@@ -3,10 +3,10 @@
     import deepinternal as di
     out = di.super_resolve(image, scale=2)
 
-Everything is imported when it is first used; importing the package costs nothing.
+Modules are imported when they are first used, so that importing the package costs nothing.
 """
 
 from deepinternal import lazy
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __getattr__, __dir__ = lazy.attach(__name__, __file__)

@@ -12,8 +12,8 @@ def as_file(config: str) -> str:
     """Returns the value of `--config` as a file: paths are unchanged, names refer to this file.
 
     Args:
-        config: 'configs/zssr.py:fast', 'zssr:fast', 'my_package.deblur:RECIPE', or the last with
-            presets, such as 'my_package.deblur:RECIPE:fast'.
+        config: A path such as 'configs/zssr.py:fast', or the name of a method such as 'zssr:fast' or
+            'my_package.deblur:RECIPE:fast'; presets may follow the last colon.
     """
     path = config.partition(":")[0]
     is_file = not path or path.endswith(".py") or os.sep in path or os.path.isfile(path)
@@ -37,7 +37,13 @@ def get_config(arg: str) -> ml_collections.ConfigDict:
 
 
 def parts(arg: str) -> tuple[str, str]:
-    """Splits 'NAME:PRESETS' or 'package.module:RECIPE:PRESETS' into a method and its presets."""
+    """Splits 'NAME:PRESETS' or 'package.module:RECIPE:PRESETS' into a method and its presets.
+
+    Example:
+        >>> from deepinternal.by_name import parts
+        >>> parts("zssr:fast"), parts("my_package.deblur:RECIPE:fast")
+        (('zssr', 'fast'), ('my_package.deblur:RECIPE', 'fast'))
+    """
     name, _, presets = arg.partition(":")
     if "." in name:
         attribute, _, presets = presets.partition(":")

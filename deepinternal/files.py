@@ -1,4 +1,4 @@
-"""Opens input files with one-line errors, and writes files atomically."""
+"""Functions that open input files with one-line errors, and that write files atomically."""
 
 import contextlib
 import hashlib
@@ -17,19 +17,19 @@ from typing import BinaryIO
 
 from deepinternal.types import InputError
 
-LONGEST = 255  # maximum number of bytes of a file name in common file systems
-_DECODING = threading.RLock()  # for the filters of warnings, which belong to the process
+LONGEST = 255  # maximum number of bytes in a file name in common file systems
+_DECODING = threading.RLock()  # guards the filters of warnings, which all threads share
 
 
 def atomic_write_bytes(path: str | os.PathLike, data: bytes) -> None:
-    """Writes a file atomically: other processes never see a part of it, even after a crash.
+    """Writes a file atomically: other processes never see an incomplete file, even after a crash.
 
     Raises:
-        OSError: The file cannot be written; an older file is unchanged.
+        OSError: The file cannot be written. An existing file remains unchanged.
     """
     folder = os.path.dirname(os.path.abspath(path))
     temporary = _temporary(folder)
-    # Not tempfile, whose files are private (0600) and stay so after the rename.
+    # The files of tempfile would be private (0600), also after the rename.
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -51,7 +51,7 @@ def atomic_write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def _temporary(folder: str) -> str:
-    """Returns a new hidden path in a folder, which `remove_unfinished` knows."""
+    """Returns a new hidden path in a folder, which `remove_unfinished` recognises."""
     return os.path.join(folder, f".{secrets.token_hex(8)}.tmp")
 
 
@@ -60,8 +60,8 @@ def remove_unfinished(folder: str | os.PathLike, *, deep: bool = True, older: fl
 
     Args:
         folder: The folder, in which no other process may be writing.
-        deep: Whether to look into its subfolders.
-        older: Only files that are older than this, in seconds, are removed.
+        deep: Whether to search its subfolders.
+        older: The minimum age, in seconds, of the files to remove.
     """
     for place, folders, names in os.walk(folder):
         for name in filter(re.compile(r"\.[0-9a-f]{16}\.tmp").fullmatch, [*names, *folders]):
@@ -110,7 +110,7 @@ def sha256_file(path: str | os.PathLike) -> str:
 
 
 def sha256_files(paths: Sequence[str | os.PathLike]) -> str:
-    """Returns the SHA-256 of a file, or for several files that of their hashes in this order."""
+    """Returns the SHA-256 of a file; for several files, that of their hashes in this order."""
     if len(paths) == 1:
         return sha256_file(paths[0])
     return hashlib.sha256("".join(map(sha256_file, paths)).encode()).hexdigest()
@@ -156,9 +156,9 @@ def open_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
 
 def expanded(path: str | os.PathLike) -> str:
-    """Returns a path with a leading `~` and environment variables replaced, as a shell does it.
+    """Returns a path in which a leading `~` and environment variables are replaced, as in a shell.
 
-    A path that exists as it is written is unchanged, and so are unknown variables inside of it.
+    A path that exists as it is written remains unchanged, and so do unknown variables inside a path.
 
     Raises:
         InputError: The path begins with an unknown user or variable.
@@ -179,6 +179,11 @@ def file_name(stem: str, ending: str) -> str:
     """Returns stem and ending as a name that file systems accept.
 
     If it would be too long, the stem is shortened, and a part of its hash keeps it distinct.
+
+    Example:
+        >>> from deepinternal.files import file_name
+        >>> file_name("photo", ".png"), len(file_name(300 * "a", ".png"))
+        ('photo.png', 255)
     """
     data, most = stem.encode("utf-8", "surrogateescape"), LONGEST - len(os.fsencode(ending))
     if len(data) <= most:
@@ -199,7 +204,7 @@ def printable(text: str | os.PathLike) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Returns the message of an error in one line; of a file's error, the file and the cause."""
+    """Returns the message of an error in one line; for a file's error, the file and the cause."""
     if isinstance(error, OSError) and error.strerror:
         named = isinstance(error.filename, str | bytes | os.PathLike)
         return (f"{show_path(os.fsdecode(error.filename))}: " if named else "") + error.strerror
@@ -208,7 +213,7 @@ def reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps the warnings and log lines of the image decoders off stderr, in one thread at a time."""
+    """Keeps warnings and log lines of the image decoders off stderr, in one thread at a time."""
     loggers = [logging.getLogger(name) for name in ("PIL", "tifffile", "imageio")]
     # A logger without any handler prints to stderr. The user's own handlers still get the lines.
     handler = logging.NullHandler()

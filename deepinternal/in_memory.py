@@ -20,7 +20,7 @@ from deepinternal.types import Callback, InputError, Inputs, Method
 
 Outputs = Any  # a dict of arrays by name, or a `Result` with full=True
 
-_KEPT = Kept(most=4)  # so that the next image of the same size needs nothing compiled
+_KEPT = Kept(most=4)  # compiled programs, for the next images of the same size
 
 
 @numerics.entry
@@ -47,12 +47,12 @@ def run(
         seed: The seed of all random draws.
         progress: Whether to show progress on stderr, and in a notebook also a curve of the loss.
         callback: Called as `callback(step, metrics)` with the metrics, floats by name, of every
-            tenth step, of every step with an evaluation, and of the last step. An exception from it
-            ends the run.
+            tenth step, of every step with an evaluation, and of the last step. If it raises an
+            exception, the run ends.
         full: Whether to return a `Result`, which also has the parameters and the history.
-        start: The result of an earlier run on the same image, of `full=True` or `load`, from whose
-            weights this run continues with other side inputs, such as the hints of a segmentation. It
-            takes a small part of the steps.
+        start: The result of an earlier run on the same image, from `full=True` or from `load`. This run
+            continues from its weights with other side inputs, such as the hints of a segmentation, and
+            takes only a small part of the steps.
         **options: Fields of the method's config, see `fields`; arrays for its side inputs, such as
             `kernel`; functions and modules that its `make` takes, such as `net`. None counts as not
             given.
@@ -80,8 +80,7 @@ def run(
         preset = ""
     options = {key: value for key, value in options.items() if value is not None}
     take = lambda names: {key: options.pop(key) for key in names if key in options}
-    # Text sets the field of that name, such as `net='subpixel'` of 'zssr'; anything else is
-    # injected.
+    # Text sets the field of that name, such as `net='subpixel'` of 'zssr'; all else is injected.
     modules = [name for name in recipe.injectable if not isinstance(options.get(name), str)]
     sides, injected = take(recipe.side_inputs), take(modules)
     config = recipe.build(preset, seed=seed, **recipe.given(sides), **options)
@@ -145,12 +144,12 @@ def _check_start(task: Task, start: Any) -> None:
 
 
 def _key(task: Task, method: Method) -> Hashable:
-    """Returns what the programs of a task depend on; None if the user's own code may be part of it."""
+    """Returns what the programs of a task depend on; None if they may contain the user's code."""
     if task.injected or not task.recipe.make.__module__.startswith(f"{__package__}."):
         return None
     leaves, tree = jax.tree.flatten(method.spec)
     shapes = tuple((x.shape, str(x.dtype)) for x in leaves)
-    config = task.config.model_copy(update={"seed": 0})  # which is an argument of the programs
+    config = task.config.model_copy(update={"seed": 0})  # the seed is an argument of the programs
     return task.recipe.name, config, tree, shapes
 
 
@@ -172,7 +171,7 @@ def fit(
     callback: Callback | None = None,
     full: bool = False,
 ) -> Outputs:
-    """Runs any method, such as your own decomposition, on its inputs.
+    """Runs any method, such as a decomposition that you have built, on its inputs.
 
     Args:
         method: A method, as `deepinternal.methods.fit.build` or `deepinternal.methods.make` returns
@@ -251,16 +250,16 @@ def _train(
     before = start and (jax.tree.map(lambda x: x.copy(), start.state), start.steps)
     limit = sum(stage.steps for stage in method.stages)
     curve = notebook.Curve(method.name) if progress and notebook.is_running() else None
-    told = [function for function in (curve, callback) if function is not None]
+    callbacks = [function for function in (curve, callback) if function is not None]
 
-    def tell(step: int, found: dict[str, float]) -> None:
+    def log(step: int, found: dict[str, float]) -> None:
         steps.append(step)
         metrics.append(found)
-        for function in told:
+        for function in callbacks:
             function(step, dict(found))
 
     with Progress(method.name, limit, enabled=progress) as shown:
-        trained = train(programs, inputs, seed=seed, progress=shown, callback=tell, start=before)
+        trained = train(programs, inputs, seed=seed, progress=shown, callback=log, start=before)
         shown.close(f"done, {trained.steps} steps, {trained.seconds:.0f} s")
     if curve:
         curve.draw()

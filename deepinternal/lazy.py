@@ -40,6 +40,6 @@ def attach(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], 
 
 def listed(stub: Path) -> dict[str, str]:
     """Returns the public names of a stub, each with the module or package that defines it."""
-    # Not by `ast`, which fails in some versions of Python if several threads use it at once.
+    # `ast` is not used, because in some versions of Python it fails if several threads use it at once.
     lines = re.findall(r"^from (\S+) import (\w+) as \2$", stub.read_text(encoding="utf-8"), re.M)
     return {name: module for module, name in lines}

@@ -1,4 +1,4 @@
-"""Loads what a command wrote into a work folder as the `Result` that a call returns: `load`."""
+"""`load`: loads the run of one image from a work folder, as the `Result` that a call returns."""
 
 import itertools
 import os
@@ -54,8 +54,8 @@ class Folder:
     """A work folder, for reading.
 
     Attributes:
-        recipe: The recipe of its method.
-        config: The config of its runs.
+        recipe: The recipe of the method.
+        config: The config of the runs.
     """
 
     def __init__(self, workdir: str | Path, *, dashes: str = "", method: str = ""):
@@ -101,7 +101,7 @@ class Folder:
 
     @numerics.entry
     def load(self, stem: str = "", *, step: int | None = None) -> Result:
-        """Returns the run of one of its images; see `load`."""
+        """Returns the run of one of the images; see `load`."""
         folder = self._folder(stem)
         metrics = self._metrics(folder, any_status=step is not None)
         source, sides, canvas = self._source(folder)
@@ -139,7 +139,7 @@ class Folder:
         return self._root / (stem or names[0])
 
     def _metrics(self, folder: Path, *, any_status: bool) -> dict[str, Any]:
-        """Returns the contents of its metrics.json. Raises InputError if the run has not ended."""
+        """Returns the contents of metrics.json. Raises InputError if the run has not ended."""
         metrics = read_object(folder / "metrics.json")
         ended = metrics.get("status") == "done" and not metrics.get("unsaved")
         if not any_status and not ended:
@@ -262,11 +262,11 @@ class Folder:
 
 
 def _located(text: str, directory: str) -> str:
-    """Returns paths, joined by commas, as seen from here; they were given in a directory.
+    """Returns paths that are valid in the current directory, joined by commas.
 
     Args:
-        text: A path, or several.
-        directory: Where the command ran; '' if it is not known.
+        text: A path, or several joined by commas, as they were given in `directory`.
+        directory: The directory that the command ran in; '' if it is unknown.
     """
     if not text.strip() or not directory:
         return text

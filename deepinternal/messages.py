@@ -1,4 +1,4 @@
-"""Messages to the user, which never end or delay the program, even if nobody reads them."""
+"""Messages to the user, which never stop or delay the program, even if nobody reads them."""
 
 import contextlib
 import errno
@@ -11,18 +11,23 @@ from typing import Any, TextIO
 
 _GONE = (errno.EPIPE, errno.EIO)  # the reader has exited; the terminal has hung up
 _PATIENCE = 1.0  # seconds to wait for a reader that does not read
-_KEPT = 1000  # pieces of text that wait for such a reader
+_KEPT = 1000  # maximum number of pieces of text that are kept for such a reader
 
 
 class Stream:
-    """A text stream that drops text that cannot be written, and is otherwise the wrapped stream.
+    """Wraps a text stream, and drops text that cannot be written.
 
     Attributes:
         wrapped: The stream.
     """
 
     def __init__(self, stream: TextIO | None, *, strict: bool = False):
-        """Args: stream: None drops all text; strict: raise all errors except of a gone reader."""
+        """Wraps a stream.
+
+        Args:
+            stream: The stream; None: all text is dropped.
+            strict: Whether to raise all errors except that the reader has exited.
+        """
         self.wrapped: Any = stream
         self._strict = strict
 
@@ -60,10 +65,10 @@ class Stream:
 
 
 class Unblocked(io.RawIOBase):
-    """A descriptor that is written in a thread, so that a full pipe or a stopped terminal can wait.
+    """A file descriptor that a thread writes to, so that a full pipe or terminal blocks nobody else.
 
-    `flush` returns when everything is written, or after a moment if the reader does not read. Until
-    it reads again, a limited amount of text is kept, and the rest is dropped.
+    `flush` returns when everything is written, or after a moment if the reader does not read.
+    Until the reader continues, a limited amount of text is kept, and the rest is dropped.
     """
 
     def __init__(self, descriptor: int):
@@ -93,7 +98,7 @@ class Unblocked(io.RawIOBase):
         return len(data)
 
     def flush(self) -> None:
-        """Waits for the thread, but not again while the reader has not continued."""
+        """Waits for the thread; returns at once if the reader has stopped and not continued since."""
         if self._dirty and self._flushed.is_set():
             self._dirty, self._flushed = False, threading.Event()
             with contextlib.suppress(queue.Full):
@@ -112,15 +117,17 @@ class Unblocked(io.RawIOBase):
 
 
 def guard_streams() -> None:
-    """Keeps a program running if stdout or stderr is closed, or if nobody reads it.
+    """Keeps a program running if stdout or stderr is closed, or if nobody reads from them.
 
-    A full disk is still an error of stdout, and the program waits for a reader of stdout. Only an
-    entry point may call this.
+    Two properties of stdout remain: a full disk is an error, and the program waits for a slow reader.
+    Only the entry point of a program may call this.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
-        except OSError:  # else the next opened file would get this number and the output of C code
+        except (
+            OSError
+        ):  # else the next file would get this descriptor, and C code would write to it
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     sink = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (open until the program ends)
     sys.stdout = Stream(sys.stdout or sink, strict=True)
@@ -128,7 +135,7 @@ def guard_streams() -> None:
 
 
 def _unblocked(stream: TextIO) -> TextIO:
-    """Returns a stream to the same descriptor that does not block; `stream` if it has none."""
+    """Returns a non-blocking stream to the same descriptor; `stream` if it has no descriptor."""
     try:
         raw = Unblocked(stream.fileno())
     except (OSError, ValueError):

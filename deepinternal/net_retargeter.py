@@ -22,7 +22,7 @@ from deepinternal.resizer import Resizer, Size, grid
 from deepinternal.types import Array, InputError, PyTree
 
 Shifts = tuple[float, float]
-SMALLEST = 8  # least side, in pixels, of an image that is made
+SMALLEST = 8  # smallest side, in pixels, of an image that is made
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -66,9 +66,9 @@ class Retargeter(Resizer):
 
         Args:
             wanted: The size and the shifts (or None) of each image, see `make`.
-            coherent: Whether each image keeps patches of the one before, as the frames of a video
-                should. All of them then share two compiled programs, and otherwise images whose sides
-                are within a factor of 2.
+            coherent: Whether each image keeps patches of the previous one, as the frames of a video
+                should. Then all images share two compiled programs; otherwise, images whose sides
+                differ by less than a factor of 2 share them.
 
         Yields:
             (H, W, C) float32 in [0, 1].
@@ -100,7 +100,7 @@ class Retargeter(Resizer):
         canvas: Size,
         before: synthesis.Before | None,
     ) -> tuple[Array, tuple[Array, ...]]:
-        """Makes an image on a canvas, and its fields of patches."""
+        """Makes an image on a canvas, together with its patch fields."""
         config, full, small, found = self.config, self.image.pixels, self._small, self._factors
         shapes = full.shape[:2], small.shape[:2]
         net_canvas, within = (retargeting.fitted(*shapes, n) for n in (canvas, size))
@@ -165,19 +165,19 @@ class Retargeter(Resizer):
 
 
 def _room(side: int, most: int) -> int:
-    """The side of the canvas for an image: `most` halved as often as the image still fits."""
+    """Returns the side of the canvas for an image: `most`, halved as often as the image still fits."""
     while (half := -(-most // 2)) >= side and half < most:
         most = half
     return most
 
 
 def _at_scales(found: Sequence[float], size: Size) -> Array:
-    """The sizes (S, 2) at the scales of patches; without any, the size itself (1, 2)."""
+    """Returns the sizes (S, 2) at the scales of patches; without scales, the size itself (1, 2)."""
     return jnp.array(sharpening.scale_sizes(found, size), jnp.int32)
 
 
 def _from_to(shifts: Shifts | None, before: Shifts | None) -> Array:
-    """The 3x3 matrix from coordinates of a shape to those of the shape before, see `ops.shear`."""
+    """Returns the 3x3 matrix from coordinates of a shape to those of the previous shape."""
     if shifts is None or before is None:
         return jnp.eye(3)
     here, there = (shear.homography(jnp.array(s, jnp.float32)) for s in (shifts, before))

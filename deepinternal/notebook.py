@@ -1,4 +1,4 @@
-"""A curve of the loss in a notebook, updated during a run."""
+"""A curve of the loss in a notebook, which is updated during a run."""
 
 import sys
 import time
@@ -21,7 +21,11 @@ class Curve:
     """A callback that draws the loss below a cell. An error in drawing never ends the run."""
 
     def __init__(self, label: str):
-        """Args: label: the name of the run."""
+        """Makes a curve without points.
+
+        Args:
+            label: The name of the run.
+        """
         self._label = label
         self._log: list[dict[str, Any]] = []
         self._handle: Any = None
@@ -52,11 +56,17 @@ class Curve:
 
 
 def svg(label: str, log: list[dict[str, Any]]) -> str:
-    """Returns the curve of the loss as an SVG picture; '' if there are fewer than two points.
+    """Returns the curve of the loss as SVG code; '' if there are fewer than two points.
 
     Args:
         label: The text above the curve.
-        log: The 'step' and 'loss' of each step.
+        log: The 'step' and the 'loss' of each step.
+
+    Example:
+        >>> from deepinternal import notebook
+        >>> points = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}]
+        >>> notebook.svg("zssr", points).count("<svg")
+        1
     """
     found = charts(log)
     if not found:

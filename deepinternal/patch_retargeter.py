@@ -1,4 +1,4 @@
-"""Makes images of any size from the patches of an image, as `Retargeter` does with a trained net."""
+"""Makes images of any size from the patches of an image, without a trained net."""
 
 import dataclasses
 import functools
@@ -16,8 +16,8 @@ from deepinternal.ops.patches import sharpening, synthesis
 from deepinternal.resizer import Resizer, Size
 from deepinternal.types import Array, InputError
 
-_COARSEST = 40  # least shorter side, in pixels, of the image at the coarsest scale of a video
-_GROWTH = 1.05  # greatest ratio of the sides of two successive frames on the way to the first one
+_COARSEST = 40  # smallest shorter side, in pixels, of the image at the coarsest scale of a video
+_GROWTH = 1.05  # greatest ratio of the sides of successive images that lead to the first frame
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -38,9 +38,9 @@ class PatchRetargeter(Resizer):
         """Makes images one after the other.
 
         Args:
-            wanted: The size of each image, and None, since other shapes need a trained net.
-            coherent: Whether each image starts from the one before and keeps patches of it, as the
-                frames of a video should. Options have no effect then.
+            wanted: The size of each image, and None in place of shifts, which need a trained net.
+            coherent: Whether each image starts from the previous one and keeps patches of it, as the
+                frames of a video should. Then options have no effect.
 
         Yields:
             (H, W, C) float32 in [0, 1].
@@ -58,7 +58,7 @@ class PatchRetargeter(Resizer):
             yield run("patches", self.image.pixels, result_size=size, **self.options)["result"]
 
     def _coherent(self, sizes: Sequence[Size]) -> Iterator[np.ndarray]:
-        """Makes images on one canvas, in one program, each from the one before."""
+        """Makes images on one canvas with one program, each from the previous one."""
         full = self.image.pixels
         start: Size = full.shape[:2]
         lead = _way(start, sizes[0])
@@ -83,7 +83,7 @@ class PatchRetargeter(Resizer):
 
 
 def _way(start: Size, end: Size) -> list[Size]:
-    """Returns the sizes between two sizes, without both, whose sides change by small factors."""
+    """Returns sizes from `start` to `end`, without these, whose sides change by small factors."""
     ratios = [b / a for a, b in zip(start, end)]
     steps = math.ceil(max(abs(math.log(r)) for r in ratios) / math.log(_GROWTH))
     at = lambda side, part: round(start[side] * ratios[side] ** part)
@@ -103,7 +103,7 @@ def _next(
     sizes: Sequence[Sequence[Array]],
     before: synthesis.Before,
 ) -> tuple[Array, tuple[Array, ...]]:
-    """Makes the next image of a video from the one before; see `sharpening.sharp`."""
+    """Makes the next image of a video from the previous one; see `sharpening.sharp`."""
     return sharpening.sharp(made, full, found, canvas, size=size, sizes=sizes, before=before)
 
 

@@ -15,17 +15,18 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 
 from deepinternal import numerics
-from deepinternal.config import GIVEN, MethodConfig, Presets, build, did_you_mean
-from deepinternal.types import Example, InputError, Inputs, Method, PyTree, for_spec
+from deepinternal.config import GIVEN, MethodConfig, Presets, build
+from deepinternal.field_forms import did_you_mean
+from deepinternal.types import Array, Example, InputError, Inputs, Method, PyTree, TrainState
 
 C = TypeVar("C", bound=MethodConfig)
 Figures = Mapping[str, Any] | None
 # Kinds of side inputs, and the form that `prepare` and `example` take:
 #   'kernel'  (K, K) float32 that sums to 1; in a folder, also `<stem>_kernel.*`
 #   'image'   (H, W, 3) float32 in [0, 1], of the image's size
-#   'picture' an 'image' of any size
-#   'mask'    (H, W) float32 in [0, 1], white is 1, of the image's size. Of an image of labels, the
-#             field `<field>_label` or `label` of the config chooses those that count as white.
+#   'picture' like 'image', but of any size
+#   'mask'    (H, W) float32 in [0, 1], white is 1, of the image's size. In an image of labels, the
+#             field `<field>_label` or `label` of the config selects the labels that count as white.
 #   'masks'   (T, H, W), one for each frame of a video, or (1, H, W) for its first frame
 SideKind = Literal["kernel", "image", "picture", "mask", "masks"]
 
@@ -37,8 +38,8 @@ class Grouping:
     Attributes:
         kind: 'single': each image is a job, and `prepare` takes `image` (H, W, C) float32 in [0,
             1], C = 1 or 3. 'together': all files of `config.input` form one job, and `image` is a
-            list of such arrays, all grey or all RGB. 'video': each video file or folder of frames
-            is a job, and `image` is (T, H, W, C) uint8.
+            list of such arrays, either all grey or all RGB. 'video': each video file or folder of
+            frames is a job, and `image` is (T, H, W, C) uint8.
         least: The smallest number of images or frames in a job.
         most: The largest number of images or frames in a job; None: no limit.
         any_size: Whether the images of one job may differ in size.
@@ -51,18 +52,18 @@ class Grouping:
 
 
 def single(config: Any) -> Grouping:
-    """Makes each image a job of its own."""
+    """Returns the grouping that makes each image a separate job."""
     del config
     return Grouping()
 
 
 @dataclasses.dataclass(frozen=True)
 class Canvas:
-    """Lets images of different sizes share programs, each in the upper left of a canvas.
+    """Lets images of different sizes share programs, each in the upper left corner of a canvas.
 
     Attributes:
-        group: `(config, shape, sides) -> Hashable | None` of the shape (H, W, C) of an image and
-            the shapes of its side inputs by field. Images with equal values may share a canvas that
+        group: `(config, shape, sides) -> Hashable | None`, from the shape (H, W, C) of an image and
+            the shapes of its side inputs by field. Images with equal results may share a canvas that
             has the largest height and width among them; None: the image cannot share one.
         pad: `(config, inputs, canvas) -> inputs`: places prepared inputs on a canvas (H, W), on the
             host. `make` for the padded shapes returns a method for all images of the group; its
@@ -116,17 +117,25 @@ class Recipe(Generic[C]):
             Python numbers and lists, or None before training. Remarks are shown as soon as they are
             known, and written to metrics.json and to the report.
         equations: `(config, inputs) -> formulas`: how the outputs compose the input, such as 'input
-            = mask * foreground + (1 - mask) * background'. The report replaces outputs and 'input'
-            ('input1', 'input2', ... for several) by pictures, and scalar outputs by numbers;
-            'alphas[0]' is the first value of `alphas`.
-        holes: `config -> field`: the mask, white where the image is known, of a method that fills
-            in the rest; '': it fills in nothing. What is filled in is opaque in results. If no such
-            mask is given and the image has transparent pixels, these are black in the mask.
-        smaller: What makes a run need less memory, after 'give a smaller image, or ', for messages;
-            '': nothing.
-        continued: The fields, side inputs among them, whose change a finished run continues with
-            instead of being refused; its method then has a stage `more`. The method's functions must
-            not depend on them, except on the number of steps of `more`.
+            = mask * foreground + (1 - mask) * background'. In the report, images replace the names of
+            outputs and 'input' ('input1', 'input2', ... for several), and numbers replace the names of
+            scalar outputs; 'alphas[0]' is the first value of `alphas`.
+        holes: `config -> field`: the field of the mask, white where the image is known, of a method
+            that fills in the rest; '': it fills in nothing. Filled pixels are opaque in results. If no
+            mask is given, the transparent pixels of the image are filled in.
+        smaller: How a run can need less memory, as the end of the message 'give a smaller image, or ';
+            '': there is no other way.
+        continued: The fields, among them side inputs, that may change between a finished run and its
+            continuation; the method then has a stage `more`. The functions of the method must not
+            depend on these fields, except for the number of steps of `more`.
+
+    Example:
+        >>> from deepinternal import methods
+        >>> recipe = methods.find("zssr")
+        >>> recipe.build("fast", scale=3).scale
+        ((3.0, 3.0),)
+        >>> recipe.side_inputs["kernel"]
+        'kernel'
     """
 
     name: str
@@ -191,8 +200,29 @@ class Recipe(Generic[C]):
         return {field: GIVEN for field, value in sides.items() if value is not None}
 
 
+def for_spec(method: Method, spec: PyTree) -> Method:
+    """Returns a copy of a method that knows its `spec` and refuses inputs of other shapes.
+
+    Args:
+        method: A method made for these shapes.
+        spec: The shapes and dtypes, as `input_spec` returns them.
+
+    Returns:
+        The method, with unchanged functions except that `init` checks its inputs.
+    """
+    if method.spec is not None:
+        return method
+
+    def init(key: Array, inputs: Inputs) -> TrainState:
+        checked.check(inputs)
+        return method.init(key, inputs)
+
+    checked = dataclasses.replace(method, init=init, spec=spec)
+    return checked
+
+
 def preset_names(text: Any) -> str:
-    """Returns a user's preset names. Raises InputError if they are not text."""
+    """Returns the preset names that a user gave. Raises InputError if they are not text."""
     if not isinstance(text, str):
         raise InputError(
             f"preset={text!r}: give names of presets joined by commas, as text; '' for none"

@@ -11,7 +11,7 @@ from deepinternal.types import Method, Stage
 def over_replicas(method: Method) -> Method:
     """Returns a method that trains `method.replicas` seeds side by side in a single state.
 
-    States have a leading replica axis, inputs are shared, a run is done when all replicas are, and
+    States have a leading replica axis, inputs are shared, a run is done when all replicas are done, and
     `outputs` are reduced. A method without replicas is returned unchanged.
     """
     if method.replicas == 1:
@@ -25,7 +25,7 @@ def over_replicas(method: Method) -> Method:
         axes = (0, None if len(method.stages) == 1 else 0)
         return method.reduce(jax.vmap(method.outputs, axes)(state, inputs))
 
-    # `advance` gives each replica inputs of its own; before the first call they are shared.
+    # `advance` gives each replica separate inputs; before its first call they are shared.
     stages, known = [], {}  # stages that differ only in their names have the same functions
     for number, stage in enumerate(method.stages):
         alike = dataclasses.replace(stage, name=""), number > 0

@@ -1,4 +1,4 @@
-"""The base class of what makes an image again at other sizes: by patches, or with a trained net."""
+"""The base class of retargeters, which make an image again at other sizes."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ Size = tuple[int, int]
 
 
 class Resizer:
-    """What makes an image again at other sizes: `frames` makes them, and `make` a single one.
+    """Makes an image again at other sizes: `frames` makes several images, and `make` makes one.
 
     Attributes:
         image: The image.
@@ -122,7 +122,13 @@ class Resizer:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Parses a size (H, W). Raises InputError unless the text is two whole numbers."""
+    """Parses a size (H, W). Raises InputError unless the text is two whole numbers.
+
+    Example:
+        >>> from deepinternal.resizer import parse_size
+        >>> parse_size("224,544")
+        (224, 544)
+    """
     try:
         height, width = (int(part) for part in text.split(","))
     except ValueError:
@@ -140,6 +146,12 @@ def grid(images: Sequence[np.ndarray], columns: int, *, gap: int = 4) -> np.ndar
 
     Returns:
         (H', W', C).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.resizer import grid
+        >>> grid([np.zeros((8, 6, 3))] * 4, 2).shape
+        (20, 16, 3)
     """
     edge = ((0, gap), (0, gap), (0, 0))
     padded = [np.pad(x, edge, constant_values=1) for x in images]

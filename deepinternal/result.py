@@ -15,7 +15,7 @@ from deepinternal.types import InputError, Inputs, Method, Output, PyTree, Train
 
 
 def no_remarks() -> tuple[str, ...]:
-    """Returns no remarks, for a run that made no decisions."""
+    """Returns no remarks, for a run without decisions."""
     return ()
 
 
@@ -28,12 +28,19 @@ class Result:
             folded in: the parameters have them as their leading axis.
         state: The state at the end of the run.
         inputs: The arrays of the last stage, by name.
-        history: Arrays over the logged steps, by name: 'step', 'loss', ...; NaN at steps without a
-            metric of that name.
+        history: Arrays over the logged steps, by name: 'step', 'loss', and other metrics; NaN at steps
+            without a metric of that name.
         seconds: The wall time of the run.
         make: Computes the method's outputs.
         remark: Computes `remarks`.
         task: The task of the run; None for `fit`.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image = np.full((16, 16, 3), 128, np.uint8)
+        >>> made = di.run("zssr", image, steps=1, crop=16, full=True)
+        >>> made.steps, list(made.outputs), list(made.params)
+        (1, ['result', 'uncertainty'], ['net'])
     """
 
     method: Method

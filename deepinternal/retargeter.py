@@ -1,4 +1,4 @@
-"""Makes an image of another size by its patches, or with an InGAN that is trained or loaded here."""
+"""`retarget`: makes an image of another size from its patches, or with a trained InGAN."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -31,7 +31,7 @@ def train_retargeter(
 
     Args:
         image: (H, W[, C]); uint8, uint16, or float in [0, 1]. Alpha is ignored.
-        preset: 'fast', 'lite', which takes longer, or '' for the published settings; see
+        preset: 'fast'; 'lite', which takes longer; or '' for the published settings; see
             `presets("ingan")`.
         seed: The seed of all random draws.
         progress: See `run`.
@@ -83,8 +83,8 @@ def retarget(
     """Makes an image of another size from the patches of an image, or with a trained InGAN.
 
     Args:
-        image: (H, W[, C]); uint8, uint16, or float in [0, 1]: the method 'patches' runs on it. Or a
-            result of `train_retargeter`, or of `load` for a work folder of InGAN.
+        image: (H, W[, C]); uint8, uint16, or float in [0, 1], for the method 'patches'. Or what
+            `train_retargeter` returns, or `load` for a work folder of InGAN.
         size: (H', W') in pixels.
         scale: A factor, or (vertical, horizontal) factors, from 0.05 to 8; instead of `size`.
         shifts: With a trained InGAN, the shifts of two corners, for a shape with white around it;

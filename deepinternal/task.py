@@ -1,4 +1,4 @@
-"""A task given as arrays: the image is read and prepared, and the outputs become arrays again."""
+"""Tasks that are given as arrays: reads and prepares the image, and converts outputs to arrays."""
 
 import dataclasses
 import os
@@ -92,6 +92,13 @@ def read(
     injected: Mapping[str, Any],
 ) -> Task:
     """Makes a task from the user's arrays.
+
+    Args:
+        recipe: The recipe of the method.
+        config: The config of the method.
+        image: The user's image or images.
+        sides: The user's side inputs by field.
+        injected: The user's functions and modules that `make` takes.
 
     Raises:
         InputError: The image or a side input cannot be used.

@@ -1,36 +1,47 @@
-"""Array aliases, the training state, the Method protocol and the error for bad input.
+"""Array aliases, the training state, the `Method` protocol, and the error for bad input.
 
-A *method* is a handful of pure functions over arrays; the engine compiles, batches, checkpoints and
-reports them without knowing any method by name. Images are float32 in [0, 1], HWC, unless a
-docstring says otherwise; noise is a standard deviation in the same unit.
+A *method* is a handful of pure functions over arrays. The engine compiles, batches, checkpoints and
+reports them without knowing any method by name. Images are float32 in [0, 1], (H, W, C), unless a
+docstring says otherwise; noise is given as a standard deviation in the same unit.
 
-The project uses one word per thing:
+Glossary:
+    The project uses one word per thing. The parts of a method:
 
-        image        A (H, W, C) array; a *photograph* is an image that a user provides.
-        method       Pure functions for inputs of one shape (`Method`), made by a recipe from a
-        config.
-        recipe       All that is needed to run a method: config class, presets, `prepare`, `make`.
-        config       Typed settings of a method; each is a *field*; a *preset* is a named set of
-        values.
-        inputs       The arrays that a method takes; a *side input* is a user's file besides the
-        image.
-        stage        A part of a run with its own number of steps; `methods.fit.Phase` describes
-        one.
-        step         One update of the parameters; one *dispatch* of a program takes one or more
-        steps.
-        replica      One of several seeds that are trained side by side on the same inputs.
-        output       One named result of a method (`Output`); `result` is the main one.
-        job          One folder in the work folder: an image, several images together, or a video.
-        run          The training of a method on one job, from its first step to its last.
-        lane         A place in a batch that trains one run; a *group* of jobs shares programs.
-        canvas       A larger array with images of different sizes in its upper left corner.
-        work folder  The folder that a command writes all its results to.
-        jump         One factor of super-resolution; gradual super-resolution has several.
-        layer        The output of one generator network in a decomposition.
+    * **method**: pure functions for inputs of one shape (`Method`), made by a recipe from a config.
+    * **recipe**: all that is needed to run a method from files: config, presets, `prepare`, `make`.
+    * **config**: the typed settings of a method, its *fields*. A *preset* is a named set of values.
+    * **stage**: a part of a run with its own number of steps. `methods.fit` builds it from a *phase*.
+    * **step**: one update of the parameters. A *dispatch* of a program takes one or more steps.
+    * **state**: everything that training changes (`TrainState`). A *checkpoint* is a saved state.
+    * **jump**: one factor of super-resolution. Gradual super-resolution has several jumps.
+
+    The arrays that a method takes and returns:
+
+    * **image**: an array (H, W, C). A *photograph* is an image that a user provides.
+    * **low-resolution, high-resolution**: the images before and after super-resolution.
+    * **truth**: the ideal result. A *baseline* is the result of a simple method, for comparison.
+    * **inputs**: the arrays that a method takes. A *side input* is a further array or file that a
+      user gives besides the image, such as a kernel or a mask.
+    * **output**: one named result of a method (`Output`). The main output is called `result`.
+    * **kernel**: the weights of a blur, as a correlation kernel (K, K) that sums to 1.
+    * **mask**: an image (H, W) in [0, 1] that selects pixels: 1 for selected, 0 for the others.
+    * **hint**: a mask of pixels that a user, or an estimator, is sure about.
+    * **layer**: one of the images that a decomposition splits an image into.
+    * **mark**: a watermark of one colour. Its *matte* is its opacity at each pixel.
+    * **patch**: a small square of neighbouring pixels. A *crop* is a larger part of an image that a
+      net is trained on; a *window* is a square in which statistics are measured.
+
+    The organisation of runs:
+
+    * **job**: one folder in the work folder: an image, several images together, or a video.
+    * **run**: the training of a method on one job, from its first step to its last.
+    * **replica**: one of several seeds that are trained side by side on the same inputs.
+    * **lane**: a place in a batch that trains one run. A *group* of jobs shares compiled programs.
+    * **canvas**: a larger array that holds images of different sizes in its upper left corner.
+    * **work folder**: the folder that a command writes all its results to.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, ClassVar, Literal
 
@@ -78,14 +89,14 @@ class Output(struct.PyTreeNode):
     Attributes:
         value: An image (H, W, C) or mask (H, W) in [0, 1]; images, a dict of several by name; a
             kernel (K, K) that sums to 1; a map (H, W), which is displayed relative to its maximum;
-            frames (T, H, W[, C]) in [0, 1]; a scalar or vector of any shape.
+            frames (T, H, W[, C]) in [0, 1]; numbers of any shape.
         kind: 'image', 'images', 'mask', 'kernel', 'map', 'frames' or 'scalar'; static under JAX
             transformations.
-        size: (2,) int32, the (H, W) of the valid part in the upper left of `value`; None: all of
-            it.
+        size: (2,) int32, the (H, W) of the valid part in the upper left corner of `value`; None: all
+            of it is valid.
         source: In a job of several files, the index of the file whose transparency and bit depth an
             image gets; static.
-        frame_rate: The rate of frames per second; 0: that of the input; static.
+        frame_rate: The number of frames per second; 0: the same as that of the input; static.
     """
 
     value: Any
@@ -97,10 +108,10 @@ class Output(struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """A stand-in for the user's files, for runs without any.
+    """A stand-in for the user's files, for runs without an input file.
 
     Attributes:
-        name: The sample it was made from and how, such as 'skimage.data.astronaut, hazy'.
+        name: The sample that it was made from, and how, such as 'skimage.data.astronaut, hazy'.
         image: The image in the form that the method's `prepare` takes.
         truth: The ideal result (H, W, C) in [0, 1], or None.
         sides: Side inputs in the form that `prepare` takes, for the fields that the user left
@@ -119,7 +130,7 @@ def own_params(state: TrainState) -> dict[str, PyTree]:
 
 
 def no_variant(seed: int, step: int) -> Hashable:
-    """Returns the variant of a stage whose steps all run the same program."""
+    """Returns None, the variant of a stage whose steps all run the same program."""
     del seed, step
     return None
 
@@ -137,13 +148,13 @@ class Stage:
         name: A short name for logs.
         steps: The number of steps, an upper bound if `done` can end the stage earlier.
         step: `(state, inputs, variant) -> (state, metrics)`, pure. Once `done(state)` holds, the
-            state no longer changes, so that late polling and other lanes of a batch have no effect.
-            `Stage` ensures this for `step` and for `evaluate`.
+            state no longer changes, so that further steps, which the other lanes of a batch may
+            need, have no effect. `Stage` ensures this for `step` and for `evaluate`.
         evaluate: `(state, inputs) -> (state, metrics)`, pure, called every `evaluate_every` steps;
-            metrics of shape (H, W, C) in [0, 1] are pictures.
+            metrics of shape (H, W, C) are images in [0, 1].
         evaluate_every: The number of steps between evaluations; 0 for never.
         variant: `(seed, step) -> hashable`, on the host, from a finite set: the part of a step that
-            must be static and changes between steps. Each value is compiled as one program.
+            must be static but changes between steps. One program is compiled for each value.
         done: `state -> bool scalar`, pure.
         advance: `(state, inputs) -> (state, inputs)` of the next stage, pure; None in the last
             stage.
@@ -166,34 +177,12 @@ class Stage:
         _fix(self, "step", "evaluate", "done", "advance")
 
 
-class _Fixed:
-    """A function that runs with fixed `numerics`; equal to another one if the functions are."""
-
-    def __init__(self, function: Callable):
-        named = function
-        while isinstance(named, functools.partial):
-            named = named.func
-        functools.update_wrapper(self, named, updated=())  # programs are named after it
-        self.__wrapped__ = function
-        self.frozen = getattr(function, "frozen", False)  # see `Stage`
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        with numerics.fixed():
-            return self.__wrapped__(*map(numerics.narrowed, args), **numerics.narrowed(options))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Fixed) and self.__wrapped__ == other.__wrapped__
-
-    def __hash__(self) -> int:
-        return hash(self.__wrapped__)
-
-
 def _fix(made: Any, *names: str) -> None:
     """Lets the functions of a `Stage` or a `Method` run with fixed `numerics`."""
     for name in names:
         function = getattr(made, name)
-        if not (function in (None, never_done, own_params) or isinstance(function, _Fixed)):
-            object.__setattr__(made, name, _Fixed(function))
+        if function not in (None, never_done, own_params):
+            object.__setattr__(made, name, numerics.fixed_function(function))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,19 +217,19 @@ class Method:
         replicas: The number of seeds trained side by side on the same inputs (vmapped by the
             engine).
         reduce: With replicas, `outputs with a leading replica axis -> outputs`, pure.
-        spec: Shapes and dtypes of the inputs that the method was made for, as `input_spec` returns
-            them; `init` refuses other inputs. None: unknown, and all inputs are accepted.
+        spec: The shapes and dtypes of the inputs that the method was made for, as `input_spec`
+            returns them; `init` refuses other inputs. None: unknown; all inputs are accepted.
         final_params: `state -> params`, the parameters that the outputs are made with; averages if
             the method averages them.
-        apply: `(state, inputs) -> outputs` for another image, pure: applies a state that was
-            trained on one image to inputs of the shapes in `spec`. None: the weights are only valid
+        apply: `(state, inputs) -> outputs`, pure: applies a state that was trained on one image to
+            another image, whose inputs have the shapes in `spec`. None: the weights are only valid
             for the image that they were trained on.
-        lanes: How several images are trained on one device: 'vmap', or 'map', one after another in
-            one program, for nets that gain nothing from a batch.
+        lanes: How several images are trained on one device: 'vmap', or, for nets that gain nothing
+            from a batch, 'map', which trains one after another in one program.
         more: The stage in which a finished run continues after its inputs have changed, see
-            `Recipe.continued`; None: it cannot continue. It is no part of `stages`.
-        again: `(state, inputs) -> state` at the start of `more`, pure, from the state at the end of
-            the last stage, or at any step of `more`, and the changed inputs.
+            `Recipe.continued`; None: it cannot continue. It is not part of `stages`.
+        again: `(state, inputs) -> state`, pure: makes the state at the start of `more` from the
+            changed inputs and the state at the end of the last stage, or at any step of `more`.
     """
 
     name: str
@@ -301,7 +290,7 @@ class Method:
         return self._stage().done(state)
 
     def check(self, inputs: Inputs) -> None:
-        """Refuses inputs whose shapes or kinds of numbers differ from those of `spec`."""
+        """Raises InputError if the shapes of inputs, or their kinds of numbers, differ from `spec`."""
         if self.spec is None:
             return
         given = input_spec(inputs)
@@ -324,30 +313,9 @@ class Method:
             names = ", ".join(stage.name for stage in self.stages)
             raise InputError(
                 f"{self.name}: has {len(self.stages)} stages ({names}); use method.stages[i].step "
-                "etc., and method.stages[i].advance between stages"
+                "and so on, and method.stages[i].advance between stages"
             )
         return self.stages[0]
-
-
-def for_spec(method: Method, spec: PyTree) -> Method:
-    """Returns a copy of a method that knows its `spec` and refuses inputs of other shapes.
-
-    Args:
-        method: A method made for these shapes.
-        spec: The shapes and dtypes, as `input_spec` returns them.
-
-    Returns:
-        The method, with unchanged functions except that `init` checks its inputs.
-    """
-    if method.spec is not None:
-        return method
-
-    def init(key: Array, inputs: Inputs) -> TrainState:
-        checked.check(inputs)
-        return method.init(key, inputs)
-
-    checked = dataclasses.replace(method, init=init, spec=spec)
-    return checked
 
 
 def _are_whole(tree: PyTree) -> list[bool]:
@@ -367,6 +335,16 @@ def _few(texts: list[str], separator: str) -> str:
 def input_spec(inputs: Inputs) -> dict[str, PyTree]:
     """Returns the shapes and dtypes of `inputs`, in the form that `make` takes.
 
-    Leaves may be JAX arrays, NumPy arrays or `jax.ShapeDtypeStruct`s.
+    Args:
+        inputs: Arrays by name: JAX arrays, NumPy arrays or `jax.ShapeDtypeStruct`s, also nested.
+
+    Returns:
+        A `jax.ShapeDtypeStruct` for each array, by name.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.types import input_spec
+        >>> input_spec({"image": np.zeros((8, 8, 3), np.float32)})
+        {'image': ShapeDtypeStruct(shape=(8, 8, 3), dtype=float32)}
     """
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), dict(inputs))

@@ -26,6 +26,11 @@ def path(name: str, frames: int, *, seed: int = 0) -> list[Frame]:
 
     Raises:
         KeyError: There is no such path.
+
+    Example:
+        >>> from deepinternal import video_paths
+        >>> [round(vertical, 2) for vertical, *_ in video_paths.path("zoom", 4)]
+        [0.6, 1.2, 1.8, 1.2]
     """
     turns = np.arange(frames) / frames
     made = _PATHS[name](turns, np.random.default_rng(seed))

@@ -12,7 +12,13 @@ from deepinternal.files import atomic_write_text
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """Encodes a value as strict JSON; numbers that JSON does not have (NaN, infinities) become null."""
+    """Encodes a value as strict JSON; NaN and infinities, which JSON does not have, become null.
+
+    Example:
+        >>> from deepinternal.writers import to_json
+        >>> to_json({"psnr": float("inf"), "size": (2, 3)})
+        '{"psnr": null, "size": [2, 3]}'
+    """
 
     def clean(v):
         if isinstance(v, dict):
@@ -50,14 +56,14 @@ class JsonlLog:
         Args:
             path: The file, which is created if it is missing.
             upto: Lines with a greater `step`, and an incomplete last line, are dropped.
-            tail: Lines that the checkpoint holds and that may be missing in the file.
+            tail: Lines that the checkpoint contains and that may be missing in the file.
         """
         kept = [e for e in read_jsonl(path) if e["step"] <= upto] if upto else []
         last = kept[-1]["step"] if kept else 0
         kept += [entry for entry in tail or [] if last < entry["step"] <= upto]
         if kept:
             atomic_write_text(path, "".join(to_json(e) + "\n" for e in kept))
-        if os.path.islink(path):  # is replaced, as by an atomic write
+        if os.path.islink(path):  # a link is replaced, as by an atomic write
             os.unlink(path)
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115
         if not kept:
@@ -109,6 +115,6 @@ def json_object(text: str) -> dict[str, Any]:
     """Returns the object that a JSON text describes; {} if it describes anything else."""
     try:
         found = json.loads(text)
-    except (ValueError, RecursionError):  # also of text that is nested deeply to do harm
+    except (ValueError, RecursionError):  # RecursionError: malicious text with deep nesting
         return {}
     return found if isinstance(found, dict) else {}

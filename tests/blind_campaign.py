@@ -3,11 +3,11 @@
     python -m tests.blind_campaign --data=DIR/*_HR.png,DIR/*.png --out=FILE [--kernels=gaussian]
         [--scale=2] [--side=256] [--steps=0] [--runs=cubic,true,best,blind] [--half=report]
 
-Of each photograph, the middle is downscaled with a kernel of its own and rounded to 8 bits. Photographs
-with even numbers are for choosing, the others for reporting. Each run of ZSSR is appended to FILE as a
-line of JSON; runs that FILE holds are not repeated. Kernels of the runs: `cubic`, `true`, `best`
-(the Gaussian that is most like the true kernel), and `blind`; the last two are as short as `blind`
-is. With --runs= empty only kernels are estimated.
+The middle of each photograph is downscaled with a different kernel and rounded to 8 bits. Settings are
+chosen on photographs with even numbers and reported on the others. Each run of ZSSR is appended to FILE
+as a line of JSON; runs that FILE holds are not repeated. The kernels of the runs are `cubic`, `true`,
+`best` (the Gaussian that is most like the true kernel) and `blind`; the last two train for as few steps
+as `blind` does. With an empty --runs only kernels are estimated.
 """
 
 import functools
@@ -118,7 +118,7 @@ def enlarged(image: np.ndarray, blur: np.ndarray | None, steps: int) -> np.ndarr
 
 
 def measured(number: int, path: str, known: set, write) -> None:
-    """Runs what is not known of one photograph."""
+    """Runs and writes everything that FILE lacks of one photograph."""
     scale = _SCALE.value
     photo = np.float32(read_image(path).pixels)
     photo = photo / 255 if photo.max() > 1 else photo

@@ -4,6 +4,10 @@ import gc
 import os
 import warnings
 
+# Threads of OpenBLAS that wait for work would take the cores from XLA and from the other worker. NumPy
+# reads this when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import jax
 import pytest
 

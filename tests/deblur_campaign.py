@@ -3,9 +3,9 @@
     python -m tests.deblur_campaign --data=DIR [--only=gauss1.2,...] [--out=FILE]
 
 DIR has the folders `clean` and `bsd100_x2` with the photographs of `CASES`. A part of 176x176 pixels of
-a blurred photograph gets noise and is rounded to 8 bits; what lies beyond its border is not given. The
-filters get the part mirrored by twice the kernel's side and tapered at its ends. Of each, the
-setting with the best result is taken, which only the photograph can tell. All are scored on luma
+a blurred photograph gets noise and is rounded to 8 bits; the pixels beyond its border are not given.
+The filters get the part mirrored by twice the kernel's side and tapered at its ends. Each filter has
+the setting with the best result, chosen with the true photograph. All results are scored on luma
 without 16 pixels at each side.
 """
 

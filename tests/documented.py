@@ -13,7 +13,8 @@ from deepinternal import by_name, methods
 from deepinternal.cli import answers, console, degradation, scribble, verb_table, verbs
 from deepinternal.cli.sweep_fields import combinations
 from deepinternal.cli.words import parse
-from deepinternal.config import build, describe, merge
+from deepinternal.config import build, merge
+from deepinternal.field_info import describe
 from deepinternal.recipe import Recipe
 from deepinternal.runs.settings import to_config_dict
 from deepinternal.types import InputError

@@ -72,7 +72,7 @@ def test_mistakes_are_one_line(arguments, message):
     assert "\n" not in str(error.value)
 
 
-def test_images_that_are_none():
+def test_values_that_are_no_images_are_refused():
     with pytest.raises(InputError, match="NaN"):
         di.super_resolve(np.full((20, 20), np.nan), **FAST)
     with pytest.raises(InputError, match="shape"):
@@ -81,7 +81,7 @@ def test_images_that_are_none():
         di.denoise(None)
 
 
-def test_a_net_of_ones_own():
+def test_a_user_defined_net():
     """It learns nothing to speak of, so that the result is the interpolated image."""
 
     class Plus(nn.Module):

@@ -1,10 +1,8 @@
 """How public functions take their arguments, and what their docstrings say."""
 
-import importlib
 import inspect
-import pkgutil
 
-from deepinternal import api, estimators, losses, ops
+from tests import doctesting
 
 # Why a function takes arguments with defaults by position as well.
 EXCEPTIONS = {
@@ -16,31 +14,16 @@ EXCEPTIONS = {
 }
 
 
-def _modules():
-    for package in (api, ops, losses, estimators):
-        prefix = f"{package.__name__}."
-        yield from (m.name for m in pkgutil.walk_packages(package.__path__, prefix))
-
-
-def _functions():
-    """Public functions by their full names, each where it is defined."""
-    found = {}
-    for name in _modules():
-        for key, value in vars(importlib.import_module(name)).items():
-            own = callable(value) and not inspect.isclass(value)
-            if own and not key.startswith("_") and getattr(value, "__module__", None) == name:
-                found[f"{name}.{key}"] = value
-    return found
-
-
-FUNCTIONS = _functions()
+FUNCTIONS = {}  # public functions by their full names, each where it is defined
+for room in ("api", "ops", "losses", "estimators"):
+    FUNCTIONS |= doctesting.public(room)
 
 
 def _parameters(function):
     return list(inspect.signature(function).parameters.values())
 
 
-def test_all_rooms_are_walked():
+def test_functions_of_all_rooms_are_found():
     assert len(FUNCTIONS) > 80
     assert {"deepinternal.ops.kernels.shift_kernel", *EXCEPTIONS} <= set(FUNCTIONS)
 
@@ -64,12 +47,13 @@ def test_options_are_keyword_only():
     assert positional == set(EXCEPTIONS)
 
 
-def test_docstrings_say_what_goes_in_and_comes_out():
-    """Under 'Args:' and 'Returns:'; all in one line where the function is as plain as that."""
+def test_docstrings_describe_arguments_and_results():
+    """Under 'Args:' and 'Returns:', or in one line before the example if the function is simple."""
     short = []
     for name, function in FUNCTIONS.items():
         text = inspect.getdoc(function) or ""
-        in_one_line = text and "\n" not in text and len(_parameters(function)) <= 4
+        summary = text.partition("\n\nExample:\n")[0]
+        in_one_line = summary and "\n" not in summary and len(_parameters(function)) <= 4
         if not in_one_line and not ("Args:" in text and "Returns:" in text):
             short.append(name)
     assert short == []

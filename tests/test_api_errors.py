@@ -197,7 +197,7 @@ def own(loss, **phase):
 
 
 @pytest.mark.parametrize("wanted", [{"target": 20.0}, {"backtrack": 2.0}])
-def test_a_loss_without_psnr_where_it_is_needed(wanted):
+def test_a_loss_without_a_required_psnr_is_refused(wanted):
     loss = lambda layers, inputs, step: (jnp.mean(layers["layer"] ** 2), {})
     refused("phase 'all': backtrack and target need a term 'psnr'", di.fit, own(loss, **wanted), {})
 

@@ -24,7 +24,7 @@ SMALL = {"preset": "ideal", "features": 4, "layers": 2, "crop": 16, "ensemble": 
 IMAGE = (photo(24) * 255).astype(np.uint8)
 
 
-def test_a_result_has_what_it_was_made_with():
+def test_a_result_holds_method_state_and_inputs():
     """Averaged parameters, metrics of every tenth step and of the last, and all a callback is told."""
     told = []
     options = {**SMALL, "average": 0.9, "steps": 12, "evaluate_every": 5}
@@ -60,14 +60,14 @@ def test_a_net_applied_to_another_image():
         run.apply(IMAGE, mask=IMAGE)
 
 
-def test_remarks_are_those_of_the_recipe():
+def test_remarks_come_from_the_recipe():
     options = {**SMALL, "preset": "blind,fast", "optimizer": "adam", "kernel_use": "cubic"}
     run = di.super_resolve(IMAGE, 2, full=True, steps=1, **options)
     assert any("kernel is the cubic one" in remark for remark in run.remarks)
     assert run.method.apply is None, "what was decided holds for the image alone"
 
 
-def test_fit_tells_as_much():
+def test_fit_returns_a_full_result():
     told = []
     inputs = {"image": photo(16)}
     run = di.fit(decomposition(4), inputs, full=True, callback=lambda *a: told.append(a))
@@ -80,7 +80,7 @@ def test_fit_tells_as_much():
         run.apply(IMAGE)
 
 
-def test_what_a_callback_raises_ends_the_run():
+def test_an_exception_of_a_callback_ends_the_run():
     def stop(step, metrics):
         raise StopIteration(step)
 
@@ -238,7 +238,7 @@ def test_a_notebook_that_cannot_draw_does_not_end_the_run(kernel, monkeypatch):
     assert isinstance(out, Mapping)
 
 
-def test_elsewhere_there_is_no_curve(monkeypatch):
+def test_no_curve_outside_of_a_notebook(monkeypatch):
     assert not notebook.is_running()
     terminal = types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=None))
     monkeypatch.setitem(sys.modules, "IPython", terminal)

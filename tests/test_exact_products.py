@@ -51,7 +51,7 @@ def test_products_outside_the_nets_have_a_precision():
     assert {name: lines for name, lines in found.items() if lines} == {}
 
 
-def test_what_is_found():
+def test_missing_precisions_are_detected():
     assert inexact("jnp.dot(a, b)\nnp.dot(a, b)\njnp.dot(a, b, precision='highest')") == [1]
     assert inexact("jax.scipy.signal.convolve(a, b)\nlax.conv(a, b, (1, 1), 'SAME')") == [1, 2]
     assert inexact(

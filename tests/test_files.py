@@ -90,7 +90,7 @@ def test_relative_path_and_missing_folder(tmp_path, monkeypatch):
         files.atomic_write_bytes(tmp_path / "none" / "a.bin", b"1")
 
 
-def test_what_a_killed_process_was_writing_is_removed(tmp_path, monkeypatch):
+def test_unfinished_files_of_a_killed_process_are_removed(tmp_path, monkeypatch):
     (tmp_path / "below").mkdir()
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", lambda *_: None)
@@ -124,7 +124,7 @@ def test_a_full_disk_is_named_with_the_file(tmp_path, monkeypatch):
     assert (tmp_path / "a").read_bytes() == b"old"
 
 
-def test_a_new_folder_is_whole_or_not_there(tmp_path):
+def test_a_new_folder_is_complete_or_missing(tmp_path):
     target = tmp_path / "deep/made"
 
     def fail(folder):

@@ -29,7 +29,7 @@ METHODS = {
     "dehazing": FIT,
     "transparency": {**FIT, "preset": "single,smoke"},
     "watermark": {**FIT, "preset": "single,smoke", "box": "4,4,14,16"},
-    "ingan": {"preset": "smoke", "crop": 40, "fit_side": 0},
+    "ingan": {"preset": "smoke", "crop": 40, "fit_side": 0, "blocks": 1},
     "kernelgan": {"preset": "smoke"},
     "patches": {"preset": "smoke"},
     "denoise": {"preset": "smoke", "noise_std": 0.1},
@@ -114,7 +114,7 @@ def _bits(tree):
     return [(x.dtype, x.shape, x.tobytes()) for x in map(np.asarray, jax.tree.leaves(tree))]
 
 
-def test_a_call_returns_the_same_bits_and_changes_nothing():
+def test_a_call_returns_the_same_bits_and_changes_nothing(quick_programs):
     seen = []
 
     def look(step, metrics):
@@ -194,7 +194,7 @@ in_child()
 """
 
 
-def test_a_forked_process_works_or_says_why_not():
+def test_a_forked_process_works_or_raises_a_clear_error():
     printed = subprocess.check_output([sys.executable, "-c", FORKED], text=True)
     first, second = printed.splitlines()
     assert first == "worked"
@@ -214,7 +214,7 @@ print(threading.active_count(), xla_bridge.backends_are_initialized())
 """
 
 
-def test_imports_warn_of_nothing_and_start_nothing():
+def test_imports_cause_no_warnings_and_start_no_threads():
     """Else a process that is forked later could not use JAX."""
     command = [sys.executable, "-W", "error", "-c", IMPORTED]
     assert subprocess.check_output(command, text=True).strip() == "1 False"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from benchmarks import common, programs
+from benchmarks import programs, timing
 from deepinternal import methods
 from deepinternal.config import NetConfig
 from deepinternal.ops.kernels import gaussian_kernel
@@ -64,7 +64,7 @@ def programs_of(name, preset, backend, *, lanes=1, **fields):
     """The programs of a method with tiny nets for its example, traced for a backend."""
     recipe, sides = methods.find(name), SIDES.get((name, preset), {})
     config = _config(name, preset, **fields)
-    made = recipe.example(config, common.bundled_photo(), **sides)
+    made = recipe.example(config, timing.bundled_photo(), **sides)
     inputs = recipe.prepare(config, made.image, **{**sides, **made.sides})
     here = jax.default_backend() == backend
     with (

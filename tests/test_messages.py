@@ -23,7 +23,7 @@ def test_a_message_is_one_line_that_says_what_it_escapes(text):
     assert one_line("[red] ä 字 'x' \\") == "[red] ä 字 'x' \\"
 
 
-def test_a_message_is_told(capsys):
+def test_a_message_is_printed_to_stderr(capsys):
     tell("café\nau lait")
     assert capsys.readouterr() == ("", "café\\nau lait\n")
 
@@ -35,7 +35,7 @@ def test_characters_that_the_terminal_lacks_are_escaped(monkeypatch):
     assert raw.getvalue() == b"caf\\xe9\n"
 
 
-def test_nobody_listens(monkeypatch):
+def test_messages_without_a_reader_are_dropped(monkeypatch):
     closed = io.StringIO()
     closed.close()
     full = open("/dev/full", "w")  # noqa: SIM115 (closing it would fail)
@@ -46,7 +46,7 @@ def test_nobody_listens(monkeypatch):
         full.close()
 
 
-def test_a_strict_stream_drops_only_what_nobody_reads():
+def test_a_strict_stream_raises_all_other_errors():
     read, write = os.pipe()
     os.close(read)
     with open(write, "wb", buffering=0) as raw:
@@ -83,18 +83,18 @@ def run_program(shell, *, code=PROGRAM, **options):
 
 
 @pytest.mark.parametrize("shell", [">&- 2>&- <&-", "2>&- >/dev/null", "2>/dev/full >/dev/null"])
-def test_a_program_goes_on_where_it_cannot_print(shell):
+def test_a_program_continues_if_it_cannot_print(shell):
     assert run_program(shell) == 5
 
 
-def test_a_program_goes_on_where_the_reader_has_ended():
+def test_a_program_continues_if_the_reader_has_exited():
     read, write = os.pipe()
     os.close(read)
     assert run_program("", stdout=write, stderr=write) == 5
     os.close(write)
 
 
-def test_a_program_goes_on_where_the_reader_does_not_read():
+def test_a_program_continues_if_the_reader_does_not_read():
     read, write = os.pipe()
     os.set_blocking(write, False)
     with contextlib.suppress(BlockingIOError):
@@ -106,7 +106,7 @@ def test_a_program_goes_on_where_the_reader_does_not_read():
     os.close(write)
 
 
-def test_what_waits_for_a_reader_is_kept_up_to_a_limit(monkeypatch):
+def test_text_for_a_slow_reader_is_kept_up_to_a_limit(monkeypatch):
     monkeypatch.setattr(messages, "_PATIENCE", 0.05)
     read, write = os.pipe()
     size = fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
@@ -126,6 +126,6 @@ def test_what_waits_for_a_reader_is_kept_up_to_a_limit(monkeypatch):
     assert b"2999" not in lines
 
 
-def test_a_result_that_a_full_disk_does_not_take_is_an_error(capfd):
+def test_a_full_disk_is_an_error_of_stdout(capfd):
     assert run_program(">/dev/full") == 1
     assert "No space left" in capfd.readouterr().err

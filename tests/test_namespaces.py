@@ -87,7 +87,7 @@ def test_all_names_of_the_package():
         assert getattr(di, name) is not None
 
 
-def test_a_fresh_process_completes_without_importing_the_modules():
+def test_dir_lists_names_without_importing_the_modules():
     code = (
         "import sys, deepinternal as di; names = dir(di.losses); "
         "print('exclusion' in names, 'deepinternal.losses.layers' in sys.modules)"

@@ -67,7 +67,7 @@ def test_shapes_need_a_net(maker):
         maker.video("spin")
 
 
-def test_the_way_to_the_first_size_has_small_steps():
+def test_the_sizes_before_the_first_frame_change_in_small_steps():
     way = [(100, 60), *patch_retargeter._way((100, 60), (100, 120)), (100, 120)]
     ratios = [b[1] / a[1] for a, b in itertools.pairwise(way)]
     assert {size[0] for size in way} == {100}

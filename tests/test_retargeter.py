@@ -43,7 +43,7 @@ def test_any_size_and_scale(net):
     assert net.size("1,1.5") == net.size((1, 1.5)) == (96, 144)
 
 
-def test_images_of_the_nets_size_are_its_own(net):
+def test_images_of_the_size_of_the_net_are_its_outputs(net):
     """Brought to the size of the net's picture, which is not changed then."""
     plain = retargeter.Retargeter(net.config.replace(fit_side=0), net.weights, net.image)
     generate = jax.jit(retargeting.generate, static_argnums=(0, 3))
@@ -110,7 +110,7 @@ def test_mistakes_are_one_line(net):
         retargeter.train_retargeter(photo(48), preset="best")
 
 
-def test_too_little_memory_is_said_before_anything_is_made(net, monkeypatch):
+def test_too_little_memory_is_reported_before_any_image_is_made(net, monkeypatch):
     monkeypatch.setattr(net_retargeter, "free", lambda device: 1000.0)
     with pytest.raises(InputError, match=r"size 28x28 of the net takes 0\.0 GB of memory"):
         net.make((56, 56))

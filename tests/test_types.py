@@ -54,9 +54,10 @@ MISTAKES = {
 
 
 @pytest.fixture(scope="module")
-def mypy(tmp_path_factory):
-    """Runs the checker; what was found by one run speeds up the next."""
-    cache = tmp_path_factory.mktemp("mypy")
+def mypy(request, tmp_path_factory):
+    """Runs the checker; its cache speeds up the next run, also in the next session of the tests."""
+    kept = getattr(request.config, "cache", None)  # None: pytest runs without its cache
+    cache = kept.mkdir("mypy") if kept else tmp_path_factory.mktemp("mypy")
 
     def check(*arguments, folder=ROOT):
         command = [sys.executable, "-m", "mypy", f"--cache-dir={cache}", "--no-error-summary"]
@@ -74,7 +75,7 @@ def mypy(tmp_path_factory):
     np.lib.NumpyVersion(np.__version__) < "2.2.0", reason="older stubs know no lengths of shapes"
 )
 @pytest.mark.slow
-def test_the_calls_are_sound(mypy):
+def test_mypy_finds_no_error(mypy):
     """Signatures and bodies."""
     modules = [f"--module=deepinternal.{name}" for name in CALLS]
     packages = [f"--package=deepinternal.{name}" for name in ("api", "losses", "ops")]
@@ -94,7 +95,7 @@ def test_a_users_program_is_checked(mypy, tmp_path):
 
 
 @pytest.mark.parametrize("room", ["api", "estimators", "in_memory", "losses", "ops", "retargeter"])
-def test_public_functions_say_all_their_types(room):
+def test_public_functions_have_complete_annotations(room):
     module = importlib.import_module(f"deepinternal.{room}")
     functions = {n: getattr(module, n) for n in dir(module) if not n.startswith("_")}
     own = lambda f: getattr(f, "__module__", "").startswith(f"deepinternal.{room}")
@@ -109,6 +110,6 @@ def test_public_functions_say_all_their_types(room):
     assert untyped == []
 
 
-def test_the_package_says_that_it_has_types():
+def test_the_package_is_marked_as_typed():
     assert (ROOT / "deepinternal/py.typed").exists()
     assert '"*.pyi"' in (ROOT / "setup.py").read_text(), "the stubs are part of the package"

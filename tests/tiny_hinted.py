@@ -1,4 +1,4 @@
-"""A tiny method with hints, whose finished runs continue with other ones."""
+"""A tiny method with hints, whose finished runs can continue with other hints."""
 
 import jax
 import jax.numpy as jnp

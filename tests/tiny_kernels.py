@@ -1,6 +1,6 @@
 """A tiny method that estimates a kernel: its result is smaller than its input.
 
-What it estimates is a gaussian that grows wider with every step.
+The estimate is a Gaussian that grows wider with every step.
 """
 
 import jax.numpy as jnp

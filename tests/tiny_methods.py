@@ -1,7 +1,7 @@
-"""Two tiny methods that prove the Method protocol.
+"""Two tiny methods that use all of the Method protocol.
 
-`gan` is of the retargeting kind: two nets, two optimisers, an output size that changes from step to
-step. `decomposition` is of the layer-separation kind: three nets, stages of different shape, an early
+`gan` resembles retargeting: two nets, two optimisers, an output size that changes from step to step.
+`decomposition` resembles the separation of layers: three nets, stages of different shapes, an early
 stop, the median over replicas.
 """
 
@@ -28,12 +28,13 @@ def _noise(key, shape):
     return jax.random.normal(key, (math.prod(shape),)).reshape(shape)
 
 
-def gan(steps: int = 12, *, sizes: tuple[int, ...] = SIZES) -> Method:
-    """One size: no variants."""
-    adam = optax.adam(1e-2, b1=0.5)
+def _generate(w, image, size):
+    return jnp.tanh(resize(_conv(image, w), output_shape=(size, size), method="linear"))
 
-    def generate(w, image, size):
-        return jnp.tanh(resize(_conv(image, w), output_shape=(size, size), method="linear"))
+
+def gan(steps: int = 12, *, sizes: tuple[int, ...] = SIZES) -> Method:
+    """A generator and a discriminator of one convolution each; with a single size, without variants."""
+    adam = optax.adam(1e-2, b1=0.5)
 
     def init(key, inputs):
         c = inputs["image"].shape[-1]
@@ -56,11 +57,11 @@ def gan(steps: int = 12, *, sizes: tuple[int, ...] = SIZES) -> Method:
         params, opt_state, losses = dict(state.params), dict(state.opt_state), {}
 
         def loss_g(g):
-            fake = generate(g, image, size)
+            fake = _generate(g, image, size)
             return jnp.mean((_conv(fake, params["discriminator"]) - 1) ** 2)
 
         def loss_d(d):
-            fake = generate(params["generator"], image, size)
+            fake = _generate(params["generator"], image, size)
             return 0.5 * (jnp.mean((_conv(image, d) - 1) ** 2) + jnp.mean(_conv(fake, d) ** 2))
 
         for name, loss in (("generator", loss_g), ("discriminator", loss_d)):
@@ -77,11 +78,11 @@ def gan(steps: int = 12, *, sizes: tuple[int, ...] = SIZES) -> Method:
         return state, {"loss": losses["generator"] + losses["discriminator"], **losses}
 
     def evaluate(state, inputs):
-        cycle = generate(state.params["generator"], inputs["image"], 8)
+        cycle = _generate(state.params["generator"], inputs["image"], 8)
         return state, {"contrast": jnp.std(cycle)}
 
     def outputs(state, inputs):
-        image = 0.5 + 0.5 * generate(state.params["generator"], inputs["image"], 16)
+        image = 0.5 + 0.5 * _generate(state.params["generator"], inputs["image"], 16)
         return {
             "result": Output(image, "image"),
             "average": Output(state.model_state["average"], "scalar"),
@@ -95,31 +96,33 @@ def gan(steps: int = 12, *, sizes: tuple[int, ...] = SIZES) -> Method:
     return Method("tiny_gan", init, (stage,), outputs, progress="contrast")
 
 
+def _compose(params):
+    mask = jax.nn.sigmoid(params["mask"])
+    return mask * params["first"] + (1 - mask) * params["second"]
+
+
+def _layers(key, shape):
+    """The first parameters of a decomposition, for images of a shape."""
+    keys = jax.random.split(key, 3)
+    return {
+        "first": 0.1 * _noise(keys[0], shape),
+        "second": 0.1 * _noise(keys[1], shape),
+        "mask": 0.1 * _noise(keys[2], (*shape[:2], 1)),
+    }
+
+
 def decomposition(steps: int = 30, *, target: float = 0.02, replicas: int = 3) -> Method:
     """Fits image = m * a + (1 - m) * b, first at half size, then at full size."""
     adam = optax.adam(5e-2)
 
-    def compose(params):
-        mask = jax.nn.sigmoid(params["mask"])
-        return mask * params["first"] + (1 - mask) * params["second"]
-
-    def start(key, shape):
-        keys = jax.random.split(key, 3)
-        params = {
-            "first": 0.1 * _noise(keys[0], shape),
-            "second": 0.1 * _noise(keys[1], shape),
-            "mask": 0.1 * _noise(keys[2], (*shape[:2], 1)),
-        }
-        return params, {"all": adam.init(params)}
-
     def init(key, inputs):
         h, w, c = inputs["image"].shape
-        params, opt_state = start(key, (h // 2, w // 2, c))
+        params = _layers(key, (h // 2, w // 2, c))
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             key=key,
             params=params,
-            opt_state=opt_state,
+            opt_state={"all": adam.init(params)},
             model_state={"best": jnp.asarray(jnp.inf), "blended": jnp.zeros((h // 2, w // 2, c))},
         )
 
@@ -131,7 +134,7 @@ def decomposition(steps: int = 30, *, target: float = 0.02, replicas: int = 3) -
         size = state.params["first"].shape[:2]
         image = resize(inputs["image"], output_shape=size, method="box")
         noise = 1e-3 * _noise(jax.random.fold_in(state.key, state.step), image.shape)
-        loss_fn = lambda p: jnp.mean((compose(p) - image - noise) ** 2)
+        loss_fn = lambda p: jnp.mean((_compose(p) - image - noise) ** 2)
         loss, grads = jax.value_and_grad(loss_fn)(state.params)
         updates, opt_state = adam.update(grads, state.opt_state["all"])
         new = state.replace(
@@ -140,7 +143,7 @@ def decomposition(steps: int = 30, *, target: float = 0.02, replicas: int = 3) -
             opt_state={"all": opt_state},
             model_state={
                 "best": jnp.minimum(state.model_state["best"], loss),
-                "blended": compose(state.params),
+                "blended": _compose(state.params),
             },
         )
         return new, {"loss": loss}
@@ -161,7 +164,7 @@ def decomposition(steps: int = 30, *, target: float = 0.02, replicas: int = 3) -
     def outputs(state, inputs):
         del inputs
         return {
-            "result": Output(compose(state.params), "image"),
+            "result": Output(_compose(state.params), "image"),
             "mask": Output(jax.nn.sigmoid(state.params["mask"])[..., 0], "mask"),
         }
 

@@ -7,7 +7,7 @@ Each group of items is measured by a process of its own within a time limit, so 
 compilation without end costs only that group. After every item, DIR/results.json is written; the same
 command goes on with the items that have no result. It prints one table, which is also in DIR/table.md.
 Exit status: 0 all items have a result, apart from those of packages that are not installed; 1 some have
-none; 2 a wrong flag. benchmarks/README.md explains the items.
+none; 2 a wrong flag. benchmarks/accelerators.md explains the items.
 """
 
 import argparse

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 import deepinternal as di
-from benchmarks import common, patch_search
+from benchmarks import patch_search, timing
 from benchmarks.accelerator.device import device as device
 from benchmarks.accelerator.items import Item, Numbers, Settings
 
@@ -21,7 +21,7 @@ Call = Callable[[], Any]
 def _part(settings: Settings, height: int, width: int) -> np.ndarray:
     """Returns a part of the bundled photograph; 48x40 pixels in the small run."""
     height, width = (48, 40) if settings.small else (height, width)
-    return common.bundled_photo()[:height, -width:]
+    return timing.bundled_photo()[:height, -width:]
 
 
 def _timed(prepare: Callable[[Settings], Call]) -> Item:

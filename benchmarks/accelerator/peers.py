@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import common, peer_ingan, peer_kernelgan, peer_torch
+from benchmarks import peer_ingan, peer_kernelgan, peer_nets, peer_torch, timing
 from benchmarks.accelerator.device import device as device
 from benchmarks.accelerator.items import Item, Numbers, Settings
 from deepinternal.nets.skip import SkipNet
@@ -16,8 +16,8 @@ CASES = {
     "ingan": peer_ingan.CASES["default same"],
 }
 SMALL = {
-    "zssr": peer_torch.Case((ZSSRNet(3, 6),), 3, (24, 32)),
-    "denoising": peer_torch.Case((SkipNet(3, (4, 8), skip=2),), 4, (24, 32)),
+    "zssr": peer_nets.Case((ZSSRNet(3, 6),), 3, (24, 32)),
+    "denoising": peer_nets.Case((SkipNet(3, (4, 8), skip=2),), 4, (24, 32)),
     "kernelgan": peer_kernelgan.Case("smoke"),
     "ingan": peer_ingan.Case("smoke", (48, 56), (40, 48)),
 }
@@ -38,7 +38,7 @@ def timed(run: Callable[[int], float], settings: Settings) -> Numbers:
     """
     run(2)
     steps = max(1, round((0.02 if settings.small else _SECONDS) / run(2)))
-    seconds = common.spread([run(steps) for _ in range(_ROUNDS)])
+    seconds = timing.spread([run(steps) for _ in range(_ROUNDS)])
     return {
         "time per step": (1e3 * seconds["median"], "ms"),
         "least": (1e3 * seconds["min"], "ms"),

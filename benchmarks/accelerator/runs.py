@@ -8,7 +8,7 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 
-from benchmarks import common, quality
+from benchmarks import quality, timing
 from benchmarks.accelerator.device import device as device
 from benchmarks.accelerator.items import Item, Numbers, Settings
 from deepinternal.ops.resizing import resize
@@ -98,7 +98,7 @@ def _files(count: int) -> Item:
 
     def prepare(settings: Settings) -> tuple[Settings, Path]:
         folder, rng = _empty(settings, "images"), np.random.default_rng(0)
-        photo, side = _halved(np.uint8(common.bundled_photo() * 255)), 24 if settings.small else 128
+        photo, side = _halved(np.uint8(timing.bundled_photo() * 255)), 24 if settings.small else 128
         for number in range(min(count, 2) if settings.small else count):
             top, left = rng.integers(0, 256 - side + 1, 2)
             _write(folder / f"{number:03d}.png", photo[top : top + side, left : left + side])

@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks import common
+from benchmarks import timing
 from benchmarks.accelerator.device import device as device
 from benchmarks.accelerator.items import Differs, Item, Numbers
 from benchmarks.accelerator.plan import SMOKE
@@ -57,7 +57,7 @@ def run(name: str, kind: str, **fields: Any) -> Samples:
     recipe = methods.find(name)
     kinds = {n: value for n, value in KINDS[kind].items() if n in recipe.config.model_fields}
     config = recipe.build("smoke", **{**kinds, **fields})
-    inputs = common.sample(recipe, config)
+    inputs = timing.sample(recipe, config)
     method = recipe.method(config, input_spec(inputs))
     precision = "highest" if kind == "few" else None
     with jax.default_matmul_precision(precision):

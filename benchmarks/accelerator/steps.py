@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import batching, common, peer_ingan
+from benchmarks import batching, peer_ingan, timing
 from benchmarks.accelerator import peers
 from benchmarks.accelerator.device import device as device
 from benchmarks.accelerator.items import Item, Numbers, Settings
@@ -31,14 +31,14 @@ _TINY_SIDE = 48
 class Timed:
     """A training that is compiled, and the number of steps of an image."""
 
-    full: common.FullStep
+    full: timing.FullStep
     steps: int
     seconds: float
 
 
 def _photo(settings: Settings, side: int = 0) -> np.ndarray:
     """Returns the bundled photograph or a part of it (side, side, 3), small in the small run."""
-    photo, side = common.bundled_photo(), _TINY_SIDE if settings.small else side
+    photo, side = timing.bundled_photo(), _TINY_SIDE if settings.small else side
     return photo[:side, 180 : 180 + side] if side else photo
 
 
@@ -50,7 +50,7 @@ def _config(name: str, preset: str, settings: Settings, **fields: Any) -> Method
 
 def _trained(method: Method, given: Inputs, settings: Settings, **options: Any) -> Timed:
     """Compiles a training with options of `FullStep`."""
-    full = common.FullStep(method, given, **options)
+    full = timing.FullStep(method, given, **options)
     full.run()
     return Timed(full, method.stages[0].steps, 0.05 if settings.small else _SECONDS)
 
@@ -60,7 +60,7 @@ def measured(timed: Timed) -> Numbers:
     full = timed.full
     compiling = full.programs.seconds  # before a longer run needs other programs
     full.lengthen(timed.seconds)
-    seconds = common.spread([full.run() for _ in range(_ROUNDS)])
+    seconds = timing.spread([full.run() for _ in range(_ROUNDS)])
     return {
         "time per step and image": (1e3 * seconds["median"], "ms"),
         "least": (1e3 * seconds["min"], "ms"),
@@ -88,7 +88,7 @@ def _method(name: str, preset: str = "", *, example: bool = True, images: int = 
             methods.find(name),
             _photo(settings),
         )
-        given = common.sample(recipe, config, photo) if example else recipe.prepare(config, photo)
+        given = timing.sample(recipe, config, photo) if example else recipe.prepare(config, photo)
         method = recipe.method(config, input_spec(given))
         return _trained(method, given, settings, images=images, lanes=(1, images))
 
@@ -108,7 +108,7 @@ def _fast(
     def prepare(settings: Settings) -> Timed:
         count = min(images, 2) if settings.small else images
         config = _config("zssr", "fast", settings, **fields)
-        given = common.sample(methods.find("zssr"), config, _photo(settings, 256))
+        given = timing.sample(methods.find("zssr"), config, _photo(settings, 256))
         method = methods.find("zssr").method(config, input_spec(given))
         if form:
             method = batching.method(config, given, form)
@@ -122,13 +122,13 @@ def _fast(
 def _ingan(case: peer_ingan.Case) -> Item:
     """An item: a step of InGAN that makes images of one size."""
 
-    def prepare(settings: Settings) -> common.MethodStep:
+    def prepare(settings: Settings) -> timing.MethodStep:
         step = (peers.SMALL["ingan"] if settings.small else case).ours()
         step.run(1)
         return step
 
-    def measure(step: common.MethodStep) -> Numbers:
-        seconds = common.spread([step.run(4) for _ in range(_ROUNDS)])
+    def measure(step: timing.MethodStep) -> Numbers:
+        seconds = timing.spread([step.run(4) for _ in range(_ROUNDS)])
         return {
             "time per step": (1e3 * seconds["median"], "ms"),
             "least": (1e3 * seconds["min"], "ms"),

@@ -1,4 +1,4 @@
-"""New images that are like a given one; see also `retargeter`."""
+"""New images that resemble a given one; see also `retargeter`."""
 
 from typing import Any
 

@@ -30,17 +30,17 @@ def segment(
     Args:
         image: (H, W[, C]), or a video (T, H, W, C).
         foreground: (H, W), 1 where a pixel certainly belongs to the foreground; for a video, (H, W)
-            of its first frame or (T, H, W). In an array of labels, 0 is the background, and the
-            option `label` picks one; for `background`, it is `background_label`. If both hints are
-            None, they are derived from the image itself.
-        background: The same for the background.
+            for its first frame, or (T, H, W). In an array of labels, 0 is the background, and the
+            option `label` selects a label; for `background`, the option is `background_label`. If both
+            hints are None, they are derived from the image.
+        background: (H, W), 1 where a pixel certainly belongs to the background; as for `foreground`.
         preset: 'fast'; 'preview' for the mask of an image alone; or '' for the published settings.
         seed: The seed of all random draws.
         progress: See `run`.
         callback: See `run`.
         full: Whether to return a `Result`; see `run`.
         start: The result of an earlier call with `full=True` on the same image, from whose weights
-            this one continues with other hints.
+            this call continues with other hints.
         **options: Fields of the config; see `fields("segmentation")` and
             `fields("video_segmentation")`.
 
@@ -51,6 +51,16 @@ def segment(
 
     Raises:
         InputError: The image, a hint or an option cannot be used.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image = np.full((32, 32, 3), 40, np.uint8)
+        >>> image[8:24, 8:24] = [220, 120, 20]
+        >>> hints = np.zeros((2, 32, 32), bool)
+        >>> hints[0, 12:20, 12:20], hints[1, :4] = True, True
+        >>> mask = di.segment(image, *hints, preset="preview")["mask"]
+        >>> float(mask[16, 16]), float(mask[2, 2])
+        (1.0, 0.0)
 
     References:
         Gandelsman, Shocher, Irani: "Double-DIP": Unsupervised Image Decomposition via Coupled
@@ -102,6 +112,13 @@ def dehaze(
 
     Raises:
         InputError: The image, the airlight or an option cannot be used.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> scene = np.random.default_rng(0).uniform(size=(40, 40, 3)) ** 3
+        >>> made = di.dehaze(0.4 * scene + 0.6, airlight=(1, 1, 1))
+        >>> made["result"].shape, made["transmission"].shape
+        ((40, 40, 3), (40, 40))
     """
     return run(
         "dehazing",
@@ -145,6 +162,16 @@ def separate(
 
     Raises:
         InputError: The image or an option cannot be used.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> background = np.random.default_rng(0).uniform(0, 0.5, (32, 32, 1))
+        >>> frames = [background.copy() for _ in range(3)]
+        >>> for number, frame in enumerate(frames):
+        ...     frame[10 * number : 10 * number + 10] += 0.25  # a reflection that moves
+        >>> made = di.separate(frames, preset="frames")
+        >>> made["layer1"].shape
+        (32, 32, 1)
     """
     kind = "pair" if _are_several(image) else "single"
     return run(
@@ -175,9 +202,9 @@ def remove_watermark(
 
     Args:
         image: (H, W[, C]), or a list of images with the same watermark.
-        mask: (H, W), 1 where the watermark roughly is; for a single image. Without `mask` and `box`,
-            'fast' looks for a mark that repeats over the image.
-        box: (y0, x0, y1, x1) in pixels, with the end excluded; instead of `mask`.
+        mask: (H, W), 1 in the approximate region of the watermark; for a single image. Without `mask`
+            and `box`, 'fast' searches for a mark that repeats over the image.
+        box: (y0, x0, y1, x1), the region in pixels without its end; instead of `mask`.
         preset: 'fast', or '' for the published settings.
         seed: The seed of all random draws.
         progress: See `run`.
@@ -191,6 +218,14 @@ def remove_watermark(
 
     Raises:
         InputError: The image, the region or an option cannot be used.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image = np.full((48, 48, 3), 80, np.uint8)
+        >>> image[20:28, 8:40] = 168  # white with an opacity of 0.5
+        >>> made = di.remove_watermark(image, box=(16, 4, 32, 44))
+        >>> made["result"].shape
+        (48, 48, 3)
     """
     kind = "many" if _are_several(image) else "single"
     return run(

@@ -41,7 +41,7 @@ def super_resolve(
         output_shape: (H', W'), instead of `scale`.
         kernel: The (K, K) blur kernel, with a positive sum, of an image that is not a cubic
             downscaling; with preset='deblur' that of the blur.
-        down: The operator that is assumed to have made the image, instead of a kernel: any
+        down: The downscaling that is assumed to have made the image, instead of a kernel: any
             differentiable function of a JAX array (h, w, C) in [0, 1], without alpha, that returns
             (ceil(h / scale), ceil(w / scale), C).
         net: A linen module that replaces the network of ZSSR; see `make` of
@@ -130,6 +130,13 @@ def estimate_kernel(
     Raises:
         InputError: The image, the scale, the kernel or an option cannot be used.
 
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image = np.random.default_rng(0).uniform(size=(40, 40, 3))
+        >>> made = di.estimate_kernel(image, scale=2, preset="gaussian")
+        >>> made["kernel"].shape, round(float(made["kernel"].sum()), 3)
+        ((19, 19), 1.0)
+
     References:
         Bell-Kligler, Shocher, Irani: Blind Super-Resolution Kernel Estimation using an
         Internal-GAN. NeurIPS 2019.
@@ -180,7 +187,7 @@ def denoise(
     Returns:
         `result`, in the shape and dtype of `image`; with 'denoise' also `uncertainty` (H, W) float32,
         the expected standard deviation of its errors, and `expected_psnr`. An image without
-        measurable noise is returned as it is.
+        measurable noise is returned unchanged.
 
     Raises:
         InputError: The image or an option cannot be used.
@@ -245,6 +252,14 @@ def inpaint(
 
     Raises:
         InputError: The image, the mask or an option cannot be used.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image, known = np.full((16, 16, 3), 128, np.uint8), np.ones((16, 16), bool)
+        >>> known[6:10, 6:10] = False
+        >>> made = di.inpaint(image, known, preset="smoke", steps=1, channels="4", skip="0")
+        >>> made["result"].shape
+        (16, 16, 3)
 
     References:
         Ulyanov, Vedaldi, Lempitsky: Deep Image Prior. CVPR 2018.

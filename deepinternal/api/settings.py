@@ -3,7 +3,8 @@
 import contextlib
 
 from deepinternal import methods
-from deepinternal.config import FieldInfo, Preset, describe, merge
+from deepinternal.config import Preset, merge
+from deepinternal.field_info import FieldInfo, describe
 from deepinternal.recipe import preset_names
 from deepinternal.types import InputError
 

@@ -17,7 +17,7 @@ VERBS = {
     "segment": "separate the foreground and background of an image or a video",
     "dehaze": "remove haze",
     "separate": "separate two transparent layers, or weaken a reflection: --preset=reflection",
-    "unwatermark": "remove a watermark from a region, or one that several images share",
+    "unwatermark": "remove a watermark in a given region, or one that several images share",
     "retarget": "change the size of images, repeating objects instead of stretching them",
     "generate": "make random images that consist of the patches of an image",
     "kernel": "estimate the blur kernel of images",
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             sys.exit(2)
         module.run_program()
     else:
-        from deepinternal.config import did_you_mean
+        from deepinternal.field_forms import did_you_mean
 
         hint = did_you_mean(name, [*VERBS, *PROGRAMS]) or "; see deepinternal --help"
         messages.tell(f"error: there is no verb or program {name!r}{hint}")

@@ -60,10 +60,14 @@ class Degradation(Config):
     sigma: Auto[parsed(tuple[float, ...], _sigma, spelled, "positive numbers joined by commas")] = (
         field("auto", "width of a Gaussian: one number, or one per principal axis", unit="pixels")
     )
-    theta: Auto[float] = field("auto", "angle from the columns to the rows", unit="degrees")
+    theta: Auto[float] = field(
+        "auto", "angle of the long axis, clockwise from horizontal", unit="degrees"
+    )
     length: Auto[Annotated[float, Gt(0)]] = field("auto", "length of a motion blur", unit="pixels")
     kernel_size: Auto[Annotated[int, Ge(1)]] = field(
-        "auto", "side of the kernel; auto: the smallest sufficient one", unit="pixels"
+        "auto",
+        "number of rows and columns of the kernel; auto: the smallest sufficient one",
+        unit="pixels",
     )
     noise_std: NoiseStd = field(0.0, "standard deviation of the noise, in [0, 1]")
     jpeg: int = field(0, "JPEG quality, 1 to 100; 0: PNG", ge=0, le=100)
@@ -82,7 +86,7 @@ class Degradation(Config):
         known = KINDS.get(self.kernel, {})
         if self.kernel not in KINDS and not os.path.lexists(files.expanded(self.kernel)):
             raise InputError(
-                f"config.kernel={self.kernel}: is none of {', '.join(KINDS)}, and not a file"
+                f"config.kernel={self.kernel}: must be a file, or one of {', '.join(KINDS)}"
             )
         for name in _OPTIONS:
             if getattr(self, name) != "auto" and name not in known:

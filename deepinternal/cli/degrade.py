@@ -16,7 +16,8 @@ from absl import flags
 
 from deepinternal import files
 from deepinternal.cli import degradation, program
-from deepinternal.config import build, describe
+from deepinternal.config import build
+from deepinternal.field_info import describe
 from deepinternal.messages import tell
 from deepinternal.runs import stems
 from deepinternal.runs.inputs import Job, list_jobs

@@ -20,7 +20,9 @@ from absl import flags
 from deepinternal.types import InputError
 
 _DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "Run as one of several processes sharing --workdir; see launch/README.md."
+    "distributed",
+    False,
+    "Run as one of several processes sharing --workdir; see launch/scaling.md.",
 )
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "HOST:PORT of process 0; by default, the cluster provides it."

@@ -261,7 +261,7 @@ class _Guess:
         bases = ", and ".join(self._bases)
         return [
             f"memory: about {amount(self._memory)} on each device (an estimate from the "
-            f"operations of a step), besides {amount(own)} of the process itself",
+            f"operations of a step), in addition to {amount(own)} of the process itself",
             f"time: about {duration(self._seconds)}{many} (an estimate from {bases}), plus "
             "compilation of new programs",
         ]

@@ -14,8 +14,9 @@ from absl import app, flags
 
 from deepinternal import by_name, methods, numerics
 from deepinternal.cli import program_cache
-from deepinternal.config import did_you_mean, merge
+from deepinternal.config import merge
 from deepinternal.engine import ahead
+from deepinternal.field_forms import did_you_mean
 from deepinternal.files import reason
 from deepinternal.messages import tell
 from deepinternal.runs import settings
@@ -110,7 +111,7 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _check_values(argv: list[str]) -> None:
-    """Raises InputError if a flag takes the next flag as its value, or cannot be that of a field."""
+    """Raises InputError if a flag has no value of its own, or does not have the form of a field."""
     for word, following in itertools.pairwise([*argv[1:], ""]):
         name = word.lstrip("-")
         if word == "--":
@@ -181,7 +182,7 @@ def _explain(error: Exception, argv: list[str]) -> str:
 def _unknown(name: str) -> str:
     """Returns what is wrong with a flag that does not exist."""
     if name.startswith("config.") and "config" in flags.FLAGS:
-        return f"--{name}: --config=NAME[:PRESET,...] must be given, too"
+        return f"--{name}: --config=NAME[:PRESET,...] must also be given"
     known = [flag for module in flags.FLAGS.key_flags_by_module_dict().values() for flag in module]
     known = dict.fromkeys(f"--{flag.name}" for flag in known)
     given = flags.FLAGS["config"].value if "config" in flags.FLAGS else None

@@ -23,9 +23,11 @@ from deepinternal.messages import tell
 from deepinternal.types import InputError
 
 INPUT = flags.DEFINE_string(
-    "input", "", "An image; with --workdir, another one than that of the run."
+    "input", "", "An image; with --workdir, an image other than that of the run."
 )
-PRESET = flags.DEFINE_string("preset", "fast", "Presets of 'patches', for an image alone.")
+PRESET = flags.DEFINE_string(
+    "preset", "fast", "Presets of the method 'patches', without --workdir."
+)
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of a run of the method 'ingan'.")
 STEM = flags.DEFINE_string("stem", "", "Name of one of its images, if it holds several.")
 STEP = flags.DEFINE_integer(
@@ -74,11 +76,11 @@ def _resizer() -> resizer.Resizer:
 def _checked(out: Path) -> Path:
     """Returns the path of the output. Raises InputError unless the flags agree with it."""
     if not (WORKDIR.value.strip() or INPUT.value.strip()):
-        raise InputError("give --input=FILE, an image, or --workdir=DIR, with a trained InGAN")
+        raise InputError("give --input=FILE with an image, or --workdir=DIR with a trained InGAN")
     if not WORKDIR.value.strip():
         for flag in (STEM, STEP, NONRECT):
             if flag.value:
-                raise InputError(f"--{flag.name}: needs --workdir=DIR, with a trained InGAN")
+                raise InputError(f"--{flag.name}: needs --workdir=DIR with a trained InGAN")
     asked = [bool(SIZE.value or SCALE.value), COLLAGE.value, bool(VIDEO.value), NONRECT.value]
     if sum(asked) != 1:
         raise InputError("give --size or --scale, or one of --collage, --video, --nonrect")

@@ -21,7 +21,7 @@ from deepinternal.cli import program, words
 from deepinternal.cli.answers import check_writable
 from deepinternal.codecs import image_io, masks
 from deepinternal.codecs.video_io import VIDEO_SUFFIXES
-from deepinternal.config import did_you_mean
+from deepinternal.field_forms import did_you_mean
 from deepinternal.files import expanded, file_name, show_path
 from deepinternal.messages import tell
 from deepinternal.report import scribble
@@ -35,9 +35,9 @@ _HEAD = 10_000  # characters of a page that contain its mark
 _OWN = ("out", "workdir", "help")  # of the options that every verb has
 _OPTIONS = {
     "task": f"the task that a page shows first: {', '.join(scribble.TASKS)}",
-    "foreground": "file or folder of painted foreground to go on with; default: that in --out",
-    "background": "file or folder of painted background to go on with; default: that in --out",
-    "mask": "file or folder of masks of --task to go on with; default: those in --out",
+    "foreground": "file or folder of painted foregrounds to continue; default: those in --out",
+    "background": "file or folder of painted backgrounds to continue; default: those in --out",
+    "mask": "file or folder of masks of --task to continue; default: those in --out",
     "result": "file or folder of masks of a finished segmentation, to show over the image",
 }
 
@@ -83,7 +83,7 @@ class _Asked:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files that are given, which are no inputs."""
+        """The given files, which are not inputs."""
         return (*self.painted.values(), self.result)
 
 
@@ -180,7 +180,7 @@ def _write(folder: Path, job: Job, asked: _Asked, finished: Path | None) -> Path
 
 
 def _files(page: Path, job: Job, asked: _Asked) -> dict[str, Path]:
-    """Returns the painted files to go on with, by field: those given, else those beside the page."""
+    """Returns the painted files to continue, by field: those given, else those beside the page."""
     found = {}
     for name in set(scribble.TASKS[asked.task]) & set(asked.painted):
         beside = page.with_name(scribble.painted_name(page.stem, name))

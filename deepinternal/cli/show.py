@@ -19,7 +19,9 @@ from typing import Any
 
 from deepinternal import by_name, methods
 from deepinternal.cli import program
-from deepinternal.config import FieldInfo, Preset, describe, did_you_mean, merge
+from deepinternal.config import Preset, merge
+from deepinternal.field_forms import did_you_mean
+from deepinternal.field_info import FieldInfo, describe
 from deepinternal.recipe import Recipe
 from deepinternal.runs.settings import NAMED, RunConfig, sort
 from deepinternal.types import InputError

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
-from deepinternal.config import MethodConfig, describe, did_you_mean, merge
+from deepinternal.config import MethodConfig, merge
+from deepinternal.field_forms import did_you_mean
+from deepinternal.field_info import describe
 from deepinternal.recipe import Recipe
 from deepinternal.runs.settings import NAMED, RunConfig, split
 from deepinternal.types import InputError

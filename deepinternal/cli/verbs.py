@@ -20,7 +20,9 @@ from deepinternal import methods
 from deepinternal.cli import answers, console, program, run_cache
 from deepinternal.cli.verb_table import VERBS, Verb, parts, presets_of, read
 from deepinternal.cli.words import SWITCHES, TEXTS, Command
-from deepinternal.config import MethodConfig, describe, did_you_mean, merge
+from deepinternal.config import MethodConfig, merge
+from deepinternal.field_forms import did_you_mean
+from deepinternal.field_info import describe
 from deepinternal.files import expanded, show_path
 from deepinternal.messages import tell
 from deepinternal.recipe import Recipe

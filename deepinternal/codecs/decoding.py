@@ -1,7 +1,7 @@
 """Decodes image files to their samples as stored.
 
-Pillow reads most of them, after a check for what it would misread. TIFF, which has many kinds of
-samples, is read by `tiff`, and HEIC by pillow-heif if that is installed.
+Pillow reads most formats, after a check for files that it would misread. `tiff` reads TIFF, which has
+many kinds of samples, and pillow-heif reads HEIC if it is installed.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ class Decoded:
 
     Attributes:
         samples: The samples as stored, upright: (H, W) or (H, W, C), alpha last.
-        metadata: What the file says besides them.
+        metadata: The metadata of the file.
         remarks: What the user should know about the file, one sentence each.
     """
 
@@ -42,7 +42,7 @@ def decode(path: str | os.PathLike, max_pixels: int) -> Decoded:
 
     Raises:
         InputError: The file is missing, unreadable, damaged, truncated, animated or too large, or has
-            samples that cannot be read right.
+            samples that cannot be read correctly.
     """
     with _opened(path, max_pixels) as (file, name):
         if (kind := _kind(file)) == "TIFF":
@@ -70,7 +70,7 @@ def shape(path: str | os.PathLike, max_pixels: int) -> tuple[int, int, int]:
         else:
             try:
                 image = _open_pillow(file, name, max_pixels)
-            except ValueError:  # from which `decode` may leave out something, or which it names
+            except ValueError:  # `decode` may leave out a damaged chunk, or names the problem
                 decoded = _decode_pillow(file, kind, name, max_pixels).samples
                 return (*decoded.shape[:2], 1 if _channels(decoded) < 3 else 3)
             size, is_grey = image.size[::-1], _is_grey(image)
@@ -102,7 +102,7 @@ def _opened(path: str | os.PathLike, max_pixels: int) -> Iterator[tuple[BinaryIO
 
 
 def _kind(file: BinaryIO) -> str:
-    """Returns the format of a file if it is one that Pillow alone does not read right, else ''."""
+    """Returns the format of a file if Pillow alone does not read it correctly, else ''."""
     head = file.read(256)
     file.seek(0)
     if head[:4] in tiff.MAGIC:

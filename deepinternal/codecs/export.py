@@ -28,7 +28,8 @@ def export(source: Path, path: str | os.PathLike) -> str:
         path: A name that ends in one of `SUFFIXES`, in an existing folder.
 
     Returns:
-        What the format does not hold of the image, such as '16 bits and transparency'; '' if nothing.
+        The properties of the image that the format cannot hold, such as '16 bits and transparency'; ''
+        if there are none.
 
     Raises:
         InputError: `source` cannot be read.

@@ -1,4 +1,4 @@
-"""Reads HEIC images with pillow-heif, and what Pillow does not tell about AVIF images.
+"""Reads HEIC images with pillow-heif, and properties of AVIF images that Pillow does not report.
 
 pillow-heif is an optional dependency (the extra `heif`), which is imported when a HEIC image is read.
 """

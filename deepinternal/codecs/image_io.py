@@ -14,9 +14,7 @@ from deepinternal.codecs import decoding, metadata, png, profiles
 from deepinternal.codecs.metadata import NONE, Metadata
 from deepinternal.types import InputError
 
-MAX_PIXELS = (
-    100_000_000  # maximum number of pixels of an image that is read, unless asked otherwise
-)
+MAX_PIXELS = 100_000_000  # default maximum number of pixels of an image that is read
 _RANGE_SLACK = 1e-6  # float32 arithmetic overshoots 1 by about this much
 
 
@@ -30,7 +28,7 @@ class ImageFile:
         bit_depth: 8 or 16, the bit depth with which results are written.
         grey: Whether the file has one colour channel.
         path: The file's path, for messages.
-        metadata: What the file says besides its samples.
+        metadata: The metadata of the file.
         remarks: What the user should know about the file, one sentence each.
     """
 
@@ -67,8 +65,8 @@ def read_image(
     profile, colours = found.metadata.profile, image.pixels.shape[2]
     if found.samples.dtype.kind == "f" and profile is None:
         said.append(
-            "the file has floating-point values and no colour profile; they are taken as they are, "
-            "and viewers show the results as sRGB, which is too dark if they are linear"
+            "the file has floating-point values and no colour profile; the values are not converted, "
+            "and viewers show the results as sRGB, which is too dark if the values are linear"
         )
     if profile is not None and color == "srgb":
         said.append(f"converted from {profiles.name(profile)!r} to sRGB")
@@ -115,7 +113,7 @@ def to_array(image: Any, *, name: str = "image") -> ImageFile:
         The image; its `bit_depth` is 8 for uint8 and bool, 16 for uint16 and float.
 
     Raises:
-        InputError: The dtype or the shape is another one, there are no pixels, or values are NaN,
+        InputError: The dtype or the shape is not one of these, there are no pixels, or values are NaN,
             infinite or not in [0, 1].
     """
     array = np.asarray(image)
@@ -203,7 +201,7 @@ def write_image(
         about: Its colour profile, EXIF, XMP and resolution.
 
     Raises:
-        InputError: The name, the bit depth or the shape is another one, or there is NaN.
+        InputError: The name, the bit depth or the shape is not one of these, or a pixel is NaN.
         OSError: The file cannot be written.
     """
     name = files.show_path(path)

@@ -24,7 +24,7 @@ def write_jpeg(
         about: Its colour profile, EXIF, XMP and resolution.
 
     Raises:
-        InputError: The name, the quality or the shape is another one, or there is NaN.
+        InputError: The name, the quality or the shape is not one of these, or a pixel is NaN.
         OSError: The file cannot be written.
     """
     from PIL import Image

@@ -1,6 +1,6 @@
 """Checks JPEG files: kinds that Pillow misreads or cannot name, and data that are cut short.
 
-libjpeg fills the missing part of an image with grey and goes on, and Pillow does not tell.
+libjpeg fills the missing part of an image with grey, and Pillow does not report it.
 
 References:
     ITU-T T.81, Digital compression and coding of continuous-tone still images, annex B.
@@ -46,7 +46,7 @@ def check(file: BinaryIO, name: str) -> tuple[BinaryIO, list[str]]:
     kind, _, _, _, components = frame
     if components == 4 and not adobe:
         raise InputError(
-            f"{name}: a CMYK JPEG that does not tell whether its inks are inverted (no Adobe "
+            f"{name}: a CMYK JPEG that does not say whether its inks are inverted (no Adobe "
             "marker); save it as RGB."
         )
     end = data.find(b"\xff\xd9", position)
@@ -85,7 +85,7 @@ def _further_scans(data: bytes, position: int, end: int) -> Iterator[bytes]:
 
 
 def _check_frame(frame: tuple[int, ...], name: str) -> None:
-    """Refuses what Pillow cannot read by name."""
+    """Refuses kinds of JPEG that Pillow cannot read, and names them."""
     kind, bits, _, _, components = frame
     what = None
     if kind in _LOSSLESS:
@@ -97,7 +97,7 @@ def _check_frame(frame: tuple[int, ...], name: str) -> None:
     elif components not in (1, 3, 4):
         what = f"a JPEG with {components} components"
     if what:
-        raise InputError(f"{name}: {what}; save it as PNG or as a usual JPEG of 8 bits.")
+        raise InputError(f"{name}: {what}; save it as PNG or as a baseline JPEG of 8 bits.")
 
 
 def _is_complete(scans: list[bytes], components: int) -> bool:

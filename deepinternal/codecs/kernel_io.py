@@ -20,8 +20,8 @@ def read_kernel(path: str | os.PathLike) -> np.ndarray:
         path: .mat (variable `Kernel`), .npy, or a grey .png, .tif or .tiff image.
 
     Raises:
-        InputError: The file is unreadable, a MATLAB file has no variable `Kernel`, or the array is no
-            finite square matrix of 1x1 to 99x99 with a positive sum.
+        InputError: The file is unreadable, a MATLAB file has no variable `Kernel`, or the array is not
+            a finite square matrix of 1x1 to 99x99 with a positive sum.
     """
     name, suffix = show_path(path), os.path.splitext(os.fspath(path))[1].lower()
     if suffix == ".mat":

@@ -67,8 +67,8 @@ def understood(masks: Sequence[Stored], choice: Choice) -> tuple[np.ndarray, tup
     if odd or len({mask.values.dtype for mask in masks}) > 1:
         odd = odd or [m for m in masks if m.values.dtype != masks[0].values.dtype]
         raise InputError(
-            f"{odd[0].name}: is of another kind than the other masks (bits, or palette); give masks "
-            "of one kind"
+            f"{odd[0].name}: is of another kind than the other masks (its bit depth or its palette "
+            "differs); give masks of one kind"
         )
     for mask in masks:
         if mask.values.shape != masks[0].values.shape:

@@ -1,10 +1,10 @@
-"""Reads masks in the forms that people have: black and white, labels, soft edges, JPEG, alpha.
+"""Reads masks in their usual forms: black and white, labels, soft edges, JPEG, alpha.
 
-The values of a mask tell what it is; a field of the method chooses among labels:
+The values of a mask determine its kind; a field of the method chooses among labels:
 
     palette with colours     labels; the palette must start with black, which is the background; 255
                              is void in the palette of Pascal VOC and DAVIS
-    0 and 1, or 0, 1, 2, ... labels, up to 4; more, or others, only with the choice of one of them
+    0 and 1, or 0, 1, 2, ... labels, up to 4; other values are labels only if one of them is chosen
     0 and 255 (or 65535)     black and white
     many grey levels         soft, 0 to 1
     JPEG and lossy videos    set to black or white, whichever is nearer
@@ -38,7 +38,7 @@ def read_masks(
     Args:
         paths: The files, at least one; they are understood together.
         label: The label that counts as white in images of labels; 'any': all except background and
-            void. Masks of other kinds do not depend on it, unless they have the same value.
+            void. It has no effect on masks of other kinds, unless they contain its value.
         field: The field of the label, for messages.
 
     Returns:
@@ -75,7 +75,7 @@ def to_masks(
         (T, H, W) float32 in [0, 1], and remarks.
 
     Raises:
-        InputError: An array has another form, or the meaning of the values is unclear.
+        InputError: An array does not have this form, or the meaning of the values is unclear.
     """
     if not len(arrays):
         raise InputError(f"{name}: there is no mask; give at least one")
@@ -95,7 +95,7 @@ def _read(path: str | os.PathLike) -> Stored:
 
 
 def _as_stored(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray | None, bool]:
-    """Returns what a file that can be read stores, besides its colours.
+    """Returns the indices and the palette of a readable file, and whether it is compressed lossily.
 
     Returns:
         The indices (H, W) uint8 of an opaque image with a palette, upright; the palette (256, 3)

@@ -1,7 +1,7 @@
-"""What an image file says besides its samples: colour profile, EXIF, XMP, resolution.
+"""The metadata of image files: colour profile, EXIF, XMP and resolution.
 
-`read` keeps what stays true for an upright result of any size. `png_chunks`, `pillow_options` and
-`tiff` write it.
+`read` keeps the metadata that stay true for an upright result of any size. `png_chunks`,
+`pillow_options` and `tiff` write them.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ _VIDEO = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What an image file says besides its samples.
+    """The metadata of an image file.
 
     Attributes:
         profile: The ICC profile of its colours; None: they are sRGB, or not known.
@@ -54,10 +54,10 @@ class Metadata:
         return Metadata(self.profile)
 
     def scaled(self, vertical: float, horizontal: float) -> "Metadata":
-        """Returns that of an image of the same physical size with another number of pixels.
+        """Returns the metadata of an image of the same physical size with another number of pixels.
 
-        Factors that differ by more than rounding change the shape of things, so that nothing is known
-        of the physical size.
+        Factors that differ by more than rounding change the aspect ratio; the physical size is then
+        unknown.
         """
         if self.dpi is None or (vertical, horizontal) == (1, 1):
             return self
@@ -67,7 +67,7 @@ class Metadata:
         return dataclasses.replace(self, dpi=dpi)
 
     def as_srgb(self) -> "Metadata":
-        """Returns that of an image whose colours were converted to sRGB."""
+        """Returns the metadata after a conversion of the colours to sRGB."""
         return dataclasses.replace(self, profile=None)
 
     def fits(self, channels: int) -> bool:
@@ -90,7 +90,7 @@ def read(
     orientation: int = 1,
     offset: int | None = None,
 ) -> tuple[Metadata, tuple[str, ...]]:
-    """Returns what an image file says, as far as it stays true for a result, and remarks.
+    """Returns the metadata of a file that stay true for a result, and remarks.
 
     A damaged part is left out, with a remark.
 
@@ -136,7 +136,7 @@ def colours_of(path: str | os.PathLike) -> Metadata:
 
 
 def _of_pillow(image: Any, file: BinaryIO) -> dict[str, Any]:
-    """Returns what Pillow and the head of a file say of an image, by the names of `_KNOWN`."""
+    """Returns the metadata that Pillow and the head of a file contain, by the names of `_KNOWN`."""
     info = image.info
     said = {key: info[key] for key, kind in _KNOWN.items() if isinstance(info.get(key), kind)}
     if "icc_profile" in info:

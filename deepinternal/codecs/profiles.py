@@ -11,8 +11,8 @@ import numpy as np
 
 _SPACES = {b"GRAY": "grey", b"RGB ": "RGB", b"CMYK": "CMYK"}
 _WIDE = 0.05  # by which colours leave the range of sRGB, for a gamut to be called wide
-_LINEAR = 0.65  # value in sRGB that 0.5 has at least, with a gamma up to 1.3
-_SAME = 4 / 255  # difference up to which two profiles mean the same
+_LINEAR = 0.65  # minimum value in sRGB of 0.5 with a gamma of up to 1.3
+_SAME = 4 / 255  # maximum difference between profiles that count as the same
 # The corners of the cube and a mid grey, float32 (1, 9, 3).
 _CORNERS = np.array([[*np.ndindex(2, 2, 2), (0.5, 0.5, 0.5)]], np.float32)
 _DATE = b"\x07\xd0\0\1\0\1" + bytes(6)  # of profiles made here, so that equal ones are equal bytes
@@ -47,8 +47,8 @@ def remarks(profile: bytes, colours: int) -> tuple[str, ...]:
         )
     if seen[0, -1].min() >= _LINEAR:
         found.append(
-            f"the colour profile {title!r} is linear: errors in dark areas count less in training "
-            "and in the figures than they are visible"
+            f"the colour profile {title!r} is linear: in training and in the figures, errors in dark "
+            "areas count less than they do to the eye"
         )
     return tuple(found)
 

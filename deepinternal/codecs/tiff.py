@@ -1,6 +1,6 @@
-"""Reads TIFF files: tifffile decodes the samples; what they mean is worked out here.
+"""Reads TIFF files: tifffile decodes the samples, and this module determines their meaning.
 
-What cannot be read right is refused by name.
+Files that cannot be read correctly are refused in a message that names the reason.
 
 References:
     Adobe, TIFF Revision 6.0, 1992, and Photoshop TIFF Technical Note 3, 2005.
@@ -55,7 +55,7 @@ def find_page(file: BinaryIO, name: str) -> Any:
 
 
 def _check(page: Any, name: str) -> None:
-    """Refuses what cannot be read right."""
+    """Refuses images that cannot be read correctly."""
     photometric, compression, bits = page.photometric, page.compression, page.bitspersample
     if photometric not in _COLOURS:
         what = _REFUSED.get(photometric, f"samples of colour type {photometric}")
@@ -78,7 +78,7 @@ def _check(page: Any, name: str) -> None:
         )
     channels = page.samplesperpixel
     extra = channels - _COLOURS[photometric]
-    # Some programs leave out what the fourth channel of RGB is.
+    # Some programs do not say what the fourth channel of RGB is.
     known = bool(page.extrasamples) or photometric == RGB
     if extra not in (0, 1) or (extra and (not known or photometric in (CMYK, YCBCR))):
         raise InputError(

@@ -1,7 +1,7 @@
-"""Colours of invisible pixels: visible ones are continued under the transparency of an image.
+"""Replaces the colours of invisible pixels by a continuation of the visible ones.
 
-Editors store any colours where alpha is 0, most of them black. A method that learns from them, or
-interpolates across the edge of an object, would bring them to light as a fringe.
+Where alpha is 0, editors store arbitrary colours, mostly black. If a method learned from them, or
+interpolated across the edge of an object, they would appear as a fringe.
 """
 
 import dataclasses
@@ -52,7 +52,7 @@ def on_white(image: ImageFile) -> np.ndarray:
 
 
 def _filled(values: np.ndarray, weight: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """Replaces values by those of a pyramid of weighted means (push-pull), as far as untrusted.
+    """Replaces untrusted values by those of a pyramid of weighted means (push-pull).
 
     Args:
         values: (H, W).

@@ -43,7 +43,7 @@ def read_video(path: str | os.PathLike) -> tuple[np.ndarray, float]:
         path: A file that ffmpeg can decode; sound is ignored.
 
     Returns:
-        uint8 (T, H, W, 3), and the frames per second, 0 if the file does not tell.
+        uint8 (T, H, W, 3), and the frames per second, 0 if the file does not say.
 
     Raises:
         InputError: The file is missing, damaged or truncated, it has more than `MAX_SAMPLES` bytes of
@@ -142,11 +142,11 @@ def write_frames(folder: Path, name: str, frames: np.ndarray, rate: float) -> li
         _replace_folder(temporary, folder / name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    wrong = f"needs ffmpeg; {_INSTALL}" if _ffmpeg() is None else ""
+    wrong = f"ffmpeg is missing; {_INSTALL}" if _ffmpeg() is None else ""
     wrong = wrong or _write_mp4(folder / f"{name}.mp4", frames, rate)
     if wrong:
         path = files.show_path(folder / name)
-        tell(f"{path}: frames only, for {name}.mp4 {wrong}")
+        tell(f"{path}: only the frames are written, without {name}.mp4: {wrong}")
         return [f"{name}/"]
     return [f"{name}.mp4", f"{name}/"]
 

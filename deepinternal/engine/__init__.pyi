@@ -4,6 +4,7 @@ from deepinternal.engine import checkpoint as checkpoint
 from deepinternal.engine import compiling as compiling
 from deepinternal.engine import costs as costs
 from deepinternal.engine import counting as counting
+from deepinternal.engine import errors as errors
 from deepinternal.engine import kept as kept
 from deepinternal.engine import lanes as lanes
 from deepinternal.engine import layout as layout
@@ -13,7 +14,10 @@ from deepinternal.engine import memory as memory
 from deepinternal.engine import parallel as parallel
 from deepinternal.engine import progress as progress
 from deepinternal.engine import run as run
+from deepinternal.engine import run_log as run_log
+from deepinternal.engine import saver as saver
 from deepinternal.engine import schedule as schedule
 from deepinternal.engine import signals as signals
+from deepinternal.engine import spent as spent
 from deepinternal.engine import telemetry as telemetry
 from deepinternal.engine import tensorboard as tensorboard

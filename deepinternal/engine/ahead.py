@@ -25,7 +25,7 @@ SETTINGS = {
     "jax_default_matmul_precision": jax.default_matmul_precision,
 }
 
-Trace = Callable[[], Callable[[], Callable]]  # traces a program; returns what compiles it
+Trace = Callable[[], Callable[[], Callable]]  # traces a program; returns a function to compile it
 
 
 class Interrupted(Exception):  # noqa: N818  (an event, not an error)
@@ -46,14 +46,19 @@ class Compiler:
     """Compiles programs on request, and those of a plan ahead of their requests."""
 
     def __init__(self, threads: int):
-        """Args: threads: The number of threads; 0: programs of a request are compiled in its thread."""
+        """Prepares to compile.
+
+        Args:
+            threads: The number of threads; 0: a requested program is compiled in the thread that
+                requests it.
+        """
         self.threads = threads
         self._tracing = threading.Lock()  # held by the thread that traces
         self._found: dict[Hashable, Future[Callable]] = {}
         self._plan: Iterator[tuple[Hashable, Trace]] = iter(())
 
     def ahead(self, plan: Iterator[tuple[Hashable, Trace]]) -> None:
-        """Starts to compile the programs of a plan in threads, at least one; an earlier one is dropped.
+        """Starts to compile the programs of a plan in at least one thread; drops an earlier plan.
 
         Args:
             plan: Yields keys of programs and functions that trace them, in the order of first need.

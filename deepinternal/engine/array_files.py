@@ -79,7 +79,7 @@ def read(folder: Path) -> dict[str, np.ndarray]:
     arrays = {}
     for path in sorted(path for path in folder.iterdir() if path.is_dir()):
         about = json.loads((path / ".zarray").read_text(encoding="utf-8"))
-        if about["compressor"] is not None:  # of an earlier version
+        if about["compressor"] is not None:  # written by an earlier version
             return _read_compressed(folder)
         data = (path / "0").read_bytes()
         arrays[path.name] = np.frombuffer(data, jnp.dtype(path.name)).reshape(about["shape"])

@@ -44,7 +44,8 @@ class Checkpoints:
 
         Args:
             folder: The folder.
-            keep_every: Checkpoints whose number is a multiple are kept; 0: only the last two are.
+            keep_every: Checkpoints whose number is a multiple of this are kept permanently; 0: only the
+                last two are kept.
         """
         self._folder, self._keep_every = Path(folder).absolute(), keep_every
 
@@ -126,10 +127,10 @@ class Checkpoints:
         if "layout" not in meta:  # of an earlier version
             return _read_trees(folder, shapes, device)
         if meta["layout"] != _layout(shapes):
-            raise ValueError("it holds other arrays than this method has")
+            raise ValueError("its arrays are not those of this method")
         arrays = array_files.read(folder / "state")
         if meta["checksums"] != _checksums(arrays):
-            raise ValueError("its arrays have changed")
+            raise ValueError("the checksums of its arrays are wrong")
         return jax.device_put(_unflatten(arrays, shapes), device)
 
     def numbers(self) -> list[int]:
@@ -165,7 +166,7 @@ class Checkpoints:
         return self._folder / f"{number}.{secrets.token_hex(4)}.tmp"
 
     def _remove(self, number: int) -> None:
-        """Removes a checkpoint, of which a part never counts as one."""
+        """Removes a checkpoint; a partly removed one does not count as a checkpoint."""
         unfinished = self._unfinished(number)
         with contextlib.suppress(FileNotFoundError):
             os.replace(self._folder / str(number), unfinished)

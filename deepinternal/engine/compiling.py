@@ -63,7 +63,7 @@ def parse_options(text: str) -> dict[str, str | bool]:
         text: The options; values may contain commas, and 'true' and 'false' are booleans.
 
     Raises:
-        ValueError: The text has another form.
+        ValueError: The text does not have this form.
     """
     found: dict[str, str | bool] = {}
     for part in re.split(r",(?=\w+=)", text) if text else ():

@@ -110,7 +110,7 @@ def size_of(tree: Any) -> int:
 
 def _traced_memory(name: str, function: Callable, *args: Any) -> int:
     del name
-    return counting.memory(jax.jit(function).trace(*args).jaxpr, joined=True)
+    return counting.memory(jax.jit(function).trace(*args).jaxpr, fused=True)
 
 
 def _compiled_memory(name: str, function: Callable, *args: Any) -> int:

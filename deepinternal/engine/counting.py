@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from jax.extend import core
 
-# Operations that XLA joins with those before and after them, so that their results need no memory.
+# Operations that XLA fuses with their neighbours, so that their results need no memory.
 # fmt: off
-_JOINED = frozenset((
+_FUSED = frozenset((
     "abs", "add", "and", "broadcast_in_dim", "ceil", "clamp", "convert_element_type", "copy", "cos",
     "div", "dynamic_slice", "eq", "erf_inv", "exp", "expand_dims", "floor", "gather", "ge", "gt",
     "integer_pow", "iota", "is_finite", "le", "log", "log1p", "logistic", "lt", "max", "min", "mul",
@@ -110,28 +110,28 @@ def _moved(equation: core.JaxprEqn) -> int:
     return made + sum(size(v.aval) for v in equation.invars)
 
 
-def memory(program: core.ClosedJaxpr, *, joined: bool = False) -> int:
+def memory(program: core.ClosedJaxpr, *, fused: bool = False) -> int:
     """Returns the peak number of live bytes, including arguments, in program order.
 
     Args:
         program: The traced program.
-        joined: Leave out values that XLA does not store because it joins the operations that make
-            and use them; without this, every value counts.
+        fused: Leave out values that XLA does not store because it fuses the operations that make and
+            use them; without this, every value counts.
     """
-    return sum(size(x) for x in program.in_avals) + _alive(program.jaxpr, joined)
+    return sum(size(x) for x in program.in_avals) + _alive(program.jaxpr, fused)
 
 
-def _alive(jaxpr: core.Jaxpr, joined: bool) -> int:
+def _alive(jaxpr: core.Jaxpr, fused: bool) -> int:
     """Returns the peak number of bytes that a program's own values occupy."""
     last: dict[Any, int] = {}
     for i, equation in enumerate(jaxpr.eqns):
         last |= {v: i for v in equation.invars if not isinstance(v, core.Literal)}
     last |= {v: len(jaxpr.eqns) for v in jaxpr.outvars if not isinstance(v, core.Literal)}
-    unstored = _unstored(jaxpr, last) if joined else set()
+    unstored = _unstored(jaxpr, last) if fused else set()
     ends: dict[int, int] = {}  # bytes whose last use is an equation
     now = most = 0
     for i, equation in enumerate(jaxpr.eqns):
-        inside = max((_alive(part, joined) for part in parts(equation)), default=0)
+        inside = max((_alive(part, fused) for part in parts(equation)), default=0)
         made = {v: size(v.aval) for v in equation.outvars if v in last and v not in unstored}
         most = max(most, now + max(inside, sum(made.values())))
         now += sum(made.values())
@@ -147,10 +147,10 @@ def _unstored(jaxpr: core.Jaxpr, last: dict[Any, int]) -> set[Any]:
     found = set()
     for equation in reversed(jaxpr.eqns):
         (made, *more) = equation.outvars or (None,)
-        if more or uses.get(made) != 1 or not _is(equation, _JOINED):
+        if more or uses.get(made) != 1 or not _is(equation, _FUSED):
             continue
         at = last.get(made, len(jaxpr.eqns))
-        if at < len(jaxpr.eqns) and _is(jaxpr.eqns[at], _JOINED | _ENDS):
+        if at < len(jaxpr.eqns) and _is(jaxpr.eqns[at], _FUSED | _ENDS):
             # If the use is not stored either, its own use decides.
             (user,) = jaxpr.eqns[at].outvars[:1]
             until = last[user] if user in found else at

@@ -14,10 +14,10 @@ class Kept:
     """The programs of the methods that were run last, each in use by at most one run."""
 
     def __init__(self, most: int):
-        """Args: most: The number of methods whose programs are kept."""
+        """Keeps the programs of at most `most` methods."""
         self._most = most
         self._lock = threading.Lock()
-        self._idle: dict[Hashable, Programs] = {}  # the one that was used last comes last
+        self._idle: dict[Hashable, Programs] = {}  # the most recently used one comes last
 
     def take(self, key: Hashable, make: Callable[[], Programs]) -> Programs:
         """Returns the programs of a key for one run, which are new unless they were put back.
@@ -31,11 +31,11 @@ class Kept:
         return found or make()
 
     def put(self, key: Hashable, programs: Programs) -> None:
-        """Keeps the programs after a run, instead of those that have not been used for longest."""
-        programs.stopped = lambda: False  # nothing of the run is kept
+        """Keeps the programs after a run, and drops the least recently used ones."""
+        programs.stopped = lambda: False  # the run itself is not kept
         key = _with_settings(key)
         with self._lock:
-            self._idle.pop(key, None)  # of a run that took place at the same time
+            self._idle.pop(key, None)  # from another run at the same time
             self._idle[key] = programs
             while len(self._idle) > self._most:
                 del self._idle[next(iter(self._idle))]

@@ -1,10 +1,80 @@
-"""Maps the functions of one image over lanes on devices."""
+"""Maps the functions of one image over lanes on devices, and places arrays in the lanes."""
 
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from deepinternal.types import Array
+from deepinternal.types import Array, PyTree
+
+
+class Lanes:
+    """The lanes of some devices.
+
+    Attributes:
+        devices: The devices.
+        per_device: The number of lanes on each device.
+        count: The number of all lanes.
+    """
+
+    def __init__(self, devices: Sequence[jax.Device], per_device: int):
+        """Places the lanes.
+
+        Args:
+            devices: The devices.
+            per_device: The number of lanes on each device.
+        """
+        self.devices, self.per_device = tuple(devices), per_device
+        self.count = len(self.devices) * per_device
+        self._placed: dict[tuple[int, ...], Array] = {}  # values that are on the devices
+        self._split = self._everywhere = None
+        if len(self.devices) > 1:
+            mesh = Mesh(np.array(self.devices), ("devices",))
+            self._split = NamedSharding(mesh, PartitionSpec("devices"))
+            self._everywhere = NamedSharding(mesh, PartitionSpec())
+
+    def stack(self, trees: Sequence[PyTree]) -> PyTree:
+        """Stacks trees of one image each into one tree with leading lane axes.
+
+        Args:
+            trees: At least one; the remaining lanes get a copy of the first.
+        """
+        if self.count == 1:
+            return trees[0]
+        trees = [*trees, *[trees[0]] * (self.count - len(trees))]
+        joined = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+        if len(self.devices) == 1:
+            return joined
+        shape = (len(self.devices), self.per_device)
+        joined = jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), joined)
+        return jax.device_put(joined, self._split)
+
+    def apart(self, values: PyTree) -> list[PyTree]:
+        """Waits for a tree with leading lane axes; returns one tree per lane, on the host."""
+        values = jax.device_get(values)
+        if self.count == 1:
+            return [values]
+        if len(self.devices) > 1:
+            values = jax.tree.map(lambda x: x.reshape(self.count, *x.shape[2:]), values)
+        return [jax.tree.map(lambda x, i=i: x[i], values) for i in range(self.count)]
+
+    def everywhere(self, tree: PyTree) -> PyTree:
+        """Returns a tree without lane axes on all devices."""
+        return jax.device_put(tree, self._everywhere) if len(self.devices) > 1 else tree
+
+    def of_each(self, values: Sequence[int]) -> Array:
+        """Returns one value per lane on the devices; recent ones are kept there."""
+        values = tuple(values)
+        if values not in self._placed:
+            if len(self._placed) > 4 * self.count:
+                self._placed.clear()
+            array = np.asarray(values, np.int32)
+            if len(self.devices) > 1:
+                array = array.reshape(len(self.devices), self.per_device)
+            self._placed[values] = jax.device_put(array, self._split)
+        return self._placed[values]
 
 
 def over_lanes(

@@ -11,9 +11,9 @@ from deepinternal.types import Inputs, Method
 
 ACCELERATOR_CHUNK = 50
 MOST_LANES = 64  # default maximum number of images on an accelerator; on an H200 better than 16
-# Bytes of the values of a step, over all lanes, up to which more lanes pay on an accelerator. A step
-# reads and writes 20 to 50 times its memory; for 1 GB, that takes an H100 about three times as long
-# as launching the thousand kernels of a step. This is counted; only lanes up to 1 GB were timed.
+# On an accelerator, more lanes are faster until the values of a step need this many bytes over all
+# lanes. A step reads and writes 20 to 50 times its memory; for 1 GB, that takes an H100 about three
+# times as long as launching the thousand kernels of a step. More than 1 GB was not timed.
 _FILLED = 1e9
 
 
@@ -64,10 +64,10 @@ def _default_lanes(method: Method | None, inputs: Inputs | None) -> int:
         return 1
     if method is None:
         return MOST_LANES
-    if method.lanes == "map":  # one after another: nothing is gained
+    if method.lanes == "map":  # one after another, which is not faster
         return 1
     memory = costs.memory_of_training(over_replicas(method), inputs)
-    # Half of what is free, because the estimate of the memory is a rough one.
+    # Half of the free memory, because the estimate is rough.
     room = min(_FILLED, free(jax.local_devices()[0]) / 2)
     return int(min(max(room // memory, 1), MOST_LANES))
 

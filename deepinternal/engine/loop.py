@@ -19,8 +19,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from deepinternal.engine import schedule
 from deepinternal.engine.ahead import Interrupted
+from deepinternal.engine.errors import RunError
 from deepinternal.engine.parallel import Programs
-from deepinternal.engine.run import Run, RunError
+from deepinternal.engine.run import Run
 from deepinternal.engine.signals import StopSignal
 from deepinternal.engine.telemetry import Profile
 from deepinternal.types import Inputs, PyTree, Stage, TrainState, no_variant
@@ -71,7 +72,13 @@ class Loop:
     def __init__(
         self, programs: Programs, *, stop: StopSignal | None = None, profile: Profile | None = None
     ):
-        """Args: programs; stop: polled between dispatches; profile: notified of each dispatch."""
+        """Prepares the training.
+
+        Args:
+            programs: The programs of the method.
+            stop: Polled between dispatches.
+            profile: Notified of each dispatch.
+        """
         self._programs, self._stop, self._profile = programs, stop, profile
         self._waiting = [collections.deque[Run]() for _ in programs.method.all_stages]
         self._ended: list[Run] = []  # ended, but not yet yielded

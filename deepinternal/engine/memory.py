@@ -7,10 +7,8 @@ from pathlib import Path
 
 import jax
 
-_LIMITS = {
-    "Max address space": "VmSize",
-    "Max data size": "VmData",
-}  # limits and what counts to them
+# Limits of a process, and the entries of its status that count towards them.
+_LIMITS = {"Max address space": "VmSize", "Max data size": "VmData"}
 
 
 def free(device: jax.Device) -> float:
@@ -61,7 +59,7 @@ def _of_groups(root: Path) -> Iterator[float]:
                 names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
             else:
                 continue
-            # In a container, the path may be that outside of it; then only its root is there.
+            # In a container, the path may be the one outside of it; then only the root exists.
             group = Path(path.strip("/"))
             for folder in (mount / group, *(mount / parent for parent in group.parents)):
                 with contextlib.suppress(OSError, ValueError):

@@ -13,13 +13,13 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import SingleDeviceSharding
 
 from deepinternal import numerics
 from deepinternal.engine import ahead, schedule
 from deepinternal.engine.compiling import compiler_options as options_of
 from deepinternal.engine.compiling import program_key, shape_of
-from deepinternal.engine.lanes import over_lanes, part_on
+from deepinternal.engine.lanes import Lanes, over_lanes, part_on
 from deepinternal.engine.layout import default_chunk
 from deepinternal.replicas import over_replicas
 from deepinternal.types import Array, Inputs, Method, Output, PyTree, TrainState, no_variant
@@ -65,22 +65,17 @@ class Programs:
             raise ValueError("debug_nans requires a single lane")
         self.method = over_replicas(method)
         self.chunk = steps_per_dispatch or default_chunk(self.method)
-        self.devices = tuple(jax.local_devices()[:devices])
-        self.lanes = len(self.devices) * images_per_device
+        self._lanes = Lanes(jax.local_devices()[:devices], images_per_device)
+        self.devices, self.lanes = self._lanes.devices, self._lanes.count
         self.count = 0
         self.seconds = 0.0
         self.stopped: Callable[[], bool] = lambda: False
-        self._per_device, self._debug_nans = images_per_device, debug_nans
+        self._debug_nans = debug_nans
         self._options = compiler_options
         self._compiled: dict[Hashable, Callable] = {}
         self._compiler = ahead.Compiler(ahead.default_threads() if threads is None else threads)
-        self._placed: dict[tuple, Array] = {}  # values of all lanes that are on the devices
         # On CPU, a loop takes longer than a batch.
         self._form = "vmap" if jax.default_backend() == "cpu" else self.method.lanes
-        if len(self.devices) > 1:
-            mesh = Mesh(np.array(self.devices), ("devices",))
-            self._split = NamedSharding(mesh, PartitionSpec("devices"))
-            self._everywhere = NamedSharding(mesh, PartitionSpec())
 
     def _run(
         self,
@@ -131,7 +126,7 @@ class Programs:
         if axes is None:
             return jax.jit(function, donate_argnums=donate)
         form = self._form if name[0] in ("steps", "evaluate") else "vmap"
-        sizes = self.devices, self._per_device
+        sizes = self.devices, self._lanes.per_device
         return over_lanes(function, axes, *sizes, form=form, donate=donate)
 
     # Programs of one image
@@ -165,28 +160,15 @@ class Programs:
     # Programs of all lanes
 
     def stack(self, trees: Sequence[PyTree]) -> PyTree:
-        """Stacks trees of one image each into one tree with leading lane axes.
-
-        Args:
-            trees: At least one; the remaining lanes get a copy of the first.
-        """
-        if self.lanes == 1:
-            return trees[0]
-        trees = [*trees, *[trees[0]] * (self.lanes - len(trees))]
-        joined = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-        if len(self.devices) == 1:
-            return joined
-        shape = (len(self.devices), self._per_device)
-        joined = jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), joined)
-        return jax.device_put(joined, self._split)
+        """Stacks trees of one image each into one tree of all lanes; see `Lanes.stack`."""
+        return self._lanes.stack(trees)
 
     def put(self, batch: PyTree, lane: int, tree: PyTree) -> PyTree:
         """Returns the batch with one lane replaced; `batch` is donated."""
         if self.lanes == 1:
             return tree
-        if len(self.devices) > 1:
-            tree = jax.device_put(tree, self._everywhere)
-        hit = self._of_each([i == lane for i in range(self.lanes)])
+        tree = self._lanes.everywhere(tree)
+        hit = self._lanes.of_each([i == lane for i in range(self.lanes)])
 
         def choose(old, new, hit):
             return jax.tree.map(lambda a, b: jnp.where(hit, b, a), old, new)
@@ -197,7 +179,7 @@ class Programs:
         """Returns one lane of a batch."""
         if self.lanes == 1:
             return batch
-        number, place = divmod(lane, self._per_device)
+        number, place = divmod(lane, self._lanes.per_device)
         device = self.devices[number]
         if several := len(self.devices) > 1:  # no data moves to another device
             batch = jax.tree.map(functools.partial(part_on, device), batch)
@@ -237,7 +219,7 @@ class Programs:
     def compile_ahead(
         self, stage: int, seed: int, step: int, states: TrainState, inputs: Inputs, **pauses: int
     ) -> None:
-        """Starts to compile coming programs in threads.
+        """Starts to compile upcoming programs in threads.
 
         These are the programs of the steps if there are variants and threads for them, and that of
         the outputs if this is the last stage and there is a single lane.
@@ -254,7 +236,7 @@ class Programs:
         args, stage = (states, inputs), self._first(stage, "step", "done")
         single = jax.tree.map(shape_of, args)
         if self.lanes > 1:
-            args += (self._of_each([self.chunk] * self.lanes),)
+            args += (self._lanes.of_each([self.chunk] * self.lanes),)
         args = jax.tree.map(shape_of, args)
 
         def plan() -> Iterator[tuple[Hashable, ahead.Trace]]:
@@ -331,30 +313,12 @@ class Programs:
         each: Sequence[int] | None,
     ):
         """Runs a function of state, inputs and optionally one value per lane in all lanes."""
-        args = (states, inputs) if each is None else (states, inputs, self._of_each(each))
+        args = (states, inputs) if each is None else (states, inputs, self._lanes.of_each(each))
         return self._run(name, function, *args, axes=(0,) * len(args), donate=(0,))
 
     def per_lane(self, values: PyTree) -> list[PyTree]:
         """Waits for results of `steps` or `evaluate`; returns one tree per lane, on the host."""
-        values = jax.device_get(values)
-        if self.lanes == 1:
-            return [values]
-        if len(self.devices) > 1:
-            values = jax.tree.map(lambda x: x.reshape(self.lanes, *x.shape[2:]), values)
-        return [jax.tree.map(lambda x, i=i: x[i], values) for i in range(self.lanes)]
-
-    def _of_each(self, values: Sequence[int]) -> Array:
-        """Returns one value per lane on the devices; those in use are kept there."""
-        values = tuple(values)
-        if values not in self._placed:
-            if len(self._placed) > 4 * self.lanes:
-                self._placed.clear()
-            array = np.asarray(values, np.int32)
-            if len(self.devices) > 1:
-                array = array.reshape(len(self.devices), self._per_device)
-            place = self._split if len(self.devices) > 1 else None
-            self._placed[values] = jax.device_put(array, place)
-        return self._placed[values]
+        return self._lanes.apart(values)
 
 
 def _has_nan(tree: PyTree) -> bool:

@@ -48,7 +48,13 @@ class Board:
     """
 
     def __init__(self, images: int, *, enabled: bool = True, stream: TextIO | None = None):
-        """Args: images: their number; enabled; stream: by default stderr, or the notebook."""
+        """Prepares the display.
+
+        Args:
+            images: The number of runs.
+            enabled: Whether to show anything.
+            stream: By default stderr, or the notebook.
+        """
         self.images, self.ended, self.rows = images, 0, list[Progress]()
         self._screen: Screen | None = None
         self._lock = threading.RLock()
@@ -98,7 +104,7 @@ class Board:
 
     @contextlib.contextmanager
     def _carefully(self) -> Iterator[None]:
-        """Lets one thread in; turns the display off on an error inside; never ends the run."""
+        """Lets one thread in at a time; an error inside turns the display off and goes no further."""
         with self._lock:
             try:
                 yield

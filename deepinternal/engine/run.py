@@ -7,59 +7,23 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import numpy as np
 
 from deepinternal.engine.checkpoint import Checkpoints
+from deepinternal.engine.errors import REMEDY, LostError, NonFiniteError
 from deepinternal.engine.parallel import Programs
 from deepinternal.engine.progress import Progress
+from deepinternal.engine.run_log import RunLog, Tolerance
+from deepinternal.engine.saver import Saver
+from deepinternal.engine.spent import Account
 from deepinternal.engine.telemetry import memory_mb
 from deepinternal.engine.tensorboard import TensorBoard
-from deepinternal.files import reason, show_path
-from deepinternal.messages import tell
+from deepinternal.files import reason
 from deepinternal.types import Inputs, PyTree, Stage, TrainState
-from deepinternal.writers import JsonlLog, read_jsonl
-
-_REMEDY = "a smaller learning rate may help"
-
-
-class RunError(RuntimeError):
-    """An error that ends one run, but not the runs beside it."""
-
-
-class NonFiniteError(RunError):
-    """The loss or a parameter became NaN or infinite."""
-
-
-class LostError(RunError):
-    """Another process has taken over this image."""
-
-
-@dataclasses.dataclass
-class Spent:
-    """The cost of a run, including all its resumed parts.
-
-    Attributes:
-        steps: Steps over all stages.
-        seconds: Wall time since the first start.
-        train_seconds: The part of it spent on steps, without compiling.
-        compile_seconds: The part of it spent compiling.
-        programs: The number of compiled programs.
-        resumed_steps: The step at which each resumption began.
-        continued_steps: The step at which each continuation with changed inputs began.
-        spans: [begin, end] of each part in seconds since 1970.
-    """
-
-    steps: int = 0
-    seconds: float = 0.0
-    train_seconds: float = 0.0
-    compile_seconds: float = 0.0
-    programs: int = 0
-    resumed_steps: list[int] = dataclasses.field(default_factory=list)
-    continued_steps: list[int] = dataclasses.field(default_factory=list)
-    spans: list[list[float]] = dataclasses.field(default_factory=list)
+from deepinternal.writers import read_jsonl
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -80,10 +44,10 @@ class Run:
         progress: Updated with the initial step, and with every step.
         callback: Called with each logged step, and with its metrics and evaluation figures by name,
             even without a log. An exception from it ends the run.
-        open_telemetry: Opens a further receiver of the lines of the log; called with `before`, the
-            existing lines.
+        open_telemetry: Opens a further receiver of log lines; called with `before`, the existing
+            lines.
         pictures: Called with the step and the pictures of an evaluation.
-        held: Whether this process may still write about this input.
+        held: Whether this process may still write results of this input.
         started: The `time.monotonic()` at which work on this input began; default: now.
         save_end: Whether the loop saves the state at the end of training. False leaves this to a
             later call of `complete`, which may be in another thread.
@@ -95,7 +59,9 @@ class Run:
     Attributes:
         status: 'running', then 'done', 'failed' or 'stopped'.
         error: The error of a failed run.
-        spent: The cost of the run so far.
+        account: The account of the cost, which a further call of `update` brings up to date.
+        spent: The cost so far.
+        log: The log; the provider of `open_telemetry` closes its `telemetry`.
         programs: The programs of the run.
         stage: The index of the current stage.
         step: The number of steps dispatched in that stage.
@@ -103,7 +69,6 @@ class Run:
         state: The training state between stages and at the end; during training, a lane holds it.
         initial: The inputs of the first stage.
         ended: Whether the stage has met its stopping rule.
-        telemetry: The result of `open_telemetry`, which its provider closes.
         unsaved: Why the state at the end of training could not be saved; '' if it was.
     """
 
@@ -127,23 +92,19 @@ class Run:
 
     def __post_init__(self):
         self.status, self.error = "running", None
-        self.spent = Spent()
+        self.account = Account(self.started)
+        self.spent = self.account.spent
         self.programs: Programs | None = None
         self.stage = self.step = self.offset = 0
         self.state: TrainState | None = None
         self.initial, self.ended = self.inputs, False
-        self.telemetry: TensorBoard | None = None
-        self._began = round(time.time() - (time.monotonic() - self.started), 3)
         self.unsaved = ""
-        self._log: JsonlLog | None = None
-        self._lines: list[dict] = []  # of the log, not yet written
-        self._unsent = 0  # the last of these lines that telemetry does not have
-        self._reported: set[str] = set()  # what could not be written
+        self.log = RunLog()
+        self._tolerant = Tolerance(self.name)
+        self._saver = Saver(
+            self.checkpoints, every=self.checkpoint_every, snapshot_every=self.snapshot_every
+        )
         self._figure = ""
-        self._saved = (self.started, -1)  # time and step of the last checkpoint
-        self._base = Spent()  # the cost of earlier parts of this run
-        self._counting = True  # whether compiled programs count for this run
-        self._training_since: float | None = None
 
     @property
     def steps(self) -> int:
@@ -158,14 +119,13 @@ class Run:
     def begin(self, programs: Programs) -> None:
         """Creates or restores the state."""
         self.programs = programs
-        self._compiled_before = (programs.seconds, programs.count)
-        self._training_since = time.monotonic()
-        self._saved = (self._training_since, -1)
+        self.account.begin(programs)
+        self._saver.note()
         self.inputs = self.initial = jax.device_put(self.inputs)
         found, tail = None, []
         if self.checkpoints:
             found = self.checkpoints.restore(programs.method, self.inputs)
-            if found and meta_changes(found[2]) != self.changes and not self._has_ended(*found):
+            if found and found[2].get("changes", 0) != self.changes and not self._has_ended(*found):
                 found = None
             self.checkpoints.discard_above(found[2]["steps"] if found else -1)
         if found:
@@ -175,22 +135,19 @@ class Run:
         else:
             self.state = programs.init(jax.random.key(self.seed), self.inputs)
         if self.log_path:
-            self._log = JsonlLog(self.log_path, upto=self.spent.steps, tail=tail)
+            self.log = RunLog(self.log_path, upto=self.spent.steps, tail=tail)
         if self.open_telemetry:
             with self._tolerant("the files for TensorBoard"):
-                self.telemetry = self.open_telemetry(before=read_jsonl(self.log_path))
+                self.log.telemetry = self.open_telemetry(before=read_jsonl(self.log_path))
         self._enter()
         if self.progress:
             self.progress.update(self.spent.steps, "")
 
     def _restore(self, state: TrainState, inputs: Inputs, meta: dict) -> list[dict]:
-        """Takes over a checkpoint; returns the lines that the log could not take before it."""
-        names = [field.name for field in dataclasses.fields(Spent)]
-        self._base = Spent(**{name: meta["spent"][name] for name in names if name in meta["spent"]})
-        self.spent.continued_steps = self._base.continued_steps
-        self.spent.resumed_steps = self._base.resumed_steps
-        self._saved = (time.monotonic(), meta["steps"])
-        if meta_changes(meta) != self.changes:
+        """Restores a checkpoint; returns the lines of the log that were not yet written with it."""
+        self.account.resume(meta["spent"])
+        self._saver.note(meta["steps"])
+        if meta.get("changes", 0) != self.changes:
             self._continue(state, meta["steps"])
             return meta.get("tail", [])
         self.state, self.inputs = state, inputs
@@ -231,12 +188,6 @@ class Run:
         """The number of steps of the stage that have not been dispatched."""
         return 0 if self.ended else self._current.steps - self.step
 
-    @property
-    def until_snapshot(self) -> float:
-        """The number of steps to the next permanent checkpoint; infinite if there is none."""
-        every = self.snapshot_every
-        return every - (self.offset + self.step) % every if every else math.inf
-
     def see(self, first: int, count: int, metrics: PyTree, done: np.ndarray, tests: PyTree) -> None:
         """Processes the results of the steps `first` + 1 to `first` + `count` of the stage.
 
@@ -258,7 +209,7 @@ class Run:
             self.ended = bool(done[i])
             values = {name: float(v[i]) for name, v in metrics.items()}
             if not math.isfinite(values.get("loss", 0.0)):
-                raise NonFiniteError(f"the loss became {values['loss']} at step {step}; {_REMEDY}")
+                raise NonFiniteError(f"the loss became {values['loss']} at step {step}; {REMEDY}")
             tested = tests if i == count - 1 else {}
             logged = step % self.log_every == 0 or tested or self.ended or step == last
             if logged:
@@ -276,17 +227,16 @@ class Run:
             with self._tolerant("pictures"):
                 self.pictures(self.spent.steps, shown)
         with self._tolerant("the log"):
-            self._write_log()
+            self.log.write()
 
     def _note(self, step: int, values: dict[str, float], tested: dict[str, float]) -> None:
         """Adds one line to the log."""
         several = len(self.programs.method.all_stages) > 1
         stage = {"stage": self._current.name} if several else {}
-        self.account()
+        self.account.update()
         line = {"step": step, "seconds": self.seconds, **stage, **values, **tested}
         line |= {"compile_seconds": self.spent.compile_seconds, "programs": self.spent.programs}
-        self._lines.append(line | {"memory_mb": memory_mb(self.programs.devices)})
-        self._unsent += 1
+        self.log.add(line | {"memory_mb": memory_mb(self.programs.devices)})
 
     def _called_back(self, step: int, metrics: dict[str, float]) -> bool:
         """Calls the callback; False if it raised an exception, which has ended the run."""
@@ -297,49 +247,15 @@ class Run:
             self.fail(error)
         return self.status == "running"
 
-    def _write_log(self) -> None:
-        """Writes the lines that are not yet written. Raises OSError if the log cannot be written."""
-        if self.telemetry and self._unsent:
-            self.telemetry.scalars(self._lines[-self._unsent :])
-        self._unsent = 0
-        if self._log and self._lines:
-            self._log.write(self._lines)
-        self._lines = []
-
-    @contextlib.contextmanager
-    def _tolerant(self, what: str) -> Iterator[None]:
-        """Lets training go on if a file cannot be written inside; says so once."""
-        try:
-            yield
-        except OSError as error:
-            if what not in self._reported:
-                self._reported.add(what)
-                why = f"cannot be written ({reason(error)}); training goes on"
-                tell(f"{show_path(self.name or 'training')}: {what} {why}")
-
     def must_save(self, *, least: float = 0.0) -> bool:
-        """Whether a checkpoint is due.
-
-        Args:
-            least: The minimum seconds between checkpoints, regardless of the schedule.
-        """
-        if self.checkpoints is None:
-            return False
-        step = self.offset + self.step
-        if step <= max(self._saved[1], 0):
-            return False  # the lane is waiting for the others
-        if self.until_snapshot == self.snapshot_every:
-            return True
-        waited = time.monotonic() - self._saved[0]
-        return waited >= max(self.checkpoint_every, least)
+        """Whether a checkpoint is due; see `Saver.is_due`."""
+        return self._saver.is_due(self.offset + self.step, least=least)
 
     def save_if_possible(self, state: TrainState) -> None:
-        """Saves a checkpoint like `save`; if it cannot be written, the next one is tried in time."""
-        before = self._saved[1]
+        """Saves a checkpoint like `save`; after a failure, tries again when the next one is due."""
+        self._saver.postpone()
         with self._tolerant("checkpoints"):
             self.save(state)
-        if self._saved[1] == before:
-            self._saved = (time.monotonic(), before)
 
     def save(self, state: TrainState) -> None:
         """Saves a checkpoint.
@@ -355,21 +271,19 @@ class Run:
         if not self.held():
             raise LostError("another process has taken over this image")
         steps = self.offset + _step_of(state)
-        if self.checkpoints and self._saved[1] < steps:
-            state = jax.block_until_ready(state)
-            if not all(np.isfinite(x).all() for x in jax.tree.leaves(jax.device_get(state.params))):
-                raise NonFiniteError(f"a parameter became NaN or inf at step {steps}; {_REMEDY}")
-            self.account()
-            meta = {
-                "stage": self.stage,
-                "offset": self.offset,
-                "steps": steps,
-                "changes": self.changes,
-                "spent": dataclasses.asdict(self.spent),
-                "tail": self._lines,  # which the log could not take
-            }
-            self.checkpoints.save(steps, state, self.inputs if self.stage else None, meta)
-            self._saved = (time.monotonic(), steps)
+        self._saver.save(steps, state, self.inputs if self.stage else None, self._meta)
+
+    def _meta(self, steps: int) -> dict:
+        """Returns what a checkpoint after `steps` steps holds besides the state and the inputs."""
+        self.account.update()
+        return {
+            "stage": self.stage,
+            "offset": self.offset,
+            "steps": steps,
+            "changes": self.changes,
+            "spent": dataclasses.asdict(self.spent),
+            "tail": self.log.unwritten,
+        }
 
     def finish_stage(self, state: TrainState) -> None:
         """Moves on to the next stage, or ends the run.
@@ -388,7 +302,8 @@ class Run:
         if self.save_end:
             self.complete()
         else:
-            self._end_training("done")
+            self.status = "done"
+            self.account.end_training()
 
     def complete(self) -> None:
         """Saves the state at the end of training, if possible, and closes the files of the run.
@@ -417,53 +332,18 @@ class Run:
             self.close("failed")
 
     def close(self, status: str) -> None:
-        """Ends the run and closes its files; `account` may still be called.
+        """Ends the run and closes its files; `account` may still be updated.
 
         Raises:
             OSError: The log cannot be written.
         """
-        self._end_training(status)
+        self.status = status
+        self.account.end_training()
         try:
             if self.held():
-                self._write_log()
+                self.log.write()
         finally:
-            log, self._log = self._log, None
-            if log:
-                log.close()
-
-    def _end_training(self, status: str) -> None:
-        self.status = status
-        self.account()
-        self._training_since = None
-
-    def stop_counting(self) -> None:
-        """Ends the counting of programs; those that are compiled later are for other runs."""
-        self.account()
-        self._counting = False
-
-    def account(self) -> None:
-        """Updates the cost of the run, including its earlier parts.
-
-        A further call after the outputs have been written includes their cost.
-        """
-        base, now = self._base, self.spent
-        spent = round(time.monotonic() - self.started, 3)
-        now.seconds = round(base.seconds + spent, 3)
-        now.spans = [*base.spans, [self._began, round(self._began + spent, 3)]]
-        if not self._counting:
-            return
-        seconds, count = self._compiled_before
-        compiling = self.programs.seconds - seconds
-        now.compile_seconds = round(base.compile_seconds + compiling, 3)
-        now.programs = base.programs + self.programs.count - count
-        if self._training_since is not None:
-            training = time.monotonic() - self._training_since - compiling
-            now.train_seconds = round(base.train_seconds + training, 3)
-
-
-def meta_changes(meta: dict) -> int:
-    """Returns how often the inputs had changed before a checkpoint."""
-    return meta.get("changes", 0)
+            self.log.close()
 
 
 def _step_of(state: TrainState) -> int:

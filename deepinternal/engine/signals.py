@@ -11,7 +11,8 @@ class StopSignal:
     """Records SIGTERM, SIGINT and SIGHUP while active, so that the loop can end cleanly.
 
     A second SIGTERM or SIGINT has its default effect; a terminal that closes may send several
-    SIGHUP. SIGHUP stays ignored if it was, as by nohup. Outside the main thread, this does nothing.
+    SIGHUP. SIGHUP stays ignored if it was ignored before, as under nohup. Outside the main thread, this
+    does nothing.
     """
 
     def __init__(self):

@@ -54,10 +54,10 @@ class Profile:
             self._act(jax.profiler.stop_trace)
 
     def _act(self, act: Callable[[], None]) -> bool:
-        """Does something with the profiler; False if that fails, for example on a full disk."""
+        """Calls the profiler; returns False if that fails, for example on a full disk."""
         try:
             act()
         except (OSError, RuntimeError) as error:
-            tell(f"{show_path(self._folder)}: no trace ({reason(error)}); training goes on")
+            tell(f"{show_path(self._folder)}: no trace ({reason(error)}); training continues")
             return False
         return True

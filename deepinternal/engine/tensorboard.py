@@ -99,14 +99,14 @@ class TensorBoard:
         self._act(lambda: self._writer.write_event(event))
 
     def _act(self, write: Callable[[], object]) -> None:
-        """Writes, unless that has failed before: what follows a damaged record cannot be read."""
+        """Writes, unless that has failed before: records after a damaged one cannot be read."""
         if self._works:
             try:
                 write()
             except OSError as error:
                 self._works = False
                 place = show_path(self._folder)
-                tell(f"{place}: cannot be written ({reason(error)}); training goes on")
+                tell(f"{place}: cannot be written ({reason(error)}); training continues")
 
 
 def _cell(value: Any) -> str:

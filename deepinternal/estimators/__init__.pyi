@@ -72,10 +72,12 @@ from deepinternal.estimators.noise_windows import Levels as Levels
 from deepinternal.estimators.noise_windows import Spectrum as Spectrum
 from deepinternal.estimators.noise_windows import spectrum as spectrum
 from deepinternal.estimators.noise_windows import white_levels as white_levels
+from deepinternal.estimators.recurrence import box_mean as box_mean
 from deepinternal.estimators.recurrence import crop_places as crop_places
 from deepinternal.estimators.recurrence import patch_covariances as patch_covariances
 from deepinternal.estimators.recurrence import places as places
 from deepinternal.estimators.recurrence import texture as texture
+from deepinternal.estimators.recurrence import without_extremes as without_extremes
 from deepinternal.estimators.reflection import Reflection as Reflection
 from deepinternal.estimators.reflection import soft_reflection as soft_reflection
 from deepinternal.estimators.reflection import still_background as still_background

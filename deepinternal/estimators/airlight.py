@@ -5,18 +5,18 @@ import numpy as np
 from deepinternal.estimators import haze
 
 _PATCH = 7  # side of the patches that are compared
-_SIDE = 300  # greatest side of the image from which patches come, besides a smaller one
+_SIDE = 300  # greatest side of the image that patches are taken from, besides a smaller version
 _COUNT = 2500  # number of patches from each image
 _VOTES = 5000
-_ALIKE = 0.9  # correlation above which two patches show the same content
+_ALIKE = 0.9  # correlation above which two patches have the same content
 _RATIO = 0.75  # ratio of their contrasts below which they differ in haze
-_PRIOR, _WIDTH = 0.1, 0.03  # standard deviations of the dark channel's estimate and of a vote
+_PRIOR, _WIDTH = 0.1, 0.03  # standard deviations of the dark channel's estimate, and of a vote
 _FAR = 0.054  # distance between the estimates above which they disagree
-_DENSE = 0.56  # haziness above which the airlight shows in the image
-# Fraction of made hazes of benchmarks/decomposition_haze.py whose airlight was right within 0.05 in all
-# channels, by how many of two signs speak for it: the estimates agree, and the haze is dense.
+_DENSE = 0.56  # haziness above which the airlight is visible in the image
+# The fraction of synthetic hazes of benchmarks/decomposition/haze.py whose airlight was right within
+# 0.05 in all channels, by how many of two conditions hold: the estimates agree, and the haze is dense.
 _CONFIDENCES = (0.25, 0.5, 0.8)
-_SHARE = 0.4  # of the darkest colours in the hue of an airlight for which not both signs speak
+_SHARE = 0.4  # weight of the darkest colours in the hue of an airlight if a condition does not hold
 
 
 def airlight_patch_recurrence(image: np.ndarray) -> np.ndarray:
@@ -32,15 +32,23 @@ def airlight_patch_recurrence(image: np.ndarray) -> np.ndarray:
     Returns:
         (C,) float32.
 
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> scene = np.tile(np.random.default_rng(0).uniform(size=(12, 12, 3)), (3, 3, 1))
+        >>> haze = np.linspace(0.1, 0.9, 36)[:, None, None]
+        >>> image = (1 - haze) * scene + haze * [0.8, 0.8, 0.9]
+        >>> print(di.estimators.airlight_patch_recurrence(image).round(1))
+        [0.8 0.8 0.9]
+
     References:
         Bahat, Irani: Blind Dehazing Using Internal Patch Recurrence. ICCP 2016, section 3.
     """
     image = haze.reduced(image)
-    guess = _haziest(image, 31, 0.01).max(axis=0)
+    prior = _haziest(image, 31, 0.01).max(axis=0)
     votes = _votes(image)
     if len(votes) < 20:
-        return guess.astype(np.float32)
-    near = np.exp(-np.sum((votes - guess) ** 2, axis=1) / (2 * _PRIOR**2))
+        return prior.astype(np.float32)
+    near = np.exp(-np.sum((votes - prior) ** 2, axis=1) / (2 * _PRIOR**2))
     apart = np.sum(votes**2, axis=1)
     apart = apart[:, None] + apart[None] - 2 * votes @ votes.T
     mode = votes[np.argmax(np.exp(-apart / (2 * _WIDTH**2)) @ near)]
@@ -51,16 +59,22 @@ def airlight_patch_recurrence(image: np.ndarray) -> np.ndarray:
 
 
 def airlight_and_confidence(image: np.ndarray) -> tuple[np.ndarray, float]:
-    """Estimates the airlight in several ways.
+    """Estimates the airlight, and how certain it is.
 
-    It is that of `airlight_patch_recurrence`. If the confidence in it is not the highest, its hue moves
-    towards that of the darkest colours, which in haze are mostly airlight.
+    The airlight is that of `airlight_patch_recurrence`. If the confidence in it is not the highest, its
+    hue is moved towards that of the darkest colours, which in haze are mostly airlight.
 
     Args:
         image: (H, W, C) in [0, 1], C = 1 or 3; it is reduced to `haze.SIDE` pixels.
 
     Returns:
         The airlight (C,) float32, and its confidence, see `airlight_confidence`.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> light, confidence = di.estimators.airlight_and_confidence(np.full((32, 32, 3), 0.75))
+        >>> light, confidence
+        (array([0.75, 0.75, 0.75], dtype=float32), 0.5)
     """
     image = haze.reduced(image)
     light = airlight_patch_recurrence(image)
@@ -72,7 +86,7 @@ def airlight_and_confidence(image: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _darkest(image: np.ndarray) -> np.ndarray:
-    """The median colour (C,), of mean 1, of the least values of each channel in textured windows."""
+    """Returns the median of the darkest colours of textured windows, (C,), scaled to mean 1."""
     dark = np.stack(
         [haze.dark_channel(x[..., None], 65) for x in np.moveaxis(image, -1, 0)], axis=-1
     )
@@ -92,8 +106,15 @@ def airlight_confidence(image: np.ndarray, airlight: np.ndarray) -> float:
         airlight: (C,), from `airlight_patch_recurrence`.
 
     Returns:
-        A fraction of made hazes, which is greater if the colours of the haziest pixels, chosen in three
-        ways by the dark channel, agree with the airlight, and if the haze is dense.
+        The fraction of synthetic hazes whose airlight was right. It is greater if the colours of the
+        haziest pixels, which the dark channel selects in three ways, agree with the airlight, and if
+        the haze is dense.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image = np.random.default_rng(0).uniform(0.6, 0.8, (32, 32, 3))
+        >>> di.estimators.airlight_confidence(image, np.array([0.8, 0.8, 0.8]))
+        0.5
     """
     image = haze.reduced(image)
     others = (
@@ -107,14 +128,14 @@ def airlight_confidence(image: np.ndarray, airlight: np.ndarray) -> float:
 
 
 def _haziest(image: np.ndarray, window: int, fraction: float) -> np.ndarray:
-    """The colours (n, C) of the given fraction of the pixels whose dark channel is highest."""
+    """Returns the colours (n, C) of the given fraction of the pixels with the highest dark channel."""
     dark = haze.dark_channel(image, window)
     count = max(int(fraction * dark.size), 1)
     return image.reshape(-1, image.shape[-1])[np.argsort(-dark, axis=None, kind="stable")[:count]]
 
 
 def _votes(image: np.ndarray) -> np.ndarray:
-    """The airlights (n, C) for which pairs of similar patches vote."""
+    """Returns the airlights (n, C) that pairs of similar patches vote for."""
     rng, found = np.random.default_rng(0), []
     scale = min(1.0, _SIDE / max(image.shape[:2]))
     for factor in (scale, 0.6 * scale):

@@ -1,9 +1,10 @@
 """The blur of an image as a Gaussian, from the distributions of its patches at two scales.
 
-A photograph shows the same structures at several sizes, so that the patches of a sharp photograph are
-distributed alike at all scales. The blur of a downscaling breaks this, because it is as wide at every
-scale. The Gaussian is found that makes the patches of the downscaled image most similar to those of the
-image. Only their covariances are compared, which are known for any Gaussian without downscaling.
+A photograph shows the same structures at several sizes, so that the patches of a sharp photograph have
+the same distribution at all scales. The blur of a downscaling breaks this rule, because it has the same
+width at every scale. This module finds the Gaussian that makes the patches of the downscaled image most
+similar to those of the image. It only compares the covariances of the patches, which are known for any
+Gaussian without downscaling the image.
 
 All functions run on the host, with NumPy, in about a second.
 
@@ -19,10 +20,10 @@ import math
 import numpy as np
 
 from deepinternal.estimators.kernel_statistics import FLOOR
-from deepinternal.estimators.recurrence import _box, _cut_off
+from deepinternal.estimators.recurrence import box_mean, without_extremes
 
 SIDE = 7  # side in pixels of the patches whose covariances are compared
-RATIO = 1.5  # of the scales that are compared; 2 and 3 gave less certain kernels
+RATIO = 1.5  # ratio of the scales that are compared; 2 and 3 gave less certain kernels
 REACH = (
     18  # side in pixels of the patches that are downscaled: (SIDE - 1) * RATIO, and a kernel of 9
 )
@@ -33,13 +34,13 @@ _SHARE = (RATIO**2 - 1) / 3  # variance of a Gaussian for RATIO, relative to tha
 _CONFIDENT = 0.01  # weight of that expectation
 _STARTS = ((0.8, 1.6), (1.6, 0.8))
 _BOUNDS = ((np.log(0.1), np.log(4)), (-3, 3), (np.log(0.1), np.log(4)), (-1, 1))
-_ROWS = 16  # of patches that are multiplied at once
+_ROWS = 16  # number of rows of patches that are multiplied at once
 _MILD = 0.02  # fraction of the greatest weight below which a patch is ignored
-# Variances of the blur of an image, from those at which its patches recur, both in square half pixels.
-# Fitted to twelve photographs downscaled by 2 with kernels by DIV2KRK's recipe.
+# The variances of an image's blur as a linear function of the variances at which its patches recur,
+# both in square half pixels. Fitted to twelve photographs downscaled by 2 with kernels as in DIV2KRK.
 _SLOPE, _OFFSET = 1.2, 0.48
-_OWN = 0.23  # variance of the blur of the photographs themselves, before they were downscaled
-_NARROWEST, _WIDEST = 0.3, 6.5  # variances of kernels for a factor of 2 that are possible
+_OWN = 0.23  # variance of the blur that the photographs had before they were downscaled
+_NARROWEST, _WIDEST = 0.3, 6.5  # range of the variances of kernels for a factor of 2
 # JPEG removes fine detail: the logarithm of the widths grows with the errors beyond a certain size.
 _JPEG_SLOPE, _JPEG_FROM = 0.03 * 255, 2.6 / 255
 # Logistic regression of whether the correlation with the true kernel is at least .95, fitted to 112
@@ -53,13 +54,13 @@ class Blur:
 
     Attributes:
         covariance: (2, 2), of the blur, for rows and columns, in square pixels of the image.
-        widths: The lesser and the greater standard deviation at which patches recur, before
-            calibration, in half pixels of the image; cubic downscaling gives about .6 and .75.
+        widths: The smaller and the larger standard deviation at which patches recur, before
+            calibration, in half pixels of the image; cubic downscaling gives about 0.6 and 0.75.
         divergence: The difference that remains between patches of both scales; see
             `losses.kernel.covariance_divergence`.
         deviation: The standard deviation of the logarithms of the widths, from estimates that each
             leave out a quarter of the image.
-        spread: The standard deviation in patches with texture, without that of the noise.
+        spread: The standard deviation in patches with texture, without the part of the noise.
     """
 
     covariance: np.ndarray
@@ -70,7 +71,7 @@ class Blur:
 
     @property
     def confidence(self) -> float:
-        """The probability that the kernel's correlation with the true one is at least .95."""
+        """The probability that the kernel's correlation with the true one is at least 0.95."""
         values = {
             "constant": 1.0,
             "least": math.log(self.widths[0]),
@@ -87,10 +88,18 @@ def blur(image: np.ndarray, *, noise_std: float = 0.0, compressed: bool = False)
         image: (H, W, C) in [0, 1], with sides of at least `LEAST`; of larger images only the middle
             `MIDDLE` pixels of each side are used.
         noise_std: Standard deviation of the image's noise or JPEG errors, for images in [0, 1].
-        compressed: Whether the image is a JPEG, which looks smoother than its kernel makes it.
+        compressed: Whether the image is a JPEG, whose compression smooths it beyond its kernel.
 
     Returns:
-        The estimate. Of an image without texture it has no meaning.
+        The estimate. For an image without texture it has no meaning.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> from scipy.ndimage import gaussian_filter
+        >>> sharp = np.random.default_rng(0).uniform(size=(40, 40, 1))
+        >>> found = di.estimators.blur(gaussian_filter(sharp, (1.5, 0.8, 0)))
+        >>> bool(found.covariance[0, 0] > found.covariance[1, 1])
+        True
     """
     start = [max(0, (n - MIDDLE) // 2) for n in image.shape[:2]]
     grey = image[start[0] :, start[1] :][:MIDDLE, :MIDDLE].mean(-1).astype(np.float32)
@@ -118,15 +127,22 @@ def blur(image: np.ndarray, *, noise_std: float = 0.0, compressed: bool = False)
 
 
 def kernel(blur: Blur, *, scale: int, size: int) -> np.ndarray:
-    """Returns the Gaussian kernel of a downscaling, without the blur that its photograph had before.
+    """Returns the Gaussian kernel of a downscaling, without the blur of the photograph before it.
 
     Args:
-        blur: That of the small image.
+        blur: The blur of the low-resolution image.
         scale: Factor of the downscaling, a whole number.
         size: Side K of the kernel, odd.
 
     Returns:
         float32 (K, K), centred for the factor, summing to 1.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> blur = di.estimators.Blur(np.diag([2.0, 1.0]), (0.7, 1.0), 0.1, 0.1, 0.2)
+        >>> kernel = di.estimators.kernel(blur, scale=2, size=13)
+        >>> kernel.shape, round(float(kernel.sum()), 3)
+        ((13, 13), 1.0)
     """
     values, axes = np.linalg.eigh(blur.covariance)
     limits = _NARROWEST * scale**2 / 4, _WIDEST * scale**2 / 4
@@ -139,7 +155,7 @@ def kernel(blur: Blur, *, scale: int, size: int) -> np.ndarray:
 
 
 def _quarters(grey: np.ndarray, noise: float) -> tuple[list, list]:
-    """Covariances of small patches and of those to be downscaled, each in the four quarters (H, W)."""
+    """Returns moments of small patches and of patches to be downscaled, in each quarter of (H, W)."""
     from scipy.ndimage import zoom
 
     fine = _weights(grey, noise)
@@ -162,10 +178,10 @@ def _quarters(grey: np.ndarray, noise: float) -> tuple[list, list]:
 def _weights(grey: np.ndarray, noise: float) -> np.ndarray:
     """The variances of all patches by upper left corner, without that of the noise."""
     grey, reach = grey.astype(np.float64), SIDE // 2
-    variance = _box(grey * grey, SIDE) - _box(grey, SIDE) ** 2
+    variance = box_mean(grey * grey, SIDE) - box_mean(grey, SIDE) ** 2
     h, w = grey.shape
     spread = np.sqrt(np.maximum(variance - noise**2, 0))[reach : h - reach, reach : w - reach]
-    return _cut_off(spread) ** 2
+    return without_extremes(spread) ** 2
 
 
 def _moments(grey, side: int, weights, rows: slice, columns: slice) -> tuple[np.ndarray, float]:

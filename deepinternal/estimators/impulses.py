@@ -5,29 +5,28 @@ from typing import NamedTuple
 
 import numpy as np
 
-_NOISE = 4.0  # least distance from the neighbours in standard deviations of the noise
+_NOISE = 4.0  # smallest distance from the neighbours, in standard deviations of the noise
 _LEAST = 0.06  # the same for images in [0, 1]
-_SINGLE = (
-    5.0,
-    0.15,
-    3.0,
-)  # both, and the distance in ranges of the neighbours, where there are few
-_DENSE = 1e-3  # share of isolated pixels above which impulses are many; photographs have under 1e-4
-_EXTREME = 0.5  # share of black and white among isolated values that tells salt and pepper
-_ALIKE = 10  # largest number of the 24 pixels around one of salt and pepper that have its value
-# Passes for random values: neighbours left out at both ends, and distance in ranges of the others.
+# For images with few impulses: both distances, and the distance in ranges of the neighbours.
+_SINGLE = (5.0, 0.15, 3.0)
+_DENSE = 1e-3  # fraction of isolated pixels above which there are many; photographs have under 1e-4
+_EXTREME = (
+    0.5  # fraction of black and white among isolated values above which they are salt and pepper
+)
+_ALIKE = 10  # greatest number of the 24 pixels around a grain of salt or pepper that have its value
+# Passes for random values: neighbours ignored at both ends, and distance in ranges of the others.
 _PASSES = ((0, 2.0), (0, 1.5), (0, 1.0), (1, 1.5))
-_CLIPPED = 0.35  # greatest share of clipped pixels in the tiles that measure the noise
-_ROWS, _HALO = 256, 8  # height of the strips that are worked on, and of what is seen around them
+_CLIPPED = 0.35  # greatest fraction of clipped pixels in the tiles that measure the noise
+_ROWS, _HALO = 256, 8  # height of the strips that are processed, and of the margins around them
 
 
 class Impulses(NamedTuple):
-    """Pixels whose values say nothing about the image.
+    """Pixels whose values are unrelated to the image.
 
     Attributes:
         kind: 'none', 'single' (dead and hot pixels), 'salt and pepper', or 'random values'.
         places: bool (H, W, C), True where a value is an impulse.
-        filled: float32 (H, W, C), the image with medians of the neighbours at these places.
+        filled: float32 (H, W, C), the image with the medians of the neighbours in place of impulses.
     """
 
     kind: str
@@ -39,19 +38,28 @@ def find_impulses(image: np.ndarray) -> Impulses:
     """Finds impulses by comparing each value with its neighbours in the same channel.
 
     A value is isolated if its distance from the range of its eight neighbours is more than twice that
-    range and four standard deviations of the noise. In photographs, highlights and texture spread over
-    neighbouring pixels, so that fewer than 1 in 10,000 are isolated. If more than 1 in 1000 are,
-    impulses are many: where most isolated values are black or white, all black and white values that
-    differ from the others around them are salt and pepper; else the comparison is repeated with lower
-    limits after the impulses found so far were replaced. Random values close to those of their
-    neighbours are not found. If few values are isolated, the limits are higher, which keeps stars and
-    the highlights of eyes.
+    range, and more than four standard deviations of the noise. In photographs, highlights and texture
+    spread over neighbouring pixels, so that fewer than 1 pixel in 10 000 is isolated.
+
+    If more than 1 pixel in 1000 is isolated, the image has many impulses. If most isolated values are
+    black or white, all black and white values that differ from the other values around them are salt
+    and pepper. Otherwise, the comparison is repeated with lower limits after the impulses found so far
+    were replaced; random values close to those of their neighbours are not found. If few pixels are
+    isolated, the limits are higher, which keeps stars and the highlights of eyes.
 
     Args:
         image: (H, W, C) in [0, 1], both sides at least 16.
 
     Returns:
         The impulses.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image = np.full((48, 48, 1), 0.5)
+        >>> image[5, 7] = 1.0  # a hot pixel
+        >>> found = di.estimators.find_impulses(image)
+        >>> found.kind, np.argwhere(found.places[..., 0]).tolist(), found.filled[5, 7].tolist()
+        ('single', [[5, 7]], [0.5])
 
     References:
         Garnett, Huegerich, Chui, He: A Universal Noise Removal Algorithm with an Impulse Detector. TIP
@@ -73,14 +81,21 @@ def find_impulses(image: np.ndarray) -> Impulses:
 
 
 def rough_std(image: np.ndarray) -> float:
-    """Estimates the level of noise roughly, from the flatter parts, whether or not there are impulses.
+    """Estimates the standard deviation of the noise roughly, also in the presence of impulses.
 
     Args:
         image: (H, W, C), both sides at least 16.
 
     Returns:
-        The standard deviation of white noise, in the third of the brightnesses that has most; more in
-        textured images, and up to twice as much with impulses in a fifth of the pixels.
+        The standard deviation of white noise in the flatter parts, for the third of the brightnesses
+        with most noise. The estimate is too large for textured images, and up to twice too large with
+        impulses in a fifth of the pixels.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> noise = 0.05 * np.random.default_rng(0).standard_normal((64, 64, 3))
+        >>> round(float(di.estimators.rough_std(0.5 + noise)), 2)
+        0.05
     """
     curved = np.abs(image[:, 1:-1] - (image[:, :-2] + image[:, 2:]) / 2)
     clipped = ((image <= 0) | (image >= 1))[:, 1:-1]
@@ -96,7 +111,7 @@ def rough_std(image: np.ndarray) -> float:
 
 
 def _tiles(image: np.ndarray) -> np.ndarray:
-    """Tiles of 8x8 values of one channel, at most about 20,000 all over the image, (N, 64)."""
+    """Returns tiles of 8x8 values of one channel, at most about 20 000 all over the image, (N, 64)."""
     side = 8
     rows, columns = (n // side for n in image.shape[:2])
     tiles = image[: rows * side, : columns * side].reshape(rows, side, columns, side, -1)
@@ -105,7 +120,7 @@ def _tiles(image: np.ndarray) -> np.ndarray:
 
 
 def _strips(image: np.ndarray) -> Iterator[tuple[np.ndarray, slice]]:
-    """Strips of rows with what is around them, and which rows of each are its own."""
+    """Yields strips of rows with a margin, and the slice of each strip without its margin."""
     height = len(image)
     for start in range(0, height, _ROWS):
         first, last = max(0, start - _HALO), min(height, start + _ROWS + _HALO)
@@ -121,7 +136,13 @@ def _neighbours(image: np.ndarray) -> np.ndarray:
 
 
 def _isolated(image: np.ndarray, limit: float, ranges: float) -> np.ndarray:
-    """Where the distance from the range of the neighbours exceeds a limit and some of these ranges."""
+    """Marks values whose distance from the range of their neighbours exceeds both limits.
+
+    Args:
+        image: (H, W, C).
+        limit: The smallest distance.
+        ranges: The smallest distance in multiples of the range of the neighbours.
+    """
 
     def of(part: np.ndarray) -> np.ndarray:
         around = _neighbours(part)
@@ -133,7 +154,7 @@ def _isolated(image: np.ndarray, limit: float, ranges: float) -> np.ndarray:
 
 
 def _random_values(image: np.ndarray, limit: float) -> np.ndarray:
-    """Where a strip has impulses, found in several passes."""
+    """Marks the impulses of random values in a strip, in several passes."""
     found = np.zeros(image.shape, bool)
     for left_out, ranges in _PASSES:
         around = np.sort(_neighbours(image), axis=0)
@@ -146,7 +167,7 @@ def _random_values(image: np.ndarray, limit: float) -> np.ndarray:
 
 
 def _salt_and_pepper(image: np.ndarray, limit: float) -> np.ndarray:
-    """Where a strip is black or white although the other values around are not."""
+    """Marks the values of a strip that are black or white although the others around them are not."""
     at = np.nonzero((image <= 0) | (image >= 1))
     around = _around(image, at)
     value = image[at]
@@ -180,7 +201,7 @@ def _around(image: np.ndarray, at: tuple[np.ndarray, ...]) -> np.ndarray:
 
 
 def _median(values: np.ndarray, left_out: np.ndarray) -> np.ndarray:
-    """The lower median of the values of each row that are not left out; infinite where all are."""
+    """Returns the lower median of the values of each row that are not left out; inf if all are."""
     ordered = np.sort(np.where(left_out, np.inf, values), axis=1)
     middle = np.maximum(np.sum(~left_out, axis=1) - 1, 0) // 2
     return np.take_along_axis(ordered, middle[:, None], axis=1)[:, 0]

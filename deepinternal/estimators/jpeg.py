@@ -38,8 +38,8 @@ class Blocking(NamedTuple):
 
     Attributes:
         score: A scalar that measures how distinct the grid is, see `jpeg_blocking`.
-        phase: int32 (2,) from 0 to 7, row and column of the first whole block in the image; (0, 0) if
-            the image was not cropped. Without meaning if the score is low.
+        phase: int32 (2,) from 0 to 7, the row and the column of the first whole block in the image; (0,
+            0) if the image was not cropped. It has no meaning if the score is low.
     """
 
     score: Array
@@ -49,25 +49,34 @@ class Blocking(NamedTuple):
 def jpeg_blocking(image: Array) -> Blocking:
     """Detects the 8x8 grid of JPEG compression in an image.
 
-    The blocks of a JPEG, and only windows exactly on them, have coefficients that are zero except for
-    the rounding of the pixels: those quantised to zero. A window's fraction of zeros (luma coefficients
-    under one 8-bit level) is compared with the mean fraction of the 64 windows that begin in the same
-    8x8 cell. For each of the 64 phases these differences are averaged over the image. The mean divided
-    by its standard error, if all phases were alike, is a z-score, and the score is the greatest one.
+    In windows that coincide with the blocks of a JPEG, many coefficients were quantised to zero, and
+    are zero except for the rounding of the pixels. In other windows they are not. The fraction of
+    zeros in a window (luma coefficients below one 8-bit level) is compared with the mean fraction of
+    the 64 windows that begin in the same 8x8 cell. For each of the 64 phases, these differences are
+    averaged over the image. The average divided by the standard error that it would have if all
+    phases were alike is a z-score, and the score is the greatest of them.
 
     With `THRESHOLD`, JPEGs of qualities 10 to 90 are detected from 48x48 pixels on; some smaller ones
-    are missed. Uncompressed photographs score 2 to 6 at any size. Scaling, blurring, or noise after the
-    compression hide the grid. An image that was compressed twice shows the later grid.
+    are missed. Uncompressed photographs score 2 to 6 at any size. Scaling, blurring or noise after the
+    compression hides the grid. An image that was compressed twice shows the later grid.
 
     Args:
         image: (H, W, C) in [0, 1], C = 1 or 3, as decoded, with sides of at least 24 pixels. Of sides
             over 512 pixels, the middle is used.
 
     Returns:
-        Score and phase; for a flat image the score is 0 up to rounding.
+        The score and the phase; for a flat image the score is 0 up to rounding.
 
     Raises:
         ValueError: A side is shorter than 24 pixels.
+
+    Example:
+        >>> import imageio.v3 as iio, jax, numpy as np, deepinternal as di
+        >>> pixels = np.random.default_rng(0).integers(0, 256, (48, 48, 3)).astype(np.uint8)
+        >>> image = iio.imread(iio.imwrite("<bytes>", pixels, extension=".jpg", quality=50)) / 255
+        >>> found = jax.jit(di.estimators.jpeg_blocking)(image[3:, 5:])
+        >>> bool(found.score > di.estimators.jpeg.THRESHOLD), found.phase.tolist()
+        (True, [5, 3])
 
     References:
         Fan, de Queiroz: Identification of Bitmap Compression History: JPEG Detection and Quantizer
@@ -87,9 +96,9 @@ def jpeg_blocking(image: Array) -> Blocking:
 def jpeg_quality(image: Array, phase: Array) -> Array:
     """Estimates the quality with which a JPEG was saved from its pixels.
 
-    The result is the one of the 100 scaled standard tables with the greatest likelihood: coefficients
-    are multiples of the steps plus a rounding error, and the probability of each multiple is
-    proportional to its step. Blocks with clipped pixels and coefficients that may be zeros are ignored.
+    Of the 100 scaled standard tables, the most likely one is chosen: coefficients are multiples of the
+    table's steps plus a rounding error, and the probability of each multiple is proportional to its
+    step. Blocks with clipped pixels and coefficients that may be zeros are ignored.
 
     Args:
         image: As for `jpeg_blocking`.
@@ -101,6 +110,13 @@ def jpeg_quality(image: Array, phase: Array) -> Array:
     Raises:
         ValueError: A side is shorter than 24 pixels.
 
+    Example:
+        >>> import imageio.v3 as iio, jax, numpy as np, deepinternal as di
+        >>> pixels = np.random.default_rng(0).integers(96, 160, (64, 64, 3)).astype(np.uint8)
+        >>> image = iio.imread(iio.imwrite("<bytes>", pixels, extension=".jpg", quality=80)) / 255
+        >>> print(jax.jit(di.estimators.jpeg_quality)(image, np.array([0, 0])))
+        80
+
     References:
         Fan, de Queiroz 2003, section III (likelihood of a step; here of a whole table).
     """
@@ -110,12 +126,12 @@ def jpeg_quality(image: Array, phase: Array) -> Array:
 def jpeg_noise_std(image: Array, *, threshold: float = THRESHOLD) -> Array:
     """Estimates the root mean square error of JPEG compression in the luma of an image.
 
-    The quality gives the quantisation steps. A coefficient that is not zero has the error of its step.
-    The zero coefficients had the variance of a Laplacian whose tail beyond half a step is the fraction
-    of the others, taken over all frequencies of one order. On photographs the estimate is within a
-    factor of two of the true error: somewhat too large on clean ones and slightly too small on noisy
-    ones. It excludes the chroma: over R, G and B the error is 1.3 to 1.6 times as large at middle
-    qualities.
+    The quality determines the quantisation steps. A coefficient that is not zero has the error of its
+    step. The coefficients that became zero are assumed to have followed a Laplacian distribution,
+    whose tail beyond half a step is the fraction of coefficients that are not zero, over all
+    frequencies of one order. On photographs the estimate is within a factor of two of the true error:
+    somewhat too large on clean ones and slightly too small on noisy ones. It excludes the chroma:
+    over R, G and B the error is 1.3 to 1.6 times as large at middle qualities.
 
     Args:
         image: As for `jpeg_blocking`.
@@ -126,6 +142,15 @@ def jpeg_noise_std(image: Array, *, threshold: float = THRESHOLD) -> Array:
 
     Raises:
         ValueError: A side is shorter than 24 pixels.
+
+    Example:
+        >>> import imageio.v3 as iio, jax, numpy as np, deepinternal as di
+        >>> pixels = np.random.default_rng(0).integers(96, 160, (64, 64)).astype(np.uint8)
+        >>> image = iio.imread(iio.imwrite("<bytes>", pixels, extension=".jpg", quality=50)) / 255
+        >>> error = np.sqrt(np.mean((image - pixels / 255) ** 2))
+        >>> estimate = jax.jit(di.estimators.jpeg_noise_std)(image[..., None])
+        >>> round(float(estimate), 2), round(float(error), 2)
+        (0.05, 0.06)
     """
     blocking = jpeg_blocking(image)
     coefficients, usable = _blocks(image, blocking.phase)
@@ -167,7 +192,7 @@ def _luma(image: Array) -> tuple[Array, np.ndarray]:
 
 
 def _blocks(image: Array, phase: Array) -> tuple[Array, Array]:
-    """Returns coefficients (N, 8, 8) of blocks all over the image, and which have no clipped pixel."""
+    """Returns the coefficients (N, 8, 8) of blocks all over the image, and which are not clipped."""
     luma, start = _luma(image)
     h, w = luma.shape
     image = image[start[0] : start[0] + h, start[1] : start[1] + w]

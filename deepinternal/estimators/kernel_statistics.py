@@ -23,16 +23,23 @@ def statistics(
         image: (H, W, C) in [0, 1].
         sides: Sides in pixels of the crops that are downscaled, and of the crops to compare with.
         kernel_size: Side in pixels of the kernels to be estimated.
-        border: Width in pixels of the border that is ignored; more of it is in larger images, of which
-            only the middle `MIDDLE` pixels of each side are used.
+        border: Width in pixels of the border that is ignored. Of larger images, only the middle
+            `MIDDLE` pixels of each side are used.
         noise_std: Standard deviation of the image's noise, for images in [0, 1].
 
     Returns:
         `large` and `small`, the corners (N, 2) of the crops; `coarse`, the covariance of large patches
-        from `estimators.recurrence` without the part of the noise, and `whitening`, the covariance of
-        small patches to the power -1/2; `spread`, the standard deviation in patches with texture;
-        `saturated`, the fraction of values at either end of the range; `noise_std` of the colours and
-        `grey_noise_std` of their mean. Their shapes depend only on `kernel_size`.
+        from `estimators.recurrence` without the part of the noise; `whitening`, the covariance of small
+        patches to the power -1/2; `spread`, the standard deviation in patches with texture;
+        `saturated`, the fraction of values at either end of the range; `noise_std`, the noise of the
+        colours, and `grey_noise_std`, the noise of their mean. The shapes depend only on `kernel_size`.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image = np.random.default_rng(0).uniform(size=(48, 48, 3))
+        >>> found = di.estimators.statistics(image, (24, 16), kernel_size=7)
+        >>> found["whitening"].shape, found["coarse"].shape
+        ((25, 25), (225, 225))
     """
     size = image.shape[:2]
     corner = np.int32([max(border, (n - MIDDLE) // 2) for n in size])

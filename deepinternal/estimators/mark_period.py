@@ -1,14 +1,14 @@
-"""How a mark repeats over an image, from the autocorrelation of the directions of its edges."""
+"""The period of a mark that repeats over an image, from the autocorrelation of the signs of slopes."""
 
 import numpy as np
 from scipy import ndimage
 
-_SHORTEST = 24  # pixels
-_SOFT = 0.02  # contrast from which an edge counts fully
-_NEAR = 10  # lags on both sides, among which one must stand out
-_LEAST = 0.05  # by how much its autocorrelation must exceed theirs
+_SHORTEST = 24  # shortest period in pixels
+_SOFT = 0.02  # contrast at which an edge has half its weight
+_NEAR = 10  # number of lags on both sides that a period is compared with
+_LEAST = 0.05  # smallest excess of the autocorrelation of a period over that of the lags around it
 _DISTINCT = 5.0  # the same, in standard deviations
-_SHARE = 0.5  # of the greatest excess that the shortest period has at least
+_SHARE = 0.5  # smallest excess of the shortest period, as a fraction of the greatest excess
 
 
 def search_period(image: np.ndarray) -> tuple[int, int] | None:
@@ -18,7 +18,13 @@ def search_period(image: np.ndarray) -> tuple[int, int] | None:
         image: (H, W, C) in [0, 1].
 
     Returns:
-        The period along rows and columns, (down, across) in pixels; None: nothing repeats.
+        The period (vertical, horizontal) in pixels; None if no mark repeats.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> tile = np.random.default_rng(0).uniform(size=(30, 40, 1))
+        >>> di.estimators.search_period(np.tile(tile, (4, 4, 1)))
+        (30, 40)
     """
     table = _autocorrelation(np.asarray(image, np.float64).mean(-1))
     found = [_peak(line) for line in (table[:, 0], table[0])]
@@ -26,13 +32,20 @@ def search_period(image: np.ndarray) -> tuple[int, int] | None:
 
 
 def repeated_nodes(shape: tuple[int, int], period: tuple[int, int]) -> np.ndarray:
-    """Numbers the pixels (H, W) of an image so that those at a distance of the period are equal."""
+    """Numbers the pixels (H, W) of an image; pixels that are a period apart have the same number.
+
+    Example:
+        >>> import deepinternal as di
+        >>> di.estimators.repeated_nodes((2, 6), (2, 3))
+        array([[0, 1, 2, 0, 1, 2],
+               [3, 4, 5, 3, 4, 5]])
+    """
     y, x = np.mgrid[: shape[0], : shape[1]]
     return y % period[0] * period[1] + x % period[1]
 
 
 def _autocorrelation(grey: np.ndarray) -> np.ndarray:
-    """The mean autocorrelation (H, W) of the signs of the slopes along both axes."""
+    """Returns the mean autocorrelation (H, W) of the signs of the slopes along both axes."""
     total = np.zeros(grey.shape)
     h, w = grey.shape
     count = np.outer(np.arange(h, 0, -1), np.arange(w, 0, -1))
@@ -47,7 +60,7 @@ def _autocorrelation(grey: np.ndarray) -> np.ndarray:
 
 
 def _peak(line: np.ndarray) -> int | None:
-    """The shortest lag below half of the length that stands out, if one does."""
+    """Returns the shortest lag below half the length whose autocorrelation stands out, or None."""
     lags = np.arange(_SHORTEST, len(line) // 2)
     if not len(lags):
         return None

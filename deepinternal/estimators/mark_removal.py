@@ -1,11 +1,11 @@
-"""Removal of a mark of one colour without nets: its colour and opacity, its matte, what is below.
+"""Removal of a mark of one colour without nets: its colour, its opacity, its matte, the image below.
 
-The colour and the greatest opacity begin with what the edges of the region agree on (`marks`). The
-matte for them (`mattes`) tells which pixels lie on both sides of an outline. As the image goes on below
-the mark, the ratio of the contrast of the marked pixels to that of their unmarked neighbours is 1 - a,
-and the difference of their means gives the colour. The most likely beginnings are improved in this way,
-and the mark that explains the image best is kept. Along its outlines, the opacity of each pixel is then
-the one that fits the image interpolated from both sides.
+The initial colour and the initial greatest opacity are those that the edges of the region agree on
+(`marks`). The matte for them (`mattes`) determines which pixels lie on either side of an outline.
+Since the image continues below the mark, the contrast of the marked pixels is 1 - a times that of
+their unmarked neighbours, and the difference of their means gives the colour. The most likely initial
+marks are improved in this way, and the mark that explains the image best is kept. Finally, the
+opacity of each pixel along the outlines is fitted to the image interpolated from both sides.
 """
 
 import itertools
@@ -18,22 +18,24 @@ from scipy import ndimage
 from deepinternal.estimators import mattes
 from deepinternal.estimators.marks import Mark
 
-_KEPT = (3, 1)  # marks after the first and the second round
-_BINARY = (1.0,)  # shares of the first round
-_USUAL = (0.2, 0.45, 0.7)  # opacities of white marks that are tried, too
-_WHITE = 1.5  # by how much a white mark is more likely than another
-_SPANS = (3, 4)  # pixels from one to the other side of an outline, between pixels off it
-_SPAN = 2  # the same between any pixels
-_FITS = (0.3, 0.2, 0.12, 0.12)  # least errors of pairs that are outliers, in turn
-_ENOUGH = 60  # sum of weights below which a mark stays as it is
-_NEUTRAL = 0.1  # difference below which a colour is white or black
-_VARIED = 0.03  # contrast behind outlines from which it tells the opacity
-_LEAST, _MOST = 0.08, 0.85  # opacities
-_SOFTER = 1.15  # by how much the opacity of soft outlines is underestimated
-_THICKER = 1.6  # by how much the opacity of thin lines may be underestimated
+_KEPT = (3, 1)  # number of marks after the first and the second round
+_BINARY = (1.0,)  # multiples of the opacity that pixels may have in the first round
+_USUAL = (0.2, 0.45, 0.7)  # opacities of white marks that are also tried
+_WHITE = 1.5  # factor by which a white mark is more likely than another one
+_SPANS = (3, 4)  # distances in pixels across an outline, between pixels that do not touch it
+_SPAN = 2  # distance in pixels across an outline, between any pixels
+_FITS = (0.3, 0.2, 0.12, 0.12)  # errors from which pairs are outliers, one for each iteration
+_ENOUGH = 60  # sum of weights below which a mark is left unchanged
+_NEUTRAL = 0.1  # difference below which a colour counts as white or black
+_VARIED = 0.03  # contrast around outlines from which it is used to estimate the opacity
+_LEAST, _MOST = 0.08, 0.85  # range of opacities
+_SOFTER = 1.15  # factor by which the opacity of soft outlines is underestimated
+_THICKER = 1.6  # greatest factor by which the opacity of thin lines is underestimated
 _REACH = 1.2  # standard deviation in pixels of the weights that interpolate along outlines
-_SOFT = 0.35  # standard deviation of the opacity along outlines, in multiples of the greatest
-_SIDES = ((0, 1), (1, 0))  # which of a pair is marked
+_SOFT = (
+    0.35  # standard deviation of the opacity along outlines, in multiples of the greatest opacity
+)
+_SIDES = ((0, 1), (1, 0))  # which pixel of a pair is marked
 
 
 class Removal(NamedTuple):
@@ -44,7 +46,8 @@ class Removal(NamedTuple):
         matte: (H, W) in [0, 1), the opacity of each pixel.
         colour: (C,) in [0, 1].
         opacity: The greatest opacity.
-        gain: How much better the mark explains the images than none, in contrasts per image.
+        gain: How much better the images are explained with the mark than without it, in contrasts per
+            image.
     """
 
     images: np.ndarray
@@ -66,11 +69,22 @@ def remove_mark(
     Args:
         images: (K, H, W, C) in [0, 1], one or several with the same mark.
         free: (H, W) booleans, where the mark may be.
-        beginnings: Marks to begin with, one or more.
-        nodes: See `mattes.MarkScene`, for a mark that repeats.
+        beginnings: Initial marks, one or more.
+        nodes: For a mark that repeats; see `mattes.MarkScene`.
 
     Returns:
         The mark with the greatest gain, and the images without it.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> clean = np.random.default_rng(0).uniform(0.2, 0.6, (1, 32, 32, 3))
+        >>> matte = np.zeros((32, 32))
+        >>> matte[12:20, 8:24] = 0.5
+        >>> marked = (1 - matte[..., None]) * clean + matte[..., None]
+        >>> start = di.estimators.Mark(colour=np.ones(3), opacity=0.5, score=0.0)
+        >>> made = di.estimators.remove_mark(marked, matte > 0, [start])
+        >>> bool(np.abs(made.images - clean).mean() < np.abs(marked - clean).mean() / 5)
+        True
     """
     images = np.asarray(images, np.float64)
     scene = mattes.mark_scene(images, free, nodes=nodes)
@@ -96,6 +110,18 @@ def apply_mark(images: np.ndarray, scene: mattes.MarkScene, mark: Mark) -> Remov
 
     Returns:
         The mark, and the images without it.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> clean = np.random.default_rng(0).uniform(0.2, 0.6, (1, 32, 32, 3))
+        >>> matte = np.zeros((32, 32))
+        >>> matte[12:20, 8:24] = 0.5
+        >>> marked = (1 - matte[..., None]) * clean + matte[..., None]
+        >>> scene = di.estimators.mark_scene(marked, matte > 0)
+        >>> mark = di.estimators.Mark(colour=np.ones(3), opacity=0.5, score=0.0)
+        >>> made = di.estimators.apply_mark(marked, scene, mark)
+        >>> bool(np.abs(made.images - clean).mean() < np.abs(marked - clean).mean() / 5)
+        True
     """
     images = np.asarray(images, np.float64)
     matte, gain = mattes.fit_matte(scene, mark.colour, mark.opacity)
@@ -117,31 +143,32 @@ def _tried(scene: mattes.MarkScene, images: np.ndarray, mark: Mark, shares) -> t
     matte, gain = mattes.fit_matte(scene, mark.colour, mark.opacity, shares=shares)
     shape = matte / mark.opacity
     length = max(sum(np.abs(np.diff(shape, axis=axis)).sum() for axis in (0, 1)), 1)
-    solid = min(shape.sum() / length, 1)  # of speckles less than of strokes
+    solid = min(shape.sum() / length, 1)  # less for speckles than for strokes
     likely = solid * max(gain, 0) ** 2 / length
     likely *= _WHITE if mark.colour.min() > 1 - _NEUTRAL else 1
     new, agreeing = _regressed(images, shape > 0.75, mark)
-    return likely * agreeing * np.sqrt(1 - mark.opacity), new  # most marks let much through
+    return likely * agreeing * np.sqrt(1 - mark.opacity), new  # most marks are transparent
 
 
 def _deep(flags: np.ndarray) -> np.ndarray:
-    """The pixels (H, W) all of whose four neighbours are flagged, too."""
+    """Returns the flagged pixels (H, W) whose four neighbours are flagged, too."""
     return ndimage.binary_erosion(flags, border_value=1)
 
 
 def _regressed(images: np.ndarray, marked: np.ndarray, mark: Mark) -> tuple[Mark, float]:
     """Fits colour and opacity to the pixels on both sides of a mark's outlines.
 
-    Both of a pair have noise and texture of their own, in proportion to their contrasts, so that the
-    ratio of the standard deviations, not the slope of a regression, is 1 - a.
+    The two pixels of a pair differ in noise and texture, in proportion to their contrasts. Therefore
+    1 - a is the ratio of the standard deviations, and not the slope of a regression.
 
     Args:
         images: (K, H, W, C) in [0, 1].
         marked: (H, W) booleans.
-        mark: The mark before.
+        mark: The present mark.
 
     Returns:
-        The mark, the one before if too few pairs agree with it; and the share of pairs that do.
+        The new mark, which is the present one if too few pairs agree with it; and the fraction of pairs
+        that agree.
     """
     deep = _sides(images, _deep(marked), _deep(~marked), _SPANS)
     thin = len(deep[0]) < 4 * _ENOUGH
@@ -191,7 +218,7 @@ def _refined(
 
     Args:
         images: (K, H, W, C) in [0, 1].
-        matte: (H, W), the opacity in steps.
+        matte: (H, W), the opacity in a few levels.
         mark: The mark.
         scene: The scene of the images, in which the mark may repeat.
 

@@ -11,16 +11,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-DISTANCE = 2  # pixels between the two of a pair, so that a soft edge fits between them
-_TOLERANCE = 0.03  # greatest error of a pair's difference
+DISTANCE = (
+    2  # distance in pixels of the two pixels of a pair, so that a soft edge fits between them
+)
+_TOLERANCE = 0.03  # greatest error of the difference of a pair
 _BINS = np.linspace(0.175, 1.025, 18)
 _COLOURS = tuple(itertools.product((0.0, 0.5, 1.0), repeat=3))
 _AGREE = 0.1  # greatest difference of the opacities in the same position of several images
-_REACH = 6  # pixels around pairs that agree in several images that may belong to the mark
+_REACH = 6  # distance in pixels from agreeing pairs up to which pixels may belong to the mark
 _SURE = 15.0  # score from which no further colours are tried
-_ALIKE = 0.12  # greatest difference of colours that are the same
-_VARIED = 0.02  # mean square by which several images must differ below a pair
-_SIDE = 1600  # greatest side of several images in the search, to which larger ones are reduced
+_ALIKE = 0.12  # greatest difference of colours that count as equal
+_VARIED = 0.02  # smallest mean square by which several images must differ below a pair
+_SIDE = 1600  # greatest side in pixels of several images in the search; larger ones are reduced
 
 
 class Mark(NamedTuple):
@@ -29,8 +31,8 @@ class Mark(NamedTuple):
     Attributes:
         colour: (C,) in [0, 1].
         opacity: A number in (0, 1].
-        score: By how many standard deviations of a Poisson count the pairs that agree exceed the number
-            expected without a mark; more than 20 is hardly chance.
+        score: By how many standard deviations of a Poisson count the number of agreeing pairs exceeds
+            the number expected without a mark; more than 20 is hardly chance.
     """
 
     colour: np.ndarray
@@ -46,8 +48,18 @@ def search_mark(image: np.ndarray, hint: np.ndarray) -> Mark:
         hint: (H, W) booleans, the region; the pairs outside it give the number expected by chance.
 
     Returns:
-        The most likely of 27 colours (3 for grey images) and 17 opacities from 0.2 on, refined by least
-        squares over the pairs that agree.
+        The most likely combination of 27 colours (3 for grey images) and 17 opacities from 0.2 on,
+        refined by least squares over the pairs that agree.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> clean = np.tile(np.linspace(0, 0.6, 64)[:, None], (64, 1, 3))
+        >>> region = np.zeros((64, 64), bool)
+        >>> region[16:48, 16:48] = True
+        >>> matte = 0.5 * region[..., None] * (np.arange(64)[:, None, None] % 8 < 4)  # stripes
+        >>> mark = di.estimators.search_mark((1 - matte) * clean + matte, region)
+        >>> mark.colour.round(1).tolist(), round(mark.opacity, 2)
+        ([1.0, 1.0, 1.0], 0.5)
     """
     return likely_marks(image, hint, count=1)[0]
 
@@ -62,6 +74,16 @@ def likely_marks(image: np.ndarray, hint: np.ndarray, *, count: int = 4) -> list
 
     Returns:
         One mark or more, of different colours, the most likely first; see `search_mark`.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> clean = np.tile(np.linspace(0, 0.6, 64)[:, None], (64, 1, 3))
+        >>> region = np.zeros((64, 64), bool)
+        >>> region[16:48, 16:48] = True
+        >>> matte = 0.5 * region[..., None] * (np.arange(64)[:, None, None] % 8 < 4)  # stripes
+        >>> marks = di.estimators.likely_marks((1 - matte) * clean + matte, region, count=2)
+        >>> len(marks), bool(marks[0].score >= marks[1].score)
+        (2, True)
     """
     from_, to, inside = _pairs(np.asarray(image, np.float64), np.asarray(hint, bool))
     share = max(hint.sum(), 1) / max((~hint).sum(), 1)
@@ -127,8 +149,17 @@ def search_common(images: Sequence[np.ndarray]) -> tuple[Mark, np.ndarray]:
         images: Two or more images (H, W, C) in [0, 1] of one size; large ones are reduced.
 
     Returns:
-        The most likely of 27 colours with the greatest frequent opacity, and where the mark may be,
-        (H, W) booleans, which are all False without a sign of a mark.
+        The most likely of 27 colours with the greatest frequent opacity, and (H, W) booleans: where the
+        mark may be, which is nowhere if there is no evidence of a mark.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> clean = np.random.default_rng(0).uniform(0.2, 0.6, (3, 64, 64, 1))
+        >>> matte = np.zeros((64, 64, 1))
+        >>> matte[24:40:2, 20:44] = 0.5
+        >>> mark, where = di.estimators.search_common(list((1 - matte) * clean + matte))
+        >>> where.shape, bool(mark.score > 0)
+        ((64, 64), True)
     """
     size = images[0].shape[:2]
     factor = -(-max(size) // _SIDE)
@@ -157,7 +188,13 @@ def search_common(images: Sequence[np.ndarray]) -> tuple[Mark, np.ndarray]:
 
 
 def block_means(image: np.ndarray, factor: int) -> np.ndarray:
-    """Reduces an image (H, W, C) by the means of `factor` x `factor` pixels, the last ones repeated."""
+    """Returns the means (H', W', C) of blocks of `factor` x `factor` pixels, with the border repeated.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> di.estimators.block_means(np.arange(8.0).reshape(2, 4, 1), 2)[..., 0]
+        array([[2.5, 4.5]])
+    """
     h, w, c = image.shape
     image = np.asarray(image, np.float32)
     padded = np.pad(image, ((0, -h % factor), (0, -w % factor), (0, 0)), mode="edge")
@@ -166,9 +203,9 @@ def block_means(image: np.ndarray, factor: int) -> np.ndarray:
 
 
 class _Pairs(NamedTuple):
-    """Pairs across edges that K images have in the same position: where the second is, and both."""
+    """Pairs of pixels across edges that K images have in the same position."""
 
-    place: np.ndarray  # (N,), the number of the pixel
+    place: np.ndarray  # (N,), the index of the second pixel
     from_: np.ndarray  # (K, N, C)
     to: np.ndarray  # (K, N, C)
 
@@ -196,7 +233,7 @@ def _together(pairs: _Pairs, colour: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _any_colour(pairs: _Pairs, others: _Pairs, shape: tuple[int, ...]) -> tuple[Mark, np.ndarray]:
     """Searches for a mark whose colour may be any, and for the pixels (H, W) that agree on it.
 
-    Each pair tells a colour of its own: to = (1 - a) * from + a * w in all images.
+    Each pair gives one estimate of the colour w: to = (1 - a) * from + a * w in all images.
     """
     (opacity, colour, agree), chance = _solved(pairs), _solved(others)
     dots = np.zeros(shape[:2], bool)
@@ -234,7 +271,7 @@ def _counts(opacity: np.ndarray, agree: np.ndarray) -> np.ndarray:
 
 
 def _places(dots: np.ndarray) -> np.ndarray:
-    """The surroundings of pixels (H, W) that agree, where there are many of them."""
+    """Returns the surroundings of agreeing pixels (H, W), where there are many of them."""
     from scipy import ndimage
 
     near = ndimage.uniform_filter(dots.astype(np.float64), 25) * 25**2

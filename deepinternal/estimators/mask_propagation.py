@@ -1,16 +1,17 @@
-"""Passes the mask of hinted frames of a video on to all frames.
+"""Propagates the mask of the hinted frames of a video to all frames.
 
-Frame after frame, outwards from the hinted ones, each pixel takes over the labels of the most similar
-pixels around its place in frames that are done: in the nearest hinted frame, which is certain, and in
-the frames next to it, which resemble it most. Besides colours, pixels are compared by how much they
-change against the background: other frames are aligned by the transform that most pixels follow, so
-that an object that moves differs from them. A minimum cut then fits the mask to the frame's edges.
+Frames are processed one after another, outwards from the hinted ones. Each pixel takes over the
+labels of the most similar pixels around its position in processed frames: in the nearest hinted
+frame, whose labels are certain, and in the adjacent frames, which are most similar. Pixels are
+compared by their colours, and by how much they differ from the background: other frames are aligned
+by the transform that most pixels follow, so that an object that moves differs from them. A minimum
+cut then fits the mask to the edges of the frame.
 
 The functions run on the host, once before a fit, and cannot be traced.
 
 References:
     Wang, Jabri, Efros: Learning Correspondence from the Cycle-Consistency of Time. CVPR 2019, section
-    4.2 (labels are passed on by similarity, here with features that nobody trained).
+    4.2 (labels are propagated by similarity; here with features that are not trained).
 """
 
 import jax
@@ -26,36 +27,46 @@ from deepinternal.ops.resizing import resize
 from deepinternal.types import Array
 
 _SIDE = 216  # longer side of the frames that are compared
-_REACH = 28  # pixels of these frames that an object may move from frame to frame
-_TEMPERATURE = 0.001  # of the squared distances of features
+_REACH = 28  # greatest motion of an object from frame to frame, in pixels of these frames
+_TEMPERATURE = 0.001  # temperature of the squared distances of features
 _PLACE = 1e-6  # weight of the squared distance in pixels
 _PATCH = 5
 _KEPT, _KEPT_COARSE = 24, 12  # principal components of patches and of their surroundings
 _SURROUNDINGS = 1.0  # weight of the surroundings relative to that of the patch
 _CHANGE = 0.02  # weight of the change against the background
-_OTHERS = 7  # greatest number of other frames with which a frame is compared
-_QUANTILE = 0.35  # of the changes against them: most of them show the background
+_OTHERS = 7  # greatest number of other frames that a frame is compared with
+_QUANTILE = 0.35  # quantile of the differences from them, most of which show the background
 _DISTANCES = 4.0  # weight of the distances to the hints, in log-odds
-_UNSURE = 0.03  # least probability of each label in the costs of a cut
-_NONE = 0.02  # smaller labels count as 0
-_ISLAND = 0.05  # least area of a part of a mask, relative to that of its largest part
+_UNSURE = 0.03  # smallest probability of each label in the costs of a cut
+_NONE = 0.02  # labels below this count as 0
+_ISLAND = 0.05  # smallest area of a part of a mask, relative to that of its largest part
 _LINK = 2.0  # weight of links between neighbours in the cut
 _align = jax.jit(projective_alignment)
 _votes = jax.jit(window_votes, static_argnames=("reach",))
 
 
 def propagated(images: Array, foreground: Array, background: Array) -> np.ndarray:
-    """Estimates the mask of each frame of a video from the hints of some of them.
+    """Estimates the mask of each frame of a video from the hints of some frames.
 
     Args:
         images: (T, H, W, C) in [0, 1]; C = 1 or 3.
         foreground: (T, H, W) booleans, False in frames without hints. At least one frame has hints of
-            both kinds; frames with one kind keep it.
+            both kinds. The mask agrees with the hints of all frames.
         background: (T, H, W) booleans, which do not overlap the foreground.
 
     Returns:
-        float32 (T, h, w) in [0, 1], above 0.5 in the mask and near 0.5 where it is unsure, for frames
-        that are reduced by a whole factor to a longer side of at most 216 pixels.
+        float32 (T, h, w) in [0, 1], above 0.5 in the mask and near 0.5 where the mask is uncertain. The
+        frames are reduced by a whole factor to a longer side of at most 216 pixels.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> frames = np.full((2, 16, 16, 3), 0.2)
+        >>> frames[0, 4:12, 2:8] = frames[1, 4:12, 8:14] = [0.9, 0.6, 0.1]
+        >>> foreground, background = np.zeros((2, 2, 16, 16), bool)
+        >>> foreground[0, 6:10, 4:6] = background[0, :2] = True
+        >>> mask = di.estimators.propagated(frames, foreground, background)
+        >>> mask.shape, (mask[1, 8, [4, 10]] > 0.5).tolist()
+        ((2, 16, 16), [False, True])
     """
     images = np.asarray(images, np.float32)
     factor = max(-(-max(images.shape[1:3]) // _SIDE), 1)
@@ -77,7 +88,7 @@ def propagated(images: Array, foreground: Array, background: Array) -> np.ndarra
 
 
 def _order(hinted: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """The frames without hints, those nearest to a hinted frame first, and the frames they resemble."""
+    """Returns the frames without hints, the nearest to a hinted frame first, each with its sources."""
     done = np.flatnonzero(hinted)
     if not len(done):
         return []
@@ -94,7 +105,7 @@ def _order(hinted: np.ndarray) -> list[tuple[int, np.ndarray]]:
 
 
 def _from_hints(features, image, lab, foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """The mask (h, w) of a frame with hints: votes of its hinted pixels, and distances to them."""
+    """Returns the mask (h, w) of a frame with hints, from their votes and the distances to them."""
     from scipy.ndimage import distance_transform_edt
 
     if not (foreground.any() and background.any()):
@@ -110,7 +121,7 @@ def _from_hints(features, image, lab, foreground: np.ndarray, background: np.nda
 
 
 def _voted(features, sources, labels: np.ndarray, known: np.ndarray | None) -> np.ndarray:
-    """The votes (h, w) of the most similar pixels of other frames."""
+    """Returns the votes (h, w) of the most similar pixels of other frames."""
     labels = np.where(labels < _NONE, 0, labels)
     known = np.ones(labels.shape, bool) if known is None else known
     options = {"reach": _REACH, "temperature": _TEMPERATURE, "place": _PLACE}
@@ -118,7 +129,7 @@ def _voted(features, sources, labels: np.ndarray, known: np.ndarray | None) -> n
 
 
 def _with_edges(votes, lab, foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """The mean of the votes and of their minimum cut; both agree with the hints."""
+    """Returns the mean of the votes and of their minimum cut; both agree with the hints."""
     votes = np.where(foreground, 1, np.where(background, 0, votes))
     cost = cuts.hinted_cost(-_odds(votes), foreground, background)
     mask = _without_islands(np.asarray(_cut(cost, lab)) > 0.5, foreground)
@@ -126,7 +137,7 @@ def _with_edges(votes, lab, foreground: np.ndarray, background: np.ndarray) -> n
 
 
 def _without_islands(mask: np.ndarray, foreground: np.ndarray) -> np.ndarray:
-    """Removes the parts of a mask that are much smaller than the largest and that no hint supports."""
+    """Removes the parts of a mask that are much smaller than the largest one and contain no hint."""
     from scipy.ndimage import label
 
     parts, count = label(mask)
@@ -153,16 +164,22 @@ def _logistic(odds: np.ndarray) -> np.ndarray:
 
 
 def change(lab: np.ndarray) -> np.ndarray:
-    """Measures how much each pixel differs from the background in other frames.
+    """Measures how much each pixel differs from the background, as other frames show it.
 
     Args:
         lab: (T, h, w, 3), the lightness in [0, 1] and the colours of CIELAB divided by 50.
 
     Returns:
         float32 (T, h, w), the logarithm of the squared differences, with mean 0 and variance 1.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> lab = np.random.default_rng(0).uniform(size=(2, 16, 16, 3)).astype(np.float32)
+        >>> di.estimators.change(lab).shape
+        (2, 16, 16)
     """
     count = len(lab)
-    steps = [np.eye(3, dtype=np.float32)]  # from a frame to the one before
+    steps = [np.eye(3, dtype=np.float32)]  # from each frame to the previous one
     for frame in range(1, count):
         steps.append(
             np.asarray(_align(lab[frame - 1, ..., 0], lab[frame, ..., 0], start=steps[-1]))
@@ -189,7 +206,7 @@ def _between(steps: list[np.ndarray], frame: int, other: int) -> np.ndarray:
 
 
 def _difference(frame: np.ndarray, other: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Least squared differences (h, w) of patches in nine shifts; NaN outside of the other frame."""
+    """Returns the smallest squared differences (h, w) of patches in nine shifts; NaN outside."""
     from scipy.ndimage import map_coordinates, uniform_filter
 
     h, w = frame.shape[:2]

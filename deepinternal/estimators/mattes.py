@@ -1,10 +1,11 @@
 """The opacity of a mark of one colour at each pixel, by minimum cuts.
 
 I = (1 - m) c + m w, with a known colour w and a known greatest opacity a. With the right m, the clean
-image c = (I - m w) / (1 - m) has no edges along the outline of the mark, while those of the image below
-it remain. So m minimises, over pairs of neighbours, a robust function of the differences of c. Each
-step lets all pixels change to one opacity if that helps, and takes the best of all such changes, which
-is a minimum cut. Several images with the same mark, or several repetitions of it, share m and add up.
+image c = (I - m w) / (1 - m) has no edges along the outline of the mark, while the edges of the image
+below the mark remain. Therefore m minimises a robust function of the differences of c, summed over
+pairs of neighbours. Each step lets any pixels change to one opacity, and takes the best of all such
+changes, which is a minimum cut. Several images with the same mark, or several repetitions of a mark
+in an image, share m, and their costs are added.
 
 References:
     Boykov, Veksler, Zabih: Fast Approximate Energy Minimization via Graph Cuts. PAMI 2001.
@@ -15,17 +16,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-_NEAR = ((0, 1), (1, 0), (1, 1), (1, -1))  # offsets of the two of a pair
-_FAR = ((0, 2), (2, 0))  # likewise; a soft edge fits between them
+_NEAR = ((0, 1), (1, 0), (1, 1), (1, -1))  # offsets of the two pixels of a pair
+_FAR = ((0, 2), (2, 0))  # likewise; a soft edge fits between the two pixels
 _FAR_WEIGHT = 0.75
-_LEAST = 2 / 255  # contrast below which differences are rounding
-_BOUND = 2.5  # contrasts from which a difference is an edge, however large
+_LEAST = 2 / 255  # contrast below which differences are rounding errors
+_BOUND = 2.5  # upper bound of the cost of a difference, in contrasts
 _OUTLINE = 0.2  # cost of a pixel of an outline, in contrasts
 _AREA = 0.15  # cost of a marked pixel, in contrasts
-_EXCESS = 0.02  # by which a value may be outside [0, 1] at the cost of one contrast
+_EXCESS = 0.02  # distance of a value from [0, 1] that costs one contrast
 _WINDOW = 15  # side in pixels of the windows of the local contrast
-SHARES = (1.0, 0.5, 1.0, 0.0)  # of the greatest opacity, to which pixels change in turn
-_UNIT = 1000.0  # by which costs are multiplied before they are rounded to whole numbers
+SHARES = (
+    1.0,
+    0.5,
+    1.0,
+    0.0,
+)  # multiples of the greatest opacity that pixels may change to, in order
+_UNIT = 1000.0  # factor of costs before they are rounded to whole numbers
 _FORBIDDEN = 1e4
 _OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
 
@@ -36,8 +42,8 @@ class MarkScene(NamedTuple):
     Attributes:
         images: (K, H, W, C), in opponent colours, see `opponent_colours`.
         contrast: (K, H, W, C), the typical difference of neighbours.
-        nodes: (H, W) int, the number of the opacity that a pixel has; equal where the mark repeats.
-        free: (N,) booleans, whether the opacity of a number may exceed 0.
+        nodes: (H, W) int, the number of the opacity of each pixel; equal where the mark repeats.
+        free: (N,) booleans, whether the opacity with this number may exceed 0.
     """
 
     images: np.ndarray
@@ -47,7 +53,13 @@ class MarkScene(NamedTuple):
 
 
 def opponent_colours(colours: np.ndarray) -> np.ndarray:
-    """Returns colours (..., 3) as brightness and two differences; grey ones (..., 1) as they are."""
+    """Returns colours (..., 3) as brightness and two differences; grey (..., 1) remains unchanged.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> print(di.estimators.opponent_colours(np.ones(3)).round(2) + 0)  # grey has no differences
+        [1.73 0.   0.  ]
+    """
     return np.asarray(colours, np.float64) @ _OPPONENT.T if colours.shape[-1] == 3 else colours
 
 
@@ -58,11 +70,19 @@ def mark_scene(
 
     Args:
         images: (K, H, W, C) in [0, 1].
-        free: (H, W) booleans, where the mark may be; without `nodes`.
-        nodes: (H, W) int, see `MarkScene`; None: each free pixel has an opacity of its own.
+        free: (H, W) booleans, where the mark may be.
+        nodes: (H, W) int, see `MarkScene`; None: each free pixel has a separate opacity.
 
     Returns:
         The scene.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> free = np.zeros((8, 8), bool)
+        >>> free[2:4, 2:6] = True
+        >>> scene = di.estimators.mark_scene(np.full((1, 8, 8, 3), 0.5), free)
+        >>> scene.images.shape, int(scene.free.sum())
+        ((1, 8, 8, 3), 8)
     """
     from scipy import ndimage
 
@@ -80,7 +100,15 @@ def mark_scene(
 
 
 def without_mark(images: np.ndarray, matte: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Returns images (..., H, W, C) without a mark of an opacity (H, W) and a colour (C,)."""
+    """Returns images (..., H, W, C) without a mark of an opacity (H, W) and a colour (C,).
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> clean, matte = np.full((2, 2, 3), 0.25), np.full((2, 2), 0.5)
+        >>> marked = 0.5 * clean + 0.5 * np.ones(3)
+        >>> np.allclose(di.estimators.without_mark(marked, matte, np.ones(3)), clean)
+        True
+    """
     matte = matte[..., None]
     return (images - matte * colour) / np.maximum(1 - matte, 1e-3)
 
@@ -97,7 +125,16 @@ def fit_matte(
         shares: Multiples of `opacity` to which pixels may change, in order.
 
     Returns:
-        (H, W), and the gain per image: by how much its cost is less than that without a mark.
+        (H, W), and the gain per image: by how much the cost is lower than without a mark.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image, free = np.full((1, 16, 16, 3), 0.25), np.ones((16, 16), bool)
+        >>> image[:, 4:8, 4:12] = 0.625  # white with an opacity of 0.5
+        >>> scene = di.estimators.mark_scene(image, free)
+        >>> matte, gain = di.estimators.fit_matte(scene, np.ones(3), 0.5)
+        >>> float(matte[4:8, 4:12].min()), float(matte.sum()), gain > 0
+        (0.5, 16.0, True)
     """
     matte, colour = np.zeros(len(scene.free)), opponent_colours(np.asarray(colour, np.float64))
     total = 0.0
@@ -136,16 +173,16 @@ def _moved(scene: MarkScene, matte: np.ndarray, new: float, colour: np.ndarray, 
 
 
 def _share(offset: tuple[int, int]) -> float:
-    """The weight of the pairs at an offset; that of all near ones is 2."""
+    """Returns the weight of the pairs at an offset; the sum over all near offsets is 2."""
     lengths = sum(1 / np.hypot(*near) for near in _NEAR)
     return 2 / lengths * (1 / np.hypot(*offset) if offset in _NEAR else _FAR_WEIGHT)
 
 
 def _difference(values, opacities, scale: np.ndarray) -> np.ndarray:
-    """The bounded difference of the clean values of pairs, in contrasts, summed over the images.
+    """Returns the bounded differences of the clean values of pairs, in contrasts, over all images.
 
-    Marking a textured region must not cost more because its contrast is magnified, so differences are
-    those before the magnification.
+    Removing a mark magnifies the contrast. The differences are those before the magnification, so that
+    marking a textured region costs no more than marking a smooth one.
     """
     passed = np.sqrt((1 - opacities[0]) * (1 - opacities[1]))
     step = (np.abs(values[0] - values[1]) / scale).sum(-1) * passed
@@ -153,7 +190,7 @@ def _difference(values, opacities, scale: np.ndarray) -> np.ndarray:
 
 
 def _excess(images: np.ndarray, opacity: np.ndarray) -> np.ndarray:
-    """The cost (H, W) of values outside [0, 1] beyond the rounding of 8 bits that is magnified."""
+    """Returns the cost (H, W) of values outside [0, 1] by more than the magnified 8-bit rounding."""
     colours = images @ _OPPONENT if images.shape[-1] == 3 else images
     beyond = np.maximum(np.abs(colours - 0.5) - 0.5 - _LEAST / (1 - opacity[..., None]), 0)
     return np.minimum(beyond.sum(-1) / _EXCESS, _BOUND).sum(0)
@@ -172,7 +209,7 @@ def _added(unary: np.ndarray, nodes, table):
 
 
 def _cut(unary: np.ndarray, edges) -> tuple[np.ndarray, float]:
-    """Minimises `unary` of the chosen nodes plus that of edges from a node left to a chosen one."""
+    """Chooses the nodes that minimise their costs, plus those of edges from other nodes to them."""
     from scipy import sparse
     from scipy.sparse import csgraph
 

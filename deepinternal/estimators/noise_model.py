@@ -1,4 +1,4 @@
-"""A model of the noise in an image: its level, spectrum, growth with brightness, and impulses."""
+"""A model of the noise in an image: its level, its spectrum, its growth with brightness, impulses."""
 
 import dataclasses
 
@@ -8,35 +8,37 @@ from deepinternal.estimators import image_facts
 from deepinternal.estimators.impulses import find_impulses
 from deepinternal.estimators.noise_windows import SIDE, Levels, Spectrum, spectrum, white_levels
 
-_CORRELATED = 1.4  # least slope of the spectrum of correlated noise; up to 1.3 for most white noise
-_EXCESS = 1.6  # greatest excess of correlated noise, relative to the slope; more is texture
-_ALIKE = 1.6  # greatest difference of the slopes between brightnesses
-_GROWTH = 1.3  # least ratio of the noise in bright and dark parts that depends on brightness
-_BETTER = 0.5  # greatest misfit of the line, relative to that of a constant
-_TEXTURE = 0.25  # excess over the fit above which a bin counts less
+_CORRELATED = (
+    1.4  # smallest slope of the spectrum of correlated noise; most white noise has up to 1.3
+)
+_EXCESS = 1.6  # greatest excess of correlated noise, relative to the slope; texture has more
+_ALIKE = 1.6  # greatest ratio of the slopes at different brightnesses
+_GROWTH = 1.3  # smallest ratio of the noise in bright and dark parts if it depends on brightness
+_BETTER = 0.5  # greatest misfit of the line, relative to the misfit of a constant
+_TEXTURE = 0.25  # excess over the fit above which a bin has less weight
 
 
 @dataclasses.dataclass(frozen=True)
 class NoiseModel:
-    """What the noise in an image is like, for images in [0, 1].
+    """The noise in an image, for images in [0, 1].
 
     Attributes:
         std: float32 (C,), standard deviation at the mean brightness of each channel, before clipping.
-        gain: float32 (C,), how the variance grows with brightness: variance = gain * x + offset.
+        gain: float32 (C,), the growth of the variance with the brightness x: gain * x + offset.
         offset: float32 (C,), the variance at black.
         power: float32 (16, 16, C), the power spectrum over windows of 16x16 pixels in the order of
             `numpy.fft.fft2`, with mean 1; all ones for white noise. It is an even function of each
-            frequency. If the image has colour, it is that of luma and both chroma channels, see
+            frequency. For colour images, the channels are luma and both chroma channels, see
             `ops.color.OPPONENT`.
         mixing: float32 (C,), the variances of luma and chroma, relative to those of noise that is
-            independent in the channels; ones if it is, and for grey.
-        correlated: Whether the noise of neighbouring pixels is alike.
+            independent in the channels; ones for independent noise, and for grey images.
+        correlated: Whether the noise of neighbouring pixels is correlated.
         impulses: The fraction of the pixels that are impulses.
-        dead: bool (H, W), where they are; None if there are none.
+        dead: bool (H, W), the positions of the impulses; None if there are none.
         kind: 'none', 'single', 'salt and pepper' or 'random values', see `impulses.Impulses`.
         jpeg_quality: From 1 to 100; 0 if the image does not count as a JPEG.
-        white_std: The standard deviation of white noise by `noise.noise_std`, over all channels, which
-            takes less texture for noise.
+        white_std: The standard deviation of white noise over all channels by `noise.noise_std`, which
+            is less affected by texture.
         clipped: The fraction of the values that are 0 or 1.
         flat: Whether all pixels are equal.
         tiny: Whether a side is shorter than 16 pixels, so that nothing could be measured.
@@ -61,16 +63,16 @@ class NoiseModel:
 def measure_noise(image: np.ndarray) -> NoiseModel:
     """Measures the noise of an image, on the host.
 
-    First, impulses are found and replaced. Then noise is measured in the windows with the least texture
-    at each brightness. It counts as correlated if in all of them the middle frequencies have more
-    energy than the high ones, and if this energy varies from window to window as little as noise does:
-    the energy of texture varies more. Noise that grows with brightness is fitted by a line; bins with
-    texture above it count less. What clipping at black and white takes from the variance is added. In
-    a JPEG whose noise does not count as correlated, the level is at least that of the compression's
-    error.
+    First, impulses are found and replaced. Then the noise is measured in the windows with the least
+    texture at each brightness. It counts as correlated if the middle frequencies have more energy
+    than the high ones at all brightnesses, and if this energy varies little from window to window;
+    the energy of texture varies more. A line is fitted to the variance over the brightness if the
+    noise grows with it; bins with texture have less weight. The part of the variance that is lost by
+    clipping at black and white is added. In a JPEG whose noise does not count as correlated, the
+    level is at least that of the compression error.
 
-    Texture of the scale of pixels all over an image (grass, gravel) counts as noise. The noise of
-    camera files after demosaicking and denoising is found mostly within a quarter, in flat parts.
+    Texture at the scale of pixels all over an image (grass, gravel) counts as noise. In flat parts, the
+    noise of camera files after demosaicking and denoising is mostly estimated within 25 %.
 
     Args:
         image: (H, W, C) in [0, 1], C = 1 or 3.
@@ -78,24 +80,21 @@ def measure_noise(image: np.ndarray) -> NoiseModel:
     Returns:
         The model. Rounding to 8 bits alone gives a `std` of about 0.3 / 255.
 
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> noise = 0.05 * np.random.default_rng(0).standard_normal((64, 64, 3))
+        >>> model = di.estimators.measure_noise(0.5 + noise)
+        >>> print(model.std.round(2), model.correlated, model.kind)
+        [0.05 0.05 0.05] False none
+
     References:
         Ponomarenko et al. 2007 and Pyatykh et al. 2013, see `noise.noise_std` (flat windows, principal
         directions).
         Foi, Trimeche, Katkovnik, Egiazarian: Practical Poissonian-Gaussian Noise Modeling and Fitting
-        for Single-Image Raw-Data. TIP 2008 (variance as a line over brightness; fitted otherwise).
+        for Single-Image Raw-Data. TIP 2008 (variance as a line over brightness; the fit differs).
     """
     image = np.asarray(image, np.float32)
-    zeros = np.zeros(image.shape[-1], np.float32)
-    model = NoiseModel(
-        std=zeros,
-        gain=zeros,
-        offset=zeros,
-        power=np.ones((SIDE, SIDE, len(zeros)), np.float32),
-        mixing=np.ones_like(zeros),
-        clipped=float(np.mean((image <= 0) | (image >= 1))),
-        flat=bool(np.all(image == image[:1, :1])),
-        tiny=min(image.shape[:2]) < SIDE,
-    )
+    model = _no_noise(image)
     if model.flat or model.tiny:
         return model
     wrong = find_impulses(image)
@@ -128,13 +127,19 @@ def measure_noise(image: np.ndarray) -> NoiseModel:
 
 
 def noise_sentences(model: NoiseModel) -> tuple[str, ...]:
-    """Says what was measured and why.
+    """Describes what was measured.
 
     Args:
         model: As returned by `measure_noise`.
 
     Returns:
         Sentences without a full stop, the most important first.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> model = di.estimators.measure_noise(np.full((16, 16, 3), 0.5))
+        >>> di.estimators.noise_sentences(model)
+        ('there is no noise: all pixels are equal',)
     """
     if model.tiny:
         return (f"the noise was not measured: a side is shorter than {SIDE} pixels",)
@@ -168,10 +173,25 @@ def noise_sentences(model: NoiseModel) -> tuple[str, ...]:
     return tuple(said)
 
 
+def _no_noise(image: np.ndarray) -> NoiseModel:
+    """Returns the model of an image without noise, with the facts that need no measurement."""
+    zeros = np.zeros(image.shape[-1], np.float32)
+    return NoiseModel(
+        std=zeros,
+        gain=zeros,
+        offset=zeros,
+        power=np.ones((SIDE, SIDE, len(zeros)), np.float32),
+        mixing=np.ones_like(zeros),
+        clipped=float(np.mean((image <= 0) | (image >= 1))),
+        flat=bool(np.all(image == image[:1, :1])),
+        tiny=min(image.shape[:2]) < SIDE,
+    )
+
+
 def _gaussian(image: np.ndarray) -> tuple[Levels, np.ndarray, Spectrum | None]:
-    """Levels, standard deviation (C,), and the spectrum if the noise is correlated."""
+    """Returns levels, standard deviation (C,), and the spectrum if the noise is correlated."""
     std = np.zeros(image.shape[-1])
-    for _ in range(2):  # the second time with what clipping took
+    for _ in range(2):  # the second time with a correction for clipping
         levels, variance = white_levels(image, std)
         std = np.sqrt(variance)
     found = spectrum(image, std)
@@ -188,12 +208,12 @@ def _is_correlated(found: Spectrum, std: float) -> bool:
 
 
 def _typical(levels: Levels) -> np.ndarray:
-    """The median variance of the bins that count, (C,)."""
+    """Returns the median variance of the bins with a positive weight, (C,)."""
     return np.median(levels.variance[levels.weight[:, 0] > 0], axis=0)
 
 
 def _on_grid(power: np.ndarray) -> np.ndarray:
-    """The power spectrum by the frequencies of a Fourier transform, from that of cosines."""
+    """Converts a power spectrum from the frequencies of the DCT to those of the Fourier transform."""
     index = np.minimum(2 * np.minimum(np.arange(SIDE), SIDE - np.arange(SIDE)), SIDE - 1)
     near = np.stack([np.maximum(index - 1, 0), index, np.minimum(index + 1, SIDE - 1)])
     smooth = power[near].mean(axis=0)[:, near].mean(axis=1)
@@ -219,7 +239,7 @@ def _line(levels: Levels) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _grows(levels: Levels, gain: np.ndarray, offset: np.ndarray) -> bool:
-    """Whether a line explains the variances much better than constants do."""
+    """Returns whether a line explains the variances much better than constants do."""
     used = levels.weight[:, 0] > 0
     x, v = levels.mean[used], levels.variance[used]
     line = np.maximum(gain * x + offset, 1e-12)

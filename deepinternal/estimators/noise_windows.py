@@ -10,20 +10,15 @@ from deepinternal.ops.dct import dct_matrix, dct_orders
 
 SIDE = 16  # side of the windows that measure the spectrum
 
-_SMALL = 6  # side of those that measure white noise
-_GRIDS = {
-    _SMALL: 112,
-    SIDE: 64,
-}  # greatest number of windows along each side, by the side of a window
-_BINS = 8  # of equally many windows by brightness
-_FLAT = {
-    _SMALL: 0.1,
-    SIDE: 0.03,
-}  # share of the windows of a bin that is used, the flattest
-_LEAST = {_SMALL: 40, SIDE: 8}  # least number of windows that a bin uses
-_DIRECTIONS = 0.2  # share of the principal directions that is used, those that vary least
-_MARGIN = 1.0  # least distance of a window's mean from black and white in standard deviations
-_FLOOR = 0.05 / 255  # standard deviation that counts as none
+_SMALL = 6  # side of the windows that measure white noise
+# By the side of a window: the greatest number of windows along each side of the image.
+_GRIDS = {_SMALL: 112, SIDE: 64}
+_BINS = 8  # number of bins of brightness, each with the same number of windows
+_FLAT = {_SMALL: 0.1, SIDE: 0.03}  # fraction of the windows of a bin that are used, the flattest
+_LEAST = {_SMALL: 40, SIDE: 8}  # smallest number of windows that a bin uses
+_DIRECTIONS = 0.2  # fraction of the principal directions that are used, those that vary least
+_MARGIN = 1.0  # smallest distance of a window's mean from black and white in standard deviations
+_FLOOR = 0.05 / 255  # standard deviation that counts as no noise
 _ROUNDING = 0.3 / 255  # standard deviation of the rounding to 8 bits
 _GROWTH = 2.0  # greatest power of 1 / frequency with which the power of chroma grows
 _STEEP = 5.0  # greatest slope; steeper ones depend on the rounding
@@ -34,8 +29,8 @@ class Levels(NamedTuple):
 
     Attributes:
         mean: (B, C), the brightness of the bins of each channel.
-        variance: (B, C), the variance of the noise there before clipping.
-        weight: (B, C), how much each bin tells; 0 for bins without windows.
+        variance: (B, C), the variance of the noise in each bin before clipping.
+        weight: (B, C), the weight of each bin; 0 for bins without windows.
     """
 
     mean: np.ndarray
@@ -49,13 +44,13 @@ class Spectrum(NamedTuple):
     Attributes:
         levels: Variances by brightness over all frequencies.
         power: (16, 16, C), the variance of each coefficient of the discrete cosine transform, with mean
-            1 over the frequencies; of luma and both chroma channels, see `ops.color.OPPONENT`, if the
-            image has colour.
+            1 over the frequencies; for colour images, of luma and both chroma channels, see
+            `ops.color.OPPONENT`.
         mixing: (C,), the variances of luma and chroma, relative to those of noise of the same levels
-            that is independent in the channels; 1 for grey.
-        slope: Square root of the ratio of the variances at middle and at high frequencies, the least of
-            all brightnesses; about 1 for white noise, and at most 5.
-        alike: The greatest of these square roots, relative to the least.
+            that is independent in the channels; 1 for grey images.
+        slope: The square root of the ratio of the variances at middle and at high frequencies, the
+            smallest of all brightnesses; about 1 for white noise, and at most 5.
+        alike: The greatest of these square roots, divided by the smallest.
         excess: How much the energy at middle frequencies varies among flat windows, as a variance
             relative to that for noise; 1 to 3 for noise and more for texture.
     """
@@ -72,17 +67,25 @@ def white_levels(image: np.ndarray, std: np.ndarray) -> tuple[Levels, np.ndarray
     """Measures white noise by brightness and channel.
 
     Windows are ranked by the energy of their low frequencies, which is independent of white noise in
-    high ones; the flattest of each brightness are kept. Texture that remains in the high frequencies
-    lies in few principal directions, so that the directions of least variance measure the noise, see
-    `estimators.noise.noise_std`, which does the same for all channels and brightnesses together.
+    high frequencies; the flattest windows of each brightness are kept. Texture that remains in the high
+    frequencies lies in few principal directions, so that the directions of least variance measure the
+    noise. `estimators.noise.noise_std` does the same for all channels and brightnesses together.
 
     Args:
         image: (H, W, C) in [0, 1], both sides at least 16.
         std: (C,), a first estimate of the noise.
 
     Returns:
-        The levels of each channel, and the variance (C,) over all brightnesses, for which the channels
-        are compared with each other, so that their common texture is told apart.
+        The levels of each channel, and the variance (C,) over all brightnesses. For the latter, the
+        channels are compared with each other, which separates their common texture from the noise.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> std = np.array([0.02, 0.05, 0.05])
+        >>> noise = std * np.random.default_rng(0).standard_normal((64, 64, 3))
+        >>> levels, variance = di.estimators.white_levels(0.5 + noise, std)
+        >>> levels.mean.shape, np.sqrt(variance).round(2).tolist()
+        ((8, 3), [0.02, 0.05, 0.05])
     """
     windows, halves = _windows(image, _SMALL)
     means = windows.mean(axis=(2, 3))
@@ -104,7 +107,7 @@ def white_levels(image: np.ndarray, std: np.ndarray) -> tuple[Levels, np.ndarray
 def spectrum(image: np.ndarray, std: np.ndarray) -> Spectrum:
     """Measures noise by frequency.
 
-    Frequencies are divided into two halves like the squares of a checkerboard. The windows that are
+    The frequencies are divided into two halves like the squares of a checkerboard. The windows that are
     flattest in one half measure the other half, so that the choice does not favour weak noise.
 
     Args:
@@ -113,27 +116,17 @@ def spectrum(image: np.ndarray, std: np.ndarray) -> Spectrum:
 
     Returns:
         The spectrum.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> noise = 0.05 * np.random.default_rng(0).standard_normal((64, 64, 1))
+        >>> found = di.estimators.spectrum(0.5 + noise, np.array([0.05]))
+        >>> found.power.shape, round(found.slope, 1)
+        ((16, 16, 1), 1.0)
     """
-    windows, _ = _windows(image, SIDE)
-    means = windows.mean(axis=(2, 3))
-    usable, factor = _unclipped(means, std)
-    found = _transformed(windows) * np.sqrt(factor)[..., None, None]
-    energies = found**2, _opponent(found) ** 2
-    energy = energies[1]
-    radius, half = np.hypot(*np.indices((SIDE, SIDE))), dct_orders(SIDE) % 2
-    middle, high = (radius >= 4.5) & (radius < 9), radius >= 15
-    found, brightness, spread, plain = [], [], [], []
-    for own in (half == 0, half == 1):
-        rank = np.sum(energy[:, :, ~own & (radius > 1.5) & (radius <= 12)], axis=(1, 2))
-        flat = _flattest(rank, means.mean(axis=1), usable, SIDE)
-        parts = [np.flatnonzero(flat)[part] for part in _parts(means[flat].mean(axis=1))]
-        found.append([np.where(own, np.mean(energy[part], axis=0), 0) for part in parts])
-        plain.append(
-            [np.mean(energies[0][part][:, :, own & (radius >= 3)], axis=0) for part in parts]
-        )
-        brightness.append([np.mean(means[part], axis=0) for part in parts])
-        spread.append([_excess(energy[part][:, :, own & middle]) for part in parts])
-    found, brightness, spread = np.sum(found, 0), np.mean(brightness, 0), np.mean(spread, 0)
+    found, plain, brightness, spread = _energies(image, std)
+    radius = _radius()
+    middle, high = _is_middle(radius), radius >= 15
     # Bins in which the flattest windows still have texture are left out.
     kept = spread <= max(2 * spread.min(), 3)
     slopes = found[:, :, middle].mean((1, 2)) / np.maximum(
@@ -143,11 +136,10 @@ def spectrum(image: np.ndarray, std: np.ndarray) -> Spectrum:
     total = np.maximum(found[:, :, radius >= 3].mean(axis=2), _FLOOR**2)
     power = np.mean((found / total[..., None, None])[kept], axis=0)
     power[:, radius < 2] = _lowest(power, radius)
-    power = np.maximum(power, 1e-9)  # of no noise at all
+    power = np.maximum(power, 1e-9)  # for an image without any noise
     above = power[:, radius >= 3].mean(axis=1) / power.mean(axis=(1, 2))
     variance = total / above
     # The variances of the channels themselves, with the same sum.
-    plain = np.concatenate(plain, axis=2).mean(axis=2)
     plain *= np.sum(variance, axis=1, keepdims=True) / np.maximum(
         np.sum(plain, axis=1, keepdims=True), _FLOOR**2
     )
@@ -163,21 +155,57 @@ def spectrum(image: np.ndarray, std: np.ndarray) -> Spectrum:
     )
 
 
+def _radius() -> np.ndarray:
+    """Returns the distance (16, 16) of each frequency from the lowest one."""
+    return np.hypot(*np.indices((SIDE, SIDE)))
+
+
+def _is_middle(radius: np.ndarray) -> np.ndarray:
+    return (radius >= 4.5) & (radius < 9)
+
+
+def _energies(image: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Measures the energies of the flattest windows of each brightness, for `spectrum`.
+
+    Returns:
+        The energies (B, C, 16, 16) of luma and chroma by frequency, the energies (B, C) of the channels
+        themselves, the brightness (B, C), and the excess (B,).
+    """
+    windows, _ = _windows(image, SIDE)
+    means = windows.mean(axis=(2, 3))
+    usable, factor = _unclipped(means, std)
+    channels = _transformed(windows) * np.sqrt(factor)[..., None, None]
+    plain_energy, energy = channels**2, _opponent(channels) ** 2
+    radius, half = _radius(), dct_orders(SIDE) % 2
+    found, brightness, spread, plain = [], [], [], []
+    for own in (half == 0, half == 1):
+        rank = np.sum(energy[:, :, ~own & (radius > 1.5) & (radius <= 12)], axis=(1, 2))
+        flat = _flattest(rank, means.mean(axis=1), usable, SIDE)
+        parts = [np.flatnonzero(flat)[part] for part in _parts(means[flat].mean(axis=1))]
+        used = own & (radius >= 3)
+        found.append([np.where(own, np.mean(energy[part], axis=0), 0) for part in parts])
+        plain.append([np.mean(plain_energy[part][:, :, used], axis=0) for part in parts])
+        brightness.append([np.mean(means[part], axis=0) for part in parts])
+        spread.append([_excess(energy[part][:, :, own & _is_middle(radius)]) for part in parts])
+    plain = np.concatenate(plain, axis=2).mean(axis=2)
+    return np.sum(found, 0), plain, np.mean(brightness, 0), np.mean(spread, 0)
+
+
 def _opponent(windows: np.ndarray) -> np.ndarray:
-    """Turns RGB (N, 3, side, side) into luma and two chroma channels; grey stays grey."""
+    """Converts RGB (N, 3, side, side) to luma and two chroma channels; grey remains unchanged."""
     return windows if windows.shape[1] == 1 else np.einsum("oc,nchw->nohw", OPPONENT, windows)
 
 
 def _opponent_variance(variance: np.ndarray) -> np.ndarray:
-    """The variances of luma and chroma, for those (B, C) of independent channels."""
+    """Returns the variances of luma and chroma, given the variances (B, C) of independent channels."""
     return variance if variance.shape[1] == 1 else variance @ OPPONENT.T**2
 
 
 def _lowest(power: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """The power (C, F) of the lowest frequencies, which are those of the image in flat windows too.
+    """Extrapolates the power (C, F) to the lowest frequencies, which the image dominates.
 
-    That of luma is continued evenly, that of chroma grows as it does from the next frequencies on,
-    because cameras smooth the noise of chroma widely.
+    The power of luma is continued as a constant. The power of chroma continues to grow as it does at
+    the next frequencies, because cameras smooth the noise of chroma over large distances.
     """
     near, far = ((radius >= a) & (radius < b) for a, b in ((2, 3.2), (3.2, 5)))
     first, second = (np.mean(power[:, band], axis=1) for band in (near, far))
@@ -189,7 +217,7 @@ def _lowest(power: np.ndarray, radius: np.ndarray) -> np.ndarray:
 
 
 def _windows(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Windows all over the image, (N, C, side, side), and in which half of a checkerboard each is."""
+    """Returns windows (N, C, side, side) all over the image, and the half of a checkerboard of each."""
     starts = [np.unique(np.linspace(0, n - side, _GRIDS[side]).round()) for n in image.shape[:2]]
     y, x = (start.astype(int) for start in starts)
     windows = np.lib.stride_tricks.sliding_window_view(image, (side, side), axis=(0, 1))[y][:, x]
@@ -205,14 +233,14 @@ def _transformed(windows: np.ndarray) -> np.ndarray:
 
 
 def _unclipped(means: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which windows are far enough from black and white, and what clipping took from the variances.
+    """Returns which windows are far enough from black and white, and corrections for clipping.
 
     Args:
         means: (N, C), the means of windows.
         std: (C,), of the noise.
 
     Returns:
-        Bool (N,), and factors (N, C).
+        Bool (N,), and the factors (N, C) of the variances that undo clipping.
     """
     clean = clipped_mean_inverse(means, std)
     nearest = np.minimum(clean, 1 - clean)
@@ -227,7 +255,7 @@ def _unclipped(means: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _parts(brightness: np.ndarray) -> list[np.ndarray]:
-    """The indices of equally many windows by brightness."""
+    """Returns the indices of the windows in each bin of brightness; all bins have the same size."""
     return np.array_split(np.argsort(brightness), max(1, min(_BINS, len(brightness) // 4)))
 
 
@@ -245,7 +273,7 @@ def _flattest(
 
 
 def _least_directions(high: np.ndarray, halves: np.ndarray) -> np.ndarray:
-    """The mean energy of each window in the directions that vary least in the other half, (N,)."""
+    """Returns the mean energy (N,) of windows in the directions that vary least in the other half."""
     energy = np.zeros(len(high))
     count = max(1, int(_DIRECTIONS * high.shape[1]))
     for half in (0, 1):
@@ -257,7 +285,7 @@ def _least_directions(high: np.ndarray, halves: np.ndarray) -> np.ndarray:
 
 
 def _by_brightness(energies: np.ndarray, means: np.ndarray) -> list[tuple[np.ndarray, ...]]:
-    """Mean brightness, mean energy and weight of the bins of each channel."""
+    """Returns the mean brightness, the mean energy and the weight of the bins of each channel."""
     bins = []
     for index in zip(*(_parts(mean) for mean in means.T)):
         at = [(part, c) for c, part in enumerate(index)]
@@ -272,7 +300,7 @@ def _by_brightness(energies: np.ndarray, means: np.ndarray) -> list[tuple[np.nda
 
 
 def _excess(energy: np.ndarray) -> float:
-    """The variance of the windows' energies (N, C, F), relative to that for gaussian noise."""
+    """Returns the variance of the energies (N, C, F) of windows, relative to gaussian noise."""
     each = energy.mean(axis=(1, 2))
     expected = 2 / energy[0].size
     return float(np.var(each) / max(np.mean(each), _FLOOR**2) ** 2 / expected)

@@ -1,7 +1,7 @@
 """Statistics of an image for KernelGAN: where its patches are informative, and their covariances.
 
-The kernel with which an image was downscaled makes the patches of the image's downscaled version most
-similar to those of the image (Michaeli and Irani, ICCV 2013). Flat patches are similar for any kernel,
+If an image is downscaled once more with the kernel that it was downscaled with before, the patches of
+both images are most similar (Michaeli and Irani, ICCV 2013). Flat patches are similar for any kernel,
 so that only patches with texture are used. All functions run on the host, with NumPy.
 
 References:
@@ -13,7 +13,7 @@ import numpy as np
 
 SIDE = 5  # side of the patches whose covariances are compared
 _FILL = 0.97  # quantile at which measures of texture are clipped
-_NOTHING = 1e-5  # differences of grey below this are rounding errors
+_NOTHING = 1e-5  # differences of grey values below this are rounding errors
 
 
 def texture(grey: np.ndarray) -> np.ndarray:
@@ -26,18 +26,41 @@ def texture(grey: np.ndarray) -> np.ndarray:
         grey: (H, W).
 
     Returns:
-        float64 (H, W) with a sum of about 1, or 0 for a flat image.
+        float64 (H, W) with a sum of about 1, less if all edges have the same direction, and 0 for a
+        flat image.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> grey = np.zeros((16, 16))
+        >>> grey[:, 8:] = 1  # an edge
+        >>> measure = di.estimators.texture(grey)
+        >>> bool(measure[8, 8] > measure[8, 0])
+        True
     """
     dy, dx = np.gradient(grey.astype(np.float64))
     total = np.zeros(grey.shape)
     for measure in (np.abs(dx), np.abs(dy), np.hypot(dx, dy)):
-        measure = _cut_off(measure)
+        measure = without_extremes(measure)
         total += measure / max(measure.sum(), 1e-12) / 3
-    return _box(total, 5)
+    return box_mean(total, 5)
 
 
-def _cut_off(measure: np.ndarray) -> np.ndarray:
-    """Clips the extremes of a measure of texture; in a nearly flat image, those of its other parts."""
+def without_extremes(measure: np.ndarray) -> np.ndarray:
+    """Clips a measure of texture at its 97 % quantile.
+
+    Args:
+        measure: (H, W), not negative.
+
+    Returns:
+        (H, W). If the quantile is almost 0, as in a mostly flat image, that of the other parts is used.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> measure = np.array([[1.0, 1.0, 1.0, 9.0]] * 25)
+        >>> measure[1:, 3] = 1
+        >>> float(di.estimators.without_extremes(measure).max())
+        1.0
+    """
     limit = np.quantile(measure, _FILL)
     if limit < _NOTHING:
         limit = np.quantile(np.append(measure[measure >= _NOTHING], limit), _FILL)
@@ -45,27 +68,48 @@ def _cut_off(measure: np.ndarray) -> np.ndarray:
 
 
 def _half(grey: np.ndarray) -> np.ndarray:
-    """Reduces (H, W) to half its size by the means of 2x2 pixels."""
+    """Returns the means of 2x2 pixels; an odd last row or column is dropped."""
     h, w = (n // 2 * 2 for n in grey.shape)
     return grey[:h, :w].reshape(h // 2, 2, w // 2, 2).mean((1, 3))
 
 
-def _box(image: np.ndarray, side: int) -> np.ndarray:
-    """The mean of (H, W) over windows with sides of `side` pixels, with the border repeated."""
+def box_mean(image: np.ndarray, side: int) -> np.ndarray:
+    """Returns the means of windows of an image, with the border repeated.
+
+    Args:
+        image: (H, W).
+        side: Side of the windows in pixels.
+
+    Returns:
+        (H, W).
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> print(di.estimators.box_mean(np.array([[0.0, 3.0, 0.0]]), 3))
+        [[1. 1. 1.]]
+    """
     from scipy.ndimage import uniform_filter
 
     return uniform_filter(image, side, mode="nearest")
 
 
 def places(weights: np.ndarray, count: int) -> np.ndarray:
-    """Returns positions in an image in proportion to weights, by quantiles instead of random draws.
+    """Returns positions whose density is proportional to weights, by quantiles instead of random draws.
 
     Args:
-        weights: (H, W), not negative; if all are 0, all count alike.
+        weights: (H, W), not negative; if all are 0, all positions have the same weight.
         count: Number of positions.
 
     Returns:
-        int32 (count, 2), rows and columns, sorted, and repeated where the weight is great.
+        int32 (count, 2), rows and columns, sorted, and repeated where the weight is large.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> di.estimators.places(np.array([[0.0, 3.0], [1.0, 0.0]]), 4)
+        array([[0, 1],
+               [0, 1],
+               [0, 1],
+               [1, 0]], dtype=int32)
     """
     flat = np.ravel(weights).astype(np.float64)
     if not flat.sum() > 0:
@@ -76,7 +120,7 @@ def places(weights: np.ndarray, count: int) -> np.ndarray:
 
 
 def crop_places(image: np.ndarray, large: int, small: int, count: int) -> tuple:
-    """Returns corners of crops with texture, both to downscale by 2 and to compare with.
+    """Returns the corners of crops with texture, both to downscale by 2 and to compare with.
 
     Args:
         image: (H, W, C) in [0, 1].
@@ -87,6 +131,13 @@ def crop_places(image: np.ndarray, large: int, small: int, count: int) -> tuple:
 
     Returns:
         Two int32 arrays (count, 2) of upper left corners, all even, all crops inside the image.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image = np.random.default_rng(0).uniform(size=(48, 48, 3))
+        >>> large, small = di.estimators.crop_places(image, 24, 16, 5)
+        >>> large.shape, bool(small.max() <= 48 - 16)
+        ((5, 2), True)
     """
     grey = image.mean(-1)
     h, w = grey.shape
@@ -94,7 +145,7 @@ def crop_places(image: np.ndarray, large: int, small: int, count: int) -> tuple:
     coarse = np.pad(coarse, [(0, max(0, h - coarse.shape[0])), (0, max(0, w - coarse.shape[1]))])
     corners = []
     for weights, side in ((coarse[:h, :w], large), (texture(grey), small)):
-        blurred = _box(weights, side // 2)
+        blurred = box_mean(weights, side // 2)
         reach = side // 2
         centres = blurred[reach : h - side + reach + 1, reach : w - side + reach + 1]
         corners.append(places(centres, count) // 2 * 2)
@@ -118,6 +169,13 @@ def patch_covariances(
     Returns:
         (25, 25) of patches of 5x5 pixels, and (n * n, n * n) of patches of n = 8 + kernel_size pixels,
         of the grey image, each patch without its mean; float32.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image = np.random.default_rng(0).uniform(size=(48, 48, 3))
+        >>> fine, coarse = di.estimators.patch_covariances(image, 3, count=100)
+        >>> fine.shape, coarse.shape
+        ((25, 25), (121, 121))
     """
     grey = image.mean(-1).astype(np.float32)
     half = _half(grey)
@@ -136,12 +194,12 @@ def patch_covariances(
 def _spread(grey: np.ndarray, side: int) -> np.ndarray:
     """Standard deviations of all patches by upper left corner, clipped at the 97 % quantile."""
     grey, reach = grey.astype(np.float64), side // 2
-    variance = _box(grey * grey, side) - _box(grey, side) ** 2
+    variance = box_mean(grey * grey, side) - box_mean(grey, side) ** 2
     spread = np.sqrt(np.maximum(variance, 0))
     spread = spread[
         reach : grey.shape[0] - side + reach + 1, reach : grey.shape[1] - side + reach + 1
     ]
-    return _cut_off(spread)
+    return without_extremes(spread)
 
 
 def _covariance(grey: np.ndarray, side: int, corners: np.ndarray) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 The camera is focused on the background B, so that the reflection R is soft, and its edges are wider
 than those of B (the relative smoothness of Li and Brown). Each gradient is assigned to one of the
-layers by the width of the edges around it, and R is the image that has the soft gradients. These do not
-tell the mean of R, which lies between two bounds: R is nowhere negative, and B has pixels that are
-almost black.
+layers by the width of the edges around it, and R is the image that has the soft gradients. The
+gradients do not determine the mean of R, which lies between two bounds: R is nowhere negative, and B
+has pixels that are almost black.
 
 All functions run on the host, with NumPy and SciPy.
 
@@ -25,11 +25,11 @@ from scipy import fft, ndimage
 _FINE, _MIDDLE, _COARSE = 0.6, 1.6, 8.0  # standard deviations of Gaussian gradients, in pixels
 _POOL = 2.5  # standard deviation in pixels of the window in which gradients are compared
 _SOFT, _SHARP = 0.1, 0.45  # sharpness up to which, and from which, gradients are R's and B's
-_SHADING = 0.3  # excess of the middle over the coarse gradients from which softness is no shading
+_SHADING = 0.3  # excess of the middle over the coarse gradients from which an edge is not shading
 _REACH = 20.0  # pixels beyond which the soft gradients do not determine R
 _DARKEST = 0.04  # value of the darkest pixels of a background
-_LOW, _LEAST = 0.5, 2.0  # percentiles that stand for the least values of B and of R
-_NOISE = 1e-4  # gradients far below this are not compared
+_LOW, _LEAST = 0.5, 2.0  # percentiles that are used as the smallest values of B and of R
+_NOISE = 1e-4  # size of gradients below which they have little effect on comparisons
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,16 @@ def soft_reflection(image: np.ndarray) -> Reflection:
         image: (H, W, C) in [0, 1].
 
     Returns:
-        The reflection. The background is the image without its layer.
+        The reflection. The background is the image minus its layer.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> from scipy.ndimage import gaussian_filter
+        >>> sharp, soft = np.random.default_rng(0).uniform(0, 0.5, (2, 48, 48, 3))
+        >>> sharp = sharp.repeat(2, 0).repeat(2, 1)[:48, :48]
+        >>> found = di.estimators.soft_reflection(sharp + gaussian_filter(soft, (4, 4, 0)))
+        >>> found.layer.shape, 0 <= found.soft <= 1
+        ((48, 48, 3), True)
     """
     image = np.asarray(image, np.float64)
     softness = _softness(image)
@@ -79,15 +88,15 @@ def _gradients(image: np.ndarray, std: float) -> np.ndarray:
 
 
 def _excess(fine: np.ndarray, coarse: np.ndarray, std: float) -> np.ndarray:
-    """Returns by how much the fine gradients around each pixel exceed the coarse ones, relatively."""
+    """Returns the relative excess of the fine over the coarse gradients around each pixel."""
     fine, coarse = (np.sqrt(ndimage.gaussian_filter(x * x, std)) for x in (fine, coarse))
     return fine / (coarse + _NOISE) - 1
 
 
 def _softness(image: np.ndarray) -> np.ndarray:
-    """Returns to what degree the edges around each pixel are soft, but no shading, (H, W) in [0, 1]."""
+    """Returns how soft the edges around each pixel are, (H, W) in [0, 1]; 0 for shading."""
     fine, middle, coarse = (_gradients(image, std) for std in (_FINE, _MIDDLE, _COARSE))
-    # The excess of a step edge of the standard deviation of half a pixel, the sharpest there is.
+    # The excess of the sharpest possible edge, a step blurred by a Gaussian of half a pixel.
     sharpest = np.sqrt((0.25 + _MIDDLE**2) / (0.25 + _FINE**2)) - 1
     sharpness = _excess(fine, middle, _POOL) / sharpest
     soft = 1 - np.clip((sharpness - _SOFT) / (_SHARP - _SOFT), 0, 1)
@@ -95,17 +104,27 @@ def _softness(image: np.ndarray) -> np.ndarray:
 
 
 def still_background(frames: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns what stands still in frames of a scene behind a moving reflection.
+    """Returns the still background in frames of a scene behind a moving reflection.
 
-    Its gradients are the medians of those of the frames, because an edge of the reflection is at a
-    pixel in few frames only. Of all means of each colour, the greatest is taken for which the frames
-    are hardly anywhere darker than the background.
+    The gradients of the background are the medians of the gradients of the frames, because an edge of
+    the reflection is at the same pixel in only few frames. The mean of each colour is the greatest one
+    for which the frames are almost nowhere darker than the background.
 
     Args:
         frames: At least three aligned images (H, W, C) in [0, 1].
 
     Returns:
         (H, W, C) in [0, 1].
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> background = np.random.default_rng(0).uniform(0, 0.5, (24, 24, 1))
+        >>> frames = np.stack([background] * 3)
+        >>> for number, frame in enumerate(frames):
+        ...     frame[8 * number : 8 * number + 8] += 0.25  # a reflection that moves
+        >>> still = di.estimators.still_background(frames)
+        >>> bool(np.std(still - background) < 0.01)
+        True
 
     References:
         Weiss: Deriving Intrinsic Images from Image Sequences. ICCV 2001.
@@ -125,10 +144,10 @@ def _shared(image: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _integrated(along_x: np.ndarray, along_y: np.ndarray, reach: float) -> np.ndarray:
-    """Returns the image (H, W, C) with about the given gradients.
+    """Returns the image (H, W, C) whose gradients are closest to the given ones.
 
-    It minimises the squared errors of the gradients plus its own squares divided by the square of
-    `reach`, which the cosine transform solves. If that is infinite, its mean is 0.
+    The image minimises the squared errors of its gradients, plus its squared values divided by the
+    square of `reach`; the cosine transform solves this. If `reach` is infinite, the mean is 0.
     """
     height, width = along_x.shape[0], along_y.shape[1]
     right = np.zeros((height, width, along_x.shape[-1]))

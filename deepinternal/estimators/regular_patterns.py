@@ -1,13 +1,13 @@
-"""Two regular patterns in one image, each of which repeats at displacements of its own: I = y1 + y2.
+"""Two regular patterns in one image, which repeat at different displacements: I = y1 + y2.
 
-Tiles, bricks or weave repeat on a lattice. The lattice of the stronger pattern shows in the correlation
-of the image with its displaced self; that of the other one in the difference of the image and its copy
-displaced by a period of the first, in which the first pattern cancels. The layers are then those that
-change least under their displacements,
+Tiles, bricks or weave repeat on a lattice. The lattice of the stronger pattern is found in the
+autocorrelation of the image. The lattice of the other pattern is found in the difference of the image
+and a copy displaced by a period of the first pattern, in which the first pattern cancels. The layers
+are then those that change least under their displacements,
 
     minimise  sum_v w_v |y1(x) - y1(x + v)|^2 + sum_u w_u |y2(x) - y2(x + u)|^2  with  y1 + y2 = I,
 
-with weights that ignore places where a pattern does not repeat (iteratively reweighted least squares).
+with weights that ignore pixels where a pattern does not repeat (iteratively reweighted least squares).
 
 All functions run on the host, with NumPy and SciPy.
 """
@@ -19,20 +19,22 @@ import numpy as np
 from scipy import fft, ndimage
 from skimage.transform import resize
 
-_SIDES = (160, 140, 120)  # greatest sides in pixels at which patterns are sought, one after another
-_SMOOTH = 20.0  # standard deviation in pixels of what is no pattern
-_NEAREST = 8  # least length in pixels of a period
-_OVERLAP = 0.1  # least fraction of the image that overlaps with its displaced self
+_SIDES = (160, 140, 120)  # greatest sides in pixels at which patterns are searched for, in order
+_SMOOTH = 20.0  # standard deviation in pixels of the Gaussian whose result counts as shading
+_NEAREST = 8  # smallest length in pixels of a period
+_OVERLAP = 0.1  # smallest fraction of the image that overlaps with its displaced copy
 _PERIODS = 12  # greatest number of displacements of a layer
-_ALIKE = 0.3  # least correlation of a layer with its displaced self
-_NEAR_BEST = 0.85  # score of a lattice, relative to the best one, from which the finest is taken
-_CLEAR = 0.4  # least mean correlation of the image at the lattice of the first pattern
+_ALIKE = 0.3  # smallest correlation of a layer with its displaced copy
+_NEAR_BEST = (
+    0.85  # smallest score, relative to the best one, of lattices the finest of which is used
+)
+_CLEAR = 0.4  # smallest mean correlation of the image at the lattice of the first pattern
 _SAME = 5.0  # distance in pixels from the lattice of the first pattern that counts as on it
 _ROBUST = 0.02  # difference of pixels from which the weights fall
-_HALF = 0.02  # weight with which the layers are drawn to equal halves, which makes them unique
-_SURE = 0.65  # least mean correlation of each layer with its displaced selves
+_HALF = 0.02  # weight of the distance of the layers from equal halves, which makes them unique
+_SURE = 0.65  # smallest mean correlation of each layer with its displaced copies
 _SHARED = 0.43  # greatest mean correlation of the second layer at displacements of the first
-_LEAST_PERIODS = 6  # least number of displacements of each layer
+_LEAST_PERIODS = 6  # smallest number of displacements of each layer
 _Shift = tuple[int, int]
 
 
@@ -43,7 +45,7 @@ class Patterns:
     Attributes:
         first: (H, W, C), of mean 0.
         second: (H, W, C), of mean 0.
-        recurrence: For each, the mean correlation with its displaced selves, at most 1.
+        recurrence: The mean correlation of each with its displaced copies, at most 1.
     """
 
     first: np.ndarray
@@ -55,11 +57,17 @@ def separate_patterns(image: np.ndarray) -> Patterns | None:
     """Separates an image into two regular patterns.
 
     Args:
-        image: (H, W, C) in [0, 1]. It is reduced to at most 160 pixels of the greater side, because
-            fine details rarely repeat; those that are lost belong to the first pattern.
+        image: (H, W, C) in [0, 1]. Its longer side is reduced to at most 160 pixels, because fine
+            details rarely repeat; the lost details are added to the first pattern.
 
     Returns:
-        The patterns, the stronger one first; None: there are no two patterns with different periods.
+        The patterns, the stronger one first; None if there are no two patterns of different periods.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> noise = np.random.default_rng(0).uniform(size=(32, 32, 1))
+        >>> print(di.estimators.separate_patterns(noise))
+        None
     """
     image = np.asarray(image, np.float64)
     image = image - np.mean(image, axis=(0, 1))
@@ -75,7 +83,7 @@ def separate_patterns(image: np.ndarray) -> Patterns | None:
 
 
 def _reduced(image: np.ndarray, side: int) -> np.ndarray:
-    """Returns an image with at most `side` pixels of the greater side, a little smoother than that."""
+    """Returns a slightly smoothed image whose longer side has at most `side` pixels."""
     scale = side / max(image.shape[:2])
     if scale >= 1:
         return image
@@ -85,7 +93,7 @@ def _reduced(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def _separated(image: np.ndarray) -> tuple[np.ndarray, tuple[float, float]] | None:
-    """Returns the second layer and the recurrence of both; None: there are no two patterns."""
+    """Returns the second layer and the recurrence of both; None if there are no two patterns."""
     shifts = _both_shifts(image)
     if shifts is None:
         return None
@@ -102,12 +110,12 @@ def _separated(image: np.ndarray) -> tuple[np.ndarray, tuple[float, float]] | No
 
 
 def _agreement(layers: Sequence[np.ndarray]) -> tuple[float, float] | None:
-    """Returns the mean correlation of each layer with its displaced selves; None: not two patterns."""
+    """Returns the mean correlation of each layer with its displaced copies; None: not two patterns."""
     maps = [_correlation(_flat(x)) for x in layers]
     found = [_peaks(*x) for x in maps]
     if min(len(peaks) for peaks in found) < _LEAST_PERIODS:
         return None
-    # What the second layer has of the periods of the first one: a rest of that is no other pattern.
+    # If the second layer repeats at the periods of the first one, it is a residue of the first pattern.
     near, centre = ndimage.maximum_filter(maps[1][0], 3), np.array(maps[1][0].shape) // 2
     shared = np.mean([near[tuple(np.array(v) + centre)] for v, _ in found[0]])
     first, second = (float(np.mean([value for _, value in peaks])) for peaks in found)
@@ -120,7 +128,7 @@ def _flat(image: np.ndarray) -> np.ndarray:
 
 
 def _correlation(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the correlation of an image with its displaced selves, and the fractions that overlap.
+    """Returns the correlation of an image with its displaced copies, and the fractions that overlap.
 
     Both are (2 * H, 2 * W), with the displacement of zero in the middle.
     """
@@ -140,7 +148,7 @@ def _correlation(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _peaks(
     correlation: np.ndarray, overlap: np.ndarray, *, count: int = _PERIODS, least: float = _ALIKE
 ) -> list[tuple[_Shift, float]]:
-    """Returns the highest maxima of a correlation: displacements in a half plane, and values."""
+    """Returns the highest maxima of a correlation: their displacements in a half plane, and values."""
     centre = np.array(correlation.shape) // 2
     rows, columns = np.meshgrid(*(np.arange(n) - n // 2 for n in correlation.shape), indexing="ij")
     kept = ndimage.maximum_filter(correlation, 7) == correlation
@@ -210,7 +218,7 @@ def _refined(correlation: np.ndarray, shift: _Shift) -> np.ndarray:
 
 
 def _both_shifts(image: np.ndarray) -> list[list[_Shift]] | None:
-    """Returns the displacements at which each of two patterns repeats; None: not both are found."""
+    """Returns the displacements at which each of two patterns repeats; None if one is not found."""
     flat = _flat(image)
     whole = _correlation(flat)
     first = _best_lattice(*whole, [v for v, _ in _peaks(*whole, count=16, least=0.1)])
@@ -257,7 +265,7 @@ def _parts(
 
 
 def _difference(image: np.ndarray, shift: _Shift) -> np.ndarray:
-    """Returns an image minus its displaced self, where both overlap."""
+    """Returns a displaced image minus the image, where both overlap."""
     moved, still = _parts(image.shape, shift)
     return image[moved] - image[still]
 
@@ -271,7 +279,7 @@ def _weight(layer: np.ndarray, shift: _Shift) -> np.ndarray:
 def _solved(
     image: np.ndarray, layer: np.ndarray, shifts, weights, *, steps: int = 25
 ) -> np.ndarray:
-    """Solves for the first layer by preconditioned conjugate gradients, from a start."""
+    """Solves for the first layer by preconditioned conjugate gradients, starting from `layer`."""
     terms = [(v, w) for s, ws in zip(shifts, weights) for v, w in zip(s, ws)]
     second = list(zip(shifts[1], weights[1]))
 

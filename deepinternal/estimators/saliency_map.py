@@ -11,8 +11,8 @@ from deepinternal.types import Array
 _SIDE = 56  # longer side of the image in the comparison
 _PATCH = 5
 _SCALES = (1.0, 0.7, 0.4)
-_SIMILAR = 64  # number of most similar patches with which each patch is compared
-_POSITION = 3.0  # weight of the distance in the image
+_SIMILAR = 64  # number of most similar patches that each patch is compared with
+_POSITION = 3.0  # weight of the distance of positions in the image
 _CENTRE = 0.35  # standard deviation of the centre prior relative to the sides
 
 
@@ -20,14 +20,23 @@ def saliency(image: Array) -> np.ndarray:
     """Measures how much each pixel's patch differs from the most similar patches, at several scales.
 
     The distance of two patches is the distance of their colours (CIELAB), divided by 1 + 3 times the
-    distance of their positions. A pixel is salient if even the patches most similar to its own are far
-    away. Pixels near the centre have more weight. The function runs on the host and cannot be traced.
+    distance of their positions. A pixel is salient if even the patches that are most similar to its
+    patch are distant. Pixels near the centre have more weight. The function runs on the host and cannot
+    be traced.
 
     Args:
         image: (H, W, C) in [0, 1], C = 1 or 3.
 
     Returns:
         float32 (H, W), from 0 to 1.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image = np.full((16, 16, 3), 0.5)
+        >>> image[6:10, 6:10] = [1.0, 0.0, 0.0]
+        >>> salient = di.estimators.saliency(image)
+        >>> salient.shape, bool(salient[8, 8] > salient[1, 1])
+        ((16, 16), True)
 
     References:
         Goferman, Zelnik-Manor, Tal: Context-Aware Saliency Detection. CVPR 2010, section 3.
@@ -77,7 +86,14 @@ def hints(salient: Array, *, share: float = 0.06) -> tuple[np.ndarray, np.ndarra
         share: Fraction of the pixels in each hint, less than 0.5.
 
     Returns:
-        Foreground and background, (H, W) booleans each, which do not overlap; at least one pixel each.
+        Foreground and background, (H, W) booleans each, of at least one pixel, which do not overlap.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> foreground, background = di.estimators.hints(np.arange(6.0).reshape(2, 3), share=0.2)
+        >>> foreground
+        array([[False, False, False],
+               [False, False,  True]])
 
     References:
         Double-DIP (Gandelsman, Shocher, Irani, CVPR 2019), supplementary material: thresholds after a
@@ -95,7 +111,7 @@ def hints(salient: Array, *, share: float = 0.06) -> tuple[np.ndarray, np.ndarra
 
 
 def moving_hints(frames: np.ndarray, *, share: float = 0.02) -> tuple[np.ndarray, np.ndarray]:
-    """Returns hints for the frames of a video: the foreground moves and is salient.
+    """Returns hints for the frames of a video, whose foreground is assumed to move and to be salient.
 
     Args:
         frames: (T, H, W, C) in [0, 1].
@@ -104,6 +120,15 @@ def moving_hints(frames: np.ndarray, *, share: float = 0.02) -> tuple[np.ndarray
 
     Returns:
         Foreground and background, (T, H, W) booleans each, which do not overlap.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> frames = np.full((3, 16, 16, 3), 0.5)
+        >>> for number, frame in enumerate(frames):
+        ...     frame[6:10, 5 * number : 5 * number + 4] = 1.0
+        >>> foreground, background = di.estimators.moving_hints(frames)
+        >>> foreground.shape, bool((foreground & background).any())
+        ((3, 16, 16), False)
     """
     from scipy.ndimage import gaussian_filter
 

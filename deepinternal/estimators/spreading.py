@@ -1,4 +1,4 @@
-"""Spreads the hints of a segmentation to all pixels: first to similar patches, then to neighbours.
+"""Spreads the hints of a segmentation to all pixels, first to similar patches, then to neighbours.
 
 The functions run on the host, once before a fit, and cannot be traced.
 """
@@ -13,27 +13,37 @@ from deepinternal.types import Array
 
 _SIDE = 128  # longer side of the image whose patches are compared
 _PATCH = 5
-_COLOUR, _TEXTURE = 0.3, 0.6  # weights relative to that of sorted patches
-_PLACE, _PLACE_IN_VIDEO = 2.0, 0.3  # weights of positions, which tell less if things move
+_COLOUR, _TEXTURE = 0.3, 0.6  # weights relative to the weight of sorted patches
+_PLACE, _PLACE_IN_VIDEO = 2.0, 0.3  # weights of positions, which are less informative in a video
 _NEAREST = 5
 _HINTED = 600  # greatest number of patches of each hint in the comparison
 _TRUST = 0.03  # weight of the likeness relative to a link of weight 1 between neighbours
 _SLOPE = 8.0  # slope of the logistic function from likeness to probability
 _LINK = 0.01  # least weight of a link between neighbours
-_TIME = 0.05  # weight of links between frames, low because things move
+_TIME = 0.05  # weight of links between frames, low because objects move
 _search = jax.jit(nearest, static_argnames=("patch", "count"))
 
 
 def spread(images: Array, foreground: Array, background: Array) -> np.ndarray:
-    """Estimates the probability that a pixel is foreground: `walk` with `likeness` as evidence.
+    """Estimates the probability of the foreground at each pixel, by a `walk` guided by `likeness`.
 
     Args:
         images: (T, H, W, C) in [0, 1], frames of a video, or one image; C = 1 or 3.
-        foreground: (T, H, W) booleans; the hints of any frame count for all frames.
+        foreground: (T, H, W) booleans; the hints of each frame apply to all frames.
         background: (T, H, W) booleans.
 
     Returns:
         float32 (T, H, W) in [0, 1]; 0.5 everywhere if one of the hints is empty.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image = np.zeros((1, 16, 16, 3))
+        >>> image[:, :, 8:] = 1.0
+        >>> foreground, background = np.zeros((2, 1, 16, 16), bool)
+        >>> foreground[0, 8, 12] = background[0, 8, 4] = True
+        >>> probability = di.estimators.spread(image, foreground, background)
+        >>> probability[0, 2, [2, 14]] > 0.5
+        array([False,  True])
     """
     images = np.asarray(images, np.float32)
     foreground, background = np.asarray(foreground, bool), np.asarray(background, bool)
@@ -56,7 +66,17 @@ def likeness(images: np.ndarray, foreground: np.ndarray, background: np.ndarray)
         background: (T, H, W) booleans, not all False.
 
     Returns:
-        float32 (T, H, W): (b - f) / (f + b) for mean distances f, b to the nearest hinted patches.
+        float32 (T, H, W): (b - f) / (f + b) for the mean distances f and b to the nearest hinted
+        patches of foreground and background.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image = np.zeros((1, 16, 16, 3))
+        >>> image[:, :, 8:] = 1.0
+        >>> foreground, background = np.zeros((2, 1, 16, 16), bool)
+        >>> foreground[0, 8, 12] = background[0, 8, 4] = True
+        >>> di.estimators.likeness(image, foreground, background)[0, 2, [2, 14]] > 0
+        array([False,  True])
     """
     size = images.shape[1:3]
     factor = min(1.0, _SIDE / max(size))
@@ -78,8 +98,8 @@ def walk(
     """Computes the probability that a random walk from each pixel ends in the foreground.
 
     The walk steps to neighbours, also in the previous and the next frame, with a probability that grows
-    with their similarity. It always ends in a hint. Elsewhere it ends with a small probability, and
-    then the likeness decides.
+    with their similarity. It always ends when it reaches a hint. At other pixels it ends with a small
+    probability, and then their likeness decides.
 
     Args:
         images: (T, H, W, C) in [0, 1].
@@ -89,6 +109,14 @@ def walk(
 
     Returns:
         float32 (T, H, W) in [0, 1].
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> image, unknown = np.zeros((1, 1, 5, 3)), np.zeros((1, 1, 5))
+        >>> foreground, background = np.zeros((2, 1, 1, 5), bool)
+        >>> foreground[0, 0, 0] = background[0, 0, 4] = True
+        >>> di.estimators.walk(image, unknown, foreground, background)[0, 0].round(2)
+        array([1.  , 0.75, 0.5 , 0.25, 0.  ], dtype=float32)
 
     References:
         Grady: Multilabel Random Walker Image Segmentation Using Prior Models. CVPR 2005, equation 8.

@@ -15,6 +15,11 @@ def least_squares(judged: Array, target: float) -> Array:
     Returns:
         A scalar.
 
+    Example:
+        >>> import jax.numpy as jnp, deepinternal as di
+        >>> print(di.losses.least_squares(jnp.array([0.5, 1.0]), 1.0))
+        0.125
+
     References:
         Mao et al.: Least Squares Generative Adversarial Networks. ICCV 2017, equation 2.
     """
@@ -30,6 +35,11 @@ def absolute(judged: Array, target: float) -> Array:
 
     Returns:
         A scalar.
+
+    Example:
+        >>> import jax.numpy as jnp, deepinternal as di
+        >>> print(di.losses.absolute(jnp.array([0.5, 1.0]), 1.0))
+        0.25
 
     References:
         Bell-Kligler, Shocher, Irani: Blind Super-Resolution Kernel Estimation using an Internal-GAN.

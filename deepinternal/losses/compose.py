@@ -17,6 +17,12 @@ def weighted_sum(terms: Mapping[str, Array], weights: Mapping[str, float | Array
 
     Raises:
         ValueError: The names of terms and weights differ.
+
+    Example:
+        >>> import jax.numpy as jnp, deepinternal as di
+        >>> terms = {"fit": jnp.array(0.5), "smooth": jnp.array(2.0)}
+        >>> print(di.losses.weighted_sum(terms, {"fit": 1.0, "smooth": 0.25}))
+        1.0
     """
     if set(terms) != set(weights):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Losses of a blur kernel: its plausibility, and its agreement with the statistics of the image.
+"""Losses of a blur kernel: how plausible it is, and how well it agrees with the image's statistics.
 
 Kernels are (K, K) correlation kernels, see `ops.kernels`.
 
@@ -16,12 +16,18 @@ from deepinternal.types import Array
 
 
 def sum_to_one(kernel: Array) -> Array:
-    """Returns the absolute difference between the sum of a kernel and 1."""
+    """Returns the absolute difference between the sum of a kernel and 1.
+
+    Example:
+        >>> import jax.numpy as jnp, deepinternal as di
+        >>> print(di.losses.sum_to_one(jnp.full((2, 2), 0.125)))
+        0.5
+    """
     return jnp.abs(1 - jnp.sum(kernel))
 
 
 def boundary_mask(size: int) -> np.ndarray:
-    """Returns penalties for a kernel's values near its border, which grow towards the corners.
+    """Returns the penalties of a kernel's values near its border, which grow towards the corners.
 
     Args:
         size: Side of the kernel in pixels.
@@ -29,6 +35,11 @@ def boundary_mask(size: int) -> np.ndarray:
     Returns:
         float32 (size, size): 30 (1 - exp(-r^2 / (2 size^2))) on the two outer rings, where r is the
         distance from the middle of the kernel in pixels, and 0 inside.
+
+    Example:
+        >>> import deepinternal as di
+        >>> di.losses.boundary_mask(7)[0].round(1)
+        array([5. , 3.7, 2.9, 2.6, 2.9, 3.7, 5. ], dtype=float32)
     """
     axis = np.arange(size) - (size - 1) / 2
     mask = 30 * (1 - np.exp(-(axis[:, None] ** 2 + axis**2) / (2 * size**2)))
@@ -37,22 +48,48 @@ def boundary_mask(size: int) -> np.ndarray:
 
 
 def boundary(kernel: Array) -> Array:
-    """Returns the mean of a kernel's absolute values, weighted by `boundary_mask`."""
+    """Returns the mean of a kernel's absolute values, weighted by `boundary_mask`.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> print(di.losses.boundary(np.pad([[1.0]], 3)))  # one pixel in the middle
+        0.0
+    """
     return jnp.mean(jnp.abs(kernel) * boundary_mask(kernel.shape[0]))
 
 
 def sparse(kernel: Array, *, power: float = 0.2) -> Array:
-    """Returns the mean of a kernel's absolute values to a power under 1: small for sparse kernels."""
+    """Returns the mean of a kernel's absolute values, raised to a power: small for sparse kernels.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> narrow, wide = np.pad([[1.0]], 1), np.full((3, 3), 1 / 9)
+        >>> bool(di.losses.sparse(narrow) < di.losses.sparse(wide))
+        True
+    """
     return jnp.mean((jnp.abs(kernel) + 1e-9) ** power)
 
 
 def negative(kernel: Array) -> Array:
-    """Returns the absolute sum of a kernel's negative values, which a blur of light does not have."""
+    """Returns the absolute sum of a kernel's negative values, of which a blur of light has none.
+
+    Example:
+        >>> import jax.numpy as jnp, deepinternal as di
+        >>> print(di.losses.negative(jnp.array([[1.5, -0.5], [0.25, -0.25]])))
+        0.75
+    """
     return jnp.sum(jnp.maximum(-kernel, 0))
 
 
 def centred(kernel: Array, target: Array | float) -> Array:
-    """Returns the mean squared distance in pixels of a kernel's centre of mass from `target`."""
+    """Returns the mean squared distance in pixels of a kernel's centre of mass from `target`.
+
+    Example:
+        >>> import jax.numpy as jnp, deepinternal as di
+        >>> kernel = jnp.float32([[0.0, 0.0], [0.0, 1.0]])
+        >>> print(di.losses.centred(kernel, 0.5))
+        0.25
+    """
     return jnp.mean(jnp.square(centre_of_mass(kernel) - target))
 
 
@@ -69,6 +106,11 @@ def covariance_divergence(whitened: Array) -> Array:
 
     Returns:
         A scalar, at least 0.
+
+    Example:
+        >>> import jax, numpy as np, deepinternal as di
+        >>> print(jax.jit(di.losses.covariance_divergence)(np.float32(2 * np.eye(3))))
+        0.25
     """
     return _divergence(whitened)[0]
 
@@ -87,7 +129,7 @@ covariance_divergence.defvjp(_divergence, _divergence_bwd)
 
 
 def _inverse(matrix: Array) -> Array:
-    """The inverse of a positive definite (n, n), without LAPACK, whose calls would take most time."""
+    """Inverts a positive definite matrix (n, n) without LAPACK, whose calls would dominate the time."""
     eye = jnp.eye(len(matrix), dtype=matrix.dtype)
 
     def sweep(k: Array, m: Array) -> Array:

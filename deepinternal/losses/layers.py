@@ -1,32 +1,33 @@
-"""The exclusion loss, which penalises edges that two layers of an image have in the same places."""
+"""The exclusion loss, which penalises edges that two layers of an image have in common."""
 
 import jax.numpy as jnp
 
 from deepinternal.types import Array
 
-_GUARD = 1e-12  # is added before the fourth root, whose slope at 0 is infinite
+_GUARD = 1e-12  # added before the fourth root, whose slope at 0 is infinite
 
 
 def exclusion(first: Array, second: Array, *, levels: int = 3) -> Array:
     """Returns the mean agreement of the gradients of two layers at several scales.
 
-    Forward differences g are mapped to 2 * sigmoid(g) - 1. For each pair of channels, one of each
-    layer, the squared product of these is averaged over the image, and the fourth root is taken. The
-    loss is the mean over the pairs, both directions, and `levels` levels of 2x2 average pooling.
+    Forward differences g are mapped to 2 * sigmoid(g) - 1. For each pair of channels, one from each
+    layer, the squared product of the mapped differences is averaged over the image, and the fourth root
+    is taken. The loss is the mean over the pairs, both directions, and `levels` levels of 2x2 average
+    pooling.
 
     Args:
         first: (..., H, W, C).
         second: (..., H, W, D).
-        levels: Number of levels; those with sides under 2 pixels are omitted.
+        levels: Number of levels; levels with a side of less than 2 pixels are omitted.
 
     Returns:
         A scalar in [0, 1). For layers without common edges it is 0.001 instead of 0.
 
     Example:
-        >>> import jax.numpy as jnp
-        >>> from deepinternal.losses.layers import exclusion
-        >>> step = jnp.zeros((8, 8, 1)).at[:, 4:].set(1.0)  # a vertical edge
-        >>> bool(exclusion(step, step.swapaxes(0, 1)) < exclusion(step, step))
+        >>> import jax, numpy as np, deepinternal as di
+        >>> edge = np.tile(np.repeat([[0.0], [1.0]], 4, axis=0), (8, 1, 1))  # vertical
+        >>> exclusion = jax.jit(di.losses.exclusion)
+        >>> bool(exclusion(edge, edge.swapaxes(0, 1)) < exclusion(edge, edge))
         True
 
     References:
@@ -50,7 +51,7 @@ def _agreement(first: Array, second: Array, axis: int) -> Array:
 
 
 def _pooled(x: Array) -> Array:
-    """The means of 2x2 pixels, without an odd last row or column."""
+    """Returns the means of 2x2 pixels; an odd last row or column is dropped."""
     h, w = (n // 2 * 2 for n in x.shape[-3:-1])
     corners = [x[..., i:h:2, j:w:2, :] for i in (0, 1) for j in (0, 1)]
     return sum(corners) / 4

@@ -16,16 +16,21 @@ def l1(prediction: Array, target: Array) -> Array:
         A scalar.
 
     Example:
-        >>> import jax.numpy as jnp
-        >>> from deepinternal.losses.pixel import l1
-        >>> print(l1(jnp.array([0.0, 1.0]), jnp.array([0.5, 0.5])))
+        >>> import jax.numpy as jnp, deepinternal as di
+        >>> print(di.losses.l1(jnp.array([0.0, 1.0]), jnp.array([0.5, 0.5])))
         0.5
     """
     return jnp.mean(jnp.abs(prediction - target))
 
 
 def l2(prediction: Array, target: Array) -> Array:
-    """Returns the mean squared error of two arrays of one shape, a scalar."""
+    """Returns the mean squared error of two arrays of one shape, a scalar.
+
+    Example:
+        >>> import jax.numpy as jnp, deepinternal as di
+        >>> print(di.losses.l2(jnp.array([0.0, 1.0]), jnp.array([0.5, 0.5])))
+        0.25
+    """
     return jnp.mean(jnp.square(prediction - target))
 
 
@@ -39,6 +44,12 @@ def masked_l2(prediction: Array, target: Array, mask: Array) -> Array:
 
     Returns:
         A scalar.
+
+    Example:
+        >>> import numpy as np, deepinternal as di
+        >>> mask = np.float32([[[1], [0]], [[0], [0]]])  # one pixel of four
+        >>> print(di.losses.masked_l2(np.zeros((2, 2, 3)), np.ones((2, 2, 3)), mask))
+        0.25
     """
     return jnp.mean(jnp.square(mask * (prediction - target)))
 
@@ -55,11 +66,10 @@ def hinted_l1(prediction: Array, target: Array, hint: Array) -> Array:
         A scalar. For an empty hint it is 0, with a gradient of 0.
 
     Example:
-        >>> import jax.numpy as jnp
-        >>> from deepinternal.losses.pixel import hinted_l1
-        >>> black, white = jnp.zeros((2, 2, 3)), jnp.ones((2, 2, 3))
-        >>> hint = jnp.zeros((2, 2, 1)).at[0, 0].set(1.0)
-        >>> print(hinted_l1(black, white, hint))
+        >>> import numpy as np, deepinternal as di
+        >>> black, white = np.zeros((2, 2, 3)), np.ones((2, 2, 3))
+        >>> hint = np.float32([[[1], [0]], [[0], [0]]])  # one pixel of four
+        >>> print(di.losses.hinted_l1(black, white, hint))
         1.0
 
     References:

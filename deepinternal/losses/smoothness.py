@@ -1,4 +1,4 @@
-"""Regularisers of a single layer: smoothness, and the binarity of masks."""
+"""Regularisers of a single layer: its smoothness, and the binarity of a mask."""
 
 import jax.numpy as jnp
 
@@ -8,7 +8,7 @@ _LEAST = 1e-3  # the least mean distance from one half in `binarity`
 
 
 def gradient_l1(image: Array, *, weight: Array | float = 1.0) -> Array:
-    """Returns the mean absolute vertical plus horizontal difference: anisotropic total variation.
+    """Returns the anisotropic total variation: the mean absolute vertical plus horizontal difference.
 
     Args:
         image: (..., H, W, C), with sides of at least 2.
@@ -16,6 +16,12 @@ def gradient_l1(image: Array, *, weight: Array | float = 1.0) -> Array:
 
     Returns:
         A scalar.
+
+    Example:
+        >>> import jax, numpy as np, deepinternal as di
+        >>> ramp = np.tile(np.linspace(0, 1, 5)[:, None, None], (1, 4, 1))  # steps of 0.25
+        >>> print(jax.jit(di.losses.gradient_l1)(ramp))
+        0.25
     """
     down, across = (jnp.abs(jnp.diff(image, axis=axis)) for axis in (-3, -2))
     weight = jnp.broadcast_to(weight, (*image.shape[:-1], 1))
@@ -31,6 +37,12 @@ def std_blur(image: Array, *, size: int = 5) -> Array:
 
     Returns:
         A scalar.
+
+    Example:
+        >>> import jax, numpy as np, deepinternal as di
+        >>> stripes = np.tile([[[0.0]], [[1.0]]], (4, 8, 1))
+        >>> print(jax.jit(di.losses.std_blur)(stripes).round(2))
+        0.16
 
     References:
         The "Std" loss of Double-DIP's public code (Gandelsman, Shocher, Irani, CVPR 2019).
@@ -51,6 +63,11 @@ def binarity(mask: Array) -> Array:
 
     Returns:
         A scalar in [2, 1000]. If the mean is less than 0.001, it is 1000 with a gradient of 0.
+
+    Example:
+        >>> import jax.numpy as jnp, deepinternal as di
+        >>> print(di.losses.binarity(jnp.array([0.0, 1.0, 0.5, 0.5])))
+        4.0
 
     References:
         The "gray" loss of Double-DIP's public code.

@@ -6,6 +6,7 @@ from deepinternal.methods import double_dip as double_dip
 from deepinternal.methods import factors as factors
 from deepinternal.methods import fit as fit
 from deepinternal.methods import fit_config as fit_config
+from deepinternal.methods import fit_steps as fit_steps
 from deepinternal.methods import gan as gan
 from deepinternal.methods import generator as generator
 from deepinternal.methods import holes as holes

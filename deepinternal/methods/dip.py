@@ -8,12 +8,12 @@ of a task; section 2.1 and the supplement's settings (input, its perturbation, n
 `PRESETS` of `dip_tasks`; running average of the outputs, recovery from a collapse -> `methods.fit`.
 Section 3.1 (denoising), 3.2 (super-resolution, Lanczos2), 3.3 (inpainting), 3.6 (flash) -> `TASKS`.
 
-Deliberate deviations from the authors' code: an image whose sides are no multiples is enlarged for the
-net and its output is cropped, while the authors crop layers; a few pixels, chosen at random, are held
-out of the fit, which ends where their error is least (`early_stop=False` fits all pixels and takes all
-steps); the Lanczos downsampler mirrors at borders; of an image with more than `fit_pixels`, windows are
-fitted one after another (`dip_windows`). The fits of several `replicas` are averaged, as for the
-paper's best figures.
+Deliberate deviations from the authors' code: if the image's sides are not multiples of what the net
+needs, its input is enlarged and its output is cropped, while the authors crop layers; a few pixels,
+chosen at random, are held out of the fit, which ends at their least error (`early_stop=False` fits all
+pixels and takes all steps); the Lanczos downsampler mirrors at borders; an image of more than
+`fit_pixels` is fitted in windows, one after another (`dip_windows`). The fits of several `replicas` are
+averaged, as for the paper's best figures.
 """
 
 import dataclasses
@@ -52,8 +52,8 @@ def prepare(
 
     Returns:
         `image`; for tasks with missing pixels `mask` (H, W, 1) of zeros and ones; with `early_stop`
-        `held_out` (H, W, 1), 1 for the pixels that are not fitted; for the task `flash` `flash`. Of a
-        large image, those of its first window, and what `dip_windows.split` adds.
+        `held_out` (H, W, 1), 1 for the pixels that are not fitted; for the task `flash` also `flash`.
+        For a large image, those of its first window, and the further inputs of `dip_windows.split`.
 
     Raises:
         InputError: No pixel is missing or no pixel is known, a side input has another size than the
@@ -157,7 +157,7 @@ def make(
         data: Replaces the squared error: `(image, inputs) -> scalar`, where `image` (H, W, C) is the
             net's output before the degradation. It must leave out the pixels of `held_out`, if that is
             one of the inputs.
-        regularizer: Is added to the loss: `image -> scalar`, with its weight.
+        regularizer: A term that is added to the loss: `image -> scalar`, including its weight.
 
     Returns:
         The method. Its output is `result` (H, W, C), for `sr` (scale * H, scale * W, C).
@@ -170,29 +170,8 @@ def make(
         20
     """
     task = TASKS[config.task]
-    *shape, channels = spec["image"].shape
-    generator = fit.Generator(
-        net=network(config, channels),
-        depth=2 if config.net_input == "meshgrid" else config.depth,
-        low=0.0,
-        high=0.1,
-        source=config.net_input,
-        jitter=config.jitter,
-    )
-    if "flash" in task.needs:
-        flash = spec["flash"].shape[-1]
-        generator = fit.Generator(generator.net, flash, source="flash", jitter=config.jitter)
-    full = "full_image" if "corners" in spec else "image"
-    baseline = lambda inputs: inputs[full]
-    if config.task == "sr":
-        factor = (config.scale, config.scale)
-        shape = output_size(tuple(shape), factor)
-        whole = output_size(spec[full].shape[:2], factor)
-
-        def baseline(inputs):
-            large = resize(inputs[full], scale=factor, output_shape=whole)
-            return jnp.clip(large, 0, 1)
-
+    *shape, _ = spec["image"].shape
+    shape = tuple(_scale(config) * n for n in shape)
     steps = config.steps or config.train_steps
     validate = functools.partial(_held_out_error, task.observe)
     phase = fit.Phase(
@@ -207,16 +186,50 @@ def make(
         validate=validate if "held_out" in spec else None,
         patience=config.patience,
     )
-    phases = [phase]
-    if "corners" in spec:
-        again = dataclasses.replace(phase, restart=("image",), carry=dip_windows.following)
-        count = spec["corners"].shape[0]
-        phases = [dataclasses.replace(again, name=f"window {n}") for n in range(1, count + 1)]
-        phases[-1] = dataclasses.replace(phases[-1], carry=None)
+    phases = _phases(phase, spec["corners"].shape[0]) if "corners" in spec else [phase]
     many = {"replicas": config.replicas, "reduce": _mean} if config.replicas > 1 else {}
+    many["baseline"] = _baseline(config, spec)
     return fit.build(
-        "dip", {"image": generator}, phases, _outputs, shape=shape, baseline=baseline, **many
+        "dip", {"image": _generator(config, spec)}, phases, _outputs, shape=shape, **many
     )
+
+
+def _generator(config: Config, spec: Inputs) -> fit.Generator:
+    """The net and its input, which is the photograph with flash if the task needs one."""
+    net = network(config, spec["image"].shape[-1])
+    if "flash" in TASKS[config.task].needs:
+        depth = spec["flash"].shape[-1]
+        return fit.Generator(net, depth, source="flash", jitter=config.jitter)
+    return fit.Generator(
+        net,
+        depth=2 if config.net_input == "meshgrid" else config.depth,
+        low=0.0,
+        high=0.1,
+        source=config.net_input,
+        jitter=config.jitter,
+    )
+
+
+def _phases(phase: fit.Phase, count: int) -> list[fit.Phase]:
+    """A phase for each of `count` windows."""
+    again = dataclasses.replace(phase, restart=("image",), carry=dip_windows.following)
+    phases = [dataclasses.replace(again, name=f"window {n}") for n in range(1, count + 1)]
+    phases[-1] = dataclasses.replace(phases[-1], carry=None)
+    return phases
+
+
+def _baseline(config: Config, spec: Inputs) -> Callable[[Inputs], Array]:
+    """The degraded image, for `sr` enlarged by cubic interpolation."""
+    full = "full_image" if "corners" in spec else "image"
+    if config.task != "sr":
+        return lambda inputs: inputs[full]
+    factor = (config.scale, config.scale)
+    shape = output_size(spec[full].shape[:2], factor)
+
+    def enlarged(inputs: Inputs) -> Array:
+        return jnp.clip(resize(inputs[full], scale=factor, output_shape=shape), 0, 1)
+
+    return enlarged
 
 
 def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:

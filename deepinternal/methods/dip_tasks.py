@@ -32,8 +32,8 @@ class Config(FitConfig, MaskConfig):
     )
     noise_std: NoiseStd = field(
         0.0,
-        "standard deviation of the image's noise; the fit ends when its error is as small; 0: not "
-        "known",
+        "standard deviation of the image's noise; the fit ends when its error is as small; 0: "
+        "unknown",
     )
     mask: Text = field(
         "",
@@ -84,13 +84,13 @@ class Config(FitConfig, MaskConfig):
     )
     backtrack: Auto[Annotated[float, Ge(0)]] = field(
         "auto",
-        "fall of the PSNR within 100 steps that restores the earlier weights; 0: never; auto: set by "
-        "task and effort",
+        "drop of the PSNR within 100 steps after which the earlier weights are restored; 0: never; "
+        "auto: set by task and effort",
         unit="dB",
     )
     early_stop: Auto[bool] = field(
         "auto",
-        "end the fit where the error of pixels that are held out of it is least; auto: set by task and "
+        "end the fit at the least error of pixels that are held out of it; auto: set by task and "
         "effort",
     )
     held_out: Annotated[float, Gt(0), Le(0.5)] = field(
@@ -105,9 +105,9 @@ class Config(FitConfig, MaskConfig):
     replicas: int = field(1, "number of seeds that are fitted side by side and averaged", ge=1)
     fit_pixels: int = field(
         1_200_000,
-        "greatest number of pixels that are fitted at once, for sr those of the result; of a larger "
-        "image, windows are fitted one after another, for inpaint and restore those with missing "
-        "pixels; 0: no limit",
+        "greatest number of pixels that are fitted at once, for sr pixels of the result; larger images "
+        "are fitted in windows, one after another, and for inpaint and restore only in windows with "
+        "missing pixels; 0: no limit",
         unit="pixels",
         ge=0,
     )
@@ -228,14 +228,14 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "large_hole": Preset(
         {"net_input": "meshgrid", "skip": "0", "train_steps": 5001},
-        "together with inpaint: one large hole",
+        "settings for one large hole, together with inpaint",
     ),
     "region": Preset(
         {
             **{"channels": "16,32,64,128,128,128", "skip": "0", "filter_down": 5},
             **{"need_1x1": False, "depth": 1, "jitter": 0.0, "train_steps": 3001},
         },
-        "together with inpaint: very large holes",
+        "settings for very large holes, together with inpaint",
     ),
     "sr": Preset({"task": "sr", **_OF_TASK}, "super-resolution by a whole-number factor"),
     "restore": Preset(
@@ -256,9 +256,6 @@ PRESETS: Mapping[str, Preset] = {
             **{"schedule": "auto", "average": "auto", "early_stop": "auto", "patience": "auto"},
         },
         "a narrower net and fewer steps, for every task",
-        "256x256 pixels on two cores of an AMD EPYC: kate is inpainted to 39.73 dB in 313 s; zebra is "
-        "enlarged by 4 to 24.65 dB Y-PSNR (bicubic 21.98) in 1070 s; barbara is restored from half "
-        "of its pixels to 28.63 dB in 546 s",
     ),
     "smoke": Preset(
         {"channels": "8,8,8", "skip": "4", "train_steps": 20, "patience": 8},

@@ -15,9 +15,9 @@ from deepinternal.types import Array, InputError, Inputs
 
 SIDES = (512, 768, 1088)  # sides of windows; larger ones are for larger holes
 LEAST = 16  # least side of a window
-SMALLEST = 256  # least side of the only window of an image with holes
-OVERLAP = 32  # pixels at each border of a window that its neighbour covers, too
-SURROUNDINGS = 64  # pixels around the holes of a window
+SMALLEST = 256  # least side of a single window that covers all holes
+OVERLAP = 32  # width in pixels of the border of a window that its neighbour covers as well
+SURROUNDINGS = 64  # width in pixels of the surroundings of the holes in a window
 KNOWN = 0.25  # least share of the pixels of a window that are known
 
 

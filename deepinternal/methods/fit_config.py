@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Predicate
 
-from deepinternal.config import Form, NetConfig, field, whole_numbers
+from deepinternal.config import NetConfig, field, whole_numbers
+from deepinternal.field_forms import Form
 from deepinternal.methods import optimizers
 from deepinternal.nets.skip import SkipNet
 from deepinternal.types import Array, InputError
@@ -14,6 +15,16 @@ Channels, Skip = whole_numbers(at_least=1), whole_numbers(at_least=0)
 Odd = Annotated[
     int, Ge(1), Predicate(lambda side: side % 2 == 1), Form("an odd whole number of at least 1")
 ]
+
+
+def replicas_field() -> Any:
+    """The field `replicas` of decompositions whose result is the median over seeds."""
+    return field(
+        1,
+        "number of seeds that are fitted side by side; the result is their median, and the output "
+        "`seed_spread` says how far they differ; without nets, nothing depends on the seed",
+        ge=1,
+    )
 
 
 class FitConfig(NetConfig):

@@ -37,7 +37,7 @@ class Net:
     """
 
     params: PyTree
-    opt_state: optax.OptState
+    opt_state: PyTree
     vectors: Vectors
 
 

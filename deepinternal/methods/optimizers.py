@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
-from deepinternal.types import Array
+from deepinternal.types import Array, PyTree
 
 UNKNOWN = float(np.finfo(np.float32).max)  # an error not yet measured; `jax_debug_infs` allows it
 
@@ -17,8 +17,8 @@ UNKNOWN = float(np.finfo(np.float32).max)  # an error not yet measured; `jax_deb
 class MuonState(NamedTuple):
     """State of `muon_and_adam`: that of Muon for the hidden kernels, that of Adam for the others."""
 
-    muon: optax.OptState
-    adam: optax.OptState
+    muon: PyTree
+    adam: PyTree
 
 
 def muon_and_adam(muon_rate: float) -> optax.GradientTransformation:

@@ -10,7 +10,8 @@ from typing import Any
 
 import jax
 
-from deepinternal.config import Config, did_you_mean
+from deepinternal.config import Config
+from deepinternal.field_forms import did_you_mean
 from deepinternal.recipe import Recipe
 from deepinternal.types import InputError, Method, PyTree, input_spec
 
@@ -46,7 +47,7 @@ def register(recipe: Recipe) -> Recipe:
         The recipe.
 
     Raises:
-        InputError: The name is that of a built-in method, or it is no identifier.
+        InputError: The name is that of a built-in method, or it is not an identifier.
     """
     if not isinstance(recipe, Recipe):
         raise InputError(f"recipe: is of type {type(recipe).__name__}; give a deepinternal Recipe")

@@ -11,21 +11,28 @@ from deepinternal.types import Array
 
 _CELL = 2  # side of the blocks of pixels that are the channels of one position
 _GAIN = 8.0  # amplification of the inputs, whose differences are small
-_RADIUS = 4  # of the windows whose means are subtracted
+_RADIUS = 4  # radius of the windows whose means are subtracted
 
 
 class DeblurNet(nn.Module):
     """3x3 convolutions at half the resolution, whose result is added to a deconvolved image.
 
-    The net sees only differences: of the blurred image and of another deconvolution from the
-    deconvolved image, and of that image from its local means. Hidden layers have leaky ReLUs; there
-    are no biases, and the padding is zero 'SAME'.
+    The net sees only differences: the blurred image minus the deconvolved one, another deconvolution
+    minus the deconvolved image, and the deconvolved image minus its local means. Hidden layers have
+    leaky ReLUs; there are no biases, and the padding is zero 'SAME'.
 
     Attributes:
         layers: Number of convolutions.
         features: Channels between the convolutions.
         init_variance: Variance of the hidden layers' initial weights times fan-in.
         precision: Arithmetic of the convolutions, see `ops.precision.arithmetic`.
+
+    Example:
+        >>> import jax, deepinternal as di
+        >>> image = jax.ShapeDtypeStruct((15, 16, 3), "float32")
+        >>> init = di.nets.DeblurNet().init_with_output
+        >>> jax.eval_shape(init, jax.random.key(0), image, image, image)[0].shape
+        (15, 16, 3)
     """
 
     layers: int = 7

@@ -22,23 +22,31 @@ from deepinternal.ops.layers import (
 from deepinternal.ops.precision import arithmetic, widened
 from deepinternal.types import Array, PyTree
 
-MULTIPLE = 8  # the number of which the sides inside the generator are multiples
-LEAST = 16  # the least side of an image for both nets
+MULTIPLE = 8  # sides inside the generator are multiples of this number
+LEAST = 16  # smallest side of an image for both nets
 _EPSILON, _SLOPE = 1e-5, 0.2
 
 
 class Generator(nn.Module):
     """Makes an image of another size or shape from an image.
 
-    Its parts are a convolution, the geometric transformation, an encoder-decoder of three scales with
-    residual blocks at the coarsest one, whose levels are joined by addition, and a convolution. Each
-    convolution except the last one is followed by a normalisation with the image's own statistics and
-    a leaky ReLU.
+    The parts are a convolution, the geometric transformation, an encoder-decoder of three scales, and
+    a last convolution. The encoder-decoder has residual blocks at its coarsest scale, and its levels
+    are joined by addition. Each convolution except the last one is followed by a normalisation with
+    the statistics of the image and by a leaky ReLU.
 
     Attributes:
         channels: Channels of the first convolution; they are doubled at each scale.
         blocks: Number of residual blocks.
         precision: Arithmetic of the convolutions, see `ops.precision.arithmetic`.
+
+    Example:
+        >>> import jax, deepinternal as di
+        >>> image = jax.ShapeDtypeStruct((1, 48, 48, 3), "float32")
+        >>> double = lambda features: features.repeat(2, axis=2)
+        >>> init = lambda key, x: di.nets.Generator(blocks=1).init_with_output(key, x, double)
+        >>> jax.eval_shape(init, jax.random.key(0), image)[0].shape
+        (1, 48, 96, 3)
     """
 
     channels: int = 64
@@ -58,9 +66,9 @@ class Generator(nn.Module):
         Args:
             x: (N, h, w, C) in [-1, 1].
             transform: Maps features (N, h, w, F), at least float32, to (N, H, W, F).
-            size: (H', W'), possibly traced, of images that the transformation makes in the upper left
-                of its output, which then is a canvas; so one program makes images of many sizes.
-                Default: the whole output.
+            size: (H', W'), possibly traced, of the images that the transformation makes. They lie in
+                the upper left corner of its output, which then is a canvas, so that one program makes
+                images of many sizes. Default: the whole output.
 
         Returns:
             (N, H, W, C) in [-1, 1]. With `size` the rest of the canvas has no meaning.
@@ -108,6 +116,13 @@ class PatchDiscriminator(nn.Module):
     Attributes:
         channels: Channels of the first convolution; the following ones have twice as many.
         precision: Arithmetic of the convolutions, see `ops.precision.arithmetic`.
+
+    Example:
+        >>> import jax, deepinternal as di
+        >>> image = jax.ShapeDtypeStruct((1, 33, 33, 3), "float32")
+        >>> init = di.nets.PatchDiscriminator().init_with_output
+        >>> jax.eval_shape(init, jax.random.key(0), image)[0].shape
+        (1, 13, 13, 1)
     """
 
     channels: int = 64
@@ -177,8 +192,8 @@ def _applied(
     if padded and side > 1:
         count = side // 2
         x = reflect(x, count) if size is None else reflect_within(x, count, size)
-    # Not `ops.conv`'s `conv2d`: with so many sizes, its forms would cost more compile time than they
-    # save.
+    # `ops.conv`'s `conv2d` is not used, because with so many sizes its forms would cost more compile
+    # time than they save.
     y = jax.lax.conv_general_dilated(
         *(x, jnp.asarray(conv["kernel"], dtype), (stride, stride), "VALID"),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
@@ -200,15 +215,10 @@ def _xavier_conv(key: Array, shape: tuple[int, ...]) -> dict[str, Array]:
 
 
 def _halved(x: Array) -> Array:
-    """Takes the maximum of each 2x2 pixels, by a reshaping, whose gradient is fast on CPU."""
+    """Takes the maximum of each block of 2x2 pixels by reshaping, whose gradient is fast on CPU."""
     n, h, w, c = x.shape
     blocks = widened(x).reshape(n, h // 2, 2, w // 2, 2, c)
     return blocks.max((2, 4)).astype(x.dtype)
-
-
-def _side_lengths(size: Sequence[Array] | None, unit: int) -> list[Array] | None:
-    """The sides, rounded up to multiples of `MULTIPLE`, at a scale where these are `unit` pixels."""
-    return None if size is None else [-(-n // MULTIPLE) * unit for n in size]
 
 
 def _to_multiple(x: Array, size: Sequence[Array] | None) -> Array:

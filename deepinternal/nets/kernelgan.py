@@ -2,8 +2,8 @@
 
 The generator is linear: its layers together are one convolution, whose kernel of 13x13 pixels depends
 only on their weights. Therefore the kernel is computed first, and then a single convolution is applied.
-For crops of 64x64 this takes a five-hundredth of the layers' multiplications, with the same results and
-gradients.
+For crops of 64x64 pixels, this takes a five-hundredth of the multiplications of the layers, with the
+same results and gradients.
 """
 
 import functools
@@ -27,12 +27,23 @@ _INITIAL = functools.partial(nn.initializers.variance_scaling, 0.01, "fan_avg", 
 class LinearGenerator(nn.Module):
     """Downscales an image by 2 with a kernel that is composed of several layers.
 
-    The layers are convolutions without biases or activations, from one channel to one channel, which
-    are applied to each colour separately. Both the kernel and its application are computed in float32
-    at highest precision.
+    The layers are convolutions without biases or activations. Together they map one channel to one
+    channel, and they are applied to each colour channel separately. The kernel and its application are
+    computed in float32 at the highest precision.
 
     Attributes:
         features: Channels between the layers.
+
+    Example:
+        >>> import jax, deepinternal as di
+        >>> net = di.nets.LinearGenerator()
+        >>> image = jax.ShapeDtypeStruct((64, 64, 3), "float32")
+        >>> made, weights = jax.eval_shape(net.init_with_output, jax.random.key(0), image)
+        >>> made.shape
+        (26, 26, 3)
+        >>> kernel = lambda weights: net.apply(weights, method="kernel")
+        >>> jax.eval_shape(kernel, weights).shape
+        (13, 13)
     """
 
     features: int = 64
@@ -57,7 +68,7 @@ class LinearGenerator(nn.Module):
             x: (H, W, C).
 
         Returns:
-            ((H - 13) // 2 + 1, (W - 13) // 2 + 1, C): no padding.
+            ((H - 13) // 2 + 1, (W - 13) // 2 + 1, C); there is no padding.
         """
         return correlate(x, self.kernel(), STRIDE)
 
@@ -73,6 +84,13 @@ class Discriminator(nn.Module):
         features: Channels of the layers.
         hidden: Number of 1x1 convolutions before the last one.
         precision: Arithmetic of the convolutions, see `ops.precision.arithmetic`.
+
+    Example:
+        >>> import jax, deepinternal as di
+        >>> crop = jax.ShapeDtypeStruct((32, 32, 3), "float32")
+        >>> init = di.nets.Discriminator().init_with_output
+        >>> jax.eval_shape(init, jax.random.key(0), crop)[0].shape
+        (676,)
     """
 
     features: int = 64

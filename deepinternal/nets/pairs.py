@@ -9,13 +9,21 @@ from deepinternal.types import Array
 
 
 class PairNet(nn.Module):
-    """Two 3x3 convolutions and one of 1x1, with leaky ReLUs between them, added to the input.
+    """Two 3x3 convolutions and a 1x1 convolution with leaky ReLUs, whose result is added to the input.
 
-    With 48 features and 3 channels it has 22 275 weights, and a result depends on 5x5 pixels. The
-    padding is zero 'SAME'.
+    With 48 features and 3 channels the net has 22 275 weights. Its receptive field has 5x5 pixels, and
+    the padding is zero 'SAME'.
 
     Attributes:
         features: Channels between the convolutions.
+
+    Example:
+        >>> import jax, deepinternal as di
+        >>> image = jax.ShapeDtypeStruct((1, 16, 16, 3), "float32")
+        >>> init = di.nets.PairNet().init_with_output
+        >>> made, weights = jax.eval_shape(init, jax.random.key(0), image)
+        >>> made.shape, sum(w.size for w in jax.tree.leaves(weights))
+        ((1, 16, 16, 3), 22275)
     """
 
     features: int = 48

@@ -13,6 +13,13 @@ class PixelNet(nn.Module):
 
     Attributes:
         hidden: Number of units of each hidden layer, followed by ReLUs.
+
+    Example:
+        >>> import jax, deepinternal as di
+        >>> features = jax.ShapeDtypeStruct((16, 16, 10), "float32")
+        >>> init = di.nets.PixelNet().init_with_output
+        >>> jax.eval_shape(init, jax.random.key(0), features)[0].shape
+        (16, 16)
     """
 
     hidden: Sequence[int] = (64, 64)

@@ -41,9 +41,16 @@ class SkipNet(nn.Module):
         need_1x1: Whether a 1x1 convolution follows each convolution of the decoder.
         sigmoid: Whether a sigmoid maps the result to (0, 1).
         slope: Slope of the leaky ReLUs for negative values.
-        epsilon: Is added to variances.
+        epsilon: Added to the variances.
         precision: Arithmetic of the convolutions, see `ops.precision.arithmetic`.
         batching: How weights that differ from image to image are batched, as in `conv2d`.
+
+    Example:
+        >>> import jax, deepinternal as di
+        >>> noise = jax.ShapeDtypeStruct((1, 64, 48, 32), "float32")
+        >>> init = di.nets.SkipNet(outputs=3, down=(16, 32), up=(16, 32)).init_with_output
+        >>> jax.eval_shape(init, jax.random.key(0), noise)[0].shape
+        (1, 64, 48, 3)
 
     References:
         Ulyanov, Vedaldi, Lempitsky, "Deep Image Prior", CVPR 2018, supplementary material.
@@ -68,7 +75,7 @@ class SkipNet(nn.Module):
 
     @property
     def multiple(self) -> int:
-        """Sides that are multiples of this number are not cropped at any scale."""
+        """The number whose multiples, as sides of inputs, are not cropped at any scale."""
         return 2 ** len(self.down)
 
     def weights(self, key: Array, depth: int) -> PyTree:

@@ -29,6 +29,13 @@ class ZSSRNet(nn.Module):
             activations through ReLUs (He et al. 2015); the authors' code has 0.1.
         precision: Arithmetic of the convolutions, see `ops.precision.arithmetic`.
         batching: How weights that differ from image to image are batched, as in `conv2d`.
+
+    Example:
+        >>> import jax, deepinternal as di
+        >>> image = jax.ShapeDtypeStruct((1, 16, 16, 3), "float32")
+        >>> init = di.nets.ZSSRNet(factor=(2, 2)).init_with_output
+        >>> jax.eval_shape(init, jax.random.key(0), image)[0].shape
+        (1, 32, 32, 3)
     """
 
     layers: int = 8
@@ -44,7 +51,7 @@ class ZSSRNet(nn.Module):
 
         Args:
             x: (N, H, W, C).
-            size: (H, W) of the images, possibly traced, in the upper left of canvases. Default: the
+            size: (H, W), possibly traced, of images in the upper left corner of canvases. Default: the
                 whole arrays. The rest of a canvas is not read, and the rest of the result has no
                 meaning.
 
@@ -63,7 +70,7 @@ class ZSSRNet(nn.Module):
             gain = 0.1 if last else self.init_variance
             outputs = vertical * horizontal * channels if last else self.features
             shape = (3, 3, hidden.shape[-1], outputs)
-            if size is not None:  # 'SAME' padding must begin at the images' border
+            if size is not None:  # 'SAME' padding must begin at the border of the images
                 hidden = jnp.where(inside, hidden, 0)
             kernel = jnp.asarray(self.param(f"conv{i}", scaled_normal(gain), shape), dtype)
             hidden = conv(hidden, kernel, precision=precision)

@@ -23,6 +23,7 @@ from deepinternal.ops import mixtures as mixtures
 from deepinternal.ops import patches as patches
 from deepinternal.ops import precision as precision
 from deepinternal.ops import resizing as resizing
+from deepinternal.ops import sampling as sampling
 from deepinternal.ops import seams as seams
 from deepinternal.ops import shear as shear
 from deepinternal.ops import spectral as spectral
@@ -88,10 +89,8 @@ from deepinternal.ops.kernels import doubled_kernel as doubled_kernel
 from deepinternal.ops.kernels import downscale as downscale
 from deepinternal.ops.kernels import faint_level as faint_level
 from deepinternal.ops.kernels import gaussian_kernel as gaussian_kernel
-from deepinternal.ops.kernels import sample_positions as sample_positions
 from deepinternal.ops.kernels import shift_kernel as shift_kernel
 from deepinternal.ops.kernels import twice as twice
-from deepinternal.ops.kernels import whole_positions as whole_positions
 from deepinternal.ops.kernels import without_faint as without_faint
 from deepinternal.ops.label_votes import window_votes as window_votes
 from deepinternal.ops.layers import norm_and_relu as norm_and_relu
@@ -114,6 +113,8 @@ from deepinternal.ops.resizing import output_size as output_size
 from deepinternal.ops.resizing import resize as resize
 from deepinternal.ops.resizing import resize_matrix as resize_matrix
 from deepinternal.ops.resizing import resize_within as resize_within
+from deepinternal.ops.sampling import sample_positions as sample_positions
+from deepinternal.ops.sampling import whole_positions as whole_positions
 from deepinternal.ops.seams import double_seams as double_seams
 from deepinternal.ops.seams import least_seam as least_seam
 from deepinternal.ops.seams import remove_seam as remove_seam

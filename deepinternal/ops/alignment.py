@@ -62,18 +62,25 @@ def projective_alignment(
     """Finds the projective transform that brings one image onto another.
 
     The steps minimise the squared differences of the pixels from coarse to fine. Pixels whose
-    differences exceed the usual ones have little weight, so that an object with a motion of its own
-    does not disturb the alignment of the rest.
+    differences are much greater than the median have little weight, so that an object that moves
+    differently does not disturb the alignment of the rest.
 
     Args:
         moving: (H, W), the image to be moved.
         fixed: (H, W).
-        start: The 3x3 matrix to start from, as it is returned; None: the identity.
+        start: The 3x3 matrix to start from, of the same form as the result; None: the identity.
         steps: Number of steps at each level of the pyramid.
 
     Returns:
         The 3x3 matrix that maps (x, y) in `fixed` to (x, y) in `moving`, in pixels: with it,
         `warping.warp` brings `moving` onto `fixed`.
+
+    Example:
+        >>> import jax
+        >>> from deepinternal.ops import alignment
+        >>> image = jax.ShapeDtypeStruct((20, 30), "float32")
+        >>> jax.eval_shape(alignment.projective_alignment, image, image).shape
+        (3, 3)
     """
     sizes = [fixed.shape]
     while min(sizes[-1]) >= 2 * _LEAST:

@@ -20,6 +20,13 @@ def haze(image: Array, transmission: Array, airlight: Array) -> Array:
 
     Returns:
         (H, W, C).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import atmosphere
+        >>> scene = np.zeros((1, 2, 1))
+        >>> atmosphere.haze(scene, np.array([[[0.5], [1.0]]]), np.array([0.8])).tolist()
+        [[[0.4], [0.0]]]
     """
     return transmission * image + (1 - transmission) * airlight
 
@@ -31,10 +38,17 @@ def dehaze(image: Array, transmission: Array, airlight: Array, *, floor: float =
         image: (H, W, C) with haze.
         transmission: (H, W, 1), or an array that broadcasts to it.
         airlight: (C,) or (H, W, C).
-        floor: The least transmission by which the image is divided.
+        floor: Lower bound of the transmission.
 
     Returns:
         (H, W, C), clipped to [0, 1].
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import atmosphere
+        >>> hazy = np.float32([[[0.5], [0.75]]])
+        >>> atmosphere.dehaze(hazy, np.float32(0.5), np.float32([0.5])).tolist()
+        [[[0.5], [1.0]]]
     """
     transmission = jnp.clip(transmission, floor, 1)
     return jnp.clip((image - (1 - transmission) * airlight) / transmission, 0, 1)
@@ -52,6 +66,13 @@ def dark_channel(image: Array, *, window: int = 15) -> Array:
 
     References:
         He, Sun, Tang: Single Image Haze Removal Using Dark Channel Prior. CVPR 2009, equation 5.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import atmosphere
+        >>> image = np.float32([[[1.0, 0.25], [0.5, 0.75], [0.75, 1.0]]])
+        >>> atmosphere.dark_channel(image, window=3).tolist()
+        [[0.25, 0.25, 0.5]]
     """
     return minimum(jnp.min(image, axis=-1), window)
 
@@ -62,13 +83,20 @@ def airlight_dark_channel(image: Array, *, window: int = 15, fraction: float = 1
     Args:
         image: (H, W, C).
         window: See `dark_channel`.
-        fraction: Fraction of the pixels that count as haziest; at least one pixel does.
+        fraction: Fraction of the pixels that count as haziest, at least one pixel.
 
     Returns:
         (C,).
 
     References:
         He, Sun, Tang (CVPR 2009), section 4.4, as in Double-DIP's public code.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import atmosphere
+        >>> image = np.float32([[[1.0, 0.25], [0.5, 0.75], [0.75, 1.0]]])
+        >>> atmosphere.airlight_dark_channel(image, window=1).tolist()
+        [0.75, 1.0]
     """
     dark = dark_channel(image, window=window).reshape(-1)
     haziest = jnp.argsort(-dark)[: max(int(fraction * dark.size), 1)]

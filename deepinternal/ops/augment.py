@@ -1,4 +1,12 @@
-"""Random transformations of an image: the dihedral group, and ZSSR's random fathers."""
+"""Random transformations of an image: the dihedral group, and ZSSR's random fathers.
+
+A *father* is a high-resolution crop of the image that is to be enlarged, or of a resized version of it.
+Its downscaled version, the *son*, is the input from which ZSSR's net learns to restore the father.
+
+References:
+    Shocher, Cohen, Irani: "Zero-Shot" Super-Resolution using Deep Internal Learning. CVPR 2018,
+    section 3.1.
+"""
 
 from collections.abc import Sequence
 
@@ -35,6 +43,12 @@ def dihedral(x: Array, index: int, *, axes: tuple[int, int] = (0, 1)) -> Array:
 
     Returns:
         The transformed array; for odd `index` the two axes are swapped.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import augment
+        >>> augment.dihedral(np.array([[1, 2], [3, 4]]), 4).tolist()
+        [[2, 1], [4, 3]]
     """
     x = jnp.rot90(x, index % 4, axes)
     return jnp.flip(x, axes[1]) if index >= 4 else x
@@ -107,7 +121,7 @@ def draw_father(
     scale_difference: float = 0.25,
     shear: float = 0.1,
 ) -> tuple[Array, Array]:
-    """Draws the image of a pool from which a high-resolution father of ZSSR is cut, and its transform.
+    """Draws a father of ZSSR: the image of a pool from which it is cut, and its transform.
 
     An untransformed father comes from the first image, a dihedral one from any image, and an affine one
     from the first image that is at least as large as the scale drawn for it.
@@ -124,16 +138,20 @@ def draw_father(
             False for asymmetric blur kernels.
         scale: Range of the global scale of affine fathers, relative to the first image. The upper end
             is multiplied by the smaller factor of the last image.
-        scale_difference: Standard deviation of the difference between their x and y scale.
-        shear: Standard deviation of their x shear and of their y shear.
+        scale_difference: Standard deviation of the difference between the x and y scales.
+        shear: Standard deviation of the x shear and of the y shear.
 
     Returns:
         The index of the image, and the 3x3 matrix from coordinates in the father to coordinates in
         that image, for `warping.warp`.
 
-    References:
-        Shocher, Cohen, Irani: "Zero-Shot" Super-Resolution using Deep Internal Learning. CVPR 2018,
-        section 3.1.
+    Example:
+        >>> import jax
+        >>> from deepinternal.ops import augment
+        >>> draw = lambda key: augment.draw_father(key, (60, 80), (20, 24))
+        >>> index, matrix = jax.eval_shape(draw, jax.random.key(0))
+        >>> index.shape, matrix.shape
+        ((), (3, 3))
     """
     factors = jnp.asarray(factors, jnp.float32)
     if sizes is None:
@@ -150,11 +168,14 @@ def draw_father(
     free, drawn = _affine(uniform[5:], normal, size, crop, span, scale_difference, shear, turn)
     enough = (factors.min(1) >= drawn - 1e-6).at[-1].set(True)
     large = jnp.argmax(enough).astype(jnp.int32)
-    vertical, horizontal = factors[large]
-    to_source = warping.compose(
+    free = warping.compose(_enlargement(*factors[large]), free)
+    return jnp.where(affine, large, source), jnp.where(affine, free, whole)
+
+
+def _enlargement(vertical: Array, horizontal: Array) -> Array:
+    """The 3x3 matrix from pixels of the first image to those of an image that is larger by factors."""
+    return warping.compose(
         warping.translation(-0.5, -0.5),
         warping.linear_map(horizontal, 0.0, 0.0, vertical),
         warping.translation(0.5, 0.5),
     )
-    free = warping.compose(to_source, free)
-    return jnp.where(affine, large, source), jnp.where(affine, free, whole)

@@ -33,6 +33,14 @@ def back_project(
 
     Returns:
         (H', W', C).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import back_projection
+        >>> down, up = lambda x: x[::2], lambda x: x.repeat(2, 0)
+        >>> start, observed = np.zeros((2, 1, 1), np.float32), np.full((1, 1, 1), 0.5, np.float32)
+        >>> back_projection.back_project(start, observed, down, up, iterations=1).tolist()
+        [[[0.5]], [[0.5]]]
     """
 
     def refine(x: Array, _) -> tuple[Array, None]:
@@ -59,6 +67,14 @@ def descend(
 
     Returns:
         (H', W', C).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import back_projection
+        >>> down = lambda x: x[::2]
+        >>> start, observed = np.zeros((2, 1, 1), np.float32), np.full((1, 1, 1), 0.5, np.float32)
+        >>> back_projection.descend(start, observed, down, iterations=1).tolist()
+        [[[0.5]], [[0.0]]]
     """
 
     def refine(x: Array, _) -> tuple[Array, None]:

@@ -18,14 +18,28 @@ _XYZ = np.float32(_XYZ / _XYZ.sum(axis=1, keepdims=True))
 
 
 def rgb_to_y(rgb: Array) -> Array:
-    """Returns the luma in [16, 235] of RGB in [0, 1]: (..., 3) -> (...). Grey has shape (..., 1)."""
+    """Returns the luma of RGB.
+
+    Args:
+        rgb: (..., 3) in [0, 1], or (..., 1), which is grey.
+
+    Returns:
+        (...), in [16, 235].
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import color
+        >>> white = np.ones(3, np.float32)
+        >>> round(float(color.rgb_to_y(white)), 2)
+        235.0
+    """
     rgb = jnp.broadcast_to(rgb, (*rgb.shape[:-1], 3))
     weights = jnp.asarray(_WEIGHTS, rgb.dtype)
     return _OFFSET + jnp.einsum("...c,c->...", rgb, weights, precision=lax.Precision.HIGHEST)
 
 
 def rgb_to_lab(image: Array) -> Array:
-    """Converts sRGB to CIELAB, where distances tell how different two colours look.
+    """Converts sRGB to CIELAB, where distances correspond to perceived differences of colours.
 
     Args:
         image: (..., 3) in [0, 1], or (..., 1), which is grey.
@@ -36,6 +50,14 @@ def rgb_to_lab(image: Array) -> Array:
 
     References:
         IEC 61966-2-1:1999 (sRGB); ISO/CIE 11664-4:2019 (CIELAB).
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import color
+        >>> white = np.ones(3, np.float32)
+        >>> round(float(jax.jit(color.rgb_to_lab)(white)[0]), 2)
+        100.0
     """
     image = jnp.broadcast_to(image, (*image.shape[:-1], 3))
     bent = ((jnp.maximum(image, 0.04045) + 0.055) / 1.055) ** 2.4
@@ -53,7 +75,15 @@ def rgb_to_opponent(image: Array) -> Array:
         image: (..., C), C = 3 or, for grey, 1.
 
     Returns:
-        (..., C), luma first, times sqrt(3); grey is returned as it is.
+        (..., C): the sum of the channels divided by sqrt(3), then the chroma; grey images are returned
+        unchanged.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import color
+        >>> red = np.float32([1, 0, 0])
+        >>> print(np.asarray(color.rgb_to_opponent(red)).round(3))
+        [0.577 0.707 0.408]
     """
     if image.shape[-1] == 1:
         return image
@@ -68,6 +98,13 @@ def opponent_to_rgb(image: Array) -> Array:
 
     Returns:
         (..., C).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import color
+        >>> grey = np.float32([1, 0, 0])
+        >>> print(np.asarray(color.opponent_to_rgb(grey)).round(3))
+        [0.577 0.577 0.577]
     """
     if image.shape[-1] == 1:
         return image

@@ -16,6 +16,13 @@ def all_patches(x: Array, size: int, *, stride: int = 1) -> tuple[Array, tuple[i
 
     Returns:
         The N patches (N, K * K, C), row by row, and the numbers (rows, columns) of their grid.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import correlating
+        >>> patches, shape = correlating.all_patches(np.zeros((3, 4, 1)), 2)
+        >>> patches.shape, shape
+        ((6, 4, 1), (2, 3))
     """
     h, w = x.shape[:2]
     starts = [np.arange(0, n - size + 1, stride) for n in (h, w)]
@@ -35,6 +42,13 @@ def correlate(x: Array, kernel: Array, stride: int) -> Array:
 
     Returns:
         ((H - K) // stride + 1, (W - K) // stride + 1, C).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import correlating
+        >>> image = np.arange(6, dtype=np.float32).reshape(2, 3, 1)
+        >>> correlating.correlate(image, np.ones((2, 2), np.float32), 1).tolist()
+        [[[8.0], [12.0]]]
     """
     cut, shape = all_patches(x, kernel.shape[0], stride=stride)
     made = jnp.einsum("nkc,k->nc", cut, kernel.reshape(-1), precision="highest")
@@ -50,6 +64,15 @@ def composed(weights: Array, after: Array) -> Array:
 
     Returns:
         (k + m - 1, k + m - 1, A).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import correlating
+        >>> weights, after = np.ones((2, 2, 1, 1), np.float32), np.ones((2, 2, 1), np.float32)
+        >>> print(correlating.composed(weights, after)[..., 0])
+        [[1. 2. 1.]
+         [2. 4. 2.]
+         [1. 2. 1.]]
     """
     k, m = weights.shape[0], after.shape[0]
     products = jnp.einsum("abij,cdj->acbdi", weights, after, precision="highest")

@@ -29,7 +29,8 @@ def contrast_links(image: Array, *, weight: float) -> Array:
     the mean is that of |a - b|^2 over all links.
 
     Args:
-        image: (H, W, C), in a space where distances tell how different colours look, such as CIELAB.
+        image: (H, W, C), in a space where distances correspond to perceived differences, such as
+            CIELAB.
         weight: The weight of a link of length 1 between equal colours.
 
     Returns:
@@ -37,6 +38,14 @@ def contrast_links(image: Array, *, weight: float) -> Array:
 
     References:
         Rother, Kolmogorov, Blake: GrabCut. SIGGRAPH 2004, equations 4 and 5.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import cuts
+        >>> links = jax.jit(lambda x: cuts.contrast_links(x, weight=4.0))(np.ones((2, 3, 1)))
+        >>> links[0].tolist()  # to the pixels on the right
+        [[4.0, 4.0, 0.0], [4.0, 4.0, 0.0]]
     """
     inside = [_moved(jnp.ones(image.shape[:2]), offset) for offset in OFFSETS]
     squares = [
@@ -58,9 +67,9 @@ def minimum_cut(
     """Minimises the cost of a relaxed mask.
 
     Args:
-        cost: (H, W), what a pixel costs inside the mask; negative where it belongs there.
-        links: (4, H, W), what it costs that a pixel and its neighbour at `OFFSETS` differ, at least 0
-            and 0 at the image's ends.
+        cost: (H, W), the cost of a pixel inside the mask; negative for pixels that belong there.
+        links: (4, H, W), the cost of different values of a pixel and its neighbour at `OFFSETS`; at
+            least 0, and 0 where there is no neighbour.
         start: (H, W) in [0, 1], a mask near the solution; None: where the cost is negative.
         steps: Number of iterations.
 
@@ -68,13 +77,16 @@ def minimum_cut(
         (H, W) in [0, 1]; its values above 0.5 are the mask.
 
     Example:
+        >>> import jax
         >>> import jax.numpy as jnp
+        >>> from deepinternal.ops import cuts
         >>> cost = jnp.array([[-3.0, 1.0, 3.0]])  # the pixel in the middle is almost undecided
         >>> links = jnp.zeros((4, 1, 3)).at[0, 0, 0].set(2.0)  # but it looks like the left one
-        >>> (minimum_cut(cost, links) > 0.5).tolist()
+        >>> (jax.jit(cuts.minimum_cut)(cost, links) > 0.5).tolist()
         [[True, True, False]]
     """
-    # A mask has values near 1 and a flow values near the links' weights; steps in proportion to both.
+    # Masks have values near 1, and flows have values near the weights of the links; after the division,
+    # one step length suits both.
     scale = jnp.maximum(jnp.max(links), 1e-6)
     cost, links = cost / scale, links / scale
     start = jnp.where(cost < 0, 1.0, 0.0) if start is None else start
@@ -93,7 +105,22 @@ def minimum_cut(
 
 
 def hinted_cost(cost: Array, foreground: Array, background: Array) -> Array:
-    """Returns a cost (H, W) that keeps hinted pixels on their side; the hints are (H, W), 0 or 1."""
+    """Returns a cost that keeps hinted pixels on their side.
+
+    Args:
+        cost: (H, W), the cost of a pixel inside the mask.
+        foreground: (H, W), 1 for the pixels that are hinted to be inside, else 0.
+        background: (H, W), the same for those outside.
+
+    Returns:
+        (H, W).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import cuts
+        >>> cuts.hinted_cost(np.float32([1, 1, 1]), np.array([1, 0, 0]), np.array([0, 0, 1])).tolist()
+        [-10000.0, 1.0, 10000.0]
+    """
     return jnp.where(foreground > 0.5, -_OUTWEIGHS, jnp.where(background > 0.5, _OUTWEIGHS, cost))
 
 
@@ -106,6 +133,13 @@ def connected_parts(mask: Array, seeds: Array) -> Array:
 
     Returns:
         (H, W) booleans.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import cuts
+        >>> mask, seeds = np.array([[[1, 1, 0, 1]], [[1, 0, 0, 0]]], bool)
+        >>> cuts.connected_parts(mask, seeds).tolist()
+        [[True, True, False, False]]
     """
 
     def spread(found):
@@ -123,18 +157,28 @@ def connected_parts(mask: Array, seeds: Array) -> Array:
 
 
 def cleaned_mask(mask: Array, foreground: Array, background: Array, *, radius: int) -> Array:
-    """Removes parts of a mask without a hint and fills its small holes.
+    """Removes the parts of a mask that contain no hint, and fills its small holes.
 
     Args:
         mask: (H, W) booleans.
-        foreground: (H, W) booleans, the pixels that are surely inside. A part of the mask without such
-            a pixel is removed.
-        background: (H, W) booleans, the pixels that are surely outside.
+        foreground: (H, W) booleans, the pixels that are hinted to be inside. A part of the mask
+            without such a pixel is removed.
+        background: (H, W) booleans, the pixels that are hinted to be outside.
         radius: Radius in pixels. A hole is filled if it has no pixel of `background` and no square of
             side 2 * radius + 1 fits into it.
 
     Returns:
         (H, W) booleans.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import cuts
+        >>> mask, foreground, background = np.zeros((3, 1, 4), bool)
+        >>> mask[0, [0, 2]] = foreground[0, 0] = True
+        >>> clean = jax.jit(cuts.cleaned_mask, static_argnames="radius")
+        >>> clean(mask, foreground, background, radius=1).tolist()
+        [[True, False, False, False]]
     """
     kept = connected_parts(mask | foreground, foreground)
     outside = jnp.pad(~kept, radius, constant_values=True)

@@ -1,6 +1,6 @@
 """Deconvolution: a sharp image from a blurred one with a known kernel, in closed form or by gradients.
 
-What lies beyond the border of the blurred image is unknown. It is part of the estimate: the image is
+The pixels beyond the border of the blurred image are unknown and are estimated, too: the image is
 extended, and each iteration predicts the blurred pixels outside the frame from the estimate so far.
 
 References:
@@ -21,7 +21,7 @@ from deepinternal.types import Array
 
 
 def blur(image: Array, kernel: Array) -> Array:
-    """Correlates images with a kernel where all its pixels are inside.
+    """Correlates an image with a kernel at all positions where the kernel lies inside the image.
 
     Args:
         image: (H, W, C).
@@ -29,6 +29,13 @@ def blur(image: Array, kernel: Array) -> Array:
 
     Returns:
         (H - K + 1, W - L + 1, C).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import deconvolution
+        >>> kernel = np.full((3, 3), 1 / 9, np.float32)
+        >>> deconvolution.blur(np.ones((5, 6, 3), np.float32), kernel).shape
+        (3, 4, 3)
     """
     planes = jnp.moveaxis(image, -1, 0)[:, None]
     taps = kernel[None, None].astype(planes.dtype)
@@ -42,9 +49,9 @@ class _Domain:
 
     Attributes:
         shape: (H, W) of the frame.
-        margin: The width of the margin above and on the left; that on the other sides is at least it.
+        margin: The width of the margin above and on the left; the other margins are at least as wide.
         sides: (H', W') with the margin, sizes with a fast Fourier transform.
-        transfer: (H', W' // 2 + 1, 1), by which a correlation with the kernel multiplies the transform.
+        transfer: (H', W' // 2 + 1, 1), the transform of the correlation with the kernel.
     """
 
     shape: tuple[int, int]
@@ -69,7 +76,7 @@ class _Domain:
         return mask
 
     def tapered(self, x: Array) -> Array:
-        """Blends an extended image into its blurred version towards the domain's ends, which meet."""
+        """Blends an extended image into its blurred version towards the ends of the periodic domain."""
         rise = 0.5 - 0.5 * np.cos(np.pi * np.arange(self.margin) / self.margin)
         lines = [np.r_[rise, np.ones(s - 2 * self.margin), rise[::-1]] for s in self.sides]
         weight = jnp.asarray(np.outer(*lines)[..., None], jnp.float32)
@@ -85,7 +92,7 @@ class _Domain:
         return self.back(self.forward(x) * self.transfer)
 
     def predicted(self, x: Array, observed: Array) -> Array:
-        """The blurred image: as observed in the frame, and elsewhere predicted from the estimate."""
+        """The blurred image, observed in the frame and predicted from the estimate elsewhere."""
         known = self.known()
         return known * observed + (1 - known) * self.blurred(x)
 
@@ -118,10 +125,12 @@ def wiener(image: Array, kernel: Array, ratio: Array | float, *, iterations: int
         (H, W, C), not clipped.
 
     Example:
+        >>> import jax
         >>> import numpy as np
         >>> from deepinternal.ops import deconvolution
         >>> kernel = np.full((3, 3), 1 / 9, np.float32)
-        >>> deconvolution.wiener(np.ones((12, 10, 3), np.float32), kernel, 1e-3).shape
+        >>> deblur = lambda image: deconvolution.wiener(image, kernel, 1e-3)
+        >>> jax.eval_shape(deblur, np.ones((12, 10, 3), np.float32)).shape
         (12, 10, 3)
     """
     domain = _domain(image.shape[:2], kernel)
@@ -146,7 +155,21 @@ def _adjoint(g: Array) -> Array:
 
 
 def mean_gradient(image: Array) -> Array:
-    """Returns the mean length of the gradients of an image (H, W, C), taken over all channels."""
+    """Returns the mean length of the gradients of an image, taken over all channels.
+
+    Args:
+        image: (H, W, C).
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import deconvolution
+        >>> ramp = np.float32([[[0], [0.5], [1]]] * 3)
+        >>> float(deconvolution.mean_gradient(ramp))
+        0.5
+    """
     steps = _gradients(image)[:, :-1, :-1]
     return jnp.mean(jnp.sqrt(jnp.sum(steps**2, axis=(0, 3))))
 
@@ -169,7 +192,7 @@ def total_variation(
         image: (H, W, C) in [0, 1], the blurred image.
         kernel: (K, K) correlation kernel of sum 1, centred on K // 2.
         noise_std: Standard deviation of the noise, positive.
-        weight: The inverse of the lengths that gradients typically have, see `mean_gradient`.
+        weight: The inverse of the typical length of the gradients, see `mean_gradient`.
         iterations: Number of iterations.
         penalty: Weight of the splitting, relative to `weight`.
 
@@ -177,11 +200,12 @@ def total_variation(
         (H, W, C), not clipped.
 
     Example:
+        >>> import jax
         >>> import numpy as np
         >>> from deepinternal.ops import deconvolution
         >>> kernel = np.full((3, 3), 1 / 9, np.float32)
-        >>> image = np.full((12, 10, 3), 0.5, np.float32)
-        >>> made = deconvolution.total_variation(image, kernel, 0.01, 10.0, iterations=3)
+        >>> deblur = lambda x: deconvolution.total_variation(x, kernel, 0.01, 10.0, iterations=3)
+        >>> made = jax.jit(deblur)(np.full((12, 10, 3), 0.5, np.float32))
         >>> made.shape, bool(abs(made - 0.5).max() < 1e-4)
         ((12, 10, 3), True)
     """

@@ -1,6 +1,6 @@
 """Degradation of images: random blur kernels, and the forward model of super-resolution with noise.
 
-With these, super-resolution can be evaluated with a known ground truth. Kernels are float32 (K, K)
+With them, super-resolution can be evaluated against a known ground truth. Kernels are float32 (K, K)
 correlation kernels of sum 1 as in `deepinternal.ops.kernels`. They are centred on K // 2 + (scale - 1)
 / 2, at which downscaling does not shift the image, so that `centre_kernel` changes them little. Sizes
 and scales are static; everything else may be traced, and vmapped over keys.
@@ -28,8 +28,8 @@ def div2krk_kernel(key: Array, *, scale: int = 2) -> Array:
     Args:
         key: PRNG key.
         scale: 2 or 4. For 4, the kernel for 2 is convolved with itself dilated by 2, which equals two
-            downscalings by 2. KernelGAN derives its own kernels in this way; for the kernels of scale
-            4 in the published data set the method is not known.
+            downscalings by 2. KernelGAN derives its own kernels in this way; the method for the
+            published kernels of scale 4 is not known.
 
     Returns:
         (11, 11) for scale 2, (31, 31) for scale 4. The gaussian is centred for the scale; noise and
@@ -41,6 +41,12 @@ def div2krk_kernel(key: Array, *, scale: int = 2) -> Array:
     References:
         Bell-Kligler, Shocher, Irani, "Blind super-resolution kernel estimation using an internal-GAN",
         NeurIPS 2019, where it describes the data set.
+
+    Example:
+        >>> import jax
+        >>> from deepinternal.ops import degradation
+        >>> jax.eval_shape(degradation.div2krk_kernel, jax.random.key(0)).shape
+        (11, 11)
     """
     if scale not in DIV2KRK_SCALES:
         raise ValueError(f"DIV2KRK has no scale {scale!r}; known: 2, 4")
@@ -84,6 +90,14 @@ def motion_kernel(
     References:
         Boracchi, Foi, "Modeling the performance of image restoration from motion blur", IEEE TIP
         2012, draws random camera paths too, by another model.
+
+    Example:
+        >>> import jax
+        >>> from deepinternal.ops import degradation
+        >>> size = degradation.motion_size(8)
+        >>> draw = lambda key: degradation.motion_kernel(key, size, 8.0)
+        >>> jax.eval_shape(draw, jax.random.key(0)).shape
+        (17, 17)
     """
     samples = 8 * size
     drawn = jax.random.normal(key, (2 * samples + 2,), jnp.float32)
@@ -95,7 +109,20 @@ def motion_kernel(
 
 
 def motion_size(length: float, *, scale: int = 1) -> int:
-    """Returns the odd side of a kernel that holds a motion of a length in pixels, even if uneven."""
+    """Returns the side of a kernel that holds a motion, even an uneven one.
+
+    Args:
+        length: Length of the motion in pixels.
+        scale: Downscaling factor for which the kernel is centred.
+
+    Returns:
+        The side in pixels, odd.
+
+    Example:
+        >>> from deepinternal.ops import degradation
+        >>> degradation.motion_size(8)
+        17
+    """
     return 2 * math.ceil(0.8 * length + (scale - 1) / 2) + 3
 
 
@@ -110,6 +137,15 @@ def line_kernel(size: int, length: float | Array, theta: float | Array, *, scale
 
     Returns:
         (size, size), summing to 1, not negative.
+
+    Example:
+        >>> import jax
+        >>> from deepinternal.ops import degradation
+        >>> draw = jax.jit(lambda theta: degradation.line_kernel(3, 2.0, theta))
+        >>> print(draw(0.0).round(2))
+        [[0.   0.   0.  ]
+         [0.25 0.5  0.25]
+         [0.   0.   0.  ]]
     """
     samples = 8 * size
     along = ((jnp.arange(samples, dtype=jnp.float32) + 0.5) / samples - 0.5) * length
@@ -141,6 +177,14 @@ def degrade(
 
     Returns:
         (..., ceil(H / scale), ceil(W / scale), C), clipped to [0, 1].
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import degradation
+        >>> image = np.ones((4, 6, 3), np.float32)
+        >>> degradation.degrade(jax.random.key(0), image, None, 2, noise_std=0.1).shape
+        (2, 3, 3)
     """
     small = resize(image, scale=1 / scale) if kernel is None else downscale(image, kernel, scale)
     noise = jax.random.normal(key, (small.size,), small.dtype).reshape(small.shape)

@@ -36,6 +36,13 @@ def double(x: Array, how: str, *, size: tuple[int, int] | None = None, frame: in
 
     References:
         'bilinear' and 'corners' are PyTorch's bilinear interpolation without and with `align_corners`.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import doubling
+        >>> x = np.float32([0, 1]).reshape(1, 1, 2, 1)
+        >>> doubling.double(x, "nearest")[0, :, :, 0].tolist()
+        [[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]
     """
     size = size or (2 * x.shape[1], 2 * x.shape[2])
     if frame % 2 and frame > 1:

@@ -23,6 +23,12 @@ def box(image: Array, radius: int) -> Array:
 
     Returns:
         An array of the shape of `image`.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import filters
+        >>> filters.box(np.float32([[0, 3, 6]]), 1).tolist()
+        [[1.5, 3.0, 4.5]]
     """
     # The mean is subtracted first, because sums of small values lose fewer of float32's digits.
     mean = jnp.mean(image, axis=(0, 1))
@@ -55,6 +61,12 @@ def minimum(image: Array, size: int) -> Array:
 
     Returns:
         (H, W).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import filters
+        >>> filters.minimum(np.float32([[3, 1, 2, 4]]), 3).tolist()
+        [[1.0, 1.0, 1.0, 2.0]]
     """
     for window in ((size, 1), (1, size)):
         image = lax.reduce_window(image, jnp.inf, lax.min, window, (1, 1), "SAME")
@@ -78,6 +90,15 @@ def guided_filter(guide: Array, target: Array, *, radius: int = 50, epsilon: flo
 
     References:
         He, Sun, Tang: Guided Image Filtering. TPAMI 2013, equations 5-8 and 14-16.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import filters
+        >>> guide, target = np.ones((3, 3, 1), np.float32), np.ones((3, 3), np.float32)
+        >>> smooth = lambda guide, target: filters.guided_filter(guide, target, radius=1)
+        >>> jax.jit(smooth)(guide, target).shape
+        (3, 3)
     """
     guide = guide[..., None] if guide.ndim == 2 else guide
     slope, offset = guided_functions(guide, target, radius=radius, epsilon=epsilon)
@@ -89,7 +110,8 @@ def guided_functions(
 ) -> tuple[Array, Array]:
     """Returns the affine functions of a guide's colours that `guided_filter` applies to it.
 
-    They vary slowly. Those of a reduced image can therefore be enlarged and applied to the full one.
+    The functions vary slowly, so that those of a reduced image can be enlarged and applied to the full
+    image.
 
     Args:
         guide: (H, W, C), C = 1 or 3.
@@ -102,6 +124,15 @@ def guided_functions(
 
     References:
         He, Sun: Fast Guided Filter. arXiv 1505.00996, 2015.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import filters
+        >>> guide, target = np.ones((3, 3, 1), np.float32), np.ones((3, 3), np.float32)
+        >>> fit = lambda guide, target: filters.guided_functions(guide, target, radius=1, epsilon=1e-4)
+        >>> [x.shape for x in jax.eval_shape(fit, guide, target)]
+        [(3, 3, 1), (3, 3)]
     """
     channels = guide.shape[-1]
     pairs = [(i, j) for i in range(channels) for j in range(i, channels)]

@@ -21,6 +21,11 @@ def factor(shape: tuple[int, ...], *, side: int = 0, pixels: int = 0) -> int:
 
     Returns:
         The factor, at least 1.
+
+    Example:
+        >>> from deepinternal.ops import fitting
+        >>> fitting.factor((600, 800, 3), side=320)
+        3
     """
     height, width = shape[:2]
     by_side = math.ceil(max(height, width) / side) if side else 1
@@ -38,6 +43,12 @@ def reduced(image: np.ndarray, side: int, *, pixels: int = 0) -> np.ndarray:
 
     Returns:
         (ceil(H / factor), ceil(W / factor), C).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import fitting
+        >>> fitting.reduced(np.ones((30, 40, 3), np.float32), 16).shape
+        (10, 14, 3)
     """
     by = factor(image.shape, side=side, pixels=pixels)
     image = np.asarray(image, np.float32)
@@ -47,15 +58,29 @@ def reduced(image: np.ndarray, side: int, *, pixels: int = 0) -> np.ndarray:
 
 
 def shrunk(image: Array, shape: tuple[int, int]) -> Array:
-    """Reduces an image (H, W, C) to a smaller size; each pixel is the mean of the area it covers."""
+    """Reduces an image to a smaller size; each pixel is the mean of the area that it covers.
+
+    Args:
+        image: (H, W, C) in [0, 1].
+        shape: (h, w).
+
+    Returns:
+        (h, w, C), clipped to [0, 1].
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import fitting
+        >>> fitting.shrunk(np.float32([[[0], [1]]]), (1, 1)).tolist()
+        [[[0.5]]]
+    """
     return jnp.clip(resize(image, output_shape=shape, method="box"), 0, 1)
 
 
 def shared_out(first: Array, second: Array, full: Array) -> tuple[Array, Array]:
     """Enlarges two layers of a reduced image to layers that add up to the full one.
 
-    The details that the enlarged layers lack are shared out in proportion to the energy of the finest
-    details that the layers have.
+    The details that the enlarged layers lack are divided between them in proportion to the energy of
+    the finest details of the layers.
 
     Args:
         first: (h, w, C), the first layer.
@@ -64,6 +89,14 @@ def shared_out(first: Array, second: Array, full: Array) -> tuple[Array, Array]:
 
     Returns:
         Two layers (H, W, C) between 0 and the image.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import fitting
+        >>> small, full = np.full((2, 3, 1), 0.25, np.float32), np.full((4, 6, 1), 0.5, np.float32)
+        >>> [x.shape for x in jax.eval_shape(fitting.shared_out, small, small, full)]
+        [(4, 6, 1), (4, 6, 1)]
     """
     energy = lambda x: box(jnp.mean(jnp.square(x - box(x, 1)), axis=-1, keepdims=True), 1) + 1e-9
     share = energy(first) / (energy(first) + energy(second))
@@ -73,7 +106,21 @@ def shared_out(first: Array, second: Array, full: Array) -> tuple[Array, Array]:
 
 
 def enlarged(x: Array, shape: tuple[int, int]) -> Array:
-    """Enlarges a layer (h, w, C) to the image's size by cubic interpolation, clipped to [0, 1]."""
+    """Enlarges a layer to the size of the image by cubic interpolation.
+
+    Args:
+        x: (h, w, C) in [0, 1], the layer.
+        shape: (H, W).
+
+    Returns:
+        (H, W, C), clipped to [0, 1].
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import fitting
+        >>> fitting.enlarged(np.ones((2, 3, 1), np.float32), (4, 6)).shape
+        (4, 6, 1)
+    """
     if x.shape[:2] == tuple(shape):
         return x
     return jnp.clip(resize(x, output_shape=shape, method="cubic"), 0, 1)

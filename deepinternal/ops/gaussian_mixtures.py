@@ -39,8 +39,17 @@ def fit_mixture(
 
     Returns:
         The mixture.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.gaussian_mixtures import fit_mixture
+        >>> values, weights = np.ones((9, 3), np.float32), np.ones(9, np.float32)
+        >>> fit = lambda key: fit_mixture(key, values, weights, components=2, floor=0.1)
+        >>> jax.eval_shape(fit, jax.random.key(0)).means.shape
+        (2, 3)
     """
-    weights = weights / jnp.sum(weights)
+    values, weights = jnp.asarray(values), weights / jnp.sum(weights)
     drawn = jax.random.uniform(key, (components,))
     none = jnp.full((components, values.shape[-1]), jnp.inf, values.dtype)
 
@@ -69,7 +78,23 @@ def fit_mixture(
 
 
 def log_density(mixture: GaussianMixture, values: Array) -> Array:
-    """The logarithm of a mixture's density at values (..., C), (...)."""
+    """Returns the logarithm of the density of a mixture.
+
+    Args:
+        mixture: The mixture, in C dimensions.
+        values: (..., C).
+
+    Returns:
+        (...).
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.gaussian_mixtures import GaussianMixture, log_density
+        >>> normal = GaussianMixture(np.zeros(1), np.zeros((1, 2)), np.eye(2)[None])
+        >>> round(float(jax.jit(log_density)(normal, np.zeros(2))), 3)  # -log(2 pi)
+        -1.838
+    """
     return jax.nn.logsumexp(_component_densities(mixture, values), axis=-1)
 
 

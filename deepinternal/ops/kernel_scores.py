@@ -21,6 +21,14 @@ def aligned(kernel: Array, reference: Array) -> tuple[Array, Array]:
     Returns:
         Both as (N, N), N odd, large enough for any shift that is tried (quarters of a pixel, up to 1.5
         pixels beyond the difference of the centres of mass).
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import kernel_scores
+        >>> kernel = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16
+        >>> [x.shape for x in jax.eval_shape(kernel_scores.aligned, kernel, kernel)]
+        [(11, 11), (11, 11)]
     """
     size = max(kernel.shape[0], reference.shape[0]) // 2 * 2 + 9
     kernel, reference = (_placed(k, size) for k in (kernel, reference))
@@ -45,6 +53,14 @@ def correlation(kernel: Array, reference: Array) -> Array:
 
     References:
         Hu and Yang: Good Regions to Deblur. ECCV 2012 ("kernel similarity").
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import kernel_scores
+        >>> kernel = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16
+        >>> round(float(jax.jit(kernel_scores.correlation)(kernel, 2 * kernel)), 3)
+        1.0
     """
     a, b = aligned(kernel, reference)
     return jnp.sum(a * b) / jnp.sqrt(jnp.sum(a**2) * jnp.sum(b**2))
@@ -62,6 +78,14 @@ def kernel_psnr(kernel: Array, reference: Array) -> Array:
 
     Returns:
         A scalar; infinite for equal kernels.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import kernel_scores
+        >>> kernel = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16
+        >>> round(float(jax.jit(kernel_scores.kernel_psnr)(0.9 * kernel, kernel)), 1)
+        37.3
     """
     a, b = aligned(kernel, reference)
     return 10 * jnp.log10(jnp.max(b) ** 2 / jnp.mean(jnp.square(a - b)))

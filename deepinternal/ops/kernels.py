@@ -1,11 +1,10 @@
-"""Blur kernels: how to make and centre them, and how to downscale an image with one.
+"""Blur kernels: their construction and centring, and downscaling with a kernel.
 
 Kernels are float32 (K, K) correlation kernels that sum to 1: a low-resolution pixel is the (unflipped)
 weighted sum of the high-resolution pixels around it, and the correlation is centred on K // 2.
 """
 
 import math
-from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ import numpy as np
 from jax import lax
 
 from deepinternal.ops.resizing import cubic, mirror_index, output_size
+from deepinternal.ops.sampling import sample_positions, whole_positions
 from deepinternal.types import Array
 
 
@@ -33,8 +33,8 @@ def gaussian_kernel(
     Example:
         >>> from deepinternal.ops import kernels
         >>> blur = kernels.gaussian_kernel(5, 1.0)
-        >>> print(kernels.centre_of_mass(blur).round(3))
-        [2. 2.]
+        >>> blur.shape, kernels.centre_of_mass(blur).round(3).tolist()
+        ((5, 5), [2.0, 2.0])
     """
     sigma = jnp.broadcast_to(jnp.asarray(sigma, jnp.float32), (2,))
     axis = jnp.arange(size, dtype=jnp.float32) - (size - 1) / 2
@@ -46,7 +46,20 @@ def gaussian_kernel(
 
 
 def centre_of_mass(kernel: Array) -> Array:
-    """Returns the centre of mass (row, column) of a (K, L) kernel, 0-based, in pixels."""
+    """Returns the centre of mass of a kernel.
+
+    Args:
+        kernel: (K, L).
+
+    Returns:
+        (row, column), 0-based, in pixels.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import kernels
+        >>> kernels.centre_of_mass(np.float32([[0, 0, 0], [0, 0, 1]])).tolist()
+        [1.0, 2.0]
+    """
     total = kernel.sum()
     means = [
         jnp.dot(jnp.arange(n, dtype=kernel.dtype), kernel.sum(1 - axis), precision="highest")
@@ -76,6 +89,14 @@ def shift_kernel(kernel: Array, shift: Array) -> Array:
 
     Returns:
         (K, L).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import kernels
+        >>> line = np.float32([1, 4, 6, 4, 1]) / 16
+        >>> kernel = kernels.shift_kernel(np.pad(np.outer(line, line), 2), np.float32([0.5, 0]))
+        >>> kernels.centre_of_mass(kernel).round(2).tolist()
+        [4.5, 4.0]
     """
     for axis, n in enumerate(kernel.shape):
         at = np.arange(n)
@@ -120,6 +141,14 @@ def centre_kernel(
 
     Returns:
         (K + 2 pad, K + 2 pad), summing to 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import kernels
+        >>> line = np.float32([1, 4, 6, 4, 1]) / 16
+        >>> kernel = kernels.centre_kernel(np.outer(line, line), 2)
+        >>> kernel.shape, kernels.centre_of_mass(kernel).round(2).tolist()
+        ((9, 9), [4.5, 4.5])
     """
     scale = np.broadcast_to(np.asarray(scale, np.float32), (2,))
     size = kernel.shape[0]
@@ -146,6 +175,12 @@ def faint_level(kernel: Array, *, rule: str = "peak") -> Array:
 
     Returns:
         A scalar, at least 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import kernels
+        >>> round(float(kernels.faint_level(np.float32([[0, 1], [0, 0]]))), 3)
+        0.02
     """
     if rule == "peak":
         return 0.02 * jnp.max(kernel)
@@ -153,7 +188,21 @@ def faint_level(kernel: Array, *, rule: str = "peak") -> Array:
 
 
 def without_faint(kernel: Array, level: Array | float) -> Array:
-    """Subtracts `level` from a kernel, sets negative values to 0, and normalises the sum to 1."""
+    """Removes the faint values of a kernel and normalises its sum to 1.
+
+    Args:
+        kernel: (K, K).
+        level: Is subtracted from the kernel, whose negative values are then set to 0.
+
+    Returns:
+        (K, K).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import kernels
+        >>> kernels.without_faint(np.float32([[0.25, 1.25]]), 0.25).tolist()
+        [[0.0, 1.0]]
+    """
     kernel = jnp.maximum(kernel - level, 0)
     return kernel / jnp.maximum(kernel.sum(), 1e-12)
 
@@ -166,6 +215,13 @@ def twice(kernel: Array) -> Array:
 
     Returns:
         (3 K - 2, 3 K - 2).
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import kernels
+        >>> jax.eval_shape(kernels.twice, np.ones((3, 3), np.float32)).shape
+        (7, 7)
     """
     size = 2 * kernel.shape[0] - 1
     dilated = jnp.zeros((size, size), kernel.dtype).at[::2, ::2].set(kernel)
@@ -184,6 +240,13 @@ def doubled_kernel(kernel: Array) -> Array:
 
     References:
         Bell-Kligler et al. 2019, section 4.4 ("Larger scale factors").
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import kernels
+        >>> jax.eval_shape(kernels.doubled_kernel, np.ones((3, 3), np.float32)).shape
+        (5, 5)
     """
     both, cut = twice(kernel), kernel.shape[0] // 2
     both = both[cut : both.shape[0] - cut, cut : both.shape[1] - cut]
@@ -199,50 +262,15 @@ def cubic_kernel(scale: float, size: int) -> np.ndarray:
 
     Returns:
         float32 (size, size), centred for `scale`. Inside the image `downscale` with it equals `resize`.
+
+    Example:
+        >>> from deepinternal.ops import kernels
+        >>> kernel = kernels.cubic_kernel(2, 9)
+        >>> kernel.shape, round(float(kernel.sum()), 3)
+        ((9, 9), 1.0)
     """
     line = cubic((np.arange(size) - size // 2 - (scale - 1) / 2) / scale)
     return (np.outer(line, line) / line.sum() ** 2).astype(np.float32)
-
-
-def sample_positions(length: int, scale: float, n: int) -> np.ndarray:
-    """Returns the rows (columns) that a downscaling keeps: round(linspace(0, length - scale, n)).
-
-    Args:
-        length: Number of samples of the input axis.
-        scale: Factor >= 1.
-        n: Number of samples of the output axis.
-
-    Returns:
-        int64 (n,).
-    """
-    return np.round(np.linspace(0, max(length - scale, 0), n)).astype(np.int64)
-
-
-def whole_positions(
-    length: int | Array, scale: float, n: int | Array, out_length: int
-) -> np.ndarray | Array:
-    """Returns the positions of `sample_positions(length, scale, n)` in int32, also for traced lengths.
-
-    They are exact, with halves rounded to even, if `scale` is a fraction of small numbers. The floats
-    of `sample_positions` may round a half the other way.
-
-    Args:
-        length: Number of samples of the input axis.
-        scale: A fraction with a denominator of at most 64.
-        n: Number of samples of the output axis.
-        out_length: Number of positions to return; those from `n` on have no meaning.
-
-    Returns:
-        int32 (out_length,).
-    """
-    ratio = Fraction(scale).limit_denominator(64)
-    step = length * ratio.denominator - ratio.numerator
-    among = (n - 1) * ratio.denominator
-    among = among + (among == 0)
-    products = np.arange(out_length, dtype=np.int32) * step
-    whole, rest = products // among, products % among
-    up = (2 * rest > among) | ((2 * rest == among) & (whole % 2 == 1))
-    return whole + up
 
 
 def downscale(
@@ -274,7 +302,7 @@ def downscale(
     Example:
         >>> import numpy as np
         >>> from deepinternal.ops import kernels
-        >>> kernel = kernels.centre_kernel(kernels.gaussian_kernel(7, 1.0), 2)
+        >>> kernel = kernels.cubic_kernel(2, 9)
         >>> kernels.downscale(np.ones((8, 6, 3), np.float32), kernel, 2).shape
         (4, 3, 3)
     """

@@ -24,11 +24,18 @@ def norm_and_relu(x: Array, scale: Array, shift: Array, epsilon: float, slope: f
         x: (N, H, W, C).
         scale: (C,), the standard deviations after normalisation.
         shift: (C,), the means after normalisation.
-        epsilon: Is added to the variances.
+        epsilon: A number that is added to the variances.
         slope: Slope of the leaky ReLU for negative values; 1: no activation.
 
     Returns:
         (N, H, W, C), of the dtype of `x`.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import layers
+        >>> x, one, zero = np.float32([0, 2]).reshape(1, 1, 2, 1), np.ones(1), np.zeros(1)
+        >>> print(layers.norm_and_relu(x, one, zero, 0.0, 0.5).round(3).ravel())
+        [-0.5  1. ]
     """
     return _norm_fwd(x, scale, shift, epsilon, slope)[0]
 
@@ -42,7 +49,7 @@ def _norm_fwd(x, scale, shift, epsilon, slope):
 
 
 def _norm_bwd(epsilon, slope, residuals, g):
-    # Written out, so that it takes two passes over the pixels and keeps only the input.
+    # The gradient is written out, so that it takes two passes over the pixels and keeps only the input.
     x, mean, inverse, scale, shift = residuals
     unit = (widened(x) - mean) * inverse
     g = _leaky(unit * scale + shift, widened(g), slope)
@@ -74,6 +81,15 @@ def norm_and_relu_within(
 
     Returns:
         (N, H, W, C), of the dtype of `x`. The rest of the canvas has no meaning, but is finite.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import layers
+        >>> canvas, one, zero = np.ones((1, 3, 4, 1), np.float32), np.ones(1), np.zeros(1)
+        >>> norm = lambda canvas: layers.norm_and_relu_within(canvas, one, zero, 1e-5, 0.2, (2, 3))
+        >>> jax.eval_shape(norm, canvas).shape
+        (1, 3, 4, 1)
     """
     wide, (h, w) = widened(x), size
     rows, columns = (jnp.arange(n) for n in x.shape[1:3])
@@ -85,7 +101,21 @@ def norm_and_relu_within(
 
 
 def variance(x: Array, frame: int) -> Array:
-    """Returns the variance of each image's channels over the pixels inside a `frame`: (N, 1, 1, C)."""
+    """Returns the variances of the channels of each image over the pixels inside a frame.
+
+    Args:
+        x: (N, H, W, C).
+        frame: Width in pixels of the border that is left out.
+
+    Returns:
+        (N, 1, 1, C).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import layers
+        >>> layers.variance(np.float32([0, 2]).reshape(1, 1, 2, 1), 0).tolist()
+        [[[[1.0]]]]
+    """
     return _variance(widened(x[:, frame : x.shape[1] - frame, frame : x.shape[2] - frame]))
 
 
@@ -132,7 +162,22 @@ def _means(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def reflect(x: Array, count: int) -> Array:
-    """Mirrors `count` pixels at all borders of (N, H, W, C) images, without repeating the border."""
+    """Mirrors pixels at all borders of images, without repeating the border.
+
+    Args:
+        x: (N, H, W, C).
+        count: Number of pixels that are added at each border.
+
+    Returns:
+        (N, H + 2 * count, W + 2 * count, C).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import layers
+        >>> x = np.arange(9).reshape(1, 3, 3, 1)
+        >>> layers.reflect(x, 1)[0, 1, :, 0].tolist()
+        [1, 0, 1, 2, 1]
+    """
     if min(x.shape[1:3]) < 2 * count + 2:  # the mirrored pixels of both borders may meet
         return jnp.pad(x, ((0, 0), (count, count), (count, count), (0, 0)), "reflect")
     return _reflect(_reflect(x, count, 1), count, 2)
@@ -174,6 +219,15 @@ def reflect_within(x: Array, count: int, size: Sequence[Array]) -> Array:
     Returns:
         (N, H + 2 * count, W + 2 * count, C), in whose upper left are the images and the mirrored pixels
         around them. The rest has no meaning.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import layers
+        >>> canvas = np.arange(4).reshape(1, 1, 4, 1)  # the first three pixels are the image
+        >>> made = jax.jit(layers.reflect_within, static_argnums=1)(canvas, 1, (1, 3))
+        >>> made[0, 1, :5, 0].tolist()
+        [1, 0, 1, 2, 1]
     """
     for axis, n in zip((1, 2), size):
         index = jnp.abs(jnp.arange(-count, x.shape[axis] + count))
@@ -183,7 +237,21 @@ def reflect_within(x: Array, count: int, size: Sequence[Array]) -> Array:
 
 
 def zeros_around(x: Array, count: int) -> Array:
-    """Adds `count` zeros at all borders of (N, H, W, C) images."""
+    """Adds zeros at all borders of images.
+
+    Args:
+        x: (N, H, W, C).
+        count: Number of zeros that are added at each border.
+
+    Returns:
+        (N, H + 2 * count, W + 2 * count, C).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import layers
+        >>> layers.zeros_around(np.ones((1, 3, 3, 1), np.float32), 2).shape
+        (1, 7, 7, 1)
+    """
     return jnp.pad(x, ((0, 0), (count, count), (count, count), (0, 0)))
 
 

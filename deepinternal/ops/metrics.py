@@ -15,12 +15,41 @@ _BAND = 2**22  # number of pixels of which SSIM is computed at once, to bound it
 
 
 def mse(a: Array, b: Array) -> Array:
-    """Returns the mean squared difference of two arrays of one shape."""
+    """Returns the mean squared difference of two arrays.
+
+    Args:
+        a: An array of any shape.
+        b: An array of the same shape.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import metrics
+        >>> float(metrics.mse(np.zeros(2), np.ones(2)))
+        1.0
+    """
     return jnp.mean(jnp.square(a - b))
 
 
 def psnr(a: Array, b: Array, *, data_range: float = 1.0) -> Array:
-    """Returns the peak signal-to-noise ratio in dB, which is infinite for equal arrays."""
+    """Returns the peak signal-to-noise ratio of two arrays.
+
+    Args:
+        a: An array of any shape.
+        b: An array of the same shape.
+        data_range: Width of the range of the values.
+
+    Returns:
+        A scalar in dB, infinite for equal arrays.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import metrics
+        >>> round(float(metrics.psnr(np.zeros(2), np.full(2, 0.1))), 2)
+        20.0
+    """
     return 10 * jnp.log10(data_range**2 / mse(a, b))
 
 
@@ -47,6 +76,14 @@ def ssim(a: Array, b: Array, *, data_range: float = 1.0) -> Array:
 
     Raises:
         ValueError: A side is shorter than 11 pixels.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import metrics
+        >>> image = np.eye(11, dtype=np.float32)
+        >>> round(float(jax.jit(metrics.ssim)(image, image)), 3)
+        1.0
     """
     if min(a.shape) < 11:
         raise ValueError(f"ssim needs sides of at least 11 pixels, not {a.shape}")
@@ -97,6 +134,14 @@ def quality(result: Array, truth: Array, *, border: tuple[int, int] = (0, 0)) ->
 
     Raises:
         ValueError: The shapes differ, or the image inside the border is too small.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import metrics
+        >>> image = np.ones((11, 12, 3), np.float32)
+        >>> sorted(jax.eval_shape(metrics.quality, image, image))
+        ['psnr_rgb', 'psnr_y', 'ssim_y']
     """
     if result.shape != truth.shape:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The layers of mixtures: those of two with known weights, and the means of those of one."""
+"""The layers of two mixtures with known weights, and the means of the layers of one mixture."""
 
 import jax.numpy as jnp
 
@@ -24,6 +24,14 @@ def solve(
 
     Returns:
         y1, y2, not clipped.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import mixtures
+        >>> first, second = np.full((1, 1, 1), 0.75), np.full((1, 1, 1), 0.25)
+        >>> y1, y2 = mixtures.solve(first, second, np.array([1.0, 0.0]))
+        >>> y1.tolist(), y2.tolist()
+        ([[[0.75]]], [[[0.25]]])
     """
     a, b = alphas, 1 - alphas
     near = near or (jnp.zeros_like(first),) * 2
@@ -35,11 +43,11 @@ def solve(
 
 
 def balanced(first: Array, second: Array, image: Array) -> tuple[Array, Array]:
-    """Chooses what the sum of two layers does not tell: which is the first, and their means.
+    """Chooses the order and the means of two layers, which their sum does not determine.
 
-    The first layer is the one with more contrast. What the layers lack of the image is shared out
-    equally. Of all means for which the layers lie in [0, 1], those are chosen that change the image
-    least: the darkest hundredth of the second layer is black in each channel.
+    The first layer is the one with more contrast. The difference between the image and the sum of the
+    layers is divided equally between them. The means are those for which the first layer differs least
+    from the image: in each channel, the darkest hundredth of the second layer becomes black.
 
     Args:
         first: (H, W, C).
@@ -48,6 +56,15 @@ def balanced(first: Array, second: Array, image: Array) -> tuple[Array, Array]:
 
     Returns:
         Two layers (H, W, C) between 0 and the image, which add up to it.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import mixtures
+        >>> image = np.float32([[[0.0], [0.5], [1.0]]])
+        >>> first, second = jax.jit(mixtures.balanced)(0.5 * image, 0.25 * image, image)
+        >>> bool(np.allclose(first + second, image))
+        True
     """
     contrasts = [jnp.mean(jnp.var(x, axis=(0, 1))) for x in (first, second)]
     swap = contrasts[1] > contrasts[0]

@@ -44,5 +44,18 @@ def arithmetic(precision: str | None) -> tuple[Any, lax.PrecisionLike]:
 
 
 def widened(x: Array) -> Array:
-    """Returns a bfloat16 array as float32, and any array of float32 or float64 unchanged."""
+    """Returns a bfloat16 array as float32, and an array of float32 or float64 unchanged.
+
+    Args:
+        x: An array of any shape.
+
+    Returns:
+        The array.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from deepinternal.ops.precision import widened
+        >>> print(widened(jnp.ones(2, jnp.bfloat16)).dtype)
+        float32
+    """
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))

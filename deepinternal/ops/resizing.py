@@ -25,7 +25,24 @@ DENSE_LIMIT = 512  # longest axis that is resized with a dense matrix; the cost 
 
 
 def cubic(x: np.ndarray) -> np.ndarray:
-    """Returns Keys' cubic convolution kernel with a = -0.5 (Keys 1981, eq. 15)."""
+    """Returns Keys' cubic convolution kernel with a = -0.5.
+
+    Args:
+        x: Distances in pixels, of any shape.
+
+    Returns:
+        The weights at these distances, 0 beyond 2.
+
+    References:
+        Keys: Cubic Convolution Interpolation for Digital Image Processing. IEEE Transactions on
+        Acoustics, Speech, and Signal Processing 1981, equation 15.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import resizing
+        >>> resizing.cubic(np.array([0.0, 0.5, 1.5, 3.0])).tolist()
+        [1.0, 0.5625, -0.0625, 0.0]
+    """
     x = abs(x)
     near = 1.5 * x**3 - 2.5 * x**2 + 1
     far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
@@ -64,6 +81,12 @@ def mirror_index(index: np.ndarray, length: int) -> np.ndarray:
 
     Returns:
         Integers of the shape of `index`.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import resizing
+        >>> resizing.mirror_index(np.arange(-2, 5), 3).tolist()
+        [1, 0, 0, 1, 2, 2, 1]
     """
     index = index % (2 * length)
     return index + (index >= length) * (2 * length - 1 - 2 * index)
@@ -119,6 +142,11 @@ def resize_matrix(
 
     Raises:
         ValueError: The method is unknown.
+
+    Example:
+        >>> from deepinternal.ops import resizing
+        >>> resizing.resize_matrix(4, 2, 0.5, method="box").tolist()
+        [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
     """
     indices, weights = _table(in_length, out_length, scale, method, antialias)
     matrix = np.zeros((out_length, in_length))
@@ -136,6 +164,11 @@ def output_size(shape: tuple[int, int], scale: tuple[float, float]) -> tuple[int
 
     Returns:
         (H', W').
+
+    Example:
+        >>> from deepinternal.ops import resizing
+        >>> resizing.output_size((100, 7), (1.1, 0.5))
+        (110, 4)
     """
     return tuple(math.ceil(round(n * s, 6)) for n, s in zip(shape, scale))
 
@@ -213,6 +246,14 @@ def resize_within(
 
     Returns:
         (H', W', C), with the result in its upper left. The rest has no meaning.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import resizing
+        >>> resized = jax.jit(lambda x, n: resizing.resize_within(x, (5, 6), n, output_shape=(12, 16)))
+        >>> jax.eval_shape(resized, np.ones((6, 8, 3), np.float32), (10, 9)).shape
+        (12, 16, 3)
     """
     for axis, n, m, out in zip((-3, -2), size, output_size, output_shape):
         image = _along(image, _matrix_within(n, m, image.shape[axis], out), axis)

@@ -26,6 +26,12 @@ def seam_energy(image: Array, *, width: Array | int | None = None) -> Array:
 
     Returns:
         (H, W), energy e1 of the paper; infinite in columns that are not valid.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import seams
+        >>> seams.seam_energy(np.float32([[[0], [1], [1]]])).tolist()
+        [[2.0, 1.0, 0.0]]
     """
     h, w = image.shape[:2]
     width = w if width is None else width
@@ -51,7 +57,13 @@ def least_seam(cost: Array) -> Array:
 
     Returns:
         The column in each row, int32 (H,); from row to row it changes by at most 1. Of several such
-        paths it is the leftmost, seen from the last row.
+        paths, it is the leftmost one, traced from the last row upwards.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import seams
+        >>> seams.least_seam(np.float32([[3, 1, 2], [1, 3, 3]])).tolist()
+        [1, 0]
     """
 
     def add(sums, row):
@@ -79,6 +91,12 @@ def remove_seam(values: Array, seam: Array) -> Array:
 
     Returns:
         An array of the same shape. Its last column is not valid.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import seams
+        >>> seams.remove_seam(np.array([[1, 2, 3], [4, 5, 6]]), np.array([0, 1]))[:, :2].tolist()
+        [[2, 3], [4, 6]]
     """
     here = jnp.arange(values.shape[1]) < seam[:, None]
     here = here.reshape(*here.shape, *[1] * (values.ndim - 2))
@@ -98,6 +116,13 @@ def remove_seams(
     Returns:
         The canvas (H, W, C), of which `width - count` columns are valid, and int32 (H, W), the
         column of the image that each of its pixels comes from.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import seams
+        >>> image, columns = seams.remove_seams(np.float32([[[0], [1], [1]]]), 1)
+        >>> columns[:, :2].tolist()
+        [[0, 1]]
     """
     h, w = image.shape[:2]
     width = w if width is None else width
@@ -124,6 +149,15 @@ def double_seams(
     Returns:
         The canvas (H, W, C), of which the first `width + count` columns are valid. Of the two copies of
         a pixel, one is averaged with the left neighbour, the other with the right one.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import seams
+        >>> double = jax.jit(lambda image, columns: seams.double_seams(image, columns, 1, width=2))
+        >>> canvas = np.float32([[[0], [1], [0]]])  # two of its columns are valid
+        >>> double(canvas, np.array([[0, 1, 1]])).tolist()
+        [[[0.0], [0.5], [1.0]]]
     """
     h, w = image.shape[:2]
     width = w if width is None else width

@@ -25,6 +25,12 @@ def homography(shifts: Array) -> Array:
 
     Returns:
         3x3 matrix from output to input coordinates.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import shear
+        >>> shear.homography(np.float32([0.5, -0.5])).tolist()
+        [[1.0, -0.5, 0.0], [0.0, 1.0, 0.0], [0.0, -0.0, 1.0]]
     """
     s0, s1 = shifts[0], shifts[1]
     g, b = (s0 + s1) / 2, (s1 - s0) / 2
@@ -34,7 +40,23 @@ def homography(shifts: Array) -> Array:
 
 
 def inverse(matrix: Array) -> Array:
-    """Returns the inverse of a matrix of `homography`, up to a factor, by cofactors."""
+    """Returns the inverse of a homography up to a factor, by cofactors.
+
+    Args:
+        matrix: 3x3, from `homography`.
+
+    Returns:
+        3x3.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import shear
+        >>> matrix = shear.homography(np.float32([0.5, -0.5]))
+        >>> print(np.asarray(matrix @ shear.inverse(matrix)).round(3) + 0)
+        [[1. 0. 0.]
+         [0. 1. 0.]
+         [0. 0. 1.]]
+    """
     a, b, c = matrix
     return jnp.stack([jnp.cross(b, c), jnp.cross(c, a), jnp.cross(a, b)], axis=1)
 
@@ -49,6 +71,12 @@ def in_pixels(matrix: Array, output: tuple[int, int], image: tuple[int, int]) ->
 
     Returns:
         3x3, from output pixels to input pixels.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import shear
+        >>> shear.in_pixels(np.eye(3, dtype=np.float32), (2, 2), (4, 4)).tolist()
+        [[2.0, 0.0, 0.5], [0.0, 2.0, 0.5], [0.0, 0.0, 1.0]]
     """
     (height, width), (h, w) = output, image
     to_unit = compose(translation(-1, -1), linear_map(2 / width, 0, 0, 2 / height))
@@ -67,6 +95,14 @@ def inside(matrix: Array, output: tuple[int, int], *, size: Sequence[Array] | No
 
     Returns:
         (H', W') booleans.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import shear
+        >>> shrink = np.diag(np.float32([1, 1, 0.5]))  # the input is half as large as the output
+        >>> jax.jit(shear.inside, static_argnums=1)(shrink, (1, 4)).tolist()
+        [[False, True, True, False]]
     """
     y, x = (
         (jnp.arange(n) + 0.5) * 2 / m - 1 for n, m in zip(output, output if size is None else size)

@@ -30,6 +30,14 @@ def vectors(
 
     Returns:
         (..., C_out) by the name of the layer.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import spectral
+        >>> params = {"conv": {"kernel": np.ones((3, 3, 2, 4), np.float32)}}
+        >>> spectral.vectors(jax.random.key(0), params)["conv"].shape
+        (4,)
     """
     names = [name for name in sorted(params) if "kernel" in params[name] and name not in skip]
     shapes = [params[name]["kernel"].shape for name in names]
@@ -54,6 +62,16 @@ def normalized(
 
     Returns:
         The weights, and the vectors for the next call.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops import spectral
+        >>> params = {"conv": {"kernel": np.full((1, 1, 2, 2), 3, np.float32)}}
+        >>> params, vectors = jax.jit(spectral.normalized)(params, {"conv": np.float32([1, 0])})
+        >>> print(params["conv"]["kernel"].round(3)[0, 0])  # its greatest singular value is 1
+        [[0.5 0.5]
+         [0.5 0.5]]
     """
     params, following = dict(params), {}
     for name, u in vectors.items():

@@ -21,6 +21,11 @@ def period(scale: float) -> int | None:
 
     Returns:
         At most `MAX_PERIOD`; None if the pattern does not repeat.
+
+    Example:
+        >>> from deepinternal.ops import tiles
+        >>> tiles.period(1.5), tiles.period(3.14159)
+        (2, None)
     """
     ratio = Fraction(scale).limit_denominator(MAX_PERIOD)
     return ratio.denominator if abs(ratio - scale) < 1e-9 else None
@@ -36,13 +41,14 @@ def tiled(
 ) -> PyTree:
     """Applies a local function tile by tile, with the same result as for the whole image.
 
-    Every tile is computed from a window that extends `halo` pixels beyond it, but not beyond the image:
-    there, the border of the window is that of the image, and the function treats it so. All windows
-    have one shape. They are processed one after the other, so that only one is in memory at a time.
+    Every tile is computed from a window that extends `halo` pixels beyond it, but not beyond the image,
+    so that the function sees the border of the image as the border of its input. All windows have one
+    shape. They are processed one after the other, so that only one is in memory at a time.
 
     Args:
         function: (h, w, C) -> arrays (ceil(h * vertical), ceil(w * horizontal), ...). Its result may
-            depend on pixels up to `halo` away, but not on the position in the image except its phase.
+            depend on pixels up to `halo` away, but on the position in the image only through the phase
+            of the sampling pattern.
         image: (H, W, C).
         scale: (vertical, horizontal) output pixels per input pixel, each with a `period`.
         tile: Least side of a tile in input pixels.
@@ -50,6 +56,14 @@ def tiled(
 
     Returns:
         What `function(image)` returns.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import tiles
+        >>> image = np.arange(36, dtype=np.float32).reshape(6, 6, 1)
+        >>> made = tiles.tiled(lambda x: 2 * x, image, scale=(1, 1), tile=2, halo=0)
+        >>> bool((made == 2 * image).all())
+        True
     """
     axes = [_Axis(n, s, tile, halo) for n, s in zip(image.shape[:2], scale)]
     if all(axis.count == 1 for axis in axes):
@@ -82,8 +96,8 @@ def tiled(
 class _Axis:
     """The division of one axis into `count` tiles of equal sizes.
 
-    All tiles and windows, also the last ones, begin at multiples of the scale's period. For this the
-    sizes are enlarged by the remainder of the image's length.
+    All tiles and windows, including the last ones, begin at multiples of the scale's period. To this
+    end, the sizes are enlarged by the remainder of the image's length.
     """
 
     def __init__(self, length: int, scale: float, tile: int, halo: int):

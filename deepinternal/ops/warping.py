@@ -14,17 +14,60 @@ CUBIC_A = -0.75  # parameter of the cubic kernel in OpenCV's warps, which the au
 
 
 def translation(x: Array | float, y: Array | float) -> Array:
-    """Returns the 3x3 matrix that adds (x, y) to a point."""
+    """Returns the matrix that adds (x, y) to a point.
+
+    Args:
+        x: Number of pixels along the rows.
+        y: Number of pixels along the columns.
+
+    Returns:
+        3x3.
+
+    Example:
+        >>> from deepinternal.ops import warping
+        >>> warping.translation(2, 3).tolist()
+        [[1.0, 0.0, 2.0], [0.0, 1.0, 3.0], [0.0, 0.0, 1.0]]
+    """
     return _matrix([[1.0, 0.0, x], [0.0, 1.0, y]])
 
 
 def linear_map(a: Array | float, b: Array | float, c: Array | float, d: Array | float) -> Array:
-    """Returns the 3x3 matrix of the linear map (x, y) -> (a x + b y, c x + d y)."""
+    """Returns the matrix of the linear map (x, y) -> (a x + b y, c x + d y).
+
+    Args:
+        a: Weight of x in x.
+        b: Weight of y in x.
+        c: Weight of x in y.
+        d: Weight of y in y.
+
+    Returns:
+        3x3.
+
+    Example:
+        >>> from deepinternal.ops import warping
+        >>> warping.linear_map(1, 2, 3, 4).tolist()
+        [[1.0, 2.0, 0.0], [3.0, 4.0, 0.0], [0.0, 0.0, 1.0]]
+    """
     return _matrix([[a, b, 0.0], [c, d, 0.0]])
 
 
 def rotation(angle: Array | float) -> Array:
-    """Returns the 3x3 matrix that rotates (x, y) by `angle` radians, from the x towards the y axis."""
+    """Returns the matrix that rotates (x, y) from the x axis towards the y axis.
+
+    Args:
+        angle: In radians.
+
+    Returns:
+        3x3.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import warping
+        >>> print(np.asarray(warping.rotation(np.pi / 6)).round(3))
+        [[ 0.866 -0.5    0.   ]
+         [ 0.5    0.866  0.   ]
+         [ 0.     0.     1.   ]]
+    """
     angle = jnp.asarray(angle, jnp.float32)
     c, s = jnp.cos(angle), jnp.sin(angle)
     return linear_map(c, -s, s, c)
@@ -36,7 +79,19 @@ def _matrix(rows) -> Array:
 
 
 def compose(*matrices: Array) -> Array:
-    """Returns the product of 3x3 matrices, of which the last one acts first."""
+    """Returns the product of matrices, of which the last one acts first.
+
+    Args:
+        *matrices: 3x3 each.
+
+    Returns:
+        3x3.
+
+    Example:
+        >>> from deepinternal.ops import warping
+        >>> warping.compose(warping.translation(1, 0), warping.translation(0, 2)).tolist()
+        [[1.0, 0.0, 1.0], [0.0, 1.0, 2.0], [0.0, 0.0, 1.0]]
+    """
     product = matrices[0]
     for matrix in matrices[1:]:
         product = jnp.matmul(product, matrix, precision=lax.Precision.HIGHEST)
@@ -86,26 +141,18 @@ def warp(
         ValueError: The method or the boundary is unknown.
 
     Example:
+        >>> import jax
         >>> import numpy as np
         >>> from deepinternal.ops.warping import translation, warp
         >>> image = np.arange(6, dtype=np.float32).reshape(2, 3, 1)
-        >>> print(warp(image, translation(1, 0), (2, 2))[..., 0])
+        >>> print(jax.jit(warp, static_argnums=2)(image, translation(1, 0), (2, 2))[..., 0])
         [[1. 2.]
          [4. 5.]]
     """
     if boundary not in ("mirror", "zero"):
         raise ValueError(f"unknown boundary {boundary!r}; known: mirror, zero")
-    stride, c = image.shape[1:]
     h, w = image.shape[:2] if size is None else size
-    x, y = jnp.meshgrid(
-        jnp.arange(output_shape[1], dtype=jnp.float32),
-        jnp.arange(output_shape[0], dtype=jnp.float32),
-    )
-    m = matrix
-    # Written out instead of a matmul, because whole-pixel positions must be exact.
-    depth = m[2, 0] * x + m[2, 1] * y + m[2, 2]
-    u = ((m[0, 0] * x + m[0, 1] * y + m[0, 2]) / depth).ravel()
-    v = ((m[1, 0] * x + m[1, 1] * y + m[1, 2]) / depth).ravel()
+    u, v = _positions(matrix, output_shape)
     iu, iv = jnp.floor(u), jnp.floor(v)
     wx = _tap_weights(u - iu, method, cubic_a)
     wy = _tap_weights(v - iv, method, cubic_a)
@@ -116,13 +163,32 @@ def warp(
     if boundary == "zero":
         wx = jnp.where((columns >= 0) & (columns < w), wx, 0.0)
         wy = jnp.where((rows >= 0) & (rows < h), wy, 0.0)
-    columns, rows = mirror_index(columns, w), mirror_index(rows, h) * stride
-    flat = jnp.asarray(image).reshape(-1, c)
-    out = 0.0
+    made = _weighted(image, mirror_index(rows, h), mirror_index(columns, w), wy, wx)
+    return made.reshape(*output_shape, image.shape[2])
+
+
+def _positions(matrix: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
+    """The input columns and rows of all output pixels, in reading order."""
+    x, y = jnp.meshgrid(
+        jnp.arange(shape[1], dtype=jnp.float32),
+        jnp.arange(shape[0], dtype=jnp.float32),
+    )
+    m = matrix
+    # Written out instead of a matmul, because whole-pixel positions must be exact.
+    depth = m[2, 0] * x + m[2, 1] * y + m[2, 2]
+    u = ((m[0, 0] * x + m[0, 1] * y + m[0, 2]) / depth).ravel()
+    v = ((m[1, 0] * x + m[1, 1] * y + m[1, 2]) / depth).ravel()
+    return u, v
+
+
+def _weighted(image: Array, rows: Array, columns: Array, wy: Array, wx: Array) -> Array:
+    """The sums (N, C) of the pixels at (taps, N) `rows` and `columns`, weighted along both axes."""
+    rows, taps, out = rows * image.shape[1], len(rows), 0.0
+    flat = jnp.asarray(image).reshape(-1, image.shape[2])
     # XLA fuses a sum over taps into one loop, which is 10 times faster on CPU than one large gather.
     for i in range(taps):
         line = sum(
             wx[j, :, None] * flat.at[rows[i] + columns[j]].get(mode="clip") for j in range(taps)
         )
         out = out + wy[i, :, None] * line
-    return out.reshape(*output_shape, c)
+    return out

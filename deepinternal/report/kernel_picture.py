@@ -47,7 +47,6 @@ class Moments:
             first; NaN if negative values make it impossible.
         angle: The angle of the larger one's axis in degrees, from the columns' direction towards
             the rows' (clockwise on a screen), in [0, 180); None for a round kernel.
-            (clockwise on a screen), in [0, 180); None for a round kernel.
     """
 
     centre: tuple[float, float]

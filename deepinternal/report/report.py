@@ -63,9 +63,7 @@ def write_report(
     samples = dict(samples or {})
     if before is not None:
         samples[BASELINE] = from_float(before, np.empty((1, 1, 1), np.uint8), alpha=alpha)
-        about = inputs[0].metadata.colours if inputs else NONE
-        chunks = png_chunks(about, samples[BASELINE].shape)
-        atomic_write_bytes(folder / BASELINE, encode(samples[BASELINE], chunks))
+        _write_baseline(folder, samples[BASELINE], inputs)
     outputs = [n for n in metrics.get("outputs", ()) if (folder / n).exists()]
     kernels = gallery.kernels(folder, outputs)
     drawn = {name for kernel in kernels for name in kernel["files"]}
@@ -75,7 +73,6 @@ def write_report(
     pictures = gallery.pictures(folder, others, inputs, metrics, samples)
     small = gallery.small_pictures(folder, inputs, samples)
     log = read_jsonl(folder / "train.jsonl")
-    known = {k: v for k, v in metrics.items() if k not in _ELSEWHERE and v not in ("", None, [])}
     page = templates().get_template("report.html")
     text = page.render(
         metrics=metrics,
@@ -93,13 +90,21 @@ def write_report(
         totals=charts.figures(log, metrics),
         frame=charts.FRAME,
         size=charts.SIZE,
-        tables={
-            "Metrics": flat(known),
-            "Config": flat(config),
-            "Environment": _made_with(metrics),
-        },
+        tables=_tables(metrics, config),
     )
     atomic_write_text(folder / "report.html", text)
+
+
+def _write_baseline(folder: Path, samples: np.ndarray, inputs: Sequence[ImageFile] | None) -> None:
+    """Writes `baseline.png` with the colour profile of the input."""
+    about = inputs[0].metadata.colours if inputs else NONE
+    atomic_write_bytes(folder / BASELINE, encode(samples, png_chunks(about, samples.shape)))
+
+
+def _tables(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns the values of the tables of a report by their headings."""
+    known = {k: v for k, v in metrics.items() if k not in _ELSEWHERE and v not in ("", None, [])}
+    return {"Metrics": flat(known), "Config": flat(config), "Environment": _made_with(metrics)}
 
 
 def write_index(workdir: Path, images: Sequence[Mapping[str, Any]]) -> None:

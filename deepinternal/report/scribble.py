@@ -54,7 +54,7 @@ def write_page(
         source: Its path, for the commands on the page.
         folder: The folder of the painted files, for the commands.
         task: The task that is shown first, one of `TASKS`.
-        painted: (H, W) booleans to go on with: `foreground` and `background`, which do not overlap,
+        painted: (H, W) booleans to continue with: `foreground` and `background`, which do not overlap,
             and for the other tasks, by their names, the pixels that are painted.
         result: (H, W) in [0, 1], the mask of a finished segmentation, which is shown over the image;
             None if there is none.

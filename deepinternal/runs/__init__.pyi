@@ -1,11 +1,14 @@
 from deepinternal.runs import background as background
 from deepinternal.runs import claims as claims
 from deepinternal.runs import companions as companions
+from deepinternal.runs import config_file as config_file
 from deepinternal.runs import contents as contents
 from deepinternal.runs import groups as groups
 from deepinternal.runs import inputs as inputs
 from deepinternal.runs import jobs as jobs
+from deepinternal.runs import noted as noted
 from deepinternal.runs import opening as opening
+from deepinternal.runs import outcomes as outcomes
 from deepinternal.runs import provenance as provenance
 from deepinternal.runs import records as records
 from deepinternal.runs import renamed as renamed

@@ -79,7 +79,7 @@ def companion(
             if folder.absolute() not in known and os.path.isdir(folder) and mask_files(folder, tag):
                 return folder
     raise InputError(
-        f"config.{field}: nothing for {show_path(stem)} in the folder {show_path(value)}, "
+        f"config.{field}: no file for {show_path(stem)} in the folder {show_path(value)}; give one, "
         f"such as {show_path(names[0])}"
     )
 

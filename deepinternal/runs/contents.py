@@ -18,7 +18,7 @@ FOLDERS = ("checkpoints", "input", PROGRESS, TENSORBOARD := "tensorboard")
 def link_in(root: Path, stem: str) -> Path | None:
     """Returns a link among the folders of an image that a run writes to; None if there is none.
 
-    A link in a work folder from elsewhere may lead to files that a run would replace or remove.
+    In a work folder of unknown origin, a link may lead to files that a run would replace or remove.
 
     Args:
         root: The work folder, which may be a link itself.

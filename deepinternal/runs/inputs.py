@@ -181,7 +181,12 @@ class _Listing:
     """
 
     def __init__(self, kept: Callable[[Sequence[Path]], list[Path]], *, videos: bool):
-        """Args: kept: returns the inputs among paths; videos: whether each job is a video."""
+        """Prepares to list.
+
+        Args:
+            kept: Returns the inputs among paths.
+            videos: Whether each job is a video.
+        """
         self._kept, self._videos = kept, videos
         self.left_out: list[Path] = []
 
@@ -192,7 +197,7 @@ class _Listing:
         suffixes = {path.suffix.lower() for path in self.left_out}
         hint = "their formats are not read; convert them to PNG or TIFF"
         if suffixes <= set(VIDEO_SUFFIXES):
-            hint = "the frames beside them are the input; name a video to take it"
+            hint = "the frames beside them are the input; name a video to use it"
         elif suffixes & set(_HEIF_SUFFIXES):
             hint += ", or pip install 'pillow-heif>=1.1'"
         return f"left out: {names}{more}: {hint}"

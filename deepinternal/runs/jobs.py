@@ -67,11 +67,11 @@ def run_all(
             jobs = runner.work(jobs, stop, wait=wait)
         if stop.signum:
             with contextlib.suppress(OSError):
-                runner.summarise(jobs)
+                runner.outcomes.summarise(jobs)
             return 128 + stop.signum
-        all_done = runner.summarise(jobs)
-        runner.say_if_finished(jobs)
-        return None if runner.left and not wait else int(not all_done)
+        all_done = runner.outcomes.summarise(jobs)
+        runner.outcomes.say_if_finished(jobs)
+        return None if runner.outcomes.left and not wait else int(not all_done)
     finally:
         claims.close()
 

@@ -1,4 +1,4 @@
-"""Reads and prepares the inputs of jobs, each once, on its turn."""
+"""Reads and prepares the inputs of each job once, when its turn comes."""
 
 import dataclasses
 import math
@@ -43,6 +43,7 @@ class Opened:
         noted: The record of the job that `Opener.note` writes to the work folder.
         started: `time.monotonic()` when reading it began.
         remarks: The remarks before training: on the files, then the method's.
+        room: The memory that a large run needs; None for a small one.
     """
 
     job: Job

@@ -1,4 +1,4 @@
-"""Records what made a result: the versions of this package and others, and the git state."""
+"""The provenance of results: the versions of this package and others, and the git state."""
 
 import functools
 import os

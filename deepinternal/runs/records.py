@@ -11,7 +11,8 @@ import numpy as np
 
 from deepinternal.codecs.decoding import decode
 from deepinternal.engine.parallel import Programs
-from deepinternal.engine.run import Run, Spent
+from deepinternal.engine.run import Run
+from deepinternal.engine.spent import Spent
 from deepinternal.files import atomic_write_text, printable, reason, show_path
 from deepinternal.messages import tell
 from deepinternal.report import report
@@ -53,7 +54,7 @@ class Records:
         before = _on_host(made.before, opened)
         folder = self.workdir.folder(opened.job.stem)
         figures, samples = write_outputs(outputs, folder, opened.source)
-        run.account()
+        run.account.update()
         metrics = self._metrics(opened.job, "done", opened, run)
         metrics |= {"steps_limit": opened.limit, "changes": run.changes, **figures}
         scalars = {name: figures[name] for name, o in outputs.items() if o.kind == "scalar"}
@@ -65,8 +66,8 @@ class Records:
             remarks.append(f"the last checkpoint cannot be written ({run.unsaved})")
         if remarks:
             metrics["remarks"] = remarks
-        if run.telemetry:
-            run.telemetry.images({"before": before, **views(outputs)})
+        if run.log.telemetry:
+            run.log.telemetry.images({"before": before, **views(outputs)})
         self._publish(opened, metrics, before, samples)
         return metrics
 
@@ -75,9 +76,6 @@ class Records:
         metrics, truth = self.workdir.metrics(opened.job.stem), opened.truth
         if truth is None or metrics.get("ground_truth_sha256") == truth.sha256:
             return
-        if truth.remarks:
-            known = (*(metrics.get("remarks") or ()), *truth.remarks)
-            metrics["remarks"] = list(dict.fromkeys(known))
         programs = Programs(self.opener.method(opened.inputs))
         before = _on_host(_before(opened, programs, opened.inputs), opened)
         path = self.workdir.folder(opened.job.stem) / "result.png"

@@ -7,7 +7,7 @@ from typing import Any
 Rename = tuple[str, Callable[[Any], Any]]  # the new name, and the conversion of the value
 
 
-def _as_it_is(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
 
 
@@ -30,14 +30,14 @@ def _of_uniform(most: float) -> float:
 RENAMED: Mapping[str, Mapping[str, Rename]] = {
     "dip": {
         "sigma": ("noise_std", _unit_range),
-        "runs": ("replicas", _as_it_is),
-        "task_steps": ("train_steps", _as_it_is),
+        "runs": ("replicas", _unchanged),
+        "task_steps": ("train_steps", _unchanged),
     },
-    "dehazing": {"fit_steps": ("pass_steps", _as_it_is)},
-    "transparency": {"fit_steps": ("train_steps", _as_it_is)},
-    "watermark": {"runs": ("replicas", _as_it_is)},
+    "dehazing": {"fit_steps": ("pass_steps", _unchanged)},
+    "transparency": {"fit_steps": ("train_steps", _unchanged)},
+    "watermark": {"runs": ("replicas", _unchanged)},
     "ingan": {"noise": ("noise_std", _of_uniform)},
-    "kernelgan": {"seeds": ("replicas", _as_it_is), "noise_std": ("noise_std", _estimated)},
+    "kernelgan": {"seeds": ("replicas", _unchanged), "noise_std": ("noise_std", _estimated)},
     "zssr": {
         "noise_std": ("noise_std", _estimated),
         "back_projection": ("back_projection", lambda text: text.strip() or "auto"),

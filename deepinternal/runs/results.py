@@ -97,7 +97,7 @@ def _differing_colours(truth: bytes | None, own: bytes | None) -> tuple[str, ...
         return ()
     return (
         f"the ground truth has the colours of {profiles.name(truth)!r}, the input those of "
-        f"{profiles.name(own)!r}: PSNR and SSIM compare values of different meaning; "
+        f"{profiles.name(own)!r}: PSNR and SSIM compare values that stand for different colours; "
         "config.color=srgb converts both",
     )
 

@@ -1,4 +1,4 @@
-"""Whether a run fits into memory, which is checked before it begins, and how long it may take."""
+"""Checks before a run whether it fits into memory, and estimates how long it takes."""
 
 import dataclasses
 import math
@@ -10,9 +10,9 @@ from deepinternal.engine import costs, memory
 from deepinternal.replicas import over_replicas
 from deepinternal.types import InputError, Inputs, Method, input_spec
 
-_TOLD = 1e9  # bytes that a run needs from which on the user is told
-_LITTLE = 8e6  # bytes of inputs up to which a run is not looked at ...
-_MOST = 500  # ... unless this many times as many are not free
+_TOLD = 1e9  # minimum needed bytes of a run that is announced
+_LITTLE = 8e6  # a run with at most this many bytes of inputs is not checked ...
+_MOST = 500  # ... if this many times its inputs are free
 _WRITING = 0.7  # bytes for writing results, relative to those of the results
 _SCORING = 1.7  # the same for the ground truth and the comparison with it
 _OWN = 0.3e9  # bytes for compiling, and for what the library itself allocates
@@ -59,7 +59,7 @@ def check(
 
     Returns:
         The memory on the device or on the host, whichever is scarcer; None for a small run, which
-        is not looked at.
+        is not checked.
 
     Raises:
         InputError: The memory does not suffice.
@@ -129,7 +129,7 @@ def times(method: Method, inputs: Inputs) -> tuple[float, float]:
 
 
 def announcement(name: str, room: Room | None, method: Method, inputs: Inputs) -> str:
-    """Returns what the user should know before a large run; '' for another one."""
+    """Returns a line for the user before a large run; '' before a small one."""
     if room is None or room.needed < _TOLD:
         return ""
     training, results = map(duration, times(method, inputs))

@@ -5,7 +5,6 @@ The failure of an image is recorded, and the others continue. No method is known
 """
 
 import dataclasses
-import errno
 import functools
 import itertools
 import math
@@ -13,20 +12,18 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from deepinternal.engine.checkpoint import Checkpoints
 from deepinternal.engine.layout import spread
 from deepinternal.engine.loop import Loop
 from deepinternal.engine.parallel import Programs
 from deepinternal.engine.progress import Board
-from deepinternal.engine.run import LostError, Run
+from deepinternal.engine.run import Run
 from deepinternal.engine.signals import StopSignal
 from deepinternal.engine.telemetry import Profile
 from deepinternal.engine.tensorboard import TensorBoard
 from deepinternal.files import reason, remove_unfinished, show_path
 from deepinternal.messages import tell
-from deepinternal.report import report
 from deepinternal.runs import results, room
 from deepinternal.runs.background import Background
 from deepinternal.runs.claims import CLAIMS, Claims
@@ -34,15 +31,14 @@ from deepinternal.runs.contents import TENSORBOARD
 from deepinternal.runs.groups import Group, groups
 from deepinternal.runs.inputs import Job
 from deepinternal.runs.opening import Opened, Opener
-from deepinternal.runs.records import Made, Records
+from deepinternal.runs.outcomes import Outcomes
 from deepinternal.runs.stems import PROFILE
-from deepinternal.runs.summary import write_summary
 from deepinternal.runs.workdir import RefusedError
 from deepinternal.types import InputError, input_spec
 
 PROFILE_AFTER = 5  # dispatches before a trace
 _POLL = 0.2  # seconds between looks at what other processes hold
-_OLD = 3600.0  # seconds after which nobody is still writing a file
+_OLD = 3600.0  # seconds after which an unfinished file is abandoned
 _TYING = ""  # the name that a process claims while it ties jobs to folders; no stem is empty
 UNWRITTEN = 3  # images, or as many as train side by side, whose results may be unwritten
 
@@ -62,18 +58,24 @@ def check_unused(workdir: str) -> None:
 
 
 class Runner:
-    """Works through jobs; those that share programs train side by side."""
+    """Works through jobs; those that share programs train side by side.
+
+    Attributes:
+        outcomes: What became of the jobs.
+    """
 
     def __init__(self, opener: Opener, claims: Claims, process: tuple[int, int]):
+        """Prepares the work.
+
+        Args:
+            opener: The opener of the jobs.
+            claims: The claims of this process in the work folder.
+            process: The index of this process and the number of processes.
+        """
         self._opener, self._claims, self._process = opener, claims, process
         self._settings, self._workdir = opener.settings, opener.workdir
-        self._records = Records(opener)
+        self.outcomes = Outcomes(opener, claims)
         self._working: dict[str, Opened] = {}  # by stem
-        self._failed: dict[str, dict[str, Any]] = {}
-        self._finished: set[str] = set()  # already finished when their turn came
-        self.left: set[str] = set()  # held by another process when their turn came
-        self._lost: set[str] = set()  # taken over by another process
-        self._before: dict[str, Any] = {}  # the metrics of all images at the start, by stem
         self._alone = False  # whether there is only one image, whose input errors are raised
         self._first: Opened | None = None  # that image
 
@@ -95,7 +97,7 @@ class Runner:
         if self._alone and self._open_first(jobs[0]):
             return jobs
         jobs = self._tie(listed, stop)
-        self._before = {job.stem: self._workdir.metrics(job.stem) for job in jobs}
+        self.outcomes.begin(jobs)
         begun = self._opener.canvases(jobs)
         shapes = {job: None if self._alone else self._opener.shapes(job) for job in jobs}
         found = groups(self._opener.recipe, self._opener.config, shapes, begun)
@@ -106,6 +108,7 @@ class Runner:
         return jobs
 
     def _train_all(self, found: Sequence[Group], stop: StopSignal) -> None:
+        """Trains on groups of jobs, while a thread writes the results of those that have ended."""
         with Background() as self._background:
             for group in found:
                 self._train(group, stop)
@@ -116,10 +119,10 @@ class Runner:
         This process holds none meanwhile.
         """
         told = False
-        while self.left and not stop.signum:
-            owners = {stem: self._claims.owner(stem) for stem in self.left}
+        while self.outcomes.left and not stop.signum:
+            owners = {stem: self._claims.owner(stem) for stem in self.outcomes.left}
             if free := {stem for stem, owner in owners.items() if not owner}:
-                self.left -= free
+                self.outcomes.left -= free
                 return free
             for owner, images in () if told else Counter(owners.values()).items():
                 tell(f"waiting for {owner}: {images} image{'s' * (images > 1)}")
@@ -135,7 +138,7 @@ class Runner:
         """
         try:
             if self._opener.is_finished(job):
-                self._finished.add(job.stem)
+                self.outcomes.finished.add(job.stem)
                 return True
             self._first = self._opener.open(job, self._opener.canvases([job]).get(job))
         except InputError:
@@ -156,7 +159,8 @@ class Runner:
             return self._workdir.tie(listed)
         except OSError as error:
             where = show_path(self._workdir.path)
-            raise RefusedError(f"--workdir={where}: cannot be written: {reason(error)}") from None
+            why = f"cannot be written: {reason(error)}; give a writable folder"
+            raise RefusedError(f"--workdir={where}: {why}") from None
         finally:
             self._claims.release(_TYING)
 
@@ -167,7 +171,7 @@ class Runner:
                 self._opener.look_at(job)
         except RefusedError:
             raise
-        except InputError:  # an unreadable file is handled as that image's failure, on its turn
+        except InputError:  # that image fails when its turn comes
             return
 
     def _train(self, group: Group, stop: StopSignal) -> None:
@@ -204,7 +208,7 @@ class Runner:
         except Exception as error:  # not specific to one image; checkpoints on disk are safe
             board.close()
             for opened in self._working.values():
-                self._fail(opened.job, error, opened)
+                self.outcomes.fail(opened.job, error, opened)
             self._working.clear()
         finally:
             board.close()
@@ -246,7 +250,7 @@ class Runner:
         index, count = self._process
         share = group.jobs[index::count]
         for job in [*share, *(job for job in group.jobs if job not in share)]:
-            self._check_present()
+            self.outcomes.check_present()
             try:
                 opened = self._ready(job, group.canvas)
             except RefusedError:
@@ -254,7 +258,7 @@ class Runner:
             except Exception as error:  # one image's failure must not affect the others
                 if self._alone and isinstance(error, InputError):
                     raise
-                self._fail(job, error)
+                self.outcomes.fail(job, error)
                 continue
             if opened:
                 self._working[job.stem] = opened
@@ -265,9 +269,9 @@ class Runner:
         opener, first = self._opener, self._first
         self._first = None
         if not self._claims.take(job.stem):
-            self.left.add(job.stem)
+            self.outcomes.left.add(job.stem)
             return None
-        if self._has_failed(job.stem):
+        if self.outcomes.has_failed(job.stem):
             self._claims.release(job.stem)
             return None
         if not opener.is_finished(job):
@@ -277,8 +281,8 @@ class Runner:
             opener.note(opened)
             if not opener.is_done(job, opened.limit):
                 return opened
-            self._records.score_again(opened)
-        self._finished.add(job.stem)
+            self.outcomes.records.score_again(opened)
+        self.outcomes.finished.add(job.stem)
         self._claims.release(job.stem)
         return None
 
@@ -289,6 +293,7 @@ class Runner:
         self._workdir.begin()
 
     def _run(self, opened: Opened, board: Board) -> Run:
+        """Returns the run that trains on a job."""
         settings, stem = self._settings, opened.job.stem
         folder, label = self._workdir.folder(stem), show_path(stem)
         about = opened.source.images[0].metadata.colours
@@ -325,97 +330,11 @@ class Runner:
         run.progress.close()
         if run.status == "done":
             try:
-                made = self._records.compute(opened, run)
+                made = self.outcomes.records.compute(opened, run)
             except Exception as error:  # reported after the checkpoint is saved
                 problem = error
-        run.stop_counting()
-        task = functools.partial(self._write, opened, run, made, problem)
+        run.account.stop_counting()
+        task = functools.partial(self.outcomes.write, opened, run, made, problem)
         self._background.add(task, most=most)
-        if opened.room:  # a large image: its results would lack to the next one
+        if opened.room:  # a large image: the next one needs the memory of its results
             self._background.finish()
-
-    def _write(
-        self, opened: Opened, run: Run, made: Made | None, problem: Exception | None
-    ) -> None:
-        """Writes the last checkpoint and the results of a run, or its error; releases the image."""
-        try:
-            if run.status == "done":
-                run.complete()
-            if problem:
-                raise problem
-            if made is None:
-                self._records.stopped(opened, run)
-                word = f"stopped at step {run.steps}; the same command continues it"
-            else:
-                metrics = self._records.finish(opened, run, made)
-                remarks = metrics.get("remarks", ())
-                run.progress.remark([r for r in remarks if r not in opened.remarks])
-                word = f"done, {run.steps} steps, {metrics['seconds']:.0f} s"
-                word += f", {metrics['psnr_y']:.2f} dB" if metrics.get("psnr_y") else ""
-            run.progress.remark([word])
-        except LostError as error:
-            run.fail(error)
-            stem = opened.job.stem
-            if not self._workdir.path.is_dir():
-                return  # reported in the end
-            if stem not in self._lost:  # else it is not tried again
-                self.left.add(stem)
-            self._lost.add(stem)
-            tell(f"{show_path(stem)}: {error}")
-        except Exception as error:  # one image's failure must not affect the others
-            run.fail(error)
-            self._fail(opened.job, error, opened, run)
-            return
-        finally:
-            if run.telemetry:
-                run.telemetry.close()
-        self._claims.release(opened.job.stem)
-
-    def _fail(self, job: Job, *args) -> None:
-        if self._workdir.path.is_dir():
-            self._failed[job.stem] = self._records.fail(job, *args)
-        self._claims.release(job.stem)
-
-    def _has_failed(self, stem: str) -> bool:
-        """Whether an image has failed since the start, in any process; it is not tried again."""
-        now = self._workdir.metrics(stem)
-        failed = bool(now) and now["status"] == "failed" and now != self._before.get(stem)
-        return failed or stem in self._failed
-
-    def _check_present(self) -> None:
-        """Raises OSError if the work folder was removed, which must not be made again in part."""
-        path = str(self._workdir.path)
-        if not os.path.isdir(path):
-            raise FileNotFoundError(errno.ENOENT, "the work folder was removed", path)
-
-    def summarise(self, jobs: Sequence[Job]) -> bool:
-        """Writes the summary and the index of all images with results.
-
-        Another process may end at the same moment; the last one to read the results sees all.
-
-        Returns:
-            Whether all images are done, and the summary is written.
-        """
-        if self._workdir.discards:  # stopped before it began
-            return False
-        self._check_present()
-        images, written = None, True
-        try:
-            while images != (images := self._results(jobs)):
-                write_summary(self._workdir.path, images)
-                report.write_index(self._workdir.path, images)
-        except OSError as error:
-            written = False
-            tell(f"the summary cannot be written: {reason(error)}")
-        return written and not self.left and [m["status"] for m in images] == ["done"] * len(jobs)
-
-    def say_if_finished(self, jobs: Sequence[Job]) -> None:
-        """Prints a line if nothing was left to do."""
-        if self._settings.progress and self._finished == {job.stem for job in jobs}:
-            index = show_path(self._workdir.path / "index.html")
-            what = "the image is" if len(jobs) == 1 else f"all {len(jobs)} images are"
-            tell(f"{what} already done: {index}")
-
-    def _results(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
-        found = (self._failed.get(j.stem) or self._workdir.metrics(j.stem) for j in jobs)
-        return [metrics for metrics in found if metrics]

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import ml_collections
 from ml_collections import config_dict
 
-from deepinternal.config import Config, MethodConfig, Text, did_you_mean, field, merge
+from deepinternal.config import Config, MethodConfig, Text, field, merge
+from deepinternal.field_forms import did_you_mean
 from deepinternal.recipe import Recipe
 from deepinternal.types import InputError
 
@@ -33,7 +34,7 @@ class Parallel(Config):
     compiler_options: Text = field(
         "",
         "options for XLA, name=value joined by commas, such as xla_gpu_enable_triton_gemm=false; '': "
-        "its own choice",
+        "the defaults",
     )
 
 
@@ -53,15 +54,16 @@ class RunConfig(Config):
     )
     ground_truth: Text = field(
         "",
-        "file, or folder matched by file name; '': <stem>_gt.png beside the input, if it exists",
+        "the ideal result, for scoring: a file, or a folder in which files are matched by name; '': "
+        "<stem>_gt.png beside the input, if it exists",
     )
     color: Literal["keep", "srgb"] = field(
         "keep",
-        "keep: results have the colour profile of their input; srgb: input and ground truth are "
-        "converted to sRGB when they are read",
+        "keep: results have the colour profile of their input; srgb: the input and the ground truth "
+        "are converted to sRGB when they are read",
     )
     checkpoint_every: float = field(
-        30.0, "time between checkpoints, and before the first one", unit="seconds", ge=0
+        30.0, "time between checkpoints, and until the first one", unit="seconds", ge=0
     )
     snapshot_every: int = field(
         0, "steps between permanent checkpoints; 0: only the last two are kept", unit="steps", ge=0
@@ -70,8 +72,8 @@ class RunConfig(Config):
     progress: bool = field(True, "whether progress is shown on stderr")
     parallel: Parallel = Parallel()
     tensorboard: bool = field(False, "whether the log is also written for TensorBoard")
-    profile: int = field(0, "number of dispatches to trace for a profiler", ge=0)
-    debug_nans: bool = field(False, "whether to stop at the operation that makes a NaN; slow")
+    profile: int = field(0, "number of dispatches that the profiler traces; 0: none", ge=0)
+    debug_nans: bool = field(False, "whether to stop at the operation that produces a NaN; slow")
 
 
 def to_config_dict(recipe: Recipe, presets: str | None = "") -> ml_collections.ConfigDict:

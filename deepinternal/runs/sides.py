@@ -90,7 +90,7 @@ def to_side(kind: SideKind, value: Any, *, name: str, config: Any = None) -> Sid
         config: See `read_side`.
 
     Raises:
-        InputError: The array has another form, or the meaning of a mask is unclear.
+        InputError: The array does not have this form, or the meaning of a mask is unclear.
     """
     if kind == "kernel":
         return Side(kernel_io.check_kernel(np.asarray(value), name))
@@ -168,7 +168,7 @@ def _check(
 def _with_holes(
     source: Source, sides: dict[str, np.ndarray], field: str
 ) -> tuple[Source, dict[str, np.ndarray]]:
-    """Tells which pixels a method fills in; without a mask, these are the transparent ones.
+    """Determines which pixels a method fills in; without a mask, the transparent ones.
 
     Args:
         source: The input.

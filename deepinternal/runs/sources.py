@@ -30,7 +30,7 @@ class Source:
         name: The names of the files, or the sample that an example was made from.
         is_video: Whether it has frames.
         frame_rate: The frame rate of a video; 0 if it is not known.
-        remarks: What the user should know about the files, one sentence each.
+        remarks: Remarks for the user on the files, one sentence each.
         filled: (H, W), where the method fills in the image, so that results are opaque; None: it
             fills in nothing.
     """
@@ -108,7 +108,7 @@ def from_memory(image: Any, grouping: Grouping) -> Source:
         grouping: The grouping of the method.
 
     Raises:
-        InputError: The argument has another form.
+        InputError: The argument does not have this form.
     """
     if grouping.kind == "single":
         return of_images([image_io.to_array(image)], grouping)
@@ -159,7 +159,7 @@ def _remarks(images: Sequence[ImageFile]) -> tuple[str, ...]:
     first, *others = (image.metadata.profile for image in images)
     if not all(profiles.same(first, other) for other in others):
         said.append(
-            "the images have different colour profiles, but their values are taken as they are; "
+            "the images have different colour profiles, but their values are not converted; "
             "config.color=srgb converts them"
         )
     return tuple(said)

@@ -8,7 +8,6 @@ import dataclasses
 import errno
 import functools
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,54 +23,19 @@ from deepinternal.files import (
     stamp,
 )
 from deepinternal.recipe import Recipe
-from deepinternal.runs import contents, stems
+from deepinternal.runs import config_file, contents, stems
 from deepinternal.runs.claims import CLAIMS
+from deepinternal.runs.config_file import RefusedError
 from deepinternal.runs.inputs import Job
+from deepinternal.runs.noted import Noted, read_noted
 from deepinternal.runs.provenance import provenance
-from deepinternal.runs.renamed import SHORTHANDS, renamed
 from deepinternal.runs.settings import RunConfig
 from deepinternal.runs.stems import NOTED, RUN_FILES
 from deepinternal.types import InputError
-from deepinternal.writers import flat, is_number, read_object, to_json
+from deepinternal.writers import read_object, to_json
 
-# Fields that may increase: a run with more steps continues one that has ended.
-CONTINUED = ("steps", "train_steps")
-
-
+_STEPS = ("steps", "train_steps")  # more of them continue a run that has ended
 _WRITTEN = {"image", "status", "steps", "seconds"}  # fields of every metrics.json
-
-
-class RefusedError(InputError):
-    """An error of the whole work folder, not of one image: it does not fit the command."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Noted:
-    """The contents of input.json: what the results of an image are made from.
-
-    Attributes:
-        files: SHA-256 of its files by role: 'input', 'kernel', ...
-        paths: The absolute paths of these files, by role.
-        stamps: Sizes and times of these files, as `files.stamp` returns them, by role.
-        steps: The maximum number of training steps.
-        asked: The values of `CONTINUED` that determine this number.
-        canvas: The [H, W] of the canvas that it trains on; None if it has none.
-        choices: The values of the fields in `Recipe.continued` that are no files.
-        changes: How often these fields or their files have changed since the first run.
-    """
-
-    files: Mapping[str, str]
-    stamps: Mapping[str, list[list[int]]] = dataclasses.field(default_factory=dict)
-    steps: int = 0
-    asked: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    paths: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
-    canvas: list[int] | None = None
-    choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    changes: int = 0
-
-    def same_inputs(self, other: "Noted") -> bool:
-        """Whether another record is of the same files and choices."""
-        return (self.files, self.choices) == (other.files, other.choices)
 
 
 class Workdir:
@@ -122,7 +86,7 @@ class Workdir:
         self.discards = overwrite
         self._continued = recipe.continued
         self._check_writable()
-        saved = self._saved()
+        saved = config_file.read(self.path / config_file.NAME)
         own = [name for name in recipe.continued if name not in recipe.side_inputs]
         self._choices = {name: self.fields[name] for name in own}
         before = (saved or {}).get("config", {})
@@ -166,41 +130,12 @@ class Workdir:
             self.discards = False
             self._discard()
 
-    def _saved(self) -> dict[str, Any] | None:
-        """Returns the contents of config.json; None if it does not exist."""
-        path = self.path / "config.json"
-        if not path.exists():
-            return None
-        found = read_object(path)
+    def _compare(self, saved: Mapping[str, Any], recipe: Recipe) -> None:
+        """Refuses results of another config."""
         try:
-            return {**found, "config": dict(found["config"])}
-        except (ValueError, KeyError, TypeError):
-            raise RefusedError(
-                f"{path}: is not a config that this program wrote; use another --workdir"
-            ) from None
-
-    def _compare(self, found: Mapping[str, Any], recipe: Recipe) -> None:
-        """Refuses results of another config, compared as the method parses both."""
-        saved = found["config"]
-        now, old = self.fields, {"color": "keep", **saved}
-        own = ("method", "color")
-        differing = {n: (old.get(n), now[n]) for n in own if old.get(n) != now[n]}
-        if "method" not in differing:
-            fields = flat(saved) if "version" in found else renamed(recipe.name, flat(saved))
-            own = {n: v for n, v in fields.items() if n.split(".")[0] not in RunConfig.model_fields}
-            try:  # with the present numbers of steps, because values derived from them may differ
-                old = flat(recipe.build("", **own | self.asked).plain())
-            except InputError as error:
-                raise self._refusal(f"another version: {error}") from None
-            new = flat({n: now[n] for n in recipe.config.model_fields})
-            names = [n for n in new if n not in SHORTHANDS.get(recipe.name, ())]
-            # Files are compared by their contents, image by image.
-            files = {n for n in recipe.side_inputs if old.get(n) and new.get(n)}
-            free = {*files, *recipe.continued}
-            pairs = {n: (old[n], new[n]) for n in names if n not in free}
-            differing |= {n: pair for n, pair in pairs.items() if not _same(*pair)}
-        if 0 < now["steps"] < saved.get("steps", 0):  # more steps continue; fewer cannot be undone
-            differing["steps"] = (saved["steps"], now["steps"])
+            differing = config_file.differences(saved, self.fields, recipe, asked=self.asked)
+        except InputError as error:
+            raise self._refusal(f"another version: {error}") from None
         if differing:
             fields = ", ".join(f"{n} ({a!r} there, {b!r} now)" for n, (a, b) in differing.items())
             raise self._refusal(f"another config: {fields}")
@@ -232,20 +167,13 @@ class Workdir:
     @property
     def asked(self) -> dict[str, Any]:
         """The fields that determine the number of steps."""
-        return {name: self.fields[name] for name in CONTINUED if name in self.fields}
+        return {name: self.fields[name] for name in _STEPS if name in self.fields}
 
     def noted(self, stem: str) -> Noted | None:
         """Returns the record of an image's earlier runs, or None."""
         if self.discards:
             return None
-        noted = read_object(self.path / stem / NOTED)
-        try:
-            if not isinstance(noted.get("canvas", []), list):
-                noted["canvas"] = None
-            noted = {"choices": self._earlier, **noted}
-            return Noted(**{**noted, "files": dict(noted["files"]), "steps": int(noted["steps"])})
-        except (ValueError, KeyError, TypeError):
-            return None
+        return read_noted(self.path / stem / NOTED, choices=self._earlier)
 
     def begun(self, stem: str) -> int:
         """Returns the steps up to the newest checkpoint of an image; 0 without one."""
@@ -345,7 +273,7 @@ class Workdir:
         changes = before.changes + (not before.same_inputs(new)) if before else 0
         new = dataclasses.replace(new, changes=changes)
         folder = self.folder(stem)
-        path = self.path / "config.json"
+        path = self.path / config_file.NAME
         if not path.exists() or path.read_text(encoding="utf-8") != self._config:
             atomic_write_text(path, self._config)
         # Escapes, because names may hold bytes that are not valid UTF-8.
@@ -367,8 +295,3 @@ class Workdir:
         """Writes the metrics.json of an image."""
         path = self.folder(stem) / "metrics.json"
         atomic_write_text(path, to_json(metrics, indent=2) + "\n")
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Whether two values are equal; numbers up to the rounding of a change of unit."""
-    return a == b or (is_number(a) and is_number(b) and math.isclose(a, b, rel_tol=1e-9))

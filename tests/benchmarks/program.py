@@ -1,4 +1,4 @@
-"""Runs a benchmark as users do."""
+"""Runs a benchmark in a process of its own, as users do."""
 
 import os
 import subprocess

@@ -1,23 +1,24 @@
-"""What is measured as a form of batched convolutions is that form."""
+"""The benchmark of batched convolutions measures each form as that form."""
 
 import jax
 import pytest
 import skimage.data
 
-from benchmarks import batching, common
+from benchmarks import batching, timing
 from deepinternal.methods import find
 from deepinternal.ops.conv.batching import FORMS
 from deepinternal.types import input_spec
 
 TINY = {"layers": 3, "features": 8, "crop": 24, "back_projection": 1, "ensemble": "off"}
+pytestmark = pytest.mark.usefixtures("quick_programs")
 PHOTO = skimage.data.astronaut()[:48, 180:228].astype("float32") / 255
 
 
 @pytest.mark.slow
-def test_every_form_is_another_program():
+def test_every_form_has_a_different_program():
     """Only loop has a convolution for each image."""
     config = find("zssr").build("", **TINY)
-    inputs = common.sample(find("zssr"), config, PHOTO)
+    inputs = timing.sample(find("zssr"), config, PHOTO)
     texts = {}
     for form in FORMS:
         method = batching.method(config, inputs, form)
@@ -44,7 +45,7 @@ def test_figures_of_each_form():
 
 def test_the_subpixel_net_of_scale_2_is_the_methods_own():
     config = find("zssr").build("fast", **TINY)
-    inputs = common.sample(find("zssr"), config, PHOTO)
+    inputs = timing.sample(find("zssr"), config, PHOTO)
     own = find("zssr").method(config, input_spec(inputs))
     made = batching.method(config, inputs, "grouped")
     shapes = [jax.eval_shape(m.init, jax.random.key(0), inputs) for m in (own, made)]

@@ -1,8 +1,8 @@
-"""Command lines and turns."""
+"""Command lines, and timing in turns."""
 
 import pytest
 
-from benchmarks import common
+from benchmarks import common, timing
 from deepinternal.types import InputError
 from tests import tiny_methods
 
@@ -48,14 +48,14 @@ def test_turns_rotate_and_ratios_are_taken_within_a_round():
 
         return run
 
-    taken = common.take_turns({name: turn(name) for name in clock}, 3)
+    taken = timing.take_turns({name: turn(name) for name in clock}, 3)
     assert order == ["a", "b", "b", "a", "a", "b"]
-    assert common.ratios(taken["a"], taken["b"]) == {"median": 2.0, "min": 1.0, "max": 3.0}
+    assert timing.ratios(taken["a"], taken["b"]) == {"median": 2.0, "min": 1.0, "max": 3.0}
 
 
-def test_a_step_alone_is_that_of_all_replicas():
+def test_a_method_step_trains_all_replicas():
     method = tiny_methods.decomposition(4, target=0.0, replicas=3)
-    step = common.MethodStep(method, {"image": tiny_methods.photo()})
+    step = timing.MethodStep(method, {"image": tiny_methods.photo()})
     assert step.run(2) > 0
     assert step._state.step.tolist() == [2, 2, 2]
     assert step.compile_seconds > 0

@@ -1,4 +1,4 @@
-"""Counts of a program's text are those made by hand, and mistakes are one line. Nothing is compiled."""
+"""Counts of a program's text agree with counts by hand, and mistakes are one line."""
 
 import re
 

@@ -7,12 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import common, decomposition, decomposition_cases, decomposition_pictures
-from benchmarks import decomposition_images as images
-from benchmarks import decomposition_peers as peers
-from benchmarks import decomposition_scores as scores
-from benchmarks import decomposition_tables as tables
-from benchmarks.decomposition_restorations import Restoration
+from benchmarks import common
+from benchmarks.decomposition import __main__ as program
+from benchmarks.decomposition import cases, images, masks, peers, pictures, scores, tables
+from benchmarks.decomposition.restorations import Restoration
 from deepinternal.codecs.image_io import read_image, write_image
 from deepinternal.types import InputError
 from tests import tiny_hinted
@@ -108,13 +106,13 @@ def test_hints_of_clips_keep_their_distances():
     y, x = np.mgrid[:40, :50]
     truth = np.hypot(y - 20, x - 25) <= 12
     void = np.zeros_like(truth)
-    foreground, background = decomposition_cases.clip_hints(truth, void)
+    foreground, background = cases.clip_hints(truth, void)
     away = lambda mask, y, x: np.min(np.hypot(*(np.argwhere(mask) - (y, x)).T))
     assert all(away(~truth, *p) > 4 for p in np.argwhere(foreground))
     assert all(away(~truth, *p) <= 4 for p in np.argwhere(truth & ~foreground))
     assert all(away(truth, *p) > 6 for p in np.argwhere(background))
     thin = np.abs(y - 20) < 3
-    foreground, _ = decomposition_cases.clip_hints(thin, void)
+    foreground, _ = cases.clip_hints(thin, void)
     assert foreground.any()
     assert not (foreground & ~thin).any()
 
@@ -137,7 +135,7 @@ def folder(tmp_path):
 
 
 def test_photographs_with_their_strokes(folder):
-    found = decomposition_cases.find_images(folder, ["1", "auto"])
+    found = cases.find_images(folder, ["1", "auto"])
     assert [(c.name, c.strokes) for c in found] == [
         (name, strokes) for name in ("106024", "a") for strokes in ("1", "auto")
     ]
@@ -148,13 +146,13 @@ def test_photographs_with_their_strokes(folder):
     np.testing.assert_array_equal(loaded.hints[1], Y < 2)
     assert found[1].load().hints is None
     with pytest.raises(InputError, match=r"foreground2/106024\.png is missing"):
-        decomposition_cases.find_images(folder, ["2"])
+        cases.find_images(folder, ["2"])
     with pytest.raises(InputError, match="no such folder"):
-        decomposition_cases.find_images(folder / "nowhere", ["1"])
+        cases.find_images(folder / "nowhere", ["1"])
 
 
-def test_ways_without_extra_packages(folder):
-    case = decomposition_cases.find_images(folder, ["1"])[1].load()
+def test_peers_without_extra_packages(folder):
+    case = cases.find_images(folder, ["1"])[1].load()
     near = peers.nearest(case.image, case.hints)
     away = lambda hint, p: min(np.hypot(*(q - p)) for q in np.argwhere(hint))
     for p in np.random.default_rng(1).integers(0, SIZE, (40, 2)):
@@ -165,17 +163,17 @@ def test_ways_without_extra_packages(folder):
 
 def test_grabcut_and_flow(folder):
     pytest.importorskip("cv2")
-    case = decomposition_cases.find_images(folder, ["1"])[1].load()
+    case = cases.find_images(folder, ["1"])[1].load()
     assert scores.iou(peers.grabcut(case.image, case.hints), case.truth, case.void) > 0.95
     large = lambda x: np.repeat(np.repeat(x, 5, axis=0), 5, axis=1)
     clip = np.stack([np.roll(large(case.image), 4 * t, axis=1) for t in range(3)])
     truths = np.stack([np.roll(large(case.truth), 4 * t, axis=1) for t in range(3)])
-    hints = decomposition_cases.clip_hints(truths[0], 0 * truths[0] > 0)
+    hints = cases.clip_hints(truths[0], 0 * truths[0] > 0)
     for way in (peers.grabcut_tracked, peers.flow):
         assert scores.of_video(way(clip, hints), truths, 0 * truths > 0)["iou"] > 0.9
 
 
-def test_only_what_hangs_together_with_a_hint_is_kept():
+def test_only_parts_connected_with_a_hint_are_kept():
     mask = (disc(9, 8, 6) & ~disc(9, 6, 1) & ~disc(9, 10, 1)) | disc(9, 20, 1)
     hints = disc(5, 8, 0), disc(9, 10, 0)
     expected = disc(9, 8, 6) & ~disc(9, 10, 1)
@@ -185,18 +183,18 @@ def test_only_what_hangs_together_with_a_hint_is_kept():
 def test_results_are_kept_and_resumed(folder, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
-    cases = decomposition_cases.find_images(folder, ["1"])
-    rows = {"nearest": decomposition.other(peers.nearest)}
-    results = decomposition.Results(out, "segmentation")
-    for case in cases:
+    found = cases.find_images(folder, ["1"])
+    rows = {"nearest": masks.other(peers.nearest)}
+    results = masks.Results(out, "segmentation")
+    for case in found:
         results.measure(case, rows, 0)
     assert [r["image"] for r in results.records] == ["106024", "a"]
-    lines = (out / decomposition.CASES).read_text()
-    (out / decomposition.CASES).write_text(lines + lines[:30])  # an interrupted line
-    again = decomposition.Results(out, "segmentation")
-    again.measure(cases[0], {"nearest": None}, 0)  # is known
-    assert (out / decomposition.CASES).read_text() == lines
-    again.draw(cases[0])
+    lines = (out / masks.CASES).read_text()
+    (out / masks.CASES).write_text(lines + lines[:30])  # an interrupted line
+    again = masks.Results(out, "segmentation")
+    again.measure(found[0], {"nearest": None}, 0)  # is known
+    assert (out / masks.CASES).read_text() == lines
+    again.draw(found[0])
     drawn = read_image(out / "pictures" / "106024-1.png").pixels
     assert drawn.shape == (2 * (SIZE[0] + 14), 2 * SIZE[1], 3)
     other = {
@@ -210,13 +208,26 @@ def test_results_are_kept_and_resumed(folder, tmp_path, capsys):
     row = next(line for line in text.splitlines() if line.startswith("| ours "))
     cells = [cell.strip() for cell in row.split("|")[2:-1]]
     assert cells[:2] == ["1", "0.500"]
-    assert cells[4:] == ["-", "0.500", "-", "-", "9.0", "0.0"]
+    assert cells[4:] == ["-", "-", "0.500", "-", "-", "9.0", "0.0"]
     assert any(line.startswith("| 106024 *") for line in text.splitlines())
+
+
+def test_the_spread_over_seeds_is_that_of_the_means():
+    values = np.random.default_rng(0).random((3, 4))  # seeds, images
+    facts = {"strokes": "1", "row": "ours", "cpu": 1.0, "wall": 1.0}
+    records = [
+        {**facts, "seed": seed, "image": str(image), "iou": values[seed, image]}
+        for seed, image in np.ndindex(values.shape)
+    ]
+    records.append({**facts, "seed": 0, "image": "alone", "iou": 0.0})  # has not all seeds
+    row = next(line for line in tables.means(records).splitlines() if "ours" in line)
+    cells = [cell.strip() for cell in row.split("|")[2:-1]]
+    assert cells[2] == f"{np.std(values.mean(1), ddof=1):.3f}"
 
 
 def test_outlines_are_drawn_over_the_image():
     image = np.full((*SIZE, 3), 0.5, np.float32)
-    made = decomposition_pictures.over(image, disc(9, 11, 5), (1, 1, 0))
+    made = pictures.over(image, disc(9, 11, 5), (1, 1, 0))
     np.testing.assert_array_equal(made[9, 11], image[9, 11])
     np.testing.assert_array_equal(made[9, 6], (1, 1, 0))
     assert made[0, 0].max() < 0.3
@@ -227,8 +238,8 @@ def test_a_method_of_ours_on_a_photograph(folder, monkeypatch):
     config += "def get_config(arg=None): return to_config_dict(RECIPE, arg)\n"
     (folder / "tiny.py").write_text(config)
     monkeypatch.setattr(common.methods, "find", lambda name: tiny_hinted.RECIPE)
-    case = decomposition_cases.find_images(folder, ["1"])[0].load()
-    ours = decomposition.Ours(f"{folder}/tiny.py", {"fit_steps": "30"}, "single")
+    case = cases.find_images(folder, ["1"])[0].load()
+    ours = masks.Ours(f"{folder}/tiny.py", {"fit_steps": "30"}, "single")
     assert ours.name == "tiny fit_steps=30"
     made, known = ours.run(case, seed=0)
     assert made.shape == SIZE
@@ -242,8 +253,8 @@ def _restorations(folder, *, limit=0):
     """Two images, the second of which is brighter by .1 than it should be."""
     del folder
     truth = np.full((9, 12, 3), 0.5, np.float32)
-    cases = [Restoration(name, truth + offset, truth) for name, offset in (("a", 0.2), ("b", 0.1))]
-    return cases[: limit or None]
+    made = [Restoration(name, truth + offset, truth) for name, offset in (("a", 0.2), ("b", 0.1))]
+    return made[: limit or None]
 
 
 def test_images_beside_their_truth(tmp_path, monkeypatch):
@@ -258,8 +269,11 @@ def test_images_beside_their_truth(tmp_path, monkeypatch):
         results.measure(case, fixed, 0)
     text = images.Results(tmp_path, "dehazing").report()  # from the file
     cells = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines()[4:6]}
-    values = {row: [cell.strip() for cell in line[:3]] for row, line in cells.items()}
-    assert values == {images.INPUT: ["2", "-0.150", "+0.000"], "darker": ["2", "-0.050", "+0.050"]}
+    values = {row: [cell.strip() for cell in line[:4]] for row, line in cells.items()}
+    assert values == {
+        images.INPUT: ["2", "-0.150", "-", "+0.000"],
+        "darker": ["2", "-0.050", "-", "+0.050"],
+    }
     results.draw(case)
     drawn = read_image(tmp_path / "pictures" / "b.png").pixels
     assert drawn.shape == (2 * (9 + 14), 2 * 12, 3)
@@ -274,13 +288,13 @@ def test_one_of_our_methods_on_an_image_of_haze(monkeypatch):
     np.testing.assert_allclose(made, case.image, atol=1e-3)  # constant
 
 
-def test_what_does_not_fit_is_refused():
+def test_unknown_tasks_and_unsuitable_configs_are_refused():
     with pytest.raises(InputError, match=r"did you mean dehazing.*; give segmentation or"):
-        decomposition._check_task("dehazin")
+        program._check_task("dehazin")
     with pytest.raises(InputError, match="takes no hints"):
-        decomposition.Ours("dehazing", {}, "single")
+        masks.Ours("dehazing", {}, "single")
     with pytest.raises(InputError, match="video_segmentation for videos"):
-        decomposition.Ours("segmentation", {}, "video")
+        masks.Ours("segmentation", {}, "video")
 
 
 def test_missing_packages_are_left_out(monkeypatch, capsys):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import skimage.data
 
-from benchmarks import decomposition_haze
-from benchmarks.decomposition_restorations import psnr
+from benchmarks.decomposition import haze
+from benchmarks.decomposition.restorations import psnr
 from deepinternal.codecs.image_io import write_image
 from deepinternal.types import InputError
 
@@ -27,19 +27,17 @@ def folder(tmp_path_factory):
 
 
 def test_cases_of_a_folder(folder):
-    cases = {case.name: case for case in decomposition_haze.find(folder, limit=9)}
+    cases = {case.name: case for case in haze.find(folder, limit=9)}
     assert [*cases] == ["real", "photo-0.5", "photo-1.0", "photo-1.5"]
     assert cases["real"].facts == {"kind": "real"}
     assert psnr(cases["real"].truth, skimage.data.astronaut()[:200, 100:340] / 255) > 60
-    assert [*cases] == [c.name for c in decomposition_haze.find(folder, limit=9)]
-    np.testing.assert_array_equal(
-        cases["photo-1.0"].image, decomposition_haze.find(folder, limit=9)[2].image
-    )
+    assert [*cases] == [c.name for c in haze.find(folder, limit=9)]
+    np.testing.assert_array_equal(cases["photo-1.0"].image, haze.find(folder, limit=9)[2].image)
 
 
 def test_made_haze_follows_its_model(folder):
     """The transmission that explains a pixel is the same in all channels, and between the bounds."""
-    for case in decomposition_haze.find(folder, limit=9)[1:]:
+    for case in haze.find(folder, limit=9)[1:]:
         light, beta = np.array(case.facts["airlight"]), case.facts["beta"]
         far = np.abs(case.truth - light) > 0.3
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -54,18 +52,18 @@ def test_made_haze_follows_its_model(folder):
 
 def test_the_dark_channel_prior_and_the_scores(folder):
     pytest.importorskip("cv2")
-    case = decomposition_haze.find(folder, limit=9)[2]
-    (peer,) = decomposition_haze.PEERS.values()
-    found = decomposition_haze.score({"result": peer(case)}, case)
-    idle = decomposition_haze.score({"result": case.image}, case)
+    case = haze.find(folder, limit=9)[2]
+    (peer,) = haze.PEERS.values()
+    found = haze.score({"result": peer(case)}, case)
+    idle = haze.score({"result": case.image}, case)
     assert found["psnr"] > idle["psnr"] + 0.5
     assert "airlight_error" not in found
     colour = np.add(case.facts["airlight"], [0.01, -0.03, 0])
-    perfect = decomposition_haze.score({"result": case.truth, "airlight_colour": colour}, case)
+    perfect = haze.score({"result": case.truth, "airlight_colour": colour}, case)
     assert perfect["ssim"] == pytest.approx(1)
     assert perfect["airlight_error"] == pytest.approx(0.03, abs=1e-6)
 
 
 def test_a_folder_without_photographs(tmp_path):
     with pytest.raises(InputError, match=r"--data=.*: has no \.png"):
-        decomposition_haze.find(tmp_path)
+        haze.find(tmp_path)

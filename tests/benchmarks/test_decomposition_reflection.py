@@ -1,11 +1,11 @@
-"""Cases with reflections, their score, and the other ways to remove them."""
+"""Cases with reflections, their scores, and the peers that remove reflections."""
 
 import numpy as np
 import pytest
 import scipy.ndimage
 import skimage.data
 
-from benchmarks import decomposition_reflection as reflections
+from benchmarks.decomposition import reflection as reflections
 from deepinternal.codecs.image_io import write_image
 from deepinternal.types import InputError
 
@@ -30,7 +30,7 @@ def test_pairs_are_found_and_scored(folder):
 
 
 @pytest.mark.parametrize("name", reflections.PEERS)
-def test_others_lie_between_black_and_the_image(folder, name):
+def test_results_of_peers_lie_between_black_and_the_image(folder, name):
     (case,) = reflections.find(folder)
     made = reflections.PEERS[name](case)
     assert made.min() >= 0

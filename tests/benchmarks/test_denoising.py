@@ -1,4 +1,4 @@
-"""The comparison of denoisers: noise by the protocol, what is kept and resumed, figures and tables."""
+"""The comparison of denoisers: noise, kept and resumed results, figures and tables."""
 
 import json
 
@@ -188,7 +188,7 @@ def test_gains_are_over_the_same_noisy_images():
     assert cells(text, "BM3D")[:5] == ["2", "25.00", "-", "0.5000", "-"]
 
 
-def test_images_that_settings_were_chosen_on_are_apart():
+def test_images_on_which_settings_were_chosen_are_listed_apart():
     records = [record("01", "BM3D", 30.0), record("04", "BM3D", 20.0), record("04", "ours", 21.0)]
     records.append(record("04", "ours", 18.0, noise="8bit", sigma=50.0))
     parts = denoising_tables.report(records).split("\n\n")
@@ -204,7 +204,7 @@ def test_images_that_settings_were_chosen_on_are_apart():
     assert "| BM3D " in parts[-1]
 
 
-def test_the_uncertainty_is_summed_up():
+def test_the_table_of_the_uncertainty():
     more = {"within_1": 0.7, "within_2": 0.9, "expected_psnr": 31.0}
     text = denoising_tables.calibrated([record("04", "ours", 30.0, **more)])
     assert cells(text, "ours") == ["gaussian 25, float", "1", "70", "90", "+1.00", "1.00"]

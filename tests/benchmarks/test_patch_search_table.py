@@ -1,4 +1,4 @@
-"""What the benchmark of searches for patches measures."""
+"""The benchmark of patch searches."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""KernelGAN in PyTorch is ours: with equal weights the same kernel, pictures, losses and gradients."""
+"""KernelGAN in PyTorch equals ours: the same kernel, pictures, losses and gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -99,12 +99,12 @@ def test_the_same_losses_and_the_same_gradients(generators):
         close(layer.weight.grad, first(grads[f"conv{i}"]))
 
 
-def test_the_same_judgements():
+def test_the_same_scores():
     """With the same vectors of the spectral normalisation; their next ones are the same, too."""
     net, x = nets.Discriminator(FEATURES, hidden=2), picture(16)
     params = jax.jit(lambda key: net.init(key, x)["params"])(jax.random.key(1))
     vectors = spectral.vectors(jax.random.key(2), params)
-    theirs = peer_kernelgan.judge(torch, FEATURES, 3, hidden=2)
+    theirs = peer_kernelgan.discriminator(torch, FEATURES, 3, hidden=2)
     convs = [layer for layer in theirs if isinstance(layer, torch.nn.Conv2d)]
     with torch.no_grad():
         for i, layer in enumerate(convs):
@@ -145,7 +145,9 @@ def test_weights_of_the_terms(preset, inputs):
 def test_a_step_trains_both_nets(as_one, inputs):
     config = peer_kernelgan.Case("", 1).config.replace(features=2, crop=32)
     replica = peer_kernelgan.TorchReplica(config, inputs, as_one=as_one)
-    nets_of = lambda: [p for net in (replica.generator, replica.judge) for p in net.parameters()]
+    nets_of = lambda: [
+        p for net in (replica.generator, replica.discriminator) for p in net.parameters()
+    ]
     before = [p.detach().clone() for p in nets_of()]
     assert np.isfinite(replica.step().item())
     assert all(not torch.equal(a, b) for a, b in zip(before, nets_of()) if a.ndim > 1)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import peer_ingan, peer_kernelgan, peer_torch, torch_nets
+from benchmarks import peer_ingan, peer_kernelgan, peer_nets, peer_torch, torch_nets
 from deepinternal.methods.ingan import retargeting
 from deepinternal.nets import ingan
 from deepinternal.nets.skip import SkipNet
@@ -63,7 +63,7 @@ def test_the_same_nets_take_the_same_steps_in_pytorch(net, count):
     """From the same weights; losses of later steps are of what the steps before made of them."""
     import torch
 
-    case = peer_torch.Case((net,) * count, 3, (24, 32))
+    case = peer_nets.Case((net,) * count, 3, (24, 32))
     ours, theirs = case.ours(), case.theirs(compiled=False)
     for params, module in zip(ours.params, theirs.nets, strict=True):
         sizes = [p.size for p in jax.tree.leaves(params)]
@@ -82,7 +82,7 @@ def test_the_same_nets_take_the_same_steps_in_pytorch(net, count):
 @pytest.mark.parametrize(
     ("case", "net"),
     [
-        (peer_torch.Case((SkipNet(2, (4, 5), skip=2),), 3, (24, 32)), lambda t: t.nets[0]),
+        (peer_nets.Case((SkipNet(2, (4, 5), skip=2),), 3, (24, 32)), lambda t: t.nets[0]),
         (peer_ingan.Case("smoke", (48, 56), (40, 48)), lambda t: t._generator),
         (peer_kernelgan.Case("smoke"), lambda t: t._replicas[0].generator),
     ],
@@ -127,7 +127,7 @@ def _converged(params, skip=()):
 
 @torch_needed
 def test_the_same_retargeting_nets_in_pytorch():
-    """As many weights; with the same ones, the same pictures and judgements."""
+    """As many weights; with the same ones, the same pictures and scores."""
     import torch
 
     torch.manual_seed(0)
@@ -154,9 +154,9 @@ def test_the_same_retargeting_nets_in_pytorch():
     scale = np.abs(expected).max()
     np.testing.assert_allclose(made.numpy().transpose(0, 2, 3, 1), expected, atol=2e-3 * scale)
 
-    judge = ingan.PatchDiscriminator(4)
-    params = jax.jit(lambda key: judge.init(key, x)["params"])(jax.random.key(2))
-    theirs = peer_ingan.judge(torch, 4, 3)
+    discriminator = ingan.PatchDiscriminator(4)
+    params = jax.jit(lambda key: discriminator.init(key, x)["params"])(jax.random.key(2))
+    theirs = peer_ingan.discriminator(torch, 4, 3)
     assert sum(p.numel() for p in theirs.parameters()) == count(params)
     layers = zip(("first", "second", "third"), (0, 3, 6))
     pairs = [((theirs[i], theirs[i + 1]), (name, None)) for name, i in layers]
@@ -164,5 +164,5 @@ def test_the_same_retargeting_nets_in_pytorch():
     with torch.no_grad():
         for _ in range(40):
             found = theirs(image)
-    expected = jax.jit(judge.apply)({"params": _converged(params)}, x)
+    expected = jax.jit(discriminator.apply)({"params": _converged(params)}, x)
     np.testing.assert_allclose(found.numpy().transpose(0, 2, 3, 1), expected, atol=2e-3)

@@ -1,4 +1,4 @@
-"""Which files make pairs; figures of whole runs are those of the result files."""
+"""Files that form pairs, and the figures of whole runs."""
 
 import json
 
@@ -36,7 +36,7 @@ def test_pairs_of_both_kinds(tmp_path):
         (["a.png", "a.jpg", "a_gt.png"], "one of the two"),
     ],
 )
-def test_pairs_that_cannot_be_told(tmp_path, files, words):
+def test_folders_without_clear_pairs_are_refused(tmp_path, files, words):
     touch(tmp_path, *files)
     with pytest.raises(InputError, match=words):
         quality.find_pairs(tmp_path)

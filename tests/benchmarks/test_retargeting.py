@@ -1,4 +1,4 @@
-"""The comparison of retargeting: exact sizes, what is kept in the folder, the tables."""
+"""The comparison of retargeting: exact sizes, kept results, tables."""
 
 import functools
 import json
@@ -33,6 +33,7 @@ def test_sizes_are_exact(make, size):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_programs")
 @pytest.mark.parametrize("row", ["gpnn", "stretched+patches"])
 def test_rows_of_the_library_make_the_size(row, monkeypatch):
     few = functools.partial(retargeting_rows.by_patches, preset="smoke,gpnn")
@@ -69,7 +70,7 @@ def test_rows_and_sizes_are_checked():
         retargeting_rows.Case("coins", photo()).size((0.25, 2))
 
 
-def test_what_a_folder_holds_is_not_made_again(tmp_path, alike, monkeypatch):
+def test_kept_results_are_not_made_again(tmp_path, alike, monkeypatch):
     made = []
     monkeypatch.setitem(
         retargeting_rows.ROWS,

@@ -1,4 +1,4 @@
-"""Operations counted in a traced function are those written out one by one, and those XLA counts."""
+"""Operations counted in a traced function agree with counts by hand and by XLA."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Sets in the layouts in which they are published, their pairs, and runs that go on."""
+"""Sets in their published layouts, their pairs, and runs that continue."""
 
 import json
 
@@ -115,7 +115,7 @@ def size(path):
     return image_io.read_image(path).pixels.shape[:2]
 
 
-def test_small_images_are_made_once_from_what_divides(tmp_path):
+def test_small_images_are_made_once_from_the_cropped_truth(tmp_path):
     source = tmp_path / "data" / "Set5" / "HR" / "one.png"
     write(source, photo(50, 41))
     low, high = made(tmp_path, 3, "cubic").files["one"]
@@ -173,7 +173,7 @@ def luma_psnr(result, truth, border):
     return skimage.metrics.peak_signal_noise_ratio(*luma, data_range=255)
 
 
-def test_the_suite_runs_what_has_no_result(tmp_path, monkeypatch):
+def test_only_images_without_a_result_are_run(tmp_path, monkeypatch):
     for i, name in enumerate(("one", "two")):
         write(tmp_path / "data" / "Set5" / f"{name}.png", photo(32, 32, top=60 * i))
     found = sets.find(tmp_path / "data")

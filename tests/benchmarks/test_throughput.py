@@ -1,18 +1,18 @@
-"""Rates belong together, whatever recipe and arrangement is measured."""
+"""The rates of any recipe and arrangement are consistent."""
 
 import json
 import math
 
 import pytest
 
-from benchmarks import common, roofline, throughput
+from benchmarks import roofline, throughput, timing
 from deepinternal.types import InputError, input_spec
 from tests.benchmarks import program, tiny_recipe
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
 
 
-def test_rates_belong_together():
+def test_rates_are_consistent():
     recipe = tiny_recipe.RECIPE
     result = throughput.measure(
         recipe, recipe.build(train_steps=100), images=(1, 2), steps=4, rounds=2,
@@ -43,9 +43,9 @@ def test_rates_belong_together():
 
 def test_a_run_is_as_long_as_asked_for():
     recipe, config = tiny_recipe.RECIPE, tiny_recipe.RECIPE.build()
-    inputs = common.sample(recipe, config)
+    inputs = timing.sample(recipe, config)
     method = recipe.method(config, input_spec(inputs))
-    full = common.FullStep(method, inputs, images=3, lanes=(1, 3), steps_per_dispatch=4)
+    full = timing.FullStep(method, inputs, images=3, lanes=(1, 3), steps_per_dispatch=4)
     full.lengthen(0.02)
     assert full.steps % 4 == 0
     full.set_steps(5)
@@ -55,7 +55,7 @@ def test_a_run_is_as_long_as_asked_for():
 
 
 @pytest.mark.slow
-def test_the_command_takes_a_recipe_of_anyone(tmp_path):
+def test_the_command_takes_a_custom_recipe(tmp_path):
     out = tmp_path / "figures.json"
     done = program.run(
         "throughput", "--method=tests.benchmarks.tiny_recipe:RECIPE", "--preset=short", "--images=2",

@@ -1,4 +1,4 @@
-"""Runs are looked at without being changed; what looking takes is not counted."""
+"""Measuring a run on the way changes neither its result nor its time."""
 
 import csv
 import json
@@ -38,7 +38,7 @@ def leaves(tree):
 @pytest.mark.parametrize(
     "method", [tiny_methods.gan(), tiny_methods.decomposition(8, target=0.0, replicas=1)]
 )
-def test_looking_changes_nothing_and_only_the_last_stage_is_looked_at(method):
+def test_measuring_changes_nothing_and_covers_only_the_last_stage(method):
     seen = []
     result = Measure(lambda p, *at: np.asarray(p.outputs(*at)["result"].value), seen.append)
     watched, alone = Watched(method, 6), Programs(method)
@@ -54,7 +54,7 @@ def test_looking_changes_nothing_and_only_the_last_stage_is_looked_at(method):
     np.testing.assert_array_equal(seen[-1], expected)
 
 
-def test_a_point_is_what_a_run_of_so_many_steps_has():
+def test_a_point_equals_the_result_of_a_run_with_as_many_steps():
     # Its step depends neither on the number of steps nor on what comes later.
     values = {}
     for steps in (2, 5, 12):
@@ -107,7 +107,7 @@ def test_making_a_result_counts_once_and_scoring_it_never():
     assert {p.seconds for p in points} == {5}
 
 
-def test_compiling_what_makes_the_result_counts_in_every_point():
+def test_compiling_the_outputs_counts_in_every_point():
     began, programs = time.perf_counter(), Watched(tiny_methods.gan(), 4)
     compiled = []
 

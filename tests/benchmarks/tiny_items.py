@@ -1,4 +1,4 @@
-"""Items that end in all ways, at once and without JAX."""
+"""Items that succeed, fail or die at once, without JAX."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""A recipe of the least kind: a 1x1 convolution to and from some features, fitted to the image."""
+"""A minimal recipe: a 1x1 convolution to and from some features, fitted to the image."""
 
 import jax
 import jax.numpy as jnp

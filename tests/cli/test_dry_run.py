@@ -72,7 +72,7 @@ def test_new_images(command, source, tmp_path):
     assert "memory: about " in text
 
 
-def test_what_is_done_and_what_goes_on(command, source, tmp_path):
+def test_finished_and_unfinished_images(command, source, tmp_path):
     assert jobs.run_all(*command(train_steps=5, input=f"{source}/a.png")) == 0
     before = tree(tmp_path)
     more = lines_of(dry_run.text(*command(train_steps=5, input=f"{source}/a.png,{source}/c.png")))

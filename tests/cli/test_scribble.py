@@ -1,4 +1,4 @@
-"""`deepinternal scribble`: which pages are written, what they go on with, and what is refused."""
+"""`deepinternal scribble`: which pages are written, what they continue, and what is refused."""
 
 import json
 import re
@@ -74,7 +74,7 @@ def test_a_page_for_each_image_with_names_that_the_methods_find(run, here):
         assert companion(field, "hints", job, tag=field).name == name
 
 
-def test_painted_files_in_the_folder_and_given_ones_go_on(run, here):
+def test_painted_files_in_the_folder_and_given_ones_are_continued(run, here):
     save(here / "a.png", picture())
     (here / "hints").mkdir()
     first = hint(here / "hints" / "a_foreground.png", slice(2, 9), slice(3, 8))
@@ -171,7 +171,7 @@ def test_a_large_picture_is_reduced_and_its_masks_are_not(run, here, monkeypatch
         ("a.png --out=hints --task=inpaint --result=a.png", "--result: belongs to --task=segment"),
         ("a.png --out=hints --result=a.png --workdir=w", "give only one"),
         ("a.png --out=hints --foreground=no.png", "--foreground: no such file or folder: no.png"),
-        ("a.png --out=hints --foreground=empty", "--foreground: nothing for a in the folder empty"),
+        ("a.png --out=hints --foreground=empty", "--foreground: no file for a in the folder empty"),
         ("a.png --out=hints --foreground=small.png", "small.png: is 9x9 but a.png is 24x32"),
         ("a.png --out=hints --foreground=a.png", "has colours"),
         ("a.png --out=hints --result=small.png", "small.png: is 9x9"),

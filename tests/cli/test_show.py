@@ -1,4 +1,4 @@
-"""What a user is shown of fields and presets, compared with what pydantic says of the classes."""
+"""The fields and presets that a user sees, compared with pydantic's schema of the classes."""
 
 import json
 import sys

@@ -2,10 +2,14 @@
 
 import io
 import struct
+import zlib
 
 import imagecodecs
 import numpy as np
 from PIL import Image, ImageCms
+
+from deepinternal.codecs import image_io
+from tests.codecs.image_samples import png_bytes
 
 XMP = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -101,3 +105,20 @@ def cmyk_profile():
     header[36:40] = b"acsp"
     header[68:80] = struct.pack(">3i", 63190, 65536, 54061)
     return bytes(header) + table + data
+
+
+def in_srgb(image):
+    """The pixels of an opened image in sRGB, by Little CMS and the profile in its own file."""
+    source = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+    goal = ImageCms.createProfile("sRGB")
+    return np.asarray(ImageCms.profileToProfile(image, source, goal, renderingIntent=1)).astype(int)
+
+
+def png_with(path, *chunks, samples=None):
+    """Writes a PNG with further chunks (kind, data), and reads it."""
+    extra = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+    path.write_bytes(png_bytes(picture() if samples is None else samples, extra=extra))
+    return image_io.read_image(path)

@@ -328,7 +328,7 @@ def test_import_loads_no_image_library():
 
 @pytest.mark.parametrize(("top", "bits"), [(200, 8), (1000, 10), (4095, 12), (4096, 0), (0, 0)])
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_16_bits_that_hold_fewer_are_said(tmp_path, top, bits, channels):
+def test_16_bits_that_hold_fewer_are_reported(tmp_path, top, bits, channels):
     samples = np.full((3, 4, channels), top, np.uint16)
     if channels == 2:
         samples[..., 1] = 65535  # alpha, which says nothing

@@ -197,7 +197,7 @@ def test_arrays_of_frames_that_are_refused():
         to_masks([], name="x")
 
 
-def test_labels_without_a_palette_are_told():
+def test_labels_without_a_palette_are_reported():
     assert taken(values(np.uint8, 0, 1, 0))[1] == ()
     (remark,) = taken(values(np.uint8, 0, 1, 2))[1]
     assert remark == "mask: its values 0, 1, 2 are labels, of which all but 0 count as white"

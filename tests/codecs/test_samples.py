@@ -145,7 +145,7 @@ def test_jpeg_that_was_cut_and_closed(check, refused, options):
     check(data + b"a preview follows\xff\xd9", shown(gentle("RGB")), levels=6)
 
 
-def test_jpeg_without_its_last_scans_is_said(tmp_path):
+def test_jpeg_without_its_last_scans_is_reported(tmp_path):
     data = jpeg(progressive=True)
     scans = [i for i in range(len(data)) if data[i : i + 2] == b"\xff\xda"]
     assert len(scans) > 5

@@ -265,7 +265,7 @@ def test_tiff_refused(refused, bits, channels, photometric, tags, words):
     refused(tiff((segments, others | tags)), *words)
 
 
-def test_tiff_with_12_bits_in_16_is_said(check):
+def test_tiff_with_12_bits_in_16_is_reported(check):
     stored = integers(1, 12)
     image = check(one_page(stored, 16, photometric=BLACK), stored / 65535, remarks=1)
     assert "12 bits" in image.remarks[0]

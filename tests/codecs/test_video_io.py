@@ -67,7 +67,7 @@ def test_damaged_videos(tmp_path, refuse, kind):
     refuse(video_io.read_video, path, "damaged, cut short or no video")
 
 
-def test_what_is_no_video(tmp_path, refuse, monkeypatch):
+def test_files_that_are_not_videos(tmp_path, refuse, monkeypatch):
     (tmp_path / "a.mp4").write_bytes(b"")
     refuse(video_io.read_video, tmp_path / "a.mp4", "empty")
     refuse(video_io.read_video, tmp_path / "none.mp4", "no such file")
@@ -135,7 +135,7 @@ def test_writing_again_leaves_nothing_old(tmp_path):
     assert len(list((tmp_path / "x").iterdir())) == 2
 
 
-def test_an_encoder_that_fails_costs_the_film_alone(tmp_path, monkeypatch, capfd):
+def test_a_failing_encoder_costs_only_the_film(tmp_path, monkeypatch, capfd):
     broken = tmp_path / "ffmpeg"
     broken.write_text("#!/bin/sh\necho something is wrong >&2\nexit 3\n")
     broken.chmod(0o755)

@@ -87,7 +87,7 @@ def test_each_lane_runs_on_its_own_device():
     np.testing.assert_array_equal(out, 3 * np.arange(8).reshape(4, 2))
 
 
-def test_a_run_goes_on_with_another_number_of_devices(alone, tmp_path):
+def test_a_run_resumes_with_another_number_of_devices(alone, tmp_path):
     for at, devices, per_device in ((3, 4, 1), (6, 1, 1), (1e9, 2, 2)):
         programs = Programs(METHODS["plain"](), devices=devices, images_per_device=per_device)
         ended = run(programs, tmp_path, stop=Stop(at), checkpoint_every=1e9)

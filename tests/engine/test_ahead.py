@@ -1,4 +1,4 @@
-"""Programs that are compiled in threads: same results, prompt ends, errors where they matter."""
+"""Programs that are compiled in threads: the same results, prompt stops, and errors of the run."""
 
 import subprocess
 import sys
@@ -77,7 +77,7 @@ def test_threads_change_no_bit_and_compile_the_same():
     assert threading.main_thread() not in programs.compiled.values()
 
 
-def test_training_goes_on_while_another_program_is_compiled():
+def test_training_continues_while_another_program_is_compiled():
     first, *rest = dict.fromkeys(variants(tiny_methods.gan()))
     in_time = []
 
@@ -98,7 +98,7 @@ def test_only_programs_of_the_steps_left_are_compiled():
     assert set(programs.compiled) == set(seen[:steps])
 
 
-def test_an_error_in_a_thread_is_that_of_the_run():
+def test_an_error_in_a_thread_is_raised_by_the_run():
     error, last = ValueError("cannot be compiled"), variants(tiny_methods.gan())[0]
     last = [v for v in dict.fromkeys(variants(tiny_methods.gan())) if v != last][-1]
 

@@ -158,7 +158,7 @@ def test_the_last_two_stay_and_nothing_unfinished(tmp_path, method, monkeypatch)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["10", "4", "8"]
 
 
-def test_what_does_not_belong_is_not_read(tmp_path, method, caplog):
+def test_arrays_of_another_checkpoint_or_method_are_not_read(tmp_path, method, caplog):
     """The arrays of another checkpoint, and a checkpoint of another method."""
     folder = Checkpoints(tmp_path)
     states = [filled(method, 0)[0].replace(step=jnp.full(3, n, jnp.int32)) for n in (1, 2)]
@@ -168,6 +168,6 @@ def test_what_does_not_belong_is_not_read(tmp_path, method, caplog):
     shutil.rmtree(tmp_path / "2/state")
     shutil.copytree(tmp_path / "1/state", tmp_path / "2/state")
     assert int(folder.restore(method, INPUTS)[0].step[0]) == 1
-    assert "checkpoint 2 is damaged (its arrays have changed)" in caplog.text
+    assert "checkpoint 2 is damaged (the checksums of its arrays are wrong)" in caplog.text
     assert folder.restore(tiny_methods.gan(), INPUTS) is None
-    assert "checkpoint 1 is damaged (it holds other arrays" in caplog.text
+    assert "checkpoint 1 is damaged (its arrays are not those" in caplog.text

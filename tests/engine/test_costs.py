@@ -1,4 +1,4 @@
-"""What is guessed of a program, compared with counts by hand."""
+"""Estimated costs of programs, compared with counts by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ def test_a_product_of_matrices():
     assert found.memory == found.moved
 
 
-def test_what_is_no_longer_used_holds_no_memory():
+def test_values_that_are_no_longer_used_need_no_memory():
     def chain(x):
         for _ in range(10):
             x = jnp.sin(x)
@@ -38,7 +38,7 @@ def test_what_is_no_longer_used_holds_no_memory():
     assert 11 * KB <= costs.cost(kept, x).memory < 12 * KB
 
 
-def test_what_lies_inside_of_loops_and_programs_counts():
+def test_values_inside_loops_and_programs_count():
     @jax.jit
     def inside(x):
         return jnp.tile(x, 8).sum()
@@ -69,13 +69,13 @@ def test_an_element_of_a_large_array_moves_little():
     assert cut.moved < 100
 
 
-def test_values_that_xla_joins_need_no_memory():
+def test_values_that_xla_fuses_need_no_memory():
     def chain(x):
         return jnp.sum(jnp.clip(jnp.take(x, np.arange(1023, -1, -1)) * 2 + 1, 0, 1) ** 2)
 
     program = jax.jit(chain).trace(array(1024)).jaxpr
     assert counting.memory(program) >= 12 * KB
-    assert counting.memory(program, joined=True) < 9 * KB  # the argument, and the indices
+    assert counting.memory(program, fused=True) < 9 * KB  # the argument, and the indices
 
 
 @pytest.mark.parametrize("exactly", [False, True])
@@ -102,7 +102,7 @@ def test_needs_of_a_run(exactly):
     assert size <= found.training < 1.1 * size
 
 
-def test_memory_is_near_to_what_the_compiled_program_says():
+def test_memory_is_close_to_that_of_the_compiled_program():
     def loss(weights, x):
         for w in weights:
             x = jnp.tanh(x @ w)

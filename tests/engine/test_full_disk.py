@@ -1,4 +1,4 @@
-"""What cannot be written in the middle of training does not end it, and is tried again."""
+"""Files that cannot be written during training do not end it, and are tried again."""
 
 import dataclasses
 import errno
@@ -77,7 +77,7 @@ def test_checkpoints_are_tried_again(programs, tmp_path, monkeypatch, capfd, who
 
 
 def test_lines_of_the_log_are_not_lost(programs, tmp_path, monkeypatch, capfd, whole):
-    """Nor by a kill after a checkpoint that holds them, nor by one that tore a line."""
+    """Not even by a kill after a checkpoint that holds them, or by one that tore a line."""
     write, tries = JsonlLog.write, []
 
     def writing(self, entries):
@@ -147,7 +147,7 @@ def steps_of(path):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
-def test_an_error_is_that_of_the_system(programs, tmp_path, monkeypatch, number):
+def test_errors_of_the_system_are_kept(programs, tmp_path, monkeypatch, number):
     def fail(*_):
         raise OSError(number, os.strerror(number))
 

@@ -1,4 +1,4 @@
-"""Many runs side by side: what each comes to does not depend on the others."""
+"""Many runs side by side: the result of each does not depend on the others."""
 
 import dataclasses
 import itertools
@@ -114,7 +114,7 @@ def test_refills_compile_nothing():
 
 @pytest.mark.slow
 def test_a_lane_is_refilled_when_its_image_ends_early():
-    """The others go on where they are; evaluations stay common to all lanes."""
+    """The others continue where they are; evaluations stay common to all lanes."""
     method = tiny_methods.decomposition(replicas=1, target=0.03)
     taken = {seed: one.steps for seed, one in run(Programs(method)).items()}
     assert len(set(taken.values())) > 1, "all end at the same step: nothing to see"
@@ -140,8 +140,8 @@ def test_a_lane_is_refilled_when_its_image_ends_early():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
-def test_a_run_goes_on_with_other_lanes(alone, tmp_path, name):
-    """Each image from where it was, whatever trained beside it before."""
+def test_a_run_resumes_with_another_number_of_lanes(alone, tmp_path, name):
+    """Each image continues from its own step, whatever trained beside it before."""
     seen = []
     for at, count in ((3, 3), (8, 1), (1e9, 2)):
         programs = Programs(METHODS[name](), images_per_device=count)
@@ -160,7 +160,7 @@ def test_a_run_goes_on_with_other_lanes(alone, tmp_path, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["decomposition", "plain"])
-def test_a_loss_that_is_no_number_ends_that_image_only(alone, tmp_path, name):
+def test_a_nan_loss_ends_only_that_image(alone, tmp_path, name):
     images = [*IMAGES[:1], IMAGES[1].at[:].set(jnp.nan), *IMAGES[2:]]
     ended = run(Programs(METHODS[name](), images_per_device=3), tmp_path, images=images)
     bad = ended.pop(1)

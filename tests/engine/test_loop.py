@@ -121,12 +121,12 @@ def test_a_snapshot_is_due_once():
     for one.step in range(8):
         due.append(one.must_save())
         if due[-1]:
-            one._saved = (time.monotonic(), one.step)
+            one._saver.note(one.step)
             assert not one.must_save()
     assert due == [False, False, False, True, False, False, True, False]
 
 
-def test_pictures_of_an_evaluation_go_their_own_way(tmp_path):
+def test_pictures_of_an_evaluation_are_passed_on_alone(tmp_path):
     method = tiny_methods.gan()
     stage = method.stages[0]
 
@@ -199,7 +199,7 @@ def test_stages_replicas_and_early_stop(programs, tmp_path):
     assert outputs["mask"].kind == "mask"
 
 
-def test_a_finished_run_changes_nothing_until_it_may_go_on(programs, tmp_path):
+def test_a_finished_run_changes_only_with_more_steps(programs, tmp_path):
     short = copy.copy(programs["gan"])
     stage = dataclasses.replace(short.method.stages[0], steps=6)
     short.method = dataclasses.replace(short.method, stages=(stage,))
@@ -228,7 +228,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(programs, tmp_path, c
     assert steps == list(range(1, 13))
 
 
-def test_where_no_checkpoint_can_be_read_new_ones_take_their_place(programs, tmp_path):
+def test_unreadable_checkpoints_are_replaced(programs, tmp_path):
     with pytest.raises(Stopped):
         run(programs["gan"], tmp_path, stop=Stop(8))
     folder = tmp_path / "checkpoints"
@@ -275,7 +275,7 @@ def test_lines_after_the_checkpoint_are_dropped(tmp_path):
     assert [e["step"] for e in read_jsonl(path)] == [1, 2, 3, 4, 5]
 
 
-def test_a_loss_that_is_no_number_ends_the_run():
+def test_a_nan_loss_ends_the_run():
     broken = {"image": INPUTS["image"].at[0, 0, 0].set(jnp.nan)}
     with pytest.raises(NonFiniteError, match="step 1"):
         run(Programs(tiny_methods.gan(4)), inputs=broken)
@@ -306,7 +306,7 @@ def test_the_callback_gets_what_the_log_gets(programs, tmp_path, name):
 
 
 @pytest.mark.parametrize("images", [1, 2])
-def test_what_a_callback_raises_ends_its_run_only(programs, images):
+def test_an_error_of_a_callback_ends_only_its_run(programs, images):
     error = RuntimeError("RESOURCE_EXHAUSTED of the user's own")
 
     def callback(step, metrics):

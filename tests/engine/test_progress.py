@@ -1,4 +1,4 @@
-"""Progress: lines now and then in a log, in place on a terminal, and never in the way of the work."""
+"""Progress: occasional lines in a log, updates in place on a terminal, errors that end no run."""
 
 import io
 import os
@@ -79,7 +79,7 @@ def test_a_log_file_gets_few_lines(clock, monkeypatch, force):
     ]
 
 
-def test_nothing_is_said_of_a_rate_before_there_is_one(clock):
+def test_no_rate_is_shown_before_the_second_update(clock):
     text = show(clock, io.StringIO(), [(0, 40), (60, 41)])
     assert text.splitlines()[0] == "a: step 41/100, 31 dB"
 
@@ -182,7 +182,7 @@ def test_a_dumb_terminal_gets_plain_lines(clock, terminal, monkeypatch):
     ]
 
 
-def test_what_others_print_stays_above_and_stderr_comes_back(terminal, monkeypatch):
+def test_other_output_stays_above_and_stderr_is_restored(terminal, monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal)
 
     def work():
@@ -245,12 +245,12 @@ def test_a_terminal_that_goes_away_never_ends_the_work(clock, monkeypatch):
         line.close("done")
 
 
-def test_a_mistake_in_showing_never_ends_the_work(clock, terminal, monkeypatch):
+def test_an_error_of_the_display_never_ends_the_work(clock, terminal, monkeypatch):
     monkeypatch.setattr(live.Terminal, "show", Broken(KeyError()).fail)
     assert show(clock, terminal, [(0, 0), (1, 1)]) == ""
 
 
-def test_training_goes_on_without_stderr(monkeypatch):
+def test_training_continues_without_stderr(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     inputs = {"image": tiny_methods.photo()}
     with Progress("a", 3) as line:

@@ -16,7 +16,7 @@ def _handlers():
         signal.signal(number, handler)
 
 
-def test_a_terminal_that_closes_may_say_so_several_times():
+def test_several_hangups_of_a_terminal():
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with StopSignal() as stop:
         for _ in range(3):
@@ -25,7 +25,7 @@ def test_a_terminal_that_closes_may_say_so_several_times():
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
 
 
-def test_nohup_counts():
+def test_hangups_stay_ignored_under_nohup():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with StopSignal() as stop:
         os.kill(os.getpid(), signal.SIGHUP)

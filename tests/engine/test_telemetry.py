@@ -1,4 +1,4 @@
-"""What the runtime tells of itself."""
+"""Figures of memory, traces for a profiler, and the search for a NaN."""
 
 import dataclasses
 import resource

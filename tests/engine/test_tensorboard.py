@@ -93,8 +93,8 @@ def test_the_first_record_says_what_the_file_is(board, tmp_path):
     assert second.step == 0, "what TensorBoard read of an earlier file is withdrawn"
 
 
-def test_a_run_that_goes_on_has_no_step_twice(board, tmp_path):
-    """Killed after step 30, it goes on from a checkpoint at step 20."""
+def test_a_resumed_run_has_no_step_twice(board, tmp_path):
+    """Killed after step 30, it resumes from a checkpoint at step 20."""
     folder = tmp_path / "events"
     (folder / "mine.txt").write_text("a user's")
     (folder / "events.out.tfevents.1.host").write_text("of another program")

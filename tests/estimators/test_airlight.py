@@ -18,7 +18,7 @@ def _tiles(light, least, most=0.95):
 
 
 @pytest.mark.parametrize("light", [(0.8, 0.85, 0.9), (0.9, 0.85, 0.8)])
-def test_airlight_of_recurring_patches(light):
+def test_airlight_from_recurring_patches(light):
     hazy = _tiles(light, 0.25)
     found = airlight_patch_recurrence(np.float32(hazy))
     np.testing.assert_allclose(found, light, atol=0.03)
@@ -41,7 +41,7 @@ def test_confidence_is_greater_in_dense_haze():
     assert grey.shape == (1,)
 
 
-def test_the_hue_of_a_doubtful_airlight_follows_the_darkest_colours():
+def test_an_uncertain_airlight_takes_the_hue_of_the_darkest_colours():
     """A white wall before black things in thin blue haze: the brightest spots are not haze."""
     rng = np.random.default_rng(1)
     scene = np.where(rng.random((160, 160)) < 0.3, 0.0, 0.95)

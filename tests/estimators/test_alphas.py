@@ -14,7 +14,7 @@ def _photo(y, x):
 
 
 @pytest.mark.parametrize("weights", [(0.7, 0.4), (0.35, 0.62)])
-def test_weights_of_two_mixtures_are_found(weights):
+def test_weights_of_two_mixtures_are_estimated(weights):
     first, second = _photo(60, 160), _photo(300, 40)
     mixed = [np.float32(a * first + (1 - a) * second) for a in weights]
     found = np.asarray(alphas.search_alphas(*map(jnp.asarray, mixed)))

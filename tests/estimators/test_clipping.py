@@ -10,7 +10,7 @@ SAMPLES = np.random.default_rng(0).standard_normal(200_000)
 
 @pytest.mark.parametrize("std", [0.02, 0.2, 1.0])
 @pytest.mark.parametrize("x", [0.0, 0.03, 0.5, 0.9, 1.0])
-def test_mean_and_variance_are_those_of_samples(x, std):
+def test_mean_and_variance_agree_with_samples(x, std):
     clipped = np.clip(x + std * SAMPLES, 0, 1)
     np.testing.assert_allclose(estimators.clipped_mean(x, std), clipped.mean(), atol=0.01 * std)
     np.testing.assert_allclose(estimators.clipped_variance(x, std), clipped.var(), rtol=0.02)
@@ -23,7 +23,7 @@ def test_the_inverse_returns_the_clean_values(std):
     np.testing.assert_allclose(found, x, atol=2e-6)
 
 
-def test_means_that_no_clean_value_has_give_black_and_white():
+def test_impossible_means_give_black_or_white():
     found = estimators.clipped_mean_inverse(np.array([0.0, 0.03, 0.97, 1.0]), 0.1)
     np.testing.assert_allclose(found, [0, 0, 1, 1], atol=1e-6)
 

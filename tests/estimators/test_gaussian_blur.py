@@ -31,7 +31,7 @@ def estimated(image, true, *, scale=2, **known):
 
 
 @pytest.mark.parametrize("theta", [0.0, 0.6, 2.2])
-def test_slanted_gaussians_are_found(theta):
+def test_rotated_gaussians_are_estimated(theta):
     image, true = small((2.1, 1.1), theta)
     found, correlation = estimated(image, true)
     assert correlation > 0.97
@@ -44,13 +44,13 @@ def test_kernels_for_a_factor_of_four():
     assert estimated(image, true, scale=4)[1] > 0.95
 
 
-def test_noise_that_is_known_does_not_narrow_the_blur():
+def test_known_noise_does_not_narrow_the_blur():
     image, true = small((2.1, 1.1), 0.6, noise_std=8 / 255)
     assert estimated(image, true, noise_std=8 / 255)[1] > 0.97
     assert estimated(image, true)[1] < 0.95
 
 
-def test_the_transposed_image_has_the_transposed_blur():
+def test_transposing_the_image_transposes_the_blur():
     image, _ = small((2.1, 1.1), 0.6)
     one, other = gaussian_blur.blur(image), gaussian_blur.blur(image.swapaxes(0, 1))
     np.testing.assert_allclose(one.covariance, other.covariance[::-1, ::-1], rtol=0.03, atol=0.01)
@@ -67,7 +67,7 @@ def test_a_kernel_is_the_gaussian_of_its_covariance():
     np.testing.assert_allclose(made, expected / expected.sum(), atol=1e-5)
 
 
-def test_moments_are_those_of_weighted_patches():
+def test_moments_agree_with_weighted_patches():
     rng = np.random.default_rng(1)
     grey, weights = rng.uniform(size=(30, 25)).astype(np.float32), rng.uniform(size=(28, 23))
     weights[:20] = 0
@@ -81,7 +81,7 @@ def test_moments_are_those_of_weighted_patches():
     assert total == pytest.approx(weights[4:28, 2:20].sum())
 
 
-def test_the_gradient_is_that_of_the_divergence(monkeypatch):
+def test_the_gradient_agrees_with_finite_differences_of_the_divergence(monkeypatch):
     """Against finite differences, at a slanted Gaussian and an unequal contrast."""
     seen = {}
 

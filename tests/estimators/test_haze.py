@@ -55,21 +55,21 @@ def test_transmission_of_a_larger_image():
     assert np.abs(found - full).mean() < 0.03
 
 
-def test_haziness_is_that_of_the_haze_and_needs_texture():
+def test_haziness_measures_the_haze_and_needs_texture():
     scene = _checkers()
     found = [haze.haziness(_hazy(scene, t), LIGHT) for t in (1, 0.7, 0.4)]
     np.testing.assert_allclose(found, [0, 0.3, 0.6], atol=1e-3)
     assert haze.haziness(np.full((40, 60, 3), 0.7, np.float32), LIGHT) == 0
 
 
-def test_more_is_removed_where_more_haze_is_evident():
+def test_more_haze_is_removed_from_hazier_images():
     found = [haze.removable(x) for x in np.linspace(0, 1, 50)]
     assert found[0] == 0
     assert found[-1] == 1
     assert (np.diff(found) >= 0).all()
 
 
-def test_operations_of_the_host_are_those_of_the_device():
+def test_operations_on_the_host_agree_with_those_on_the_device():
     rng = np.random.default_rng(0)
     image = rng.random((41, 53, 3)).astype(np.float32)
     expected = scipy.ndimage.minimum_filter(image.min(-1), 7, mode="constant", cval=np.inf)

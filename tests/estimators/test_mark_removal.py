@@ -29,7 +29,7 @@ def _psnr(made, truth, where):
     return -10 * np.log10(np.square(made - truth)[..., where, :].mean())
 
 
-def test_a_cut_is_the_least_of_all_labellings():
+def test_a_cut_has_the_lowest_cost_of_all_labellings():
     draw = np.random.default_rng(0)
     unary = draw.normal(size=9)
     grid = np.arange(9).reshape(3, 3)
@@ -62,7 +62,7 @@ def test_a_cut_is_the_least_of_all_labellings():
         ("chelsea", 0.25, (1, 1, 1)),
     ],
 )
-def test_the_image_below_a_mark(name, opacity, colour):
+def test_the_image_below_a_mark_is_restored(name, opacity, colour):
     photo = _photo(name)
     free = np.zeros(photo.shape[:2], bool)
     free[8:82, 12:140] = True
@@ -76,7 +76,7 @@ def test_the_image_below_a_mark(name, opacity, colour):
     assert _psnr(found.images[0], photo, inside) > _psnr(image, photo, inside) + 8
 
 
-def test_several_images_tell_a_mark_together():
+def test_a_mark_is_found_in_several_images_together():
     photos = np.stack([_photo(name) for name in ("astronaut", "coffee", "chelsea")])
     shape = np.zeros(photos.shape[1:3])
     shape[18:72, 20:120] = _rings((54, 100))
@@ -87,7 +87,7 @@ def test_several_images_tell_a_mark_together():
     assert np.abs(found.matte - 0.4 * shape).mean() < 0.02
 
 
-def test_a_period():
+def test_the_period_of_a_repeated_mark_is_found():
     photo = _photo("coffee", (180, 240), (60, 60))
     assert mark_period.search_period(photo) is None
     image = _marked(photo, _rings((180, 240)), 0.3, (1, 1, 1))
@@ -98,7 +98,7 @@ def test_a_period():
     np.testing.assert_array_equal(nodes[:, 40:], nodes[:, :-40])
 
 
-def test_too_large_a_colour_is_no_clean_image():
+def test_values_outside_the_range_have_a_cost():
     """Where a white mark would leave negative values there is none."""
     image = np.full((1, 24, 24, 3), 0.3)
     image[:, 8:16, 8:16] = 0.35

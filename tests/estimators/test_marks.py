@@ -51,7 +51,7 @@ def alike():
 
 
 @pytest.mark.slow
-def test_what_several_images_have_in_common(alike):
+def test_a_common_mark_of_several_images_is_found(alike):
     """Where the letters are and what they are like; nothing of that without them."""
     photos, _, place, (found, where) = alike
     assert found.score > 15
@@ -63,7 +63,7 @@ def test_what_several_images_have_in_common(alike):
 
 
 @pytest.mark.slow
-def test_large_images_are_searched_reduced(monkeypatch, alike):
+def test_large_images_are_reduced_for_the_search(monkeypatch, alike):
     """The same is found in images three times as large, whose sides do not divide by three."""
     _, marked, _, (found, where) = alike
     monkeypatch.setattr(marks, "_SIDE", 230)
@@ -75,7 +75,7 @@ def test_large_images_are_searched_reduced(monkeypatch, alike):
     assert np.mean(there == where.repeat(3, 0).repeat(3, 1)[:-1, :-2]) > 0.99
 
 
-def test_nothing_to_find_in_a_flat_image():
+def test_a_flat_image_has_no_mark():
     hint = np.zeros((20, 30), bool)
     hint[5:10, 5:20] = True
     assert search_mark(np.full((20, 30, 3), 0.5), hint).score == 0

@@ -61,7 +61,7 @@ def test_hints_of_one_kind_in_another_frame_are_kept():
     assert masks[2, 40:46, 60:70].min() > 0.5
 
 
-def test_what_moves_changes_more_than_the_background():
+def test_moving_objects_change_more_than_the_background():
     frames, truth = _clip()
     change = mask_propagation.change(np.asarray(rgb_to_lab(frames)) / [100, 50, 50])
     assert abs(change.mean()) < 1e-3

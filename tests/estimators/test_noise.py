@@ -53,7 +53,7 @@ def test_known_noise_in_a_larger_image(sigma):
 
 
 @pytest.mark.parametrize("sigma", [5, 25])
-def test_known_noise_in_an_image_looked_at_in_strides(sigma):
+def test_known_noise_in_an_image_with_strided_windows(sigma):
     image = np.float32(skimage.data.astronaut()) / 255
     assert abs(error(image, sigma)) < 0.1
 
@@ -72,7 +72,7 @@ def wavelet(image):
     return np.mean(np.median(np.abs(image[1::2, 1::2]), axis=(0, 1))) / 0.6745
 
 
-def test_better_than_wavelets_where_there_is_texture():
+def test_textured_images_are_estimated_better_than_by_wavelets():
     names = COLOUR + GREY
     ours = [abs(error(photo(name), 5)) for name in names]
     theirs = [abs(wavelet(noisy(photo(name), 5)) * 255 / 5 - 1) for name in names]
@@ -82,7 +82,7 @@ def test_better_than_wavelets_where_there_is_texture():
         assert found * 255 == pytest.approx(10, rel=0.05)
 
 
-def test_saturated_areas_do_not_count():
+def test_saturated_areas_are_ignored():
     image = photo("chelsea").copy()
     image[:90] = 1
     image[:, :20] = 0

@@ -162,6 +162,6 @@ def test_black_and_white_with_noise():
     np.testing.assert_allclose(255 * model.std, 20, rtol=0.3)
 
 
-def test_rounding_is_no_noise():
+def test_rounding_does_not_count_as_noise():
     ramp = np.linspace(0, 255, 256)[:, None, None] * np.ones((1, 256, 3))
     assert measure_noise(in_file(ramp)).std.max() < image_facts.QUIET / 2

@@ -19,7 +19,7 @@ def _half_textured(h, w):
     return image
 
 
-def test_places_are_in_proportion_to_the_weights():
+def test_the_density_of_places_is_proportional_to_the_weights():
     """Quantiles: each place as often as it should be, give or take one."""
     weights = _noise(6, 7).astype(np.float64) ** 2
     weights[2:4, 1:3] = weights[0, 0] = weights[-1, -1] = 0
@@ -34,14 +34,14 @@ def test_places_are_in_proportion_to_the_weights():
     np.testing.assert_array_equal(flat, np.sort(flat))
 
 
-def test_places_where_nothing_has_weight():
+def test_places_without_weights_are_uniform():
     found = recurrence.places(np.zeros((4, 5)), 40)
     places, counts = np.unique(found, axis=0, return_counts=True)
     assert len(places) == 20
     np.testing.assert_array_equal(counts, 2)
 
 
-def test_texture_is_where_something_changes():
+def test_texture_is_measured_at_edges():
     """Of a slope and an edge each pixel near it counts alike, for the strongest are cut off."""
     grey = np.zeros((30, 40))
     np.testing.assert_array_equal(recurrence.texture(grey), 0)
@@ -84,7 +84,7 @@ def test_crops_as_large_as_the_image(size, side):
         assert np.all((small >= 0) & (small + 10 <= size))
 
 
-def test_crops_of_a_flat_image_are_anywhere():
+def test_crops_of_a_flat_image_are_uniform():
     large, small = recurrence.crop_places(np.full((60, 61, 1), 0.3, np.float32), 20, 10, 2000)
     for corners, side in ((large, 20), (small, 10)):
         for axis, n in enumerate((60, 61)):
@@ -129,7 +129,7 @@ def _kernel():
     return kernel / kernel.sum()
 
 
-def test_covariances_are_those_of_the_downscaled_patches(monkeypatch):
+def test_covariances_predict_those_of_downscaled_patches(monkeypatch):
     """At the same places, without downscaling anything."""
     image = _noise(50, 47, 3)
     grey = image.astype(np.float64).mean(-1)
@@ -153,7 +153,7 @@ def test_covariances_are_those_of_the_downscaled_patches(monkeypatch):
     np.testing.assert_allclose(rows @ coarse @ rows.T, expected, atol=1e-4 * np.trace(expected))
 
 
-def test_covariances_of_an_image_alike_everywhere():
+def test_covariances_of_a_homogeneous_image():
     """Nearly those of all patches of the image downscaled as a whole."""
     image = ndimage.gaussian_filter(_noise(160, 150, 1), (0.8, 0.8, 0)).astype(np.float32)
     fine, coarse = recurrence.patch_covariances(image, 13, count=16384)

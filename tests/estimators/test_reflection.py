@@ -33,14 +33,14 @@ def _alike(a, b):
         ("rocket", "chelsea", 2, 0.3),
     ],
 )
-def test_the_background_comes_nearer_to_the_truth(background, behind, blur, strength):
+def test_the_background_is_closer_to_the_truth_than_the_image(background, behind, blur, strength):
     image, truth = _mixture(background, behind, blur, strength)
     made = image - soft_reflection(image).layer
     assert _alike(made, truth) > _alike(image, truth) + 0.01
     assert np.mean((made - truth) ** 2) < 0.7 * np.mean((image - truth) ** 2)
 
 
-def test_the_layer_is_part_of_the_image():
+def test_the_layer_lies_between_zero_and_the_image():
     image, _ = _mixture("coffee", "astronaut", 3.0, 0.5)
     found = soft_reflection(image)
     assert found.layer.shape == image.shape

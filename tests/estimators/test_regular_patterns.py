@@ -35,7 +35,7 @@ def test_two_patterns_are_separated():
     np.testing.assert_allclose(found.first + found.second, image - image.mean((0, 1)), atol=1e-6)
 
 
-def test_one_pattern_or_none_are_refused():
+def test_images_without_two_patterns_are_refused():
     assert separate_patterns(0.5 + _tiles(24, 0)) is None
     assert separate_patterns(skimage.data.astronaut()[::4, ::4] / 255.0) is None
     assert separate_patterns(np.full((40, 48, 1), 0.5)) is None

@@ -18,7 +18,7 @@ def _thing_on_texture(place):
 
 
 @pytest.mark.parametrize("place", [(22, 32), (10, 15), (34, 52)])
-def test_the_thing_is_salient_and_the_texture_is_not(place):
+def test_an_object_is_more_salient_than_texture(place):
     image, truth = _thing_on_texture(place)
     salient = saliency(image)
     assert salient.shape == (60, 80)
@@ -39,7 +39,7 @@ def test_grey_images():
     assert saliency(image.mean(-1, keepdims=True))[truth].mean() > 0.3
 
 
-def test_hints_are_disjoint_and_of_the_share():
+def test_hints_are_disjoint_and_have_the_given_size():
     for salient in (np.random.default_rng(1).random((20, 30)), np.zeros((20, 30))):
         foreground, background = hints(salient, share=0.05)
         assert foreground.sum() == background.sum() == 30

@@ -21,7 +21,7 @@ def _iou(mask, truth):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_texture_alone_tells_the_object_from_the_ground(channels):
+def test_texture_alone_separates_object_and_ground(channels):
     image, foreground, background, truth = _striped_disc()
     found = spread(image[None, ..., :channels], foreground[None], background[None])
     assert found.shape == (1, 48, 64)
@@ -31,7 +31,7 @@ def test_texture_alone_tells_the_object_from_the_ground(channels):
     assert found[0][background].max() < 0.1
 
 
-def test_hints_of_the_first_frame_count_for_the_others():
+def test_hints_of_the_first_frame_apply_to_the_others():
     frames, foregrounds, backgrounds, truths = zip(*(_striped_disc(shift=s) for s in (0, 3, 6)))
     first = [
         np.stack([hints[0], *(0 * h for h in hints[1:])]) for hints in (foregrounds, backgrounds)
@@ -40,7 +40,7 @@ def test_hints_of_the_first_frame_count_for_the_others():
     assert min(_iou(f > 0.5, t) for f, t in zip(found, truths)) > 0.7
 
 
-def test_one_hint_alone_says_nothing():
+def test_a_single_hint_gives_one_half_everywhere():
     image, foreground, _, _ = _striped_disc()
     assert (spread(image[None], foreground[None], 0 * foreground[None]) == 0.5).all()
 

@@ -1,5 +1,6 @@
 """The launcher as users run it, and small inputs."""
 
+import functools
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from PIL import Image
 
 from deepinternal import methods
 from deepinternal.runs import jobs, settings
+from tests import tiny_sets
 from tests.tiny_methods import photo
 
 # Programs are compiled once for all tests here, also for those in processes of their own.
@@ -122,12 +124,25 @@ def train(tmp_path):
         recipe = recipe or methods.find("zssr")
         given = settings.to_config_dict(recipe, preset)
         quiet = {"progress": False, "log_every": 1}
-        given.update({**quiet, **SMALL, "input": str(source), **fields})
+        small = {name: value for name, value in SMALL.items() if name in given}
+        given.update({**quiet, **small, "input": str(source), **fields})
         both = settings.split(recipe, given)
         options = {"overwrite": overwrite, "process": process, "wait": wait}
         return jobs.run_all(recipe, *both, str(workdir), **options)
 
     return run
+
+
+@pytest.fixture
+def train_tiny(train):
+    """`train` with a tiny method, for tests that are the same for all; tracing ZSSR takes seconds."""
+    return functools.partial(train, recipe=tiny_sets.RECIPE)
+
+
+def tiny_command(source, workdir, **fields):
+    """The arguments with which a program trains that method."""
+    flags = [f"--config.{name}={value}" for name, value in {"input": source, **fields}.items()]
+    return ["--config=tests.tiny_sets:RECIPE", f"--workdir={workdir}", *flags]
 
 
 def save(path, samples):

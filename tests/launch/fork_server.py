@@ -2,7 +2,7 @@
 
 Reads one JSON command per line: {"module", "argv", "stderr", "path", "environment"} starts a program,
 with the folders of "path" on Python's path, and answers its process id; {"wait", "seconds"} answers its
-exit status, as a shell would give it, or null where it is still running after so long.
+exit status, as a shell would give it, or null if it is still running after "seconds".
 """
 
 import importlib

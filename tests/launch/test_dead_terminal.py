@@ -1,4 +1,4 @@
-"""Nobody reads what a program prints: all images are trained on, and the exit status says so."""
+"""Programs whose output nobody reads train on all images, and exit with the right status."""
 
 import json
 import os
@@ -6,20 +6,17 @@ import tty
 
 import pytest
 
-from tests.launch.conftest import SMALL, picture, save
-
-FLAGS = [f"--config.{name}={value}" for name, value in SMALL.items()]
+from tests.launch.conftest import picture, save, tiny_command
 
 
 @pytest.fixture
 def command(tmp_path):
-    """Flags of a run on three images, one after the other; most have equal shapes."""
+    """Flags of a run on three images, one after the other."""
     (tmp_path / "photos").mkdir()
     for name in "abc":
         save(tmp_path / "photos" / f"{name}.png", picture())
-    together = "--config.parallel.images_per_device=1"
-    folders = [f"--config.input={tmp_path / 'photos'}", f"--workdir={tmp_path / 'out'}"]
-    return ["--config=zssr", together, *FLAGS, *folders]
+    alone = "--config.parallel.images_per_device=1"
+    return [*tiny_command(tmp_path / "photos", tmp_path / "out", steps=12), alone]
 
 
 def statuses(tmp_path):
@@ -39,7 +36,7 @@ def test_a_pipe_whose_reader_has_ended(launcher, command, tmp_path):
 
 @pytest.mark.slow
 def test_a_terminal_that_hangs_up(launcher, command, tmp_path):
-    """Where SIGHUP is ignored, or has gone to another process."""
+    """As if SIGHUP is ignored, or goes to another process."""
     master, slave = os.openpty()
     tty.setraw(slave)
     process, _ = launcher.start(*command, printed=os.ttyname(slave))

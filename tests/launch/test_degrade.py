@@ -118,7 +118,7 @@ def test_draws_depend_on_seed_and_name_alone(degraded, bench, photos, alone):
     ],
     ids=lambda flags: flags[0].split("=")[1],
 )
-def test_kernels_are_the_ones_used_and_turned_as_asked(degraded, photos, flags):
+def test_written_kernels_are_the_used_ones_at_the_given_angle(degraded, photos, flags):
     kind, given = flags[0].split("=")[1], dict(flag[2:].split("=") for flag in flags)
     scale = int(given.get("scale", 2))
     folder = degraded(photos / "wide.png", *flags, name=kind)
@@ -141,7 +141,7 @@ def test_kernels_are_the_ones_used_and_turned_as_asked(degraded, photos, flags):
         assert xx < 0.01
 
 
-def test_a_kernel_of_ones_own_is_centred(degraded, photos, tmp_path):
+def test_a_kernel_from_a_file_is_centred(degraded, photos, tmp_path):
     kernel = np.zeros((7, 7))
     kernel[0, :4] = [1, 2, 3, 4]
     np.save(tmp_path / "k.npy", kernel)
@@ -169,7 +169,7 @@ def test_jpeg_is_lossy_but_in_place(degraded, photos):
 
 
 @pytest.mark.slow
-def test_main_takes_the_folder_as_it_is(train, alone, tmp_path):
+def test_train_takes_the_folder_unchanged(train, alone, tmp_path):
     assert train(alone, preset="kernel", kernel=str(alone)) == 0
     (image,) = json.loads((tmp_path / "out/summary.json").read_text())["images"]
     assert image["input"] == str(alone / "grey.png")
@@ -230,11 +230,11 @@ def refused(launcher, tmp_path):
     ],
     ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
 )
-def test_flags_that_make_no_sense(refused, small_png, flags, words):
+def test_invalid_flags_are_refused(refused, small_png, flags, words):
     refused(*flags, words=words)
 
 
-def test_files_that_make_no_sense(refused, small_png, tmp_path):
+def test_invalid_files_are_refused(refused, small_png, tmp_path):
     save(tmp_path / "dot.png", picture(1, 1))
     (tmp_path / "bad.png").write_text("no image")
     save(tmp_path / "one_gt.png", picture())

@@ -124,7 +124,7 @@ def test_a_port_that_is_taken(launcher, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("index", [0, 1])
-def test_waiting_in_vain_ends_in_one_line(here, index):
+def test_missing_processes_are_reported_in_one_line(here, index):
     status, printed = here.run(*members(2)[index], module="lonely")
     assert (status, printed.count("\n")) == (2, 1), printed
     assert "not all processes of 2 met at 127.0.0.1:" in printed
@@ -139,7 +139,7 @@ def slurm(job, index):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("told_by", ["flags", "Slurm"])
-def test_having_met_each_is_alone(here, tmp_path, told_by):
+def test_processes_are_independent_after_their_meeting(here, tmp_path, told_by):
     """No device, no barrier and no death of another process concerns one that is at work."""
     three = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=3"
     environment = {"XLA_FLAGS": three, "JAX_PLATFORMS": "cpu"}

@@ -1,4 +1,4 @@
-"""Programs start themselves anew with huge pages, once; imports never do."""
+"""Programs restart themselves once with huge pages; imports never do."""
 
 import os
 import subprocess

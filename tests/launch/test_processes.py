@@ -1,4 +1,4 @@
-"""Several processes in one work folder: every image is worked on by one of them, and none is lost."""
+"""Several processes in one work folder: each image is trained on by one of them, and none is lost."""
 
 import json
 import os
@@ -12,9 +12,9 @@ from deepinternal.runs import claims as claims_module
 from deepinternal.runs.claims import CLAIMS, Claims
 from deepinternal.types import InputError
 from deepinternal.writers import read_jsonl
-from tests.launch.conftest import SMALL, picture, save, until
+from tests.launch.conftest import SMALL, picture, save, tiny_command, until
 
-STEPS = 200
+STEPS = 100
 SIZES = [(24, 32), (32, 24), (28, 28), (24, 32), (26, 30)]
 
 
@@ -24,6 +24,15 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("in")
     for i, (height, width) in enumerate(SIZES):
         save(folder / f"{i}.png", np.roll(picture(height, width), 3 * i, axis=1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def equal(tmp_path_factory):
+    """Images of one size, for a method without canvases."""
+    folder = tmp_path_factory.mktemp("equal")
+    for i in range(5):
+        save(folder / f"{i}.png", np.roll(picture(), 3 * i, axis=1))
     return folder
 
 
@@ -108,9 +117,8 @@ def test_what_killed_processes_leave_is_finished(launcher, tmp_path, folder, alo
     assert results(shared) == alone
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("status", ["done", "failed", "stopped"])
-def test_what_another_process_holds_is_waited_for(train, tmp_path, folder, capfd, status):
+def test_what_another_process_holds_is_waited_for(train_tiny, tmp_path, equal, capfd, status):
     """What it has abandoned is continued; what has failed there is not tried again."""
     out = tmp_path / "out"
     claims, told = Claims(out / CLAIMS), capfd
@@ -130,22 +138,22 @@ def test_what_another_process_holds_is_waited_for(train, tmp_path, folder, capfd
     thread = threading.Thread(target=end)
     thread.start()
     try:
-        assert train(folder, steps=1) == int(status == "failed")
+        assert train_tiny(equal, steps=1) == int(status == "failed")
     finally:
         thread.join()
         claims.close()
     assert metrics(out)["1"]["status"] == ("failed" if status == "failed" else "done")
-    assert train(folder, steps=1, wait=False) == 0
+    assert train_tiny(equal, steps=1, wait=False) == 0
 
 
 @pytest.mark.slow
 def test_what_fails_in_one_process_has_failed_in_all(launcher, tmp_path):
-    """And none waits for another one that waits for it."""
+    """And no two processes wait for each other."""
     (tmp_path / "in").mkdir()
     for name in "abcd":
         (tmp_path / f"in/{name}.png").write_bytes(b"not an image")
     save(tmp_path / "in/e.png", picture())
-    argv = command(tmp_path / "in", tmp_path / "out", steps=50)
+    argv = tiny_command(tmp_path / "in", tmp_path / "out", steps=50)
     processes = [launcher.start(*argv) for _ in range(2)]
     assert [launcher.wait(process) for process, _ in processes] == [1, 1]
     assert sum(printed.read_text().count("e: done") for _, printed in processes) == 1
@@ -153,17 +161,16 @@ def test_what_fails_in_one_process_has_failed_in_all(launcher, tmp_path):
     assert found == dict.fromkeys("abcd", "failed") | {"e": "done"}
 
 
-@pytest.mark.slow
-def test_without_waiting_there_is_no_status(train, tmp_path, folder):
+def test_without_waiting_there_is_no_status(train_tiny, tmp_path, equal):
     claims = Claims(tmp_path / "out" / CLAIMS)
     assert claims.take("1")
-    assert train(folder, steps=1, wait=False) is None
+    assert train_tiny(equal, steps=1, wait=False) is None
     claims.close()
-    assert train(folder, steps=1, wait=False) == 0
+    assert train_tiny(equal, steps=1, wait=False) == 0
 
 
 @pytest.mark.slow
-def test_what_a_dead_machine_holds_is_taken_over_in_the_end(train, tmp_path, folder, monkeypatch):
+def test_the_claims_of_a_dead_machine_are_taken_over(train_tiny, tmp_path, equal, monkeypatch):
     """Its claim is young when the list begins, and never touched again."""
     out = tmp_path / "out"
     monkeypatch.setattr(claims_module, "_machine", lambda: "elsewhere")
@@ -171,23 +178,23 @@ def test_what_a_dead_machine_holds_is_taken_over_in_the_end(train, tmp_path, fol
     assert dead.take("1")
     dead._closed.set()  # no more signs of life
     monkeypatch.undo()
-    monkeypatch.setattr(Claims.__init__, "__kwdefaults__", {"stale_after": 6.0})
-    assert train(folder, steps=1) == 0
+    monkeypatch.setattr(Claims.__init__, "__kwdefaults__", {"stale_after": 3.0})
+    assert train_tiny(equal, steps=1) == 0
     assert sorted(metrics(out)) == ["0", "1", "2", "3", "4"]
 
 
-@pytest.mark.slow
-def test_an_image_that_was_taken_over_is_not_written(train, tmp_path, folder, monkeypatch, capfd):
+def test_an_image_that_was_taken_over_is_not_written(
+    train_tiny, tmp_path, equal, monkeypatch, capfd
+):
     """A process that slept for too long neither saves nor publishes what another works on."""
     monkeypatch.setattr(Claims, "held", lambda self, name: name != "2")
-    assert train(folder, steps=3) == 1
+    assert train_tiny(equal, steps=3) == 1
     assert capfd.readouterr().err.count("2: another process has taken over this image") == 2
     assert sorted(metrics(tmp_path / "out")) == ["0", "1", "3", "4"]
     assert not (tmp_path / "out/2/result.png").exists()
 
 
-@pytest.mark.slow
-def test_each_process_begins_with_its_share(train, folder, monkeypatch):
+def test_each_process_begins_with_its_share(train_tiny, equal, monkeypatch):
     order = []
     take = Claims.take
 
@@ -197,18 +204,17 @@ def test_each_process_begins_with_its_share(train, folder, monkeypatch):
         return take(self, name)
 
     monkeypatch.setattr(Claims, "take", noted)
-    assert train(folder, crop=24, steps=1, process=(1, 2)) == 0
+    assert train_tiny(equal, steps=1, process=(1, 2)) == 0
     assert order == ["1", "3", "0", "2", "4"]
 
 
-@pytest.mark.slow
-def test_overwriting_what_others_work_on_is_refused(train, tmp_path, folder):
-    assert train(folder, steps=1) == 0
+def test_overwriting_what_others_work_on_is_refused(train_tiny, tmp_path, equal):
+    assert train_tiny(equal, steps=1) == 0
     claims = Claims(tmp_path / "out" / CLAIMS)
     try:
         assert claims.take("1")
         with pytest.raises(InputError, match="is working in"):
-            train(folder, steps=1, seed=1, overwrite=True)
+            train_tiny(equal, steps=1, seed=1, overwrite=True)
     finally:
         claims.close()
-    assert train(folder, steps=1, seed=1, overwrite=True) == 0
+    assert train_tiny(equal, steps=1, seed=1, overwrite=True) == 0

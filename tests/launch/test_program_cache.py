@@ -107,10 +107,10 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch, fails
 
 
 @pytest.mark.slow
-def test_a_second_run_compiles_none_of_the_methods_programs_again(tmp_path):
+def test_a_second_process_compiles_no_program_of_the_method_again(tmp_path, small_png):
     kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
     kept |= {"XDG_CACHE_HOME": str(tmp_path), "JAX_DEBUG_LOG_MODULES": "jax._src.compiler"}
-    fields = ("features=8", "layers=3", "steps=2", "ensemble=off", "back_projection=1")
+    fields = (f"input={small_png}", "features=8", "layers=3", "steps=2", "ensemble=off")
     command = [sys.executable, "-m", "launch.main", "--config=configs/zssr.py:smoke"]
     command += [f"--config.{field}" for field in fields]
     logs = []
@@ -127,7 +127,7 @@ def test_a_second_run_compiles_none_of_the_methods_programs_again(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_users_word_counts(tmp_path):
+def test_settings_of_the_user_take_precedence(tmp_path):
     here = {"XDG_CACHE_HOME": str(tmp_path / "home")}
     assert _run(**here, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "mine")) == str(tmp_path / "mine")
     assert _run(**here, JAX_ENABLE_COMPILATION_CACHE="false") == "none"

@@ -1,4 +1,4 @@
-"""Jobs of several images and of videos, and what goes with them."""
+"""Jobs of several images and of videos, with their side inputs."""
 
 import dataclasses
 import json
@@ -118,7 +118,7 @@ def test_several_images_again_and_changed(run, tmp_path, pair):
     assert not (tmp_path / "out/a").exists()
 
 
-def test_the_ground_truth_of_several_is_the_first_ones(run, tmp_path, pair):
+def test_the_ground_truth_of_several_images_is_that_of_the_first(run, tmp_path, pair):
     truth = np.where(picture(H, W) < 128, picture(H, W) + 2, picture(H, W) - 2)
     save(pair[0], picture(H, W))
     save(tmp_path / "b_gt.png", truth)
@@ -141,7 +141,7 @@ def test_the_ground_truth_of_several_is_the_first_ones(run, tmp_path, pair):
     assert "output_shape" not in message, "the method has no such field"
 
 
-def test_several_that_do_not_go_together(run, tmp_path, pair):
+def test_images_that_cannot_form_one_job(run, tmp_path, pair):
     other = save(tmp_path / "c.png", picture(H, W + 1))
     refused(run, "b.png is 21x26", "c.png is 21x27", source=f"{pair[0]},{other}", group="together")
     refused(run, "config.input: has 1 image", "from 2 to 3", source=pair[0], group="together")
@@ -198,7 +198,7 @@ def test_a_video_changed_and_overwritten(run, tmp_path, clip):
     assert (out / "mine.txt").exists()
 
 
-def test_videos_that_are_none(run, tmp_path, clip, capfd):
+def test_files_that_are_not_videos_are_refused(run, tmp_path, clip, capfd):
     file, folder, _ = clip
     source = tmp_path / "in"
     source.mkdir()
@@ -222,7 +222,7 @@ def test_videos_that_are_none(run, tmp_path, clip, capfd):
     assert read(tmp_path / "out/good/metrics.json")["status"] == "done"
 
 
-def test_frames_that_are_none(run, clip):
+def test_frames_that_cannot_be_used_are_refused(run, clip):
     _, folder, _ = clip
     save(folder / "9.png", picture(H, W + 2))
     refused(run, "9.png", "21x28", "8.png", "21x26", source=folder, group="video")
@@ -284,7 +284,7 @@ def test_masks_and_images_go_with_an_image(run, tmp_path):
         run(source, "single", mask=str(sides), flash=str(sides / "a_flash.png"))
 
 
-def test_masks_that_do_not_fit(run, tmp_path):
+def test_masks_of_another_size_are_refused(run, tmp_path):
     source = save(tmp_path / "a.png", picture(H, W))
     small = str(save(tmp_path / "small.png", picture(H, W - 1)[..., 0]))
     words = "small.png", "21x25", "a.png is 21x26"

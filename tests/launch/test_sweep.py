@@ -1,11 +1,9 @@
-"""Sweeps: which runs there are, their table, going on, and mistakes."""
+"""Sweeps: their runs and their table, resumption, and mistakes."""
 
 import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,24 +11,28 @@ import pytest
 from deepinternal.cli import sweep, sweep_table
 from deepinternal.cli.sweep_fields import combinations
 from deepinternal.methods.zssr import RECIPE
-from deepinternal.runs import jobs, runner
+from deepinternal.runs import jobs, records
 from deepinternal.runs.settings import to_config_dict
 from deepinternal.types import InputError
+from tests import tiny_sets
 from tests.launch.conftest import SMALL, picture, save
 
+TINY = tiny_sets.RECIPE
 
-def all_runs(seeds, sweeps, **fields):
+
+def all_runs(seeds, sweeps, *, recipe=RECIPE, **fields):
     """The combinations of values, everything else being small."""
-    config = to_config_dict(RECIPE)
-    config.update({**SMALL, "steps": 2, "progress": False, **fields})
-    return combinations(RECIPE, config, seeds, sweeps)
+    config = to_config_dict(recipe)
+    small = {name: value for name, value in SMALL.items() if name in config}
+    config.update({**small, "steps": 2, "progress": False, **fields})
+    return combinations(recipe, config, seeds, sweeps)
 
 
 @pytest.fixture
 def photos(tmp_path):
     (tmp_path / "in").mkdir()
     save(tmp_path / "in/a.png", picture())
-    save(tmp_path / "in/a_gt.png", picture(48, 64))
+    save(tmp_path / "in/a_gt.png", 255 - picture())
     return str(tmp_path / "in")
 
 
@@ -92,7 +94,7 @@ def test_a_mistake_is_found_before_anything_runs(seeds, sweeps, words):
         assert word in str(caught.value)
 
 
-def test_names_do_for_folders(tmp_path):
+def test_names_are_valid_folder_names(tmp_path):
     long = "x" * 300
     inputs = ["../a b/c.png", "../a b_c.png", "écran", long, long + "y", "a\nb", "..", ""]
     runs = all_runs("", ["input=" + "|".join(inputs)])
@@ -104,10 +106,9 @@ def test_names_do_for_folders(tmp_path):
     assert "input=écran" in runs
 
 
-@pytest.mark.slow
 def test_every_run_and_its_row(tmp_path, photos, capsys):
-    runs = all_runs("0", ["features=4|6"], input=photos)
-    assert sweep.run(RECIPE, runs, str(tmp_path / "out")) == 0
+    runs = all_runs("0", ["rate=0.25|0.5"], recipe=TINY, input=photos)
+    assert sweep.run(TINY, runs, str(tmp_path / "out")) == 0
     printed = capsys.readouterr().out.splitlines()
     rows = read(tmp_path / "out/sweep.json")
     assert [(r["run"], r["fields"]) for r in rows] == [(n, run.fields) for n, run in runs.items()]
@@ -118,14 +119,14 @@ def test_every_run_and_its_row(tmp_path, photos, capsys):
         assert row["mean"] == read(folder / "summary.json")["mean"]
         assert row["mean"]["psnr_y"] == metrics["psnr_y"]
         assert metrics["seed"] == row["fields"]["seed"]
-        assert read(folder / "config.json")["config"]["features"] == row["fields"]["features"]
+        assert read(folder / "config.json")["config"]["rate"] == row["fields"]["rate"]
     with open(tmp_path / "out/sweep.csv", newline="", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     assert [float(r["mean_psnr_y"]) for r in table] == [r["mean"]["psnr_y"] for r in rows]
-    assert [int(r["features"]) for r in table] == [4, 6]
+    assert [float(r["rate"]) for r in table] == [0.25, 0.5]
     assert len(printed) == 2 + len(rows)
     columns = [c.strip() for c in printed[0].strip("|").split("|")]
-    assert columns[:6] == ["features", "seed", "done", "psnr_y", "ssim_y", "seconds"]
+    assert columns[:6] == ["rate", "seed", "done", "psnr_y", "ssim_y", "seconds"]
     best = int(np.argmax([r["mean"]["psnr_y"] for r in rows]))
     marked = [line.split("|")[4].strip().startswith("**") for line in printed[2:]]
     assert marked[best]
@@ -133,13 +134,13 @@ def test_every_run_and_its_row(tmp_path, photos, capsys):
     # Again, and with one more value: what is done is not trained again.
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("*/a/result.png")}
     assert len(before) == 2
-    runs = all_runs("0", ["features=4|6|8"], input=photos)
-    assert sweep.run(RECIPE, runs, str(tmp_path / "out")) == 0
+    runs = all_runs("0", ["rate=0.25|0.5|1"], recipe=TINY, input=photos)
+    assert sweep.run(TINY, runs, str(tmp_path / "out")) == 0
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert len(read(tmp_path / "out/sweep.json")) == 3
 
 
-def test_the_worst_status_counts_and_others_go_on(tmp_path, photos, monkeypatch, capsys):
+def test_the_worst_status_counts_and_other_runs_continue(tmp_path, photos, monkeypatch, capsys):
     statuses = iter([0, InputError("b.png: too small"), 1, 0])
 
     def run_all(*_, **__):
@@ -156,7 +157,7 @@ def test_the_worst_status_counts_and_others_go_on(tmp_path, photos, monkeypatch,
     assert [r["status"] for r in read(tmp_path / "out/sweep.json")] == [0, 2, 1, 0]
 
 
-def test_what_is_wrong_with_all_is_said_once(tmp_path):
+def test_an_error_of_all_runs_is_reported_once(tmp_path):
     runs = all_runs("0,1", [], input=str(tmp_path / "nowhere.png"))
     with pytest.raises(InputError, match=r"nowhere\.png"):
         sweep.run(RECIPE, runs, str(tmp_path / "out"))
@@ -164,20 +165,20 @@ def test_what_is_wrong_with_all_is_said_once(tmp_path):
 
 def test_a_signal_ends_the_sweep(tmp_path, photos, monkeypatch):
     """It comes while the first run's results are written; the second does not begin."""
-    original = runner.Records.finish
+    original = records.Records.finish
 
     def interrupted(*args):
         os.kill(os.getpid(), signal.SIGTERM)
         return original(*args)
 
-    runs = all_runs("0,1", [], input=photos)
+    runs = all_runs("0,1", [], recipe=TINY, input=photos)
     with monkeypatch.context() as patch:
-        patch.setattr(runner.Records, "finish", interrupted)
-        assert sweep.run(RECIPE, runs, str(tmp_path / "out")) == 143
+        patch.setattr(records.Records, "finish", interrupted)
+        assert sweep.run(TINY, runs, str(tmp_path / "out")) == 143
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert [r["run"] for r in read(tmp_path / "out/sweep.json")] == ["seed=0"]
     assert not (tmp_path / "out/seed=1").exists()
-    assert sweep.run(RECIPE, runs, str(tmp_path / "out")) == 0
+    assert sweep.run(TINY, runs, str(tmp_path / "out")) == 0
     assert [r["done"] for r in read(tmp_path / "out/sweep.json")] == [1, 1]
 
 
@@ -215,16 +216,16 @@ def test_the_table():
     ]
 
 
-def test_nothing_done_is_a_table_too():
+def test_the_table_of_runs_without_results():
     assert sweep_table.as_markdown([row(0, 0)]).splitlines()[0] == "| seed | done |"
 
 
-def test_the_program_lists_its_runs(tmp_path):
-    command = [sys.executable, "-m", "launch.sweep", "--config=configs/zssr.py:smoke", "--list"]
-    command += [f"--workdir={tmp_path / 'out'}", "--seeds=0,1", "--sweep=scale=2|1.5;2"]
-    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=120)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [
+def test_the_program_lists_its_runs(launcher, tmp_path):
+    command = ["--config=configs/zssr.py:smoke", "--list", f"--workdir={tmp_path / 'out'}"]
+    command += ["--seeds=0,1", "--sweep=scale=2|1.5;2"]
+    status, printed = launcher.run(*command, module="launch.sweep")
+    assert status == 0
+    assert printed.splitlines() == [
         "scale=2,seed=0",
         "scale=2,seed=1",
         "scale=1.5;2,seed=0",

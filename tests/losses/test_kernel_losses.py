@@ -58,7 +58,7 @@ def test_sum_to_one():
     assert losses.sum_to_one(kernel / kernel.sum()) == pytest.approx(0, abs=1e-6)
 
 
-def test_the_mask_is_the_papers():
+def test_the_boundary_mask_equals_the_published_one():
     """0 in the middle 9x9 of 13x13; around it 30 (1 - exp(-r^2 / 338))."""
     mask = losses.boundary_mask(13)
     for row, column in np.ndindex(13, 13):
@@ -86,7 +86,7 @@ def test_sparse(power):
     assert losses.sparse(kernel, power=power) == pytest.approx(expected, rel=1e-5)
 
 
-def test_sparse_where_there_is_nothing():
+def test_sparse_of_a_kernel_of_zeros():
     assert np.all(np.isfinite(jax.grad(losses.sparse)(jnp.zeros((13, 13)))))
     point = np.zeros((13, 13), np.float32)
     point[4, 5] = 1
@@ -111,7 +111,7 @@ def test_centred():
     assert losses.centred(kernel, target) == pytest.approx(expected, rel=1e-4)
 
 
-def test_covariance_divergence_is_kullbacks():
+def test_covariance_divergence_is_the_symmetric_kullback_leibler_divergence():
     """With the logarithms of the determinants, which cancel in the sum."""
     a, b = _covariance(9, 20, 0), 1.5 * _covariance(9, 30, 1)
     expected = _divergence(a, b)
@@ -120,7 +120,7 @@ def test_covariance_divergence_is_kullbacks():
     assert got == pytest.approx(expected, rel=1e-3)
 
 
-def test_covariance_divergence_is_symmetric_and_least_where_nothing_differs():
+def test_covariance_divergence_is_symmetric_and_zero_for_equal_covariances():
     a = _covariance(9, 20, 0)
     whitened, inverse = a.astype(np.float32), np.linalg.inv(a).astype(np.float32)
     divergence = losses.covariance_divergence
@@ -130,7 +130,7 @@ def test_covariance_divergence_is_symmetric_and_least_where_nothing_differs():
     assert divergence(1.1 * jnp.eye(9)) == pytest.approx((1.1 + 1 / 1.1) / 2 - 1, abs=1e-6)
 
 
-def test_covariance_divergence_does_not_see_an_invertible_filter():
+def test_covariance_divergence_is_invariant_to_invertible_filters():
     a, b = _covariance(7, 10, 0), _covariance(7, 10, 1)
     filtered = _covariance(7, 5, 2) + 0.1 * np.random.default_rng(3).standard_normal((7, 7))
     both = [filtered @ c @ filtered.T for c in (a, b)]
@@ -169,7 +169,7 @@ def test_covariance_divergence_under_vmap():
 
 
 @pytest.mark.parametrize("n", [1, 25])
-def test_inverse_of_a_matrix_near_to_singular(n):
+def test_inverse_of_an_almost_singular_matrix(n):
     matrix = _covariance(n, 1e3, 4)
     expected = np.linalg.inv(matrix)
     got = np.asarray(jax.jit(losses._inverse)(matrix.astype(np.float32)), np.float64)

@@ -46,7 +46,7 @@ def test_gradient(loss):
 
 
 @pytest.mark.parametrize("loss", REFERENCE)
-def test_gradient_where_nothing_differs(loss):
+def test_gradient_at_equal_arrays(loss):
     """At a perfect fit the gradient is finite and no larger than next to it."""
     x = jnp.ones((2, 3))
     gradient = jax.grad(loss)(x, x)

@@ -10,6 +10,7 @@ from deepinternal.ops import kernels, resizing
 from deepinternal.types import InputError
 from tests.tiny_methods import photo
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
 KERNEL = np.asarray(kernels.gaussian_kernel(9, (1.6, 0.9), theta=0.5))
 
 
@@ -27,12 +28,12 @@ def test_noise_is_measured_where_the_kernel_passes_nothing(noise):
     assert deblur.noise_std(image, KERNEL) == pytest.approx(noise, rel=0.2)
 
 
-def test_no_noise_is_told_where_the_kernel_passes_everything():
+def test_no_noise_is_measured_where_the_kernel_passes_everything():
     assert deblur.noise_std(photo(64), np.eye(3)[1:2].T @ np.eye(3)[1:2]) == 0
 
 
 def test_fathers_are_smaller_versions_of_the_image():
-    """The weights of a whole image are those of `ops.resizing`, also beyond its ends."""
+    """The weights for a whole image are those of `ops.resizing`; beyond its ends, it is mirrored."""
     image = photo(40)[..., :1]
     matrix = np.asarray(deblur._weights(0.5, 0.0, 20, 40))
     expected = resizing.resize(image, scale=0.5)[..., 0]
@@ -66,6 +67,6 @@ def test_training_sharpens_an_image_of_the_same_size():
         ({"kernel": np.ones((41, 41)), "full": True}, "sides must be at least 51 pixels"),
     ],
 )
-def test_mistakes_are_one_line(fields, message):
+def test_mistakes_are_refused_in_one_line(fields, message):
     with pytest.raises(InputError, match=message):
         di.super_resolve(np.full((48, 60, 3), 128, np.uint8), preset="deblur", **fields)

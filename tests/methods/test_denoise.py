@@ -1,4 +1,4 @@
-"""The method `denoise`: what it decides for an image, and what it leaves as it is."""
+"""The method `denoise`: its decisions, the images that it leaves unchanged, and canvases."""
 
 import io
 
@@ -15,6 +15,7 @@ from deepinternal.methods.denoise.fill import filled
 from deepinternal.types import InputError, input_spec
 from tests.tiny_methods import photo
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
 RNG = np.random.default_rng(0)
 SMALL = {"preset": "smoke", "noise_std": 0.1}
 
@@ -33,7 +34,7 @@ def prepared(image, preset="", mask=None, **fields):
     return config, RECIPE.prepare(config, np.asarray(image, np.float32), **sides)
 
 
-def told(image, preset="", mask=None, **fields):
+def remarks_of(image, preset="", mask=None, **fields):
     config, inputs = prepared(image, preset, mask, **fields)
     return "; ".join(RECIPE.remarks(config, inputs, None))
 
@@ -78,7 +79,7 @@ def test_fields_replace_what_was_measured():
     np.testing.assert_allclose(noise["std"], 0.1, rtol=1e-6)
     np.testing.assert_allclose(noise["gain"], 0.005, rtol=1e-6)
     np.testing.assert_allclose(noise["gain"] * mean + noise["offset"], 0.1**2, rtol=1e-5)
-    text = told(image, noise_std=0.2, noise_gain=0.02, strength=0.5)
+    text = remarks_of(image, noise_std=0.2, noise_gain=0.02, strength=0.5)
     assert "standard deviation of 51 (of 255), as given" in text
     assert "with config.strength=0.5" in text
     assert "it grows with brightness" in text
@@ -109,7 +110,7 @@ def test_the_errors_of_a_jpeg_are_removed():
     Image.fromarray(np.uint8(np.round(255 * photo(128)))).save(file, "jpeg", quality=50)
     image = np.asarray(Image.open(file))
     assert "ridge" in prepared(image)[1]["algorithm"]
-    assert "JPEG of quality 50" in told(image)
+    assert "JPEG of quality 50" in remarks_of(image)
 
 
 def test_strength_0_removes_nothing():
@@ -143,7 +144,7 @@ def test_missing_pixels_do_not_matter():
     found = [prepared(x, mask=known.astype(np.float32))[1] for x in (image, other)]
     jax.tree.map(np.testing.assert_array_equal, *found)
     np.testing.assert_array_equal(found[0]["mask"][..., 0], known)
-    text = told(image, mask=known.astype(np.float32))
+    text = remarks_of(image, mask=known.astype(np.float32))
     assert f"{100 * np.mean(~known):.2g} % of the pixels are missing" in text
 
 
@@ -174,7 +175,7 @@ def test_values_that_cannot_be_used_are_refused(fields, words):
         di.denoise(photo(16), **fields)
 
 
-def test_methods():
+def test_unknown_methods_and_presets_are_refused():
     with pytest.raises(InputError, match="method='bm3d': give 'denoise' or 'dip'"):
         di.denoise(photo(16), method="bm3d")
     with pytest.raises(InputError, match=r"no preset 'ridge'.*there are: denoise, inpaint"):
@@ -204,7 +205,7 @@ def test_pixels_are_filled_from_their_neighbours_and_others_are_kept():
 
 @pytest.mark.parametrize("least", [30, 48])  # with a mosaic and without
 def test_results_depend_neither_on_the_canvas_nor_on_the_strips(monkeypatch, least):
-    """Up to rounding, which may change which patches are the most similar."""
+    """Results are equal up to rounding, which may change the choice of the most similar patches."""
     monkeypatch.setattr(scales, "LEAST", least)
     config, inputs = prepared(noisy(photo(48)[:37, :43], 0.1), "smoke", noise_std=0.1)
     method = RECIPE.method(config, input_spec(inputs))

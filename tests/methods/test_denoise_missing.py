@@ -10,6 +10,7 @@ from deepinternal.methods.denoise import RECIPE, bayes, blindspot
 from deepinternal.methods.denoise.fill import filled, scattered_std
 from tests.tiny_methods import photo
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
 RNG = np.random.default_rng(0)
 
 
@@ -24,7 +25,7 @@ NET, WEIGHT = Net(), jnp.float32(0.7)
 
 
 def scattered(shape, share, seed=0):
-    """Which pixels are known if a share of them is missing at random."""
+    """A mask of known pixels, a share of which is missing at random."""
     return np.random.default_rng(seed).random(shape) >= share
 
 
@@ -156,7 +157,7 @@ def test_the_noise_of_scattered_pixels_is_measured(share):
     assert scattered_std(truth, known).max() < 0.02
 
 
-def test_large_holes_are_told():
+def test_large_holes_are_mentioned():
     known = np.ones((64, 64), bool)
     known[10:45, 20:60] = False
     assert "patches.py:inpaint" in decided(np.float32(photo(64)), known)[1]

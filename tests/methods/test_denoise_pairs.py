@@ -1,4 +1,4 @@
-"""Denoising by pairs: where the pairs come from, and a short training."""
+"""Denoising by pairs: the sources of the pairs, and a short training."""
 
 import functools
 
@@ -69,17 +69,17 @@ def test_targets_that_are_missing_do_not_count(kind):
     other = np.where(mask > 0, image, 0.9).astype(np.float32)
     plan = pairs.parts(Config(crop=16, window=2, candidates=4, drawn=1), image.shape, kind)
     step = jax.jit(plan.stages[-2].step)
-    state = plan.init(jax.random.key(0), {"image": image, "mask": mask})
+    state = jax.jit(plan.init)(jax.random.key(0), {"image": image, "mask": mask})
     state = state.replace(params=jax.tree.map(jnp.zeros_like, state.params))
     if (
         kind == "banks"
-    ):  # that of a missing pixel holds others, those of known pixels only themselves
+    ):  # of other pixels where pixels are missing, elsewhere only of the pixel itself
         bank = np.where(mask > 0, np.uint16(12), np.uint16([12, 11, 13, 7]))
         state = state.replace(model_state=state.model_state | {"bank": bank})
     found = [
-        step(state, {"image": x, **given})[1]["loss"]
+        step(state, {"image": x, "mask": known})[1]["loss"]
         for x in (image, other)
-        for given in ({"mask": mask}, {})
+        for known in (mask, np.ones_like(mask))
     ]
     np.testing.assert_allclose(found[0], found[2], rtol=1e-5, atol=1e-9)
     assert abs(found[1] - found[3]) > 1e-3
@@ -108,26 +108,36 @@ def test_a_draw_divides_the_bank():
 def test_smoothing_keeps_flat_images_and_the_mean():
     image = np.zeros((9, 9, 1), np.float32)
     image[4, 4] = 1
-    made = np.asarray(banks.smoothed(jnp.asarray(image)))[..., 0]
+    smoothed = jax.jit(banks.smoothed)
+    made = np.asarray(smoothed(image))[..., 0]
     assert made.sum() == pytest.approx(1, abs=1e-5)
     assert made[4, 5] / made[4, 4] == pytest.approx(np.exp(-0.5), abs=0.01)
-    np.testing.assert_allclose(banks.smoothed(jnp.full((5, 6, 3), 0.4)), 0.4, rtol=1e-5)
+    np.testing.assert_allclose(smoothed(np.full((9, 9, 1), 0.4, np.float32)), 0.4, rtol=1e-5)
+
+
+@functools.cache
+def programs(kind, shape):
+    """The parts for images (H, W, C), and their functions for batches, which are compiled once."""
+    config = Config(train_steps=120, learning_rate=0.01, **TINY)
+    made, batched = pairs.parts(config, shape, kind), lambda function: jax.jit(jax.vmap(function))
+    steps = [batched(stage.step) for stage in made.stages]
+    return made, batched(made.init), steps, batched(made.outputs)
 
 
 def trained(kind, images, steps=120):
-    """Runs all stages on a batch of images; returns the results (N, H, W, C) and the last losses."""
-    config = Config(train_steps=steps, learning_rate=0.01, **TINY)
-    made = pairs.parts(config, images.shape[1:], kind)
+    """Runs all stages on a batch of images; returns the results (N, H, W, C) and the last losses.
+
+    Training ends after `steps` of its 120 steps.
+    """
+    made, init, functions, outputs = programs(kind, images.shape[1:])
     inputs = {"image": jnp.asarray(images)}
-    keys = jnp.stack([jax.random.key(3)] * len(images))
-    state = jax.jit(jax.vmap(made.init))(keys, inputs)
-    for stage in made.stages:
-        step = jax.jit(jax.vmap(stage.step))
-        for _ in range(stage.steps):
+    state = init(jnp.stack([jax.random.key(3)] * len(images)), inputs)
+    for stage, step in zip(made.stages, functions):
+        for _ in range(min(stage.steps, steps) if stage.name == "train" else stage.steps):
             state, metrics = step(state, inputs)
         if stage.advance:
             state, inputs = jax.vmap(stage.advance)(state, inputs)
-    return jax.jit(jax.vmap(made.outputs))(state, inputs), metrics
+    return outputs(state, inputs), metrics
 
 
 @pytest.mark.parametrize("kind", ["halves", "banks"])
@@ -143,16 +153,16 @@ def test_noise_is_reduced_for_each_image_of_a_batch(kind):
 def test_the_uncertainty_is_a_number_beside_a_large_one():
     made = pairs.parts(Config(**TINY), (40, 40, 1), "halves")
     image = jnp.zeros((40, 40, 1))
-    state = made.init(jax.random.key(0), {"image": image})
+    state = jax.jit(made.init)(jax.random.key(0), {"image": image})
     spread = np.random.default_rng(0).random((4, 4, 1)).astype(np.float32)
     kept = {**state.model_state, "squares": image.at[5:9, 5:9].set(spread)}
-    outputs = made.outputs(state.replace(model_state=kept), {"image": image})
+    outputs = jax.jit(made.outputs)(state.replace(model_state=kept), {"image": image})
     assert np.isfinite(outputs["uncertainty"].value).all()
     assert np.isfinite(outputs["expected_psnr"].value)
 
 
 def test_an_image_gives_the_same_alone_and_in_a_batch():
-    images = np.stack([np.full((16, 16, 1), 0.5, np.float32), noisy_steps(16)[0]])
+    images = np.stack([np.full((32, 32, 1), 0.5, np.float32), noisy_steps()[0]])
     both, metrics = trained("banks", images, steps=3)
     assert np.isfinite(metrics["loss"]).all()  # also where all surroundings are equal
     single, _ = trained("banks", images[1:], steps=3)

@@ -1,11 +1,13 @@
 """Tests of denoising an image at several sizes at once."""
 
+import jax
 import numpy as np
 import pytest
 
 from deepinternal.methods.denoise import scales
 
 RNG = np.random.default_rng(0)
+FUSED = jax.jit(scales.fused, static_argnums=(1, 2))
 
 
 def smooth(height, width, channels=1):
@@ -46,7 +48,7 @@ def test_a_mosaic_without_errors_is_its_image(room):
     image = smooth(49, 54, 3)
     made = np.pad(scales.mosaic(image)[0], [(0, 2 * room[0]), (0, room[1]), (0, 0)])
     shape = (49 + room[0], 54 + room[1], 3)
-    found = np.asarray(scales.fused(made, (49, 54), shape))[:49, :54]
+    found = np.asarray(FUSED(made, (49, 54), shape))[:49, :54]
     np.testing.assert_allclose(found, image, atol=1e-6)
 
 
@@ -54,5 +56,5 @@ def test_broad_errors_are_corrected_and_fine_detail_stays():
     image, detail = smooth(64, 64), np.indices((64, 64)).sum(axis=0)[..., None] % 2 * 0.1
     made, (whole, *_), _ = placed(np.float32(image))
     made[whole] = made[whole] + 0.05 + detail - detail.mean()
-    found = np.asarray(scales.fused(made, (64, 64), (64, 64, 1)))
+    found = np.asarray(FUSED(made, (64, 64), (64, 64, 1)))
     np.testing.assert_allclose(found, image + detail - detail.mean(), atol=1e-3)

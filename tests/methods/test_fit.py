@@ -1,4 +1,4 @@
-"""The fit of layers, on nets so small that every number can be followed."""
+"""The fit of layers with nets that are small enough to be recomputed in NumPy or JAX."""
 
 import functools
 import math
@@ -90,7 +90,7 @@ def test_the_result_is_made_from_the_unperturbed_input():
 
 
 def _layers_of(states):
-    """What unperturbed nets make of the states' weights."""
+    """The layers of the states' weights, without noise on the nets' inputs."""
     return [
         np.asarray(
             PixelNet().apply({"params": s.params["image"]}, s.model_state["z"]["image"][None])
@@ -103,7 +103,7 @@ def _still():
     return fit.Generator(PixelNet(), low=-1, high=1)
 
 
-def test_average_is_an_exponential_one():
+def test_average_is_an_exponential_moving_average():
     inputs, method = {"image": _image()}, _method(_still(), keep="average", average=0.8)
     state, states, _ = _run(method, inputs, 12)
     average = np.zeros((*SHAPE, 3))
@@ -113,7 +113,7 @@ def test_average_is_an_exponential_one():
     np.testing.assert_allclose(method.outputs(state, inputs)["result"].value, average, atol=1e-5)
 
 
-def test_best_is_that_of_the_least_loss():
+def test_best_keeps_the_layer_of_the_least_loss():
     inputs = {"image": _image()}
     method = _method(_still(), keep="best", learning_rate=1.0)  # jumps about
     state, states, metrics = _run(method, inputs, 12)
@@ -153,8 +153,8 @@ OPTIMIZERS = {"lion": optax.lion(1e-2), "adamw": optax.adamw(1e-2, weight_decay=
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_an_optimizer_of_ones_own(name):
-    """A step is that of optax by hand, parameters given; there is no learning rate to be logged."""
+def test_a_custom_optimizer(name):
+    """A step equals that of optax with the parameters as an argument; no learning rate is logged."""
     inputs, optimizer = {"image": _image()}, OPTIMIZERS[name]
     method = _method(_still(), optimizer=optimizer)
     state, states, metrics = _run(method, inputs, 20)
@@ -216,7 +216,7 @@ def test_growing_noise():
 
 
 def test_flips_show_each_variant_of_image_and_input():
-    """Of a square image all eight, by the turn; the loss sees image and net input move together."""
+    """A square image has all eight variants; the image and the net's input are flipped together."""
     image = np.random.default_rng(1).random((4, 4, 1)).astype(np.float32)
     seen = []
 
@@ -240,7 +240,7 @@ def test_flips_show_each_variant_of_image_and_input():
 
 
 def test_phases_share_weights_and_begin_anew():
-    """The second phase goes on from the first's weights, but for those restarted, with a fresh Adam."""
+    """The second phase starts with the first one's weights, except restarted ones, and a new Adam."""
     nets = {"image": _still(), "other": fit.Generator(PixelNet(), source="=image")}
     carry = lambda layers, inputs: {**inputs, "image": layers["image"]}
     phases = [
@@ -264,7 +264,7 @@ def test_phases_share_weights_and_begin_anew():
 
 
 def test_a_finished_fit_continues_with_other_inputs():
-    """From its weights and net inputs, but those that are an input, with a fresh Adam."""
+    """It starts with its weights, its net inputs except those from inputs, and a new Adam."""
     nets = {"image": _still(), "other": fit.Generator(PixelNet(), depth=3, source="image")}
     phases = [fit.Phase("fit", 3, _loss, learning_rate=0.05)]
     method = fit.build("more", nets, phases, _outputs, shape=SHAPE, more=2)
@@ -305,11 +305,11 @@ def test_frames_share_weights_and_drift_within_bounds():
 
 
 @pytest.mark.slow
-def test_images_side_by_side_are_as_alone():
+def test_images_side_by_side_give_the_same_as_alone():
     inputs, method = {"image": _image()}, _method(validate=_error, patience=50, keep="average")
     keys = jax.random.split(jax.random.key(3), 2)
     both = jax.tree.map(lambda x: jnp.stack([x, 1 - x]), inputs)
-    states = jax.vmap(method.init)(keys, both)
+    states = jax.jit(jax.vmap(method.init))(keys, both)
     step = jax.jit(jax.vmap(functools.partial(method.step, variant=None)))
     for _ in range(5):
         states, _ = step(states, both)
@@ -320,7 +320,7 @@ def test_images_side_by_side_are_as_alone():
     )
 
 
-def test_mistakes_of_a_decomposition():
+def test_mistakes_in_a_decomposition_are_refused():
     with pytest.raises(ValueError, match="no generator 'sky'"):
         _method(nets=("sky",))
     with pytest.raises(ValueError, match="flips"):

@@ -78,7 +78,7 @@ def test_gradients_go_through_the_normalisation(params):
     assert float(value) == pytest.approx(first(w) + rest, rel=1e-4)
 
 
-def test_normalising_twice_goes_on_only_with_the_net_that_is_returned(params):
+def test_the_power_iteration_continues_only_with_the_returned_net(params):
     net = gan.new_net(params, spectral.vectors(jax.random.key(0), params))
     weights, following = gan.normalized(net)
     again, _ = gan.normalized(net)

@@ -1,4 +1,4 @@
-"""The factors of super-resolution: what the fields mean, worked out by hand, and what is refused."""
+"""The factors of super-resolution: the plans for their fields, computed by hand, and refusals."""
 
 import math
 
@@ -111,7 +111,7 @@ def test_the_last_result_has_the_target_size(size, scale, change):
 
 @pytest.mark.parametrize("text", ["100,90", "100x90", " 100, 90 "])
 def test_output_shape(text):
-    """It decides alone, whatever the scale."""
+    """It determines the size, whatever the scale is."""
     (jump,) = _plan(scale=GRADUAL, output_shape=text)
     assert jump.shape == (100, 90)
     assert jump.scale == (2.5, 1.5)
@@ -174,7 +174,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("fields", "field"), MISTAKES)
-def test_mistakes_are_told_in_a_line(fields, field):
+def test_mistakes_are_refused_in_one_line(fields, field):
     with pytest.raises(InputError) as caught:
         _plan(**fields)
     message = str(caught.value)
@@ -204,7 +204,7 @@ def test_a_path_doubles_at_most_and_ends_at_the_factor(scale, kind):
         assert all(r * s <= f + 1e-9 for r, s, f in zip(reached, jump.scale, factor))
 
 
-def test_a_path_gives_way_to_a_list_and_to_a_kernel():
+def test_a_path_is_ignored_with_a_list_or_a_kernel():
     assert len(_plan(scale="4", path="steps")) == 4
     assert [jump.scale for jump in _plan(scale="1.5;4", path="steps")] == [(1.5, 1.5), (4, 4)]
     config = _config(scale="4", path="steps")

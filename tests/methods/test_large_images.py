@@ -120,6 +120,7 @@ def test_a_hole_that_fills_a_window_is_refused():
         dip_windows.split({"image": np.ones((200, 200, 3)), "mask": mask}, pixels=32 * 32)
 
 
+@pytest.mark.usefixtures("quick_programs")
 def test_windows_share_their_programs_and_keep_what_is_known():
     image, mask = _texture((48, 64)), np.full((48, 64), 255, np.uint8)
     mask[4:8, 4:8] = mask[40:44, 50:56] = mask[4:8, 50:54] = 0
@@ -202,7 +203,7 @@ def test_the_mask_of_a_reduced_fit_has_the_edges_of_the_full_image(scene):
     assert "fit_side=16" in remark
 
 
-def test_frames_are_reduced_alike(scene):
+def test_frames_are_reduced_by_the_same_factor(scene):
     frames = np.round(np.stack([scene[0]] * 2) * 255).astype(np.uint8)
     config = video.RECIPE.build("smoke", fit_pixels=720)
     inputs = video.prepare(config, frames)
@@ -291,7 +292,7 @@ def test_behind_a_reduced_mark_details_are_those_of_the_image_if_there_are_any(o
     assert _psnr(made[inside], clean[inside]) > _psnr(image[inside], clean[inside]) + 6
 
 
-def test_many_large_images_are_reduced_alike():
+def test_several_large_images_are_reduced_by_the_same_factor():
     _, _, image = _marked()
     config = watermark.RECIPE.build("many", fit_pixels=720)
     inputs = watermark.prepare(config, [image, image[:90, ::-1]])

@@ -178,7 +178,7 @@ def test_moving_average_in_the_long_run_weighs_geometrically():
 
 
 def _fits(n, slopes, every=50):
-    """Random error curves with all sorts of descents: decisions and NumPy's, and how clear it was."""
+    """Random error curves with different descents: decisions and NumPy's, and how clear it was."""
     rng = np.random.default_rng(n)
     x = np.arange(n) * every
     noise = rng.normal(size=(300, n)) * 10 ** rng.uniform(-6, -3, (300, 1))

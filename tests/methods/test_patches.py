@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("quick_programs")
 
 
 def on_canvas(image):
-    """The image in the upper left of a canvas whose rest must not matter."""
+    """The image in the upper left of a canvas, whose rest must have no effect."""
     canvas = np.full((*CANVAS, image.shape[-1]), 0.5, np.float32)
     canvas[: image.shape[0], : image.shape[1]] = image
     return jnp.asarray(canvas)

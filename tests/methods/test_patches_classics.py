@@ -135,6 +135,6 @@ def test_seam_carving_to_the_same_size_changes_nothing():
         ({"samples": 2}, "config.samples=2: must be 1 for algorithm={}"),
     ],
 )
-def test_what_the_classical_methods_cannot_do(preset, fields, message):
+def test_limits_of_the_classical_methods_are_refused(preset, fields, message):
     with pytest.raises(InputError, match=message.format(preset)):
         RECIPE.build(preset, **fields).resolved()

@@ -1,4 +1,4 @@
-"""The tasks of the method `patches`: what they take, refuse and keep."""
+"""The tasks of the method `patches`: their inputs, their refusals, and the pixels that they keep."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +11,7 @@ from deepinternal.runs.sides import Side, joined
 from deepinternal.runs.sources import from_memory
 from deepinternal.types import InputError
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
 RNG = np.random.default_rng(0)
 NOISE = RNG.random((48, 56, 3), np.float32)
 
@@ -67,7 +68,7 @@ def test_unknown_pixels_continue_the_nearest_known_ones():
     np.testing.assert_array_equal(filling.continued(image, known).ravel(), [0, 1, 1, 4, 4, 5])
 
 
-def test_texture_tells_stripes_from_their_direction_and_from_flat_parts():
+def test_texture_distinguishes_stripes_from_flat_parts_and_their_direction():
     image = np.zeros((40, 80, 1), np.float32)
     image[:, :40] = (np.arange(40) % 2)[:, None, None] * 0.1
     found = filling.texture(image, np.ones((40, 80), bool))

@@ -1,4 +1,4 @@
-"""ZSSR's gradual factors, and what goes beyond the paper: sub-pixel net, tiles, degradations."""
+"""ZSSR's gradual factors, averaged weights, and degradations and nets given by the user."""
 
 import jax
 import jax.numpy as jnp
@@ -13,96 +13,8 @@ from deepinternal.methods import optimizers
 from deepinternal.methods.zssr import RECIPE
 from deepinternal.ops import resizing
 from deepinternal.types import InputError, input_spec
-from tests.methods.test_zssr import (
-    IMAGE,
-    as_numpy,
-    build,
-    gain_over_cubic,
-    layers_numpy,
-    resize_numpy,
-)
+from tests.methods.zssr_reference import IMAGE, SUBPIXEL, as_numpy, build, resize_numpy
 from tests.tiny_methods import photo
-
-SUBPIXEL = {
-    "net": "subpixel",
-    "schedule": "cosine",
-    "evaluate_every": 0,
-    "affine_sampling": "linear",
-}
-WIDE = np.concatenate([photo(64), photo(48)[:, ::-1].repeat(2, 0)[:64]], 1)[:61]  # 61x112
-
-
-def subpixel_numpy(params, x, factor):
-    """The net at low resolution: (H, W, C) -> (f H, f W, C)."""
-    hidden = layers_numpy(params, x)
-    h, w, c = x.shape
-    large = hidden.reshape(h, w, *factor, c).swapaxes(1, 2).reshape(h * factor[0], w * factor[1], c)
-    return resize_numpy(x, factor, large.shape[:2]) + large
-
-
-@pytest.mark.parametrize(
-    ("scale", "factor"), [("2", (2, 2)), ("3,2", (3, 2)), ("1.5", (2, 2)), ("1,2.5", (1, 3))]
-)
-def test_the_subpixel_net_enlarges_by_any_factor(scale, factor):
-    method, inputs, state = build(scale=scale, ensemble="off", back_projection=0, **SUBPIXEL)
-    params, image = as_numpy(state.params), np.asarray(inputs["image"], np.float64)
-    factors = tuple(float(s) for s in scale.split(",")) * (1 if "," in scale else 2)
-    shape = tuple(int(np.ceil(n * s)) for n, s in zip(image.shape, factors))
-    large = subpixel_numpy(params, image, factor)
-    rest = tuple(s / f for s, f in zip(factors, factor))
-    expected = np.clip(resize_numpy(large, rest, shape), 0, 1)
-    result = jax.jit(method.outputs)(state, inputs)["result"].value
-    np.testing.assert_allclose(result, expected, atol=2e-5)
-
-
-def test_the_mean_of_the_ensemble_is_back_projected_once():
-    fields = {**SUBPIXEL, "ensemble_reduce": "mean", "back_projection": 2}
-    method, inputs, state = build(photo(24)[:20], **fields)
-    image = np.asarray(inputs["image"], np.float64)
-    params, views = as_numpy(state.params), []
-    for k in range(8):
-        turned = np.rot90(image, k % 4)
-        turned = np.fliplr(turned) if k >= 4 else turned
-        out = np.clip(subpixel_numpy(params, turned, (2, 2)), 0, 1)
-        views.append(np.rot90(np.fliplr(out) if k >= 4 else out, -(k % 4)))
-    x = np.mean(views, axis=0)
-    for _ in range(2):
-        small = resize_numpy(x, (0.5, 0.5), image.shape[:2])
-        x = np.clip(x + resize_numpy(image - small, (2, 2), x.shape[:2]), 0, 1)
-    outputs = jax.jit(method.outputs)(state, inputs)
-    np.testing.assert_allclose(outputs["result"].value, x, atol=2e-5)
-    spread = np.std(views, axis=0).mean(-1)
-    np.testing.assert_allclose(outputs["uncertainty"].value, spread, atol=2e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"back_projection": 2},
-        {**SUBPIXEL, "ensemble_reduce": "mean", "back_projection": 3},
-        {**SUBPIXEL, "scale": "1.5,2", "back_projection": 1},
-        {"scale": "1.25", "ensemble": "off", "back_projection": 1},
-    ],
-    ids=["published", "subpixel", "subpixel-1.5,2", "1.25"],
-)
-def test_tiles_equal_the_whole(fields):
-    results = []
-    for tile in (0, 8):
-        method, inputs, state = build(WIDE, tile=tile, **fields)
-        results.append(jax.jit(method.outputs)(state, inputs))
-    for name, whole in results[0].items():
-        np.testing.assert_allclose(results[1][name].value, whole.value, atol=2e-5)
-
-
-@pytest.mark.slow
-def test_tiles_with_a_kernel_equal_the_whole():
-    kernel = np.random.default_rng(0).random((7, 7)).astype(np.float32)
-    results = []
-    for tile in (0, 8):
-        method, inputs, state = build(WIDE, kernel=kernel / kernel.sum(), tile=tile)
-        results.append(jax.jit(method.outputs)(state, inputs)["result"].value)
-    np.testing.assert_allclose(results[1], results[0], atol=2e-5)
 
 
 @pytest.mark.slow
@@ -190,7 +102,7 @@ def motion_blur(x):
 
 
 @pytest.mark.slow
-def test_a_degradation_of_ones_own_makes_the_sons_and_is_inverted():
+def test_a_custom_degradation_makes_the_sons_and_is_inverted():
     truth = photo(96)
     image = np.asarray(motion_blur(jnp.asarray(truth)))
     fields = {"features": 12, "layers": 4, "crop": 32, "steps": 150, "learning_rate": 4e-3}
@@ -212,79 +124,7 @@ def test_a_degradation_of_another_size_or_with_tiles_is_refused():
         di.super_resolve(image, scale=2, down=motion_blur, kernel=np.ones((3, 3)))
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"scale": "2;1"}, "greater than 1"),
-        ({"scale": "1.5;2", "base_change": "3"}, "base_change"),
-        ({"scale": "2;1.5", "base_change": "2"}, "after a base change"),
-        (
-            {"scale": "1.5;2", "back_projection": "1,2,3"},
-            "=1,2,3: give one number, or 2",
-        ),
-        ({"back_projection": "many"}, "back_projection"),
-        ({"net": "large"}, "config.net"),
-        ({"average": 1.0}, "config.average"),
-        ({"optimizer": "muon", "layers": 2}, "config.layers"),
-        ({"scale": "2.0123", "tile": 8}, "config.tile"),
-        ({"evaluate_every": 0}, "config.evaluate_every"),
-    ],
-)
-def test_bad_settings_are_one_line(fields, message):
-    with pytest.raises(InputError, match=message) as error:
-        build(**fields)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "names", ["ideal", "gradual", "fast", "best", "real", "kernel", "fast,kernel", "best,smoke"]
-)
-def test_presets_make_methods(names):
-    kernel = "some.mat" if "kernel" in names else ""
-    config = RECIPE.build(names, kernel=kernel)
-    spec = {"image": jax.ShapeDtypeStruct((40, 36, 3), jnp.float32)}
-    if "kernel" in names:
-        spec["kernel"] = jax.ShapeDtypeStruct((7, 7), jnp.float32)
-        with pytest.raises(InputError, match=r"config\.kernel: give"):
-            RECIPE.build(names)
-    method = RECIPE.method(config, spec)
-    state = jax.eval_shape(method.init, jax.random.key(0), spec)
-    for stage in method.stages[:-1]:
-        state, spec = jax.eval_shape(stage.advance, state, spec)
-    result = jax.eval_shape(method.outputs, state, spec)
-    assert result["result"].value.shape == (80, 72, 3)
-    assert ("uncertainty" in result) == (names not in ("real", "kernel", "fast,kernel"))
-
-
-def test_unknown_presets_are_named():
-    with pytest.raises(InputError, match="'quick'; there are: ideal, gradual"):
-        di.super_resolve(photo(32), preset="quick")
-
-
-def test_presets_apply_in_the_order_given():
-    """What they set by hand; `methods.make` and `RECIPE.build` agree."""
-    least = {"real,fast": 0.7, "fast,real": 0.75}
-    for names, expected in least.items():
-        assert RECIPE.build(names).affine_scale_min == expected
-    smoke = RECIPE.build("gradual,smoke")
-    assert smoke.train_steps == 30
-    made = methods.make("zssr", {}, (32, 32, 3), preset="gradual,smoke")
-    assert [stage.name for stage in made.stages] == ["1: 1x1.5", "2: 2x2"]
-    assert {stage.steps for stage in made.stages} == {30}
-
-
-def test_one_kernel_does_not_serve_several_factors():
-    with pytest.raises(InputError, match="a single factor"):
-        build(kernel=np.full((5, 5), 0.04, np.float32), scale="1.5;2")
-
-
-@pytest.mark.slow
-def test_the_fast_preset_beats_cubic_interpolation():
-    config = RECIPE.build("fast", steps=60, features=24, crop=48)
-    assert gain_over_cubic(config, photo(128)) > 1.0
-
-
-class Own(nn.Module):
+class TwoLayers(nn.Module):
     """A net of two layers; `factor` copies of each pixel, refined."""
 
     factor: tuple[int, int] = (1, 1)
@@ -298,16 +138,16 @@ class Own(nn.Module):
         return x.repeat(v, 1).repeat(u, 2) + y
 
 
-def own(net, image=IMAGE, **fields):
+def method_with(net, image=IMAGE, **fields):
     fields = {"crop": 24, "back_projection": "0", "learning_rate": 1e-2, **fields}
     return methods.make("zssr", fields, {"image": image}, net=net)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("factor", "reduce"), [((1, 1), "median"), ((2, 2), "mean")])
-def test_a_net_of_ones_own_trains_and_sees_flipped_images(factor, reduce):
-    net, image = Own(factor), photo(24)[:20]
-    method = own(net, image, crop=16, ensemble_reduce=reduce)
+def test_a_custom_net_trains_and_sees_flipped_images(factor, reduce):
+    net, image = TwoLayers(factor), photo(24)[:20]
+    method = method_with(net, image, crop=16, ensemble_reduce=reduce)
     inputs = {"image": image}
     state = method.init(jax.random.key(0), inputs)
     test, step = jax.jit(method.evaluate), jax.jit(method.step)
@@ -332,7 +172,7 @@ def test_a_net_of_ones_own_trains_and_sees_flipped_images(factor, reduce):
     assert spread.max() > 1e-3
 
 
-class Normalised(Own):
+class Normalised(TwoLayers):
     @nn.compact
     def __call__(self, x):
         return nn.BatchNorm(use_running_average=False)(x)
@@ -341,22 +181,22 @@ class Normalised(Own):
 @pytest.mark.parametrize(
     ("net", "fields", "message"),
     [
-        (lambda x: x, {}, "net: function is no instance; give an instance of a linen module"),
-        (Own, {}, "net: Own is no instance; give an instance"),
+        (lambda x: x, {}, "net: function is not an instance; give an instance of a linen module"),
+        (TwoLayers, {}, "net: TwoLayers is not an instance; give an instance"),
         (nn.Conv(4, (3, 3)), {}, r"net: returns \(1, 24, 24, 4\) for \(1, 24, 24, 3\)"),
         (Normalised(), {}, "net: has batch_stats, params"),
-        (Own(), {"optimizer": "muon"}, "config.optimizer=muon"),
-        (Own(), {"tile": 16}, "config.tile"),
+        (TwoLayers(), {"optimizer": "muon"}, "config.optimizer=muon"),
+        (TwoLayers(), {"tile": 16}, "config.tile"),
     ],
 )
-def test_what_is_no_net_is_refused_in_one_line(net, fields, message):
+def test_invalid_nets_are_refused_in_one_line(net, fields, message):
     with pytest.raises(InputError, match=message) as caught:
-        own(net, **fields)
+        method_with(net, **fields)
     assert "\n" not in str(caught.value)
 
 
-def test_a_net_of_ones_own_is_not_for_canvases():
+def test_custom_nets_are_refused_on_canvases():
     config = RECIPE.build("")
     inputs = RECIPE.canvas.pad(config, RECIPE.prepare(config, IMAGE), (40, 40))
     with pytest.raises(InputError, match="canvas"):
-        RECIPE.method(config, input_spec(inputs), net=Own())
+        RECIPE.method(config, input_spec(inputs), net=TwoLayers())

@@ -9,6 +9,7 @@ from deepinternal.methods.zssr import RECIPE
 from deepinternal.types import InputError, input_spec
 from tests.tiny_methods import photo
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
 FIELDS = {"features": 8, "layers": 3, "crop": 16, "optimizer": "adam", "back_projection": 1}
 FRAMES = np.stack([np.round(255 * photo(40)[y : y + 24, y : y + 28]) for y in (0, 4, 8)])
 FRAMES = FRAMES.astype(np.uint8)

@@ -27,7 +27,7 @@ def test_parameter_counts_are_the_published_ones():
 
 
 @pytest.mark.parametrize("size", [(16, 16), (40, 24), (37, 51)])
-def test_the_generator_makes_every_size(size):
+def test_the_generator_makes_images_of_any_size(size):
     net = ingan.Generator(4, 1)
     transform = lambda x: resize(x, output_shape=size, method="linear", antialias=False)
     x = jnp.zeros((1, 24, 32, 3))
@@ -35,7 +35,7 @@ def test_the_generator_makes_every_size(size):
     assert made.shape == (1, *size, 3)
 
 
-def test_images_within_a_canvas_are_made_as_if_alone():
+def test_images_on_a_canvas_equal_those_made_alone():
     """With sizes that are known only when the program runs, and are no multiples of 8."""
     net, x = ingan.Generator(4, 1), jax.random.uniform(jax.random.key(1), (1, 24, 32, 3))
     alone = lambda size: lambda x: resize(x, output_shape=size, method="linear", antialias=False)

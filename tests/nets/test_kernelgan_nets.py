@@ -53,7 +53,7 @@ def _image(*shape, seed=1):
     return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
 
 
-def test_the_kernel_is_that_of_all_layers():
+def test_the_kernel_composes_all_layers():
     params, image = _weights(), _image(17, 19)
     net = kernelgan.LinearGenerator(FEATURES)
     kernel = np.asarray(net.apply({"params": params}, method="kernel"), np.float64)
@@ -64,7 +64,7 @@ def test_the_kernel_is_that_of_all_layers():
 
 
 @pytest.mark.parametrize("size", [(20, 23), (13, 14)])
-def test_the_generator_is_its_layers_one_by_one(size):
+def test_the_generator_equals_its_layers_applied_in_order(size):
     """Each colour alike, every second place, also for odd sizes."""
     params, image = _weights(), _image(*size, 3)
     made = kernelgan.LinearGenerator(FEATURES).apply({"params": params}, image)
@@ -73,7 +73,7 @@ def test_the_generator_is_its_layers_one_by_one(size):
     np.testing.assert_allclose(made, expected, atol=2e-5)
 
 
-def test_the_generators_gradients_are_those_of_the_layers():
+def test_gradients_of_the_generator_equal_those_of_its_layers():
     """A deep linear net trains unlike its one kernel: every layer must get its own gradient."""
     params, image, g = _weights(), _image(20, 21, 3), _image(4, 5, 3, seed=2)
 
@@ -100,7 +100,7 @@ def test_the_generators_gradients_are_those_of_the_layers():
         np.testing.assert_allclose(got[name], want, atol=1e-5 * largest + 1e-6, err_msg=name)
 
 
-def test_what_an_output_of_the_generator_sees():
+def test_receptive_field_of_the_generator():
     """13x13 pixels, two further on for the next output."""
     params, image = _weights(), _image(22, 21, 1)
     net = kernelgan.LinearGenerator(FEATURES)
@@ -110,7 +110,7 @@ def test_what_an_output_of_the_generator_sees():
     assert (columns.min(), columns.max()) == (4, 16)
 
 
-def test_how_the_generator_begins():
+def test_initial_weights_of_the_generator():
     """Xavier's normal with a gain of 0.1, in every layer; no biases."""
 
     def init(features, key):
@@ -140,7 +140,7 @@ def _judge(features=5, hidden=2, seed=0):
     return net, params
 
 
-def test_the_discriminator_is_its_layers_one_by_one():
+def test_the_discriminator_equals_its_layers_applied_in_order():
     """A 7x7 layer, then 1x1 ones with statistics over all patches, in float64."""
     net, params = _judge()
     image = _image(12, 14, 3)
@@ -159,7 +159,7 @@ def test_the_discriminator_is_its_layers_one_by_one():
     assert expected.std() > 0.02
 
 
-def test_what_an_output_of_the_discriminator_sees():
+def test_receptive_field_of_the_discriminator():
     """7x7 pixels, but for the statistics, which are of the whole image."""
     net, params = _judge(hidden=0)
     image = jnp.asarray(_image(12, 11, 3))
@@ -169,7 +169,7 @@ def test_what_an_output_of_the_discriminator_sees():
     assert (columns.min(), columns.max()) == (3, 9)
 
 
-def test_how_the_discriminator_begins():
+def test_initial_weights_of_the_discriminator():
     """Small weights, no biases: it has no opinion yet."""
     image = jnp.asarray(_image(16, 17, 3))
 

@@ -32,7 +32,7 @@ COUNTS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("count", "depth", "net"), COUNTS)
-def test_as_many_parameters_as_the_published_nets(count, depth, net):
+def test_parameter_counts_equal_those_of_the_published_nets(count, depth, net):
     x = jnp.zeros((1, net.multiple, net.multiple, depth))
     drawn = jax.eval_shape(net.init, jax.random.key(0), x)
     assert sum(p.size for p in jax.tree.leaves(drawn)) == count
@@ -96,7 +96,7 @@ def drawn(net, size, count=1, depth=2, dtype=np.float64):
 
 
 @pytest.mark.parametrize(("net", "size"), NETS)
-def test_forward_pass_is_numpy_s(net, size):
+def test_forward_pass_agrees_with_numpy(net, size):
     params, x = drawn(net, size, count=2)
     desired = np.stack([np_net(net, params, image) for image in x])
     params, x = jax.tree.map(np.float32, (params, x))
@@ -113,7 +113,7 @@ def loss_fn(net, params, x, target):
 
 
 @pytest.mark.slow
-def test_gradient_is_that_of_finite_differences():
+def test_gradient_agrees_with_finite_differences():
     # Smooth activations: a finite difference across a kink would say nothing.
     net = SkipNet(2, (4,), skip=3, slope=1.0)
     params, x = drawn(net, (12, 16))
@@ -135,7 +135,7 @@ def test_gradient_is_that_of_finite_differences():
 
 
 @pytest.mark.slow
-def test_images_of_a_batch_and_lanes_do_not_see_each_other():
+def test_images_of_a_batch_and_lanes_are_independent():
     net = SkipNet(1, (4,), skip=2)
     _, x = drawn(net, (20, 16), count=2, dtype=np.float32)
     draw = jax.jit(lambda key: net.init(key, x)["params"])
@@ -156,7 +156,7 @@ def test_images_of_a_batch_and_lanes_do_not_see_each_other():
             np.testing.assert_allclose(a[i], b, atol=2e-5 * max(1e-3, np.abs(b).max()))
 
 
-def test_initial_weights_are_pytorch_s_default():
+def test_initial_weights_follow_the_default_of_pytorch():
     net = SkipNet(3, (64,), skip=0)
     params = jax.jit(net.init)(jax.random.key(3), jnp.zeros((1, 8, 8, 16)))["params"]
     bound = 1 / np.sqrt(9 * 16)
@@ -181,13 +181,13 @@ def test_initial_weights_are_pytorch_s_default():
         ({"padding": "edge"}, "reflect"),
     ],
 )
-def test_fields_that_make_no_sense(fields, word):
+def test_impossible_fields_are_refused(fields, word):
     net = SkipNet(**{"outputs": 1, "down": (4, 4), "skip": 0, **fields})
     with pytest.raises(InputError, match=word):
         jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
 
 
-def test_weights_of_one_draw_are_distributed_as_those_of_init():
+def test_weights_of_one_draw_have_the_distribution_of_init():
     net = SkipNet(3, (8, 16), skip=(0, 4), filter_down=5)
     made = jax.jit(lambda key: net.weights(key, 6))(jax.random.key(3))
     shapes = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 8, 8, 6)))["params"]

@@ -70,7 +70,7 @@ def _reference(params, x, factor):
 
 
 @pytest.mark.parametrize("factor", [(1, 1), (2, 2), (2, 3), (1, 2)])
-def test_net_is_its_formula(factor):
+def test_the_net_agrees_with_its_formula(factor):
     apply, params = _apply(factor)
     x = _image(2, 9, 7, 3)
     got = np.asarray(apply(params, x))
@@ -109,7 +109,7 @@ def test_identity_without_weights():
 @pytest.mark.parametrize(
     ("factor", "elements"), [((1, 1), range(8)), ((2, 2), range(8)), ((2, 3), (0, 2, 4, 6))]
 )
-def test_turned_weights_see_a_turned_image(factor, elements):
+def test_rotated_weights_act_on_a_rotated_image(factor, elements):
     """Where the image is turned in NumPy: quarter turns, then columns mirrored."""
     apply, params = _apply(factor)
 
@@ -128,7 +128,7 @@ def test_turned_weights_see_a_turned_image(factor, elements):
         assert (same < 1e-6) == (element == 0)
 
 
-def test_turned_weights_of_many_layers():
+def test_rotated_weights_of_many_layers():
     """The last of 11 layers is conv10, which is not the last name in the alphabet."""
     net, params = _net((2, 2), channels=1, layers=11, features=4)
     apply = jax.jit(lambda params, x: net.apply({"params": params}, x))
@@ -138,7 +138,7 @@ def test_turned_weights_of_many_layers():
     np.testing.assert_allclose(got, dihedral(straight, 5, axes=(1, 2)), atol=1e-5)
 
 
-def test_turning_is_a_group():
+def test_rotations_of_weights_form_a_group():
     """Four quarter turns, and two mirrorings, are nothing at all."""
     _, params = _net((2, 2))
     for element, times in ((1, 4), (2, 2), (4, 2), (7, 2)):

@@ -1,4 +1,4 @@
-"""Back-projection against float64 NumPy iterations, and by what it is for: the error falls."""
+"""Back-projection against iterations in float64 NumPy, and by its falling error."""
 
 import functools
 
@@ -55,7 +55,7 @@ def _jitted(function, *operators):
 
 
 def _path(function, image, observed, operators, last):
-    """Results after 0, 1, ... iterations: after each, it goes on from where it was."""
+    """Results after 0, 1, ... iterations, each computed from the previous one."""
     run, path = _jitted(function, *operators), [image]
     for _ in range(last):
         path.append(np.asarray(run(path[-1], observed, 1)))
@@ -83,12 +83,12 @@ def test_error_falls_with_cubic_operators():
     assert errors[0] > 1e-3
     assert (np.diff(errors) < 0).all()
     assert errors[-1] < 0.2 * errors[0]
-    # It also gets nearer to the truth, of which it has seen no more than the small image.
+    # The result also approaches the ground truth.
     assert np.abs(path[-1] - truth).mean() < np.abs(path[0] - truth).mean()
 
 
-def test_back_projection_is_its_formula():
-    """x <- clip(x + U (y - D x)) with any two matrices, in float64, clipping included."""
+def test_back_projection_equals_its_formula():
+    """x <- clip(x + U (y - D x)) with random matrices, in float64, including the clipping."""
     rng = np.random.default_rng(3)
     down, up = rng.normal(0, 0.2, (12, 24)), rng.normal(0, 0.2, (24, 12))
     image, observed = rng.uniform(size=(24, 5, 2)), rng.uniform(size=(12, 5, 2))
@@ -108,7 +108,7 @@ def test_back_projection_is_its_formula():
 
 
 @pytest.mark.parametrize("spread", [0.05, 0.6])
-def test_descent_is_float64_steepest_descent(spread):
+def test_descent_equals_steepest_descent_in_float64(spread):
     """Exact line search along the gradient of |A x - y|^2 / 2; the wide spread is clipped."""
     rng = np.random.default_rng(5)
     matrix = rng.normal(size=(9, 20)) / 5
@@ -129,7 +129,7 @@ def test_descent_is_float64_steepest_descent(spread):
     np.testing.assert_allclose(np.ravel(got), expected, atol=2e-5)
 
 
-def test_descent_under_a_motion_blur_never_rises():
+def test_error_of_descent_under_a_motion_blur_never_rises():
     truth = _smooth(*SIZE, 3)
     observed = np.asarray(_motion(truth))
     start = np.asarray(_cubic_up(observed))
@@ -140,9 +140,9 @@ def test_descent_under_a_motion_blur_never_rises():
 
 
 def test_descent_works_where_back_projection_diverges():
-    """A blur whose frequency response is negative there: enlarged differences have the wrong sign.
+    """Where the frequency response of a blur is negative, enlarged differences have the wrong sign.
 
-    Of the box of 9, sin(9 w / 2) / 9 sin(w / 2) is at its least at w = 2 pi 4.5 / 28 or so.
+    The response of a box of 9 pixels, sin(9 w / 2) / 9 sin(w / 2), is lowest near w = 2 pi 4.5 / 28.
     """
     wave = 0.1 * np.cos(2 * np.pi * 4 / 28 * np.arange(28))
     response = np.sum(np.cos(2 * np.pi * 4 / 28 * np.arange(-4, 5))) / 9
@@ -158,7 +158,7 @@ def test_descent_works_where_back_projection_diverges():
 
 
 def test_descent_of_a_nonlinear_degradation():
-    """Exact to first order: with a gamma curve the error falls as well."""
+    """The step length is exact to first order, so that the error falls with a gamma curve, too."""
 
     def down(x):
         return _cubic_down(x) ** 2.2
@@ -171,8 +171,8 @@ def test_descent_of_a_nonlinear_degradation():
     assert errors[-1] < 0.05 * errors[0]
 
 
-def test_nothing_to_correct_is_left_alone():
-    """No difference, no direction: no division by zero."""
+def test_exact_images_are_not_changed():
+    """The direction is 0, and nothing is divided by zero."""
     image = _smooth(*SIZE, 1)
     got = _jitted(descend, _cubic_down)(image, np.asarray(jax.jit(_cubic_down)(image)), 3)
     np.testing.assert_allclose(got, image, atol=1e-5)

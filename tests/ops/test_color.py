@@ -20,7 +20,7 @@ def test_lab_of_a_photo():
     np.testing.assert_allclose(color.rgb_to_lab(photo[..., :1])[..., 1:], 0, atol=0.02)
 
 
-def test_grey_counts_as_equal_channels():
+def test_grey_equals_three_equal_channels():
     grey = np.linspace(0, 1, 24, dtype=np.float32).reshape(2, 3, 4, 1)
     got = color.rgb_to_y(grey)
     assert got.shape == (2, 3, 4)

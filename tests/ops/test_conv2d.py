@@ -10,8 +10,8 @@ from scipy import signal
 from deepinternal.ops.conv.convolution import conv2d
 from tests.convolving import convolved
 
-# The last column is what the kernel's gradient is made of on CPU. Odd and tiny sizes, even kernels,
-# N > 1.
+# The last column is the form of the kernel's gradient on CPU. There are odd and tiny sizes, even
+# kernels and N > 1.
 SHAPES = [
     ((1, 33, 40, 66), (3, 3, 66, 65), "tiles"),
     ((1100, 1, 1, 64), (3, 3, 64, 64), "tiles"),
@@ -21,6 +21,9 @@ SHAPES = [
     ((1, 40, 36, 7), (1, 1, 7, 5), "product"),
     ((1, 5, 4, 3), (3, 3, 3, 16), "padded"),
 ]
+
+# The numbers of shapes, and the kernel's axis.
+VMAPPED = [(0, 0), (3, 0), (3, None), (4, None)]
 
 
 def _lax_conv(x, w):
@@ -42,7 +45,7 @@ def _assert_close(actual, desired, tol=2e-6):
 
 
 def _kernel_gradient(x, w, g):
-    """What the program of the kernel's gradient consists of."""
+    """The form of the kernel's gradient, according to its program."""
     gradient = lambda x, w, g: jax.vjp(lambda w: conv2d(x, w), w)[1](g)[0]
     text = jax.jit(gradient).lower(x, w, g).as_text()
     if "stablehlo.convolution" in text:
@@ -67,7 +70,7 @@ def test_value_and_gradients_match_float64(x_shape, w_shape, form):
     _assert_close(jax.jit(conv2d)(x, w), y)
 
 
-def test_the_reference_is_scipys_correlation():
+def test_the_reference_equals_scipy():
     x, w, g = _arrays((1, 6, 7, 3), (3, 4, 3, 2))
     framed = np.pad(x[0], [(1, 1), (1, 2), (0, 0)]).astype(np.float64)
     for channel in range(2):
@@ -76,8 +79,7 @@ def test_the_reference_is_scipys_correlation():
         np.testing.assert_allclose(actual, desired[..., 0], atol=1e-12)
 
 
-@pytest.mark.parametrize("shapes", [SHAPES[0][:2], SHAPES[3][:2], SHAPES[4][:2]])
-@pytest.mark.parametrize("w_axis", [None, 0])
+@pytest.mark.parametrize(("shapes", "w_axis"), [(SHAPES[i][:2], axis) for i, axis in VMAPPED])
 def test_vmapped_gradients_match_lax_conv(shapes, w_axis):
     x, w, g = (np.stack(a) for a in zip(*(_arrays(*shapes, seed=s) for s in (1, 2)), strict=True))
     w = w if w_axis == 0 else w[0]

@@ -40,7 +40,7 @@ def _flow(cost, links):
 
 
 def _cost(mask, cost, links):
-    """What a mask costs, summed link by link."""
+    """The cost of a mask, summed link by link."""
     total = float((cost * mask).sum())
     for link, (y, x) in zip(links, cuts.OFFSETS):
         for i, j in np.argwhere(link > 0):
@@ -68,10 +68,10 @@ def test_hinted_pixels_stay_on_their_side():
     np.testing.assert_array_equal(cuts.hinted_cost(cost, 0 * hint, 0 * hint), cost)
 
 
-def test_links_weigh_what_the_contrast_says():
+def test_weights_of_links():
     """Against float64 NumPy, for each link."""
     image = np.random.default_rng(0).random((6, 7, 3)).astype(np.float32)
-    links = np.asarray(cuts.contrast_links(image, weight=3.0))
+    links = np.asarray(jax.jit(cuts.contrast_links)(image, weight=3.0))
     squares = {}
     for index, (y, x) in enumerate(cuts.OFFSETS):
         for i in range(6):
@@ -95,13 +95,13 @@ def test_only_parts_with_a_seed_are_kept():
     np.testing.assert_array_equal(cuts.connected_parts(mask, seeds), expected)
 
 
-def test_cleaning_fills_small_holes_and_removes_what_no_hint_supports():
+def test_cleaning_fills_small_holes_and_removes_parts_without_hints():
     mask = np.zeros((30, 30), bool)
     mask[5:25, 5:25] = True
     mask[0:3, 27:30] = True  # an island
     mask[8:10, 8:10] = False  # a small hole
     mask[12:18, 12:18] = False  # a large hole
-    mask[20, 20] = False  # a small hole that is hinted
+    mask[20, 20] = False  # a small hole with a hint
     foreground, background = np.zeros((2, 30, 30), bool)
     foreground[6, 6] = background[20, 20] = True
     expected = mask.copy()

@@ -1,4 +1,4 @@
-"""The transform of windows is SciPy's."""
+"""The transform of windows, against SciPy."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +9,7 @@ from deepinternal.ops import dct
 
 
 @pytest.mark.parametrize(("size", "stride"), [(8, 1), (6, 3)])
-def test_windows_are_transformed(size, stride):
+def test_transform_of_windows(size, stride):
     planes = np.random.default_rng(0).random((2, 21, 18), np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(planes, (size, size), (1, 2))
     windows = windows[:, ::stride, ::stride]

@@ -1,4 +1,4 @@
-"""Kernels drawn at random against what their recipes say; degraded images against scipy."""
+"""Random kernels against their recipes; degraded images against SciPy."""
 
 import functools
 
@@ -45,7 +45,7 @@ def _fitted_gaussian(kernel):
         return np.exp(p[0] - 0.5 * (p[1] * x * x + 2 * p[2] * x * y + p[3] * y * y))
 
     start = [np.log(kernel.max()), 0.5, 0.0, 0.5]
-    # By ratios where the gaussian is not tiny: each entry's noise is relative.
+    # Ratios are fitted where the gaussian is not tiny, because the noise is relative.
     keep = kernel > 0.05 * kernel.max()
     fit = optimize.least_squares(lambda p: np.log(kernel[keep] / model(p)[keep]), start)
     _, a, b, c = fit.x
@@ -93,7 +93,7 @@ def test_motions_are_centred_thin_asymmetric_and_as_long_as_asked():
     np.testing.assert_allclose(kernels.sum((1, 2)), 1, atol=1e-5)
     spans, likeness = [], []
     for kernel in kernels:
-        # Of a path that is cut off, the rest would have its centre of mass elsewhere.
+        # A path that was cut off would have its centre of mass elsewhere.
         np.testing.assert_allclose(ndimage.center_of_mass(kernel), size // 2 + 0.5, atol=1e-4)
         rows, columns = np.nonzero(kernel)
         spans.append(np.hypot(np.ptp(rows), np.ptp(columns)))
@@ -106,7 +106,7 @@ def test_motions_are_centred_thin_asymmetric_and_as_long_as_asked():
     assert np.median(likeness) < 0.8
 
 
-def test_lines():
+def test_kernels_of_lines():
     flat = np.asarray(_line(15, 6.0, 0.0))
     expected = np.zeros((15, 15))
     expected[7, 5:10], expected[7, [4, 10]] = 1, 0.5
@@ -133,7 +133,7 @@ def _centred(kind, scale):
 
 
 @pytest.mark.parametrize("kind", ["motion", "div2krk"])
-def test_blur_is_scipys(kind):
+def test_blur_equals_scipy(kind):
     kernel = _centred(kind, 2)
     image = np.random.default_rng(1).random((32, 38, 3)).astype(np.float32)
     got = _degraded(KEYS[0], image, kernel, 2)
@@ -144,11 +144,11 @@ def test_blur_is_scipys(kind):
 
 
 def _drift(kernel, scale):
-    """Largest shift, in pixels, of the coarse structure of a degraded and upscaled photograph."""
+    """The greatest shift in pixels of the coarse structure of a degraded, enlarged photograph."""
     small = _degraded(KEYS[0], _photo(), kernel, scale)
     back = np.asarray(resize(small, scale=scale))
     assert back.shape == _photo().shape
-    # Fine structure moves on its own in a lopsided blur, and by aliasing.
+    # An asymmetric blur and aliasing move fine structure differently.
     coarse = [ndimage.gaussian_filter(x[..., 0], 5) for x in (_photo(), back)]
     faded = [(x - x.mean()) * window("hann", x.shape) for x in coarse]
     shift, *_ = phase_cross_correlation(*faded, upsample_factor=50, normalization=None)
@@ -165,7 +165,7 @@ def test_no_drift(kind, scale):
     assert _drift(jnp.pad(kernel, ((0, 1), (1, 0)))[1:, :-1], scale) > 0.4  # moved by a pixel
 
 
-def test_bicubic_is_resize_without_drift():
+def test_cubic_degradation_is_resizing_without_drift():
     assert _drift(None, 2) < 0.1
     expected = resize(_photo(), scale=0.5).clip(0, 1)
     np.testing.assert_allclose(_degraded(KEYS[0], _photo(), None, 2), expected, atol=1e-6)

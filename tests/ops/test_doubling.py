@@ -7,12 +7,12 @@ import pytest
 from deepinternal.ops.doubling import UPSAMPLING, double
 from tests.interpolation import doubled
 
-# (H, W), and by how much less than twice that is kept.
+# (H, W), and by how much the kept size is less than twice that.
 SIZES = [((9, 12), (0, 0)), ((8, 9), (1, 0)), ((3, 30), (0, 1)), ((1, 2), (0, 0))]
 
 
 def along(x, axis, how, size, frame):
-    """In float64."""
+    """Doubles and mirrors one axis in float64."""
     made = doubled(x, axis, how)
     pad = [(0, 0)] * x.ndim
     pad[axis] = (frame, frame)
@@ -25,7 +25,7 @@ CASES += [(how, *SIZES[0]) for how in UPSAMPLING if how != "corners"]
 
 @pytest.mark.parametrize("frame", [0, 1, 2, 3])
 @pytest.mark.parametrize(("how", "side", "odd"), CASES)
-def test_as_numpy_interpolates_and_mirrors(side, odd, how, frame):
+def test_doubling_equals_interpolation_and_padding(side, odd, how, frame):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, *side, 3)).astype(np.float32)
     size = tuple(2 * n - less for n, less in zip(side, odd, strict=True))
@@ -42,7 +42,7 @@ def test_as_numpy_interpolates_and_mirrors(side, odd, how, frame):
     # The gradient is the transpose: both products are <g, double(x)>.
     assert back.shape == x.shape
     np.testing.assert_allclose(np.vdot(back, x), np.vdot(g, expected), rtol=1e-4, atol=1e-3)
-    # And so it is pixel by pixel, for one that the frame mirrors, and one in the middle.
+    # The same holds for single pixels: one that the frame mirrors, and one in the middle.
     for pixel in ((0, min(1, side[0] - 1), side[1] - 1, 1), (1, side[0] // 2, side[1] // 2, 0)):
         unit = np.zeros_like(x)
         unit[pixel] = 1
@@ -50,8 +50,9 @@ def test_as_numpy_interpolates_and_mirrors(side, odd, how, frame):
         np.testing.assert_allclose(back[pixel], np.vdot(g, moved), atol=2e-5)
 
 
-def test_all_of_it_by_default():
-    assert double(np.zeros((1, 5, 6, 2), np.float32), "nearest").shape == (1, 10, 12, 2)
+def test_default_size():
+    made = jax.eval_shape(lambda x: double(x, "nearest"), np.zeros((1, 5, 6, 2), np.float32))
+    assert made.shape == (1, 10, 12, 2)
 
 
 @pytest.mark.parametrize("transform", [jax.jit, jax.checkpoint, jax.vmap])

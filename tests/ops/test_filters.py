@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from deepinternal.ops.filters import box, guided_filter, minimum
+from deepinternal.ops import filters
+
+box = jax.jit(filters.box, static_argnums=1)
+guided = jax.jit(filters.guided_filter, static_argnames="radius")
 
 
 def _box(x, radius):
-    """Sums over the window by SciPy, divided by how many pixels there were."""
+    """Sums over the window by SciPy, divided by the number of pixels inside the image."""
     size = 2 * radius + 1
     size = (size, size) + (1,) * (x.ndim - 2)
     sums = scipy.ndimage.uniform_filter(x.astype(float), size, mode="constant")
@@ -29,18 +32,15 @@ def test_box_keeps_its_digits_in_large_images():
     np.testing.assert_allclose(box(jnp.asarray(x), 50), _box(x, 50), atol=3e-6)
 
 
-guided = jax.jit(guided_filter, static_argnames="radius")
-
-
 def test_minimum():
     x = np.random.default_rng(2).random((17, 23))
     expected = scipy.ndimage.minimum_filter(x, 5, mode="constant", cval=np.inf)
-    np.testing.assert_allclose(minimum(jnp.float32(x), 5), expected, rtol=1e-6)
+    np.testing.assert_allclose(filters.minimum(jnp.float32(x), 5), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_guided_filter(channels):
-    """Window by window least squares with a penalty, then the mean of the fits."""
+    """Against penalised least squares in each window, and the mean of the fits."""
     rng = np.random.default_rng(3)
     guide, target, radius, epsilon = rng.random((12, 15, channels)), rng.random((12, 15)), 2, 0.01
     sums, counts = np.zeros((12, 15)), np.zeros((12, 15))

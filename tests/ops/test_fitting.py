@@ -1,4 +1,4 @@
-"""Images reduced to be worked on, beside NumPy."""
+"""Reduced images, against NumPy."""
 
 import numpy as np
 

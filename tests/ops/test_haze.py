@@ -1,4 +1,4 @@
-"""Haze made and removed, and what the dark channel says of it."""
+"""Haze, its removal, and the dark channel, against NumPy and SciPy."""
 
 import jax.numpy as jnp
 import numpy as np

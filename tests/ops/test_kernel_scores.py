@@ -42,6 +42,7 @@ def _best(kernel, reference):
 
 
 correlation = jax.jit(kernel_scores.correlation)
+aligned = jax.jit(kernel_scores.aligned)
 
 
 @pytest.mark.parametrize("make", [_gaussian, _lopsided])
@@ -57,8 +58,8 @@ def test_a_shifted_copy_correlates_fully(make):
         )
 
 
-def test_where_a_kernel_lies_in_its_array_does_not_matter():
-    """Other sizes, even ones, and the shift by whole pixels they bring."""
+def test_the_position_in_the_array_does_not_matter():
+    """Nor does the size of the array, odd or even."""
     kernel = _gaussian()
     padded = np.pad(kernel, ((0, 4), (4, 0)))
     assert correlation(padded, kernel) == pytest.approx(1, abs=1e-4)
@@ -100,18 +101,19 @@ def test_negative_values_do_not_matter_much():
 
 
 def test_kernel_psnr():
-    """In decibels under the reference's peak, once aligned."""
+    """In decibels relative to the peak of the reference, after alignment."""
     kernel, reference = _gaussian(sigma=(2.0, 1.1)), _gaussian()
-    a, b = (np.asarray(x, np.float64) for x in kernel_scores.aligned(kernel, reference))
+    a, b = (np.asarray(x, np.float64) for x in aligned(kernel, reference))
     assert a.shape == b.shape
     before = (b.shape[0] - 13) // 2
     np.testing.assert_array_equal(b, np.pad(reference, before))
-    np.testing.assert_allclose(a, np.pad(kernel, before), atol=1e-6)  # both lie in the middle
+    np.testing.assert_allclose(a, np.pad(kernel, before), atol=1e-6)  # both are centred
     expected = 10 * np.log10(reference.max() ** 2 / np.mean((a - b) ** 2))
-    got = kernel_scores.kernel_psnr(kernel, reference)
+    psnr = jax.jit(kernel_scores.kernel_psnr)
+    got = psnr(kernel, reference)
     assert got == pytest.approx(expected, abs=1e-3)
     moved = ndimage.shift(np.pad(kernel, 4), (0.5, 0.75), order=3, mode="constant")[2:-2, 2:-2]
-    again = kernel_scores.kernel_psnr(moved.astype(np.float32), reference)
+    again = psnr(moved.astype(np.float32), reference)
     assert again == pytest.approx(expected + 10 * np.log10((25 / 21) ** 2), abs=0.5)
 
 
@@ -120,5 +122,5 @@ def test_a_wide_kernel_far_from_the_reference_loses_nothing():
     wide, reference = _gaussian(13, (3.0, 2.5), 0.3), np.zeros((13, 13), np.float32)
     reference[:5, :5] = _gaussian(5, (1.0, 0.8))
     assert correlation(wide, reference) == pytest.approx(_best(wide, reference), abs=5e-3)
-    moved = np.asarray(kernel_scores.aligned(wide, reference)[0])
+    moved = np.asarray(aligned(wide, reference)[0])
     assert moved.sum() == pytest.approx(1, abs=2e-3)

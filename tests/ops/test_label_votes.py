@@ -25,7 +25,7 @@ def _votes(queries, keys, labels, known):
     return (total / weight).reshape(SHAPE), least.reshape(SHAPE)
 
 
-def test_votes_are_those_of_all_pairs():
+def test_votes_are_means_over_all_pairs():
     rng = np.random.default_rng(0)
     queries, keys = rng.random((*SHAPE, 3)), rng.random((2, *SHAPE, 3))
     labels, known = rng.random((2, *SHAPE)), rng.random((2, *SHAPE)) < 0.7
@@ -36,12 +36,13 @@ def test_votes_are_those_of_all_pairs():
         np.testing.assert_allclose(made, truth, rtol=1e-4, atol=1e-5)
 
 
-def test_labels_out_of_reach_have_no_vote():
+def test_labels_out_of_reach_do_not_vote():
     queries, keys = np.zeros((4, 40, 1), np.float32), np.zeros((1, 4, 40, 1), np.float32)
     labels = np.zeros((1, 4, 40), np.float32)
     labels[0, :, :3] = 1
     known = np.ones(labels.shape, bool)
-    votes, least = window_votes(queries, keys, labels, known, reach=5, temperature=0.1)
+    vote = jax.jit(lambda *x: window_votes(*x, reach=5, temperature=0.1))
+    votes, least = vote(queries, keys, labels, known)
     assert votes[:, :3].min() > 0
     assert votes[:, 20:].max() == 0
     assert np.isinf(least[:, 30:]).all()

@@ -31,7 +31,7 @@ def _pair(spread, seed=0):
 
 @pytest.mark.parametrize("spread", [2, 10, 60])
 @pytest.mark.parametrize("data_range", [1.0, 255.0])
-def test_psnr_and_ssim_are_scikit_images(spread, data_range):
+def test_psnr_and_ssim_equal_scikit_image(spread, data_range):
     a, b = (data_range * x[..., 1].astype(np.float64) for x in _pair(spread))
     expected = peak_signal_noise_ratio(b, a, data_range=data_range)
     a32, b32 = a.astype(np.float32), b.astype(np.float32)
@@ -41,7 +41,7 @@ def test_psnr_and_ssim_are_scikit_images(spread, data_range):
 
 
 def test_ssim_of_a_bright_flat_image():
-    """Small structure on a large offset, where float32 moments lose their digits."""
+    """Of a small structure on a large offset, float32 moments lose their digits."""
     rng = np.random.default_rng(1)
     b = 250 + 0.5 * rng.standard_normal((90, 100))
     a = b + 0.3 * rng.standard_normal(b.shape)
@@ -56,7 +56,7 @@ def test_ssim_of_the_smallest_image():
     assert abs(float(jit_ssim(a, b, data_range=1.0)) - expected) < 2e-5
 
 
-@pytest.mark.parametrize("rows", [1, 7, 16, 79, 80])
+@pytest.mark.parametrize("rows", [1, 16, 79])
 def test_ssim_of_a_large_image_is_computed_in_bands(monkeypatch, rows):
     a, b = (x[..., 1] for x in _pair(20))
     monkeypatch.setattr(metrics, "_BAND", rows * (a.shape[1] - 10) + 5)
@@ -79,9 +79,9 @@ def test_mse():
 
 
 @pytest.mark.parametrize(("border", "channels"), [((0, 0), 3), ((4, 3), 3), ((2, 2), 1)])
-def test_quality_is_the_protocol(border, channels):
+def test_quality_follows_the_protocol(border, channels):
     result, truth = (x[..., :channels] for x in _pair(12))
-    # Spoil the border, so that a crop of another width shows.
+    # A spoiled border reveals crops of other widths.
     result = result.copy()
     v, h = border
     result[:v], result[:, :h], result[result.shape[0] - v :] = 0, 0, 0
@@ -99,7 +99,7 @@ def test_quality_is_the_protocol(border, channels):
     assert abs(float(got["psnr_rgb"]) - 10 * np.log10(1 / ((a - b) ** 2).mean())) < 1e-3
 
 
-def test_mistakes_are_told():
+def test_bad_images_are_refused():
     a = np.zeros((20, 24, 3), np.float32)
     with pytest.raises(ValueError, match=r"\(20, 24, 3\).*\(20, 23, 3\).*equal"):
         metrics.quality(a, a[:, :-1])

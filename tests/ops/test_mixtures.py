@@ -1,4 +1,4 @@
-"""Layers of mixtures with known weights."""
+"""The layers of mixtures with known weights, against NumPy."""
 
 import jax.numpy as jnp
 import numpy as np

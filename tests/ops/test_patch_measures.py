@@ -1,4 +1,4 @@
-"""Measures of patches against float64 NumPy and SciPy, and what they must say of clear cases."""
+"""Measures of patches against float64 NumPy and SciPy, and in clear cases."""
 
 import functools
 
@@ -13,20 +13,23 @@ from deepinternal.ops.patches import measures, origins, places, search
 from deepinternal.ops.resizing import resize
 from tests.brute_patches import all_patches, brute_force, photo
 
-similarity = jax.jit(
-    measures.bidirectional_similarity, static_argnames=("patch", "scales", "stride")
+SCALES = (1.0, 0.5)
+similarity = functools.partial(
+    jax.jit(measures.bidirectional_similarity, static_argnames=("patch", "scales", "stride")),
+    scales=SCALES,
 )
 moments = jax.jit(measures.moments, static_argnums=1)
-sifid = jax.jit(measures.sifid)
-compare = jax.jit(measures.compare)
+frechet = jax.jit(measures.frechet)
+sifid = jax.jit(functools.partial(measures.sifid, scales=SCALES))
+compare = jax.jit(functools.partial(measures.compare, scales=SCALES))
 usage = jax.jit(origins.usage, static_argnums=1, static_argnames="patch")
 largest_copy = jax.jit(origins.largest_copy)
 
 
 def test_bidirectional_similarity_is_that_of_brute_force():
     source, target = photo(28, 32), photo(28, 40, at=(60, 200))
-    found = similarity(source, target, patch=5, scales=(1.0, 0.5), stride=1)
-    for i, scale in enumerate((1.0, 0.5)):
+    found = similarity(source, target, patch=5, stride=1)
+    for i, scale in enumerate(SCALES):
         a, b = (np.asarray(resize(x, scale=scale)) for x in (source, target))
         coherence = brute_force(b, a, 5).min(axis=-1).mean()
         completeness = brute_force(a, b, 5).min(axis=-1).mean()
@@ -53,7 +56,7 @@ def test_stretching_is_less_coherent_than_tiling():
     copies = similarity(image, np.tile(image, (1, 2, 1)))
     wide = similarity(image, resize(image, scale=(1, 2)))
     assert wide.coherence > 2 * copies.coherence
-    # What is left of completeness is of the border, which the small scales mirror in one of them.
+    # The completeness of the copies is not 0, because the small scale mirrors other borders.
     assert wide.completeness > 10 * copies.completeness
 
 
@@ -94,9 +97,7 @@ def test_frechet_is_that_of_sqrtm():
         x = rng.normal(shift, 1, (500, 12)) @ rng.normal(size=(12, 12))
         fits.append((x.mean(axis=0), np.cov(x.T, bias=True)))
     expected = reference_frechet(*fits)
-    assert (
-        abs(float(measures.frechet(*jax.tree.map(jnp.float32, fits))) - expected) < 1e-3 * expected
-    )
+    assert abs(float(frechet(*jax.tree.map(jnp.float32, fits))) - expected) < 1e-3 * expected
 
 
 def test_frechet_of_patches():
@@ -104,7 +105,7 @@ def test_frechet_of_patches():
     images = photo(), photo(60, 70, at=(60, 200))
     flat = [all_patches(x, 5).reshape(-1, 75) for x in images]
     expected = reference_frechet(*((x.mean(axis=0), np.cov(x.T, bias=True)) for x in flat))
-    found = measures.frechet(*(moments(x, 5) for x in images))
+    found = frechet(*(moments(x, 5) for x in images))
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
@@ -208,14 +209,14 @@ def test_layout_is_a_correlation():
 
 
 def test_a_comparison_has_all_measures():
-    """Tiling is coherent and complete; that it copies and loses the layout shows in the others."""
+    """Tiling is coherent and complete; the other measures show the copies and the lost layout."""
     image = photo()
     tiled, wide = np.tile(image, (1, 2, 1)), np.asarray(resize(image, scale=(1, 2)))
     copies, stretched = (jax.device_get(compare(image, x)) for x in (tiled, wide))
     alone = similarity(image, tiled)
     np.testing.assert_allclose(copies.similarity.coherences, alone.coherences, rtol=1e-5)
     np.testing.assert_allclose(copies.sifid, sifid(image, tiled), rtol=1e-4, atol=1e-9)
-    place = search.nearest(tiled, image, stride=2).place
+    place = jax.jit(functools.partial(search.nearest, stride=2))(tiled, image).place
     np.testing.assert_allclose(copies.usage.counts, usage(place, (40, 48)).counts)
     np.testing.assert_allclose(
         copies.copied, largest_copy(place, places.grid(tiled.shape[:2], 7, stride=2))

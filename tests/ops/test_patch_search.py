@@ -47,7 +47,7 @@ def by_loops(image, searched, *, channels=None, counts=None, allowed=None, facto
 
 
 @pytest.mark.parametrize(("name", "count"), [*((name, 1) for name in OPTIONS), ("all", 3)])
-def test_every_option_is_that_of_brute_force(name, count):
+def test_options_equal_those_of_brute_force(name, count):
     distance, score = by_loops(IMAGE, SEARCHED, **OPTIONS[name])
     found = nearest(IMAGE, SEARCHED, patch=PATCH, count=count, **OPTIONS[name])
     assert found.distance.shape == (14, 18, count)[: 2 + (count > 1)]
@@ -61,7 +61,7 @@ def test_every_option_is_that_of_brute_force(name, count):
 
 
 @pytest.mark.parametrize(("stride", "channels"), [(1, 3), (3, 1)])
-def test_nearest_is_that_of_brute_force(stride, channels):
+def test_nearest_equals_brute_force(stride, channels):
     image, searched = IMAGE[..., :channels], SEARCHED[..., :channels]
     rows, columns = places.grid(image.shape[:2], PATCH, stride=stride)
     assert rows[-1] == 13
@@ -84,7 +84,7 @@ def test_more_patches_than_chunks_and_blocks_hold(monkeypatch):
     np.testing.assert_allclose(found.distance, whole.distance, rtol=1e-6)
 
 
-def test_what_a_gpu_computes_is_that_of_brute_force(monkeypatch):
+def test_forms_for_gpus_equal_brute_force(monkeypatch):
     """Products of numbers in two parts, and minima with their places in one pass."""
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     middle = IMAGE.mean()  # distances do not depend on it, and smaller numbers are rounded less
@@ -104,7 +104,7 @@ def test_what_a_gpu_computes_is_that_of_brute_force(monkeypatch):
 
 
 def test_an_unused_patch_is_preferred_by_the_normalised_score():
-    """Of two source patches that are nearly equally near, the one that no other query resembles."""
+    """Two source patches are nearly equally near, and no other query resembles one of them."""
     factor = search.normalized_factor(jnp.float32([[0, 0.01]]), 0.00125)
     np.testing.assert_allclose(factor, [[800, 1 / 0.01125]], rtol=1e-6)
     image = np.full((5, 5, 1), 0.5, np.float32)
@@ -117,10 +117,10 @@ def test_an_unused_patch_is_preferred_by_the_normalised_score():
     np.testing.assert_allclose(found.distance, (20 * 0.1**2 + 5 * 0.12**2) / 25, rtol=1e-5)
 
 
-def test_vmap_is_a_loop():
+def test_vmap_equals_a_loop():
     images = np.stack([IMAGE, photo(18, 22, at=(100, 100))])
     search_of = functools.partial(nearest, patch=PATCH)
-    both = jax.vmap(search_of, (0, None))(images, SEARCHED)
+    both = jax.jit(jax.vmap(search_of, (0, None)))(images, SEARCHED)
     for i, image in enumerate(images):
         alone = search_of(image, SEARCHED)
         np.testing.assert_array_equal(both.place[i], alone.place)
@@ -132,12 +132,12 @@ def test_gradient_is_that_of_the_differences():
     image, searched = photo(5, 5), photo(7, 7, at=(60, 200))
     distance, place = nearest(image, searched, patch=5)
     y, x = np.asarray(place)[0, 0]
-    found = jax.grad(lambda i: nearest(i, searched, patch=5).distance[0, 0])(image)
+    found = jax.jit(jax.grad(lambda i: nearest(i, searched, patch=5).distance[0, 0]))(image)
     np.testing.assert_allclose(found, 2 / 75 * (image - searched[y : y + 5, x : x + 5]), atol=1e-7)
     assert distance.shape == (1, 1)
 
 
-def test_what_cannot_be_compared_is_refused():
+def test_bad_images_are_refused():
     with pytest.raises(ValueError, match="6x12 has no patches of 7x7"):
         search.nearest(photo(), photo(6, 12))
     with pytest.raises(ValueError, match="3 and 1 channels"):

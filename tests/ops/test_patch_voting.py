@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepinternal.ops.patches.voting import vote
+from deepinternal.ops.patches import voting
 from tests.brute_patches import photo
 
+vote = jax.jit(voting.vote, static_argnames=("patch", "median"))
 VALUES = photo(17, 19)
 RNG = np.random.default_rng(0)
 PLACE = np.stack([RNG.integers(0, n, (9, 11)) for n in (13, 15)], axis=-1).astype(np.int32)
@@ -16,16 +17,17 @@ WEIGHTS[:2, :3] = 0
 
 
 def by_loops(place, values, weights, patch, *, median):
-    """For each pixel the weighted mean or median of what the patches say."""
+    """For each pixel, the weighted mean or median of the values that the patches propose."""
     square = (np.arange(patch) - (patch - 1) / 2) ** 2
     shares = np.exp(-(square[:, None] + square) / (2 * (patch / 4) ** 2))
     size = [n + patch - 1 for n in place.shape[:2]]
-    said = {at: [] for at in np.ndindex(*size)}
+    proposed = {at: [] for at in np.ndindex(*size)}
     for (y, x), (v, u) in zip(np.ndindex(place.shape[:2]), place.reshape(-1, 2)):
         for i, j in np.ndindex(patch, patch):
-            said[y + i, x + j].append((shares[i, j] * weights[y, x], values[v + i, u + j]))
+            vote = shares[i, j] * weights[y, x], values[v + i, u + j]
+            proposed[y + i, x + j].append(vote)
     made = np.zeros((*size, values.shape[-1]))
-    for at, votes in said.items():
+    for at, votes in proposed.items():
         share, value = (np.asarray(v, np.float64) for v in zip(*votes))
         if share.sum() == 0:
             continue
@@ -41,7 +43,7 @@ def by_loops(place, values, weights, patch, *, median):
 
 @pytest.mark.parametrize("median", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_votes_are_those_of_loops(weighted, median):
+def test_votes_equal_those_of_loops(weighted, median):
     weights = WEIGHTS if weighted else np.ones_like(WEIGHTS)
     expected = by_loops(PLACE, VALUES, weights, 5, median=median)
     given = WEIGHTS if weighted else None
@@ -51,14 +53,14 @@ def test_votes_are_those_of_loops(weighted, median):
 
 
 @pytest.mark.parametrize("median", [False, True])
-def test_a_field_of_each_patch_s_own_place_gives_the_image_back(median):
+def test_the_identity_field_reproduces_the_image(median):
     place = jnp.stack(jnp.meshgrid(jnp.arange(13), jnp.arange(15), indexing="ij"), axis=-1)
     found = vote(place, jnp.asarray(VALUES), patch=5, median=median)
     np.testing.assert_allclose(found, VALUES, atol=1e-6)
 
 
 def test_a_median_follows_the_majority():
-    """One of the patches that cover a pixel says something else: only the mean moves."""
+    """If one of the patches that cover a pixel disagrees, only the mean changes."""
     values = np.concatenate([np.full((7, 7, 1), 0.2), np.full((7, 7, 1), 0.9)]).astype(np.float32)
     place = np.zeros((9, 9, 2), np.int32)
     place[4, 4, 0] = 7
@@ -68,11 +70,11 @@ def test_a_median_follows_the_majority():
 
 
 def test_gradients_are_linear_in_the_values():
-    """The transposed map: <vote(x), y> = <x, gradient>, and vmap is a loop."""
+    """The gradient is the transposed map, <vote(x), y> = <x, gradient>, and vmap equals a loop."""
     made = lambda values: vote(PLACE, values, patch=5, weights=WEIGHTS)
     y = RNG.normal(size=(13, 15, 3)).astype(np.float32)
     gradient = jax.grad(lambda x: jnp.sum(made(x) * y))(jnp.asarray(VALUES))
     other = RNG.normal(size=VALUES.shape).astype(np.float32)
-    both = np.asarray(jax.vmap(made)(np.stack([VALUES, other])))
+    both = np.asarray(jax.jit(jax.vmap(made))(np.stack([VALUES, other])))
     for x, found in zip((VALUES, other), both):
         np.testing.assert_allclose(np.sum(found * y), np.sum(x * gradient), rtol=1e-3, atol=1e-3)

@@ -1,4 +1,4 @@
-"""resize against MATLAB's definition, written out in float64 loops, and against its own algebra."""
+"""resize against MATLAB's definition, written as loops in float64, and by its properties."""
 
 import functools
 import math
@@ -25,6 +25,8 @@ def _lanczos(x, lobes):
     t = math.pi * x
     return lobes * math.sin(t) * math.sin(t / lobes) / t**2 if abs(x) < lobes else 0.0
 
+
+resize_within = jax.jit(functools.partial(resizing.resize_within, output_shape=(36, 44)))
 
 # Name -> (kernel of one number, half of its support).
 REFERENCE = {
@@ -71,7 +73,10 @@ CASES = [
     ((1.5, 0.7), (14, 10)),
     ((2.2, 3.0), (20, 39)),
     ((1.0, 0.45), (9, 6)),
-    ((0.1, 0.05), (1, 1)),  # support many times the image: the mirror folds repeatedly
+    (
+        (0.1, 0.05),
+        (1, 1),
+    ),  # the support exceeds the image, whose mirroring repeats
 ]
 
 
@@ -86,7 +91,7 @@ def test_equals_the_definition(method, scale, shape):
 
 
 def test_known_cubic_weights():
-    """Weights that anyone can work out by hand: factor 2 up, factor 2 down."""
+    """Weights that can be computed by hand, for enlarging and reducing by 2."""
     up = resize_matrix(9, 18, 2.0)
     np.testing.assert_allclose(up[9, 3:7], [-0.0703125, 0.8671875, 0.2265625, -0.0234375])
     half = np.array([-0.01171875, -0.03515625, 0.11328125, 0.43359375])
@@ -95,7 +100,7 @@ def test_known_cubic_weights():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_antialiasing_can_be_left_out(method):
+def test_antialiasing_is_optional(method):
     x = _image(9, 13, 1)
     scale = (0.37, 1.3)
     plain = _reference(x, scale, (4, 17), method, antialias=False)
@@ -156,10 +161,10 @@ def test_banded_path_equals_the_dense_matrix(method, factor):
 def test_gradient_is_the_transpose(monkeypatch, limit):
     monkeypatch.setattr(resizing, "DENSE_LIMIT", limit)
     x, g = _image(7, 10, 2), _image(11, 5, 2, seed=1)
-    pull = jax.vjp(lambda x: resize(x, scale=(1.5, 0.5)), x)[1]
+    pull = jax.jit(lambda x, g: jax.vjp(lambda x: resize(x, scale=(1.5, 0.5)), x)[1](g)[0])
     rows, columns = _reference_matrix(7, 11, 1.5), _reference_matrix(10, 5, 0.5)
     expected = np.einsum("oh,opc,pw->hwc", rows, g, columns)
-    np.testing.assert_allclose(pull(jnp.asarray(g))[0], expected, atol=3e-6)
+    np.testing.assert_allclose(pull(x, g), expected, atol=3e-6)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -227,7 +232,7 @@ def _on_canvas(limit, scale, shape, method, antialias):
     ],
 )
 def test_an_image_on_a_canvas(monkeypatch, limit, size, scale, method, antialias):
-    """As if it were alone, whatever lies around it."""
+    """The surroundings of the image have no effect."""
     monkeypatch.setattr(resizing, "DENSE_LIMIT", limit)
     (h, w), shape = size, output_size(size, scale)
     x = _image(*size, 2)
@@ -251,7 +256,7 @@ def test_images_on_canvases_side_by_side():
         np.testing.assert_allclose(result[: shape[0], : shape[1]], expected, atol=2e-6)
 
 
-def test_mistakes_are_told():
+def test_bad_arguments_are_refused():
     x = _image(4, 4, 1)
     with pytest.raises(ValueError, match="with a size it needs a scale"):
         resize(x, output_shape=(8, 8), size=(3, 3))
@@ -263,11 +268,11 @@ def test_mistakes_are_told():
 
 @pytest.mark.parametrize("to", [(9, 40), (33, 12), (20, 31)])
 def test_traced_sizes_within_canvases(to):
-    """As alone, whatever surrounds the image on its canvas."""
+    """The surroundings of the image have no effect."""
     image = np.random.default_rng(0).random((20, 31, 2), np.float32)
     canvas = np.full((24, 40, 2), 7, np.float32)
     canvas[:20, :31] = image
-    within = jax.jit(functools.partial(resizing.resize_within, output_shape=(36, 44)))
-    made = within(canvas, jnp.array([20, 31]), jnp.array(to))
+    made = resize_within(canvas, np.array([20, 31]), np.array(to))
     assert made.shape == (36, 44, 2)
-    np.testing.assert_allclose(made[: to[0], : to[1]], resize(image, output_shape=to), atol=1e-5)
+    expected = _reference(image, [n / m for n, m in zip(to, (20, 31))], to)
+    np.testing.assert_allclose(made[: to[0], : to[1]], expected, atol=1e-5)

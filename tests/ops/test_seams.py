@@ -1,4 +1,4 @@
-"""Seam carving: least seams by trying all, and NumPy without canvas for removing and doubling them."""
+"""Seam carving against all possible seams, and against loops in NumPy that need no canvas."""
 
 import itertools
 
@@ -8,6 +8,9 @@ import pytest
 import skimage.data
 
 from deepinternal.ops import seams
+
+remove = jax.jit(seams.remove_seams)
+double = jax.jit(seams.double_seams)
 
 
 def photo(height=24, width=30):
@@ -20,7 +23,7 @@ def on_canvas(image, columns):
 
 
 def all_seams(height, width):
-    """Every connected path, by trying all."""
+    """Yields every connected path."""
     for start in range(width):
         for steps in itertools.product((-1, 0, 1), repeat=height - 1):
             seam = start + np.cumsum((0, *steps))
@@ -65,7 +68,7 @@ def removed_by_loops(image, count):
 @pytest.mark.parametrize("extra", [0, 5])
 def test_energy_by_loops(extra):
     image = photo(5, 6)
-    found = seams.seam_energy(on_canvas(image, extra), width=6)
+    found = jax.jit(seams.seam_energy)(on_canvas(image, extra), width=6)
     np.testing.assert_array_equal(found[:, :6], energy_by_loops(image))
     assert np.all(np.isinf(found[:, 6:]))
 
@@ -78,19 +81,19 @@ def test_the_least_seam_is_the_least_of_all():
 
 def test_seams_are_removed_one_after_another():
     """Also on a canvas, and for numbers that are traced."""
-    image, carve = photo(12, 17), jax.jit(seams.remove_seams)
+    image = photo(12, 17)
     narrow, columns = removed_by_loops(image, 6)
     for extra in (0, 4):
-        made, found = carve(on_canvas(image, extra), 6, width=17)
+        made, found = remove(on_canvas(image, extra), 6, width=17)
         np.testing.assert_array_equal(made[:, :11], narrow)
         np.testing.assert_array_equal(found[:, :11], columns)
 
 
-def test_a_batch_of_images_with_widths_of_their_own():
+def test_a_batch_of_images_of_different_widths():
     images, widths, counts = [photo(9, 12), photo(9, 8)], np.array([12, 8]), np.array([3, 5])
     batch = np.stack([on_canvas(x, 12 - x.shape[1]) for x in images])
-    remove = lambda image, count, width: seams.remove_seams(image, count, width=width)[0]
-    made = jax.vmap(remove)(batch, counts, widths)
+    narrowed = lambda image, count, width: seams.remove_seams(image, count, width=width)[0]
+    made = jax.jit(jax.vmap(narrowed))(batch, counts, widths)
     for image, count, found in zip(images, counts, made):
         expected = removed_by_loops(image, count)[0]
         np.testing.assert_array_equal(found[:, : expected.shape[1]], expected)
@@ -101,7 +104,7 @@ def test_a_doubled_pixel_is_averaged_with_its_neighbours(count):
     image = photo(8, 9)
     kept = removed_by_loops(image, count)[1]
     columns = np.pad(kept, ((0, 0), (0, count + 5)))
-    made = seams.double_seams(on_canvas(image, 5), columns, count, width=9)
+    made = double(on_canvas(image, 5), columns, count, width=9)
     for y in range(8):
         row = []
         for x, value in enumerate(image[y]):
@@ -112,6 +115,6 @@ def test_a_doubled_pixel_is_averaged_with_its_neighbours(count):
 
 @pytest.mark.parametrize("shape", [(1, 6, 3), (5, 2, 1), (4, 4, 3)])
 def test_thin_and_flat_images(shape):
-    made, columns = seams.remove_seams(np.full(shape, 0.5, np.float32), 1)
+    made, columns = remove(np.full(shape, 0.5, np.float32), 1)
     assert np.all(np.asarray(made) == 0.5)
     assert np.all(np.diff(np.asarray(columns)[:, : shape[1] - 1], axis=1) >= 1)

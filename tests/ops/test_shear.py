@@ -1,11 +1,13 @@
-"""The homographies of non-rectangular shapes."""
+"""Homographies of non-rectangular shapes, by where they map points and images."""
 
+import jax
 import numpy as np
 import pytest
 
-from deepinternal.ops import shear
-from deepinternal.ops.warping import warp
+from deepinternal.ops import shear, warping
 
+warp = jax.jit(warping.warp, static_argnames=("output_shape", "method"))
+inside = jax.jit(shear.inside, static_argnums=1)
 SHIFTS = [(0.0, 0.0), (0.3, 0.2), (0.4, -0.4), (-0.2, 0.35)]
 
 
@@ -15,7 +17,7 @@ def _at(matrix, x, y):
 
 
 @pytest.mark.parametrize("shifts", SHIFTS)
-def test_where_the_corners_go(shifts):
+def test_corners_move_by_the_shifts(shifts):
     matrix = shear.homography(np.float32(shifts))
     np.testing.assert_allclose(_at(matrix, -1, -1), [-1 + shifts[0], -1], atol=1e-6)
     np.testing.assert_allclose(_at(matrix, 1, 1), [1 + shifts[1], 1], atol=1e-6)
@@ -25,8 +27,8 @@ def test_where_the_corners_go(shifts):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shifts", SHIFTS)
-def test_there_and_back_is_the_identity(shifts):
-    """Of points exactly, of a smooth image up to interpolation."""
+def test_the_inverse_undoes_a_homography(shifts):
+    """Exactly for points, and up to interpolation for a smooth image."""
     matrix = shear.homography(np.float32(shifts))
     back = shear.inverse(matrix)
     for point in ((0.3, -0.7), (-0.9, 0.5)):
@@ -39,10 +41,10 @@ def test_there_and_back_is_the_identity(shifts):
     np.testing.assert_allclose(np.asarray(again)[inner], image[inner], atol=0.02)
 
 
-def test_what_is_inside():
-    everything = shear.inside(shear.homography(np.zeros(2, np.float32)), (10, 14))
+def test_pixels_inside_the_shape():
+    everything = inside(shear.homography(np.zeros(2, np.float32)), (40, 40))
     assert bool(everything.all())
-    sheared = np.asarray(shear.inside(shear.homography(np.float32([0.4, -0.4])), (40, 40)))
+    sheared = np.asarray(inside(shear.homography(np.float32([0.4, -0.4])), (40, 40)))
     # A shear to the right at the top: the upper right is beyond the image, the upper left is not.
     assert sheared[0, 0]
     assert not sheared[0, -1]

@@ -39,7 +39,13 @@ def _on_canvas(image, fill):
     return canvas
 
 
-def test_factors_of_scales():
+def _assert_inside(places, sizes):
+    for place, sides in zip(places, sizes, strict=True):
+        assert (np.asarray(place) >= 0).all()
+        assert (np.asarray(place) <= np.array(sides) - 7).all()
+
+
+def test_scale_factors():
     assert synthesis.scale_factors(3, 0.25) == pytest.approx((0.25, 0.5, 1))
     assert synthesis.scale_factors(1, 0.5) == pytest.approx((0.5, 1))
     assert synthesis.scale_factors(2, 0.1) == pytest.approx([0.1 ** (1 - i / 4) for i in range(5)])
@@ -47,12 +53,13 @@ def test_factors_of_scales():
 
 
 def test_the_source_itself_becomes_sharp_again():
-    """From half of its size, much nearer to it than by interpolation, whatever the canvas holds."""
+    """From half of its size, with a much smaller error than interpolation, on any canvas."""
     results = []
     for fill in (0.0, 0.6):
         made, places = _sharp(_on_canvas(_rough(HALF), fill), (40, 48), FIRST)
         results.append(np.asarray(made[:40, :48]))
         assert [x.shape for x in places] == [(22, 28, 2), (50, 62, 2)]
+        _assert_inside(places, [(20, 24), (40, 48)])
     np.testing.assert_allclose(*results, atol=1e-5)
     error = lambda x: np.mean(np.square(np.clip(x, 0, 1) - SOURCE))
     plain = np.asarray(resize(HALF, output_shape=(40, 48)))
@@ -62,16 +69,14 @@ def test_the_source_itself_becomes_sharp_again():
 def test_all_of_a_result_comes_from_the_source():
     """Every value of a result, of twice the width, is a mean of values of the source."""
     source = np.where(SOURCE[..., :1] > 0.5, 0.75, 0.25).astype(np.float32)
-    guess = np.asarray(resize(source, output_shape=(20, 34)))
-    scales = (Scale(source[:20, :24], (20, 34), (20, 34)), Scale(source, (40, 68), (40, 68)))
-    make = functools.partial(synthesis.sharpened, iterations=(1, 1))
-    made, (coarse, fine) = jax.jit(lambda x: make(x, scales))(guess)
+    guess = np.asarray(resize(source, output_shape=(40, 68)))
+    scale = Scale(source, (40, 68), (40, 68))
+    make = functools.partial(synthesis.sharpened, scales=(scale,), iterations=(1,))
+    made, places = jax.jit(make)(guess)
     assert made.shape == (40, 68, 1)
     assert 0.2499 <= float(made.min()) < 0.3
     assert 0.7 < float(made.max()) <= 0.7501
-    for place, sides in ((coarse, (20, 24)), (fine, (40, 48))):
-        assert (np.asarray(place) >= 0).all()
-        assert (np.asarray(place) <= np.array(sides) - 7).all()
+    _assert_inside(places, [(40, 48)])
 
 
 def test_pixels_outside_of_a_shape_do_not_count():
@@ -85,13 +90,13 @@ def test_pixels_outside_of_a_shape_do_not_count():
     guess = np.asarray(resize(SOURCE, output_shape=(28, 34)))
     first, second = (make(np.where(inside[..., None], guess, x)) for x in (0.0, 1.0))
     np.testing.assert_allclose(first[inside], second[inside], atol=1e-5)
-    assert float(jnp.abs(first - second)[~inside].max()) < 1  # the source's values there, too
+    assert float(jnp.abs(first - second)[~inside].max()) < 1  # values of the source lie there, too
 
 
 def test_frames_of_a_video_keep_their_patches():
-    """With other noise in the guess, the next frame differs less if it keeps matches.
+    """With different noise in the guess, the next frame changes less if it keeps matches.
 
-    What is not used changes nothing.
+    A previous result that is not used changes nothing.
     """
     guess = np.asarray(resize(SOURCE, output_shape=(28, 34)))
     first, places = _sharp(_rough(guess), (56, 68), FIRST)

@@ -1,4 +1,4 @@
-"""Tiles against the same function on the whole image, and scales' periods by their definition."""
+"""Tiles against the same function of the whole image, and periods against their definition."""
 
 import functools
 import math
@@ -44,13 +44,13 @@ def _local(x, scale, seen=None):
 
 
 def _reach(scale):
-    """In input pixels: the layers in output pixels, and the cubic's radius, wider when it shrinks."""
+    """The reach in input pixels of the layers and of the cubic, which is wider if it shrinks."""
     least = min(scale)
     return math.ceil(LAYERS / least) + math.ceil(2 / min(least, 1)) + 1
 
 
 def _tiled(image, scale, tile, halo):
-    """The result in tiles, in one piece, and the shapes the function was traced with."""
+    """The result in tiles, the result in one piece, and the shapes that the function was given."""
     seen = set()
     function = functools.partial(_local, scale=scale, seen=seen)
 
@@ -63,31 +63,32 @@ def _tiled(image, scale, tile, halo):
 
 
 def _error(got, expected):
-    assert jax.tree.map(jnp.shape, got) == jax.tree.map(jnp.shape, expected)
+    got, expected = jax.device_get((got, expected))
+    assert jax.tree.map(np.shape, got) == jax.tree.map(np.shape, expected)
     assert jax.tree.map(lambda x: x.dtype, got) == jax.tree.map(lambda x: x.dtype, expected)
-    errors = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), got, expected)
+    errors = jax.tree.map(lambda a, b: np.abs(a - b).max(), got, expected)
     return max(map(float, jax.tree.leaves(errors)))
 
 
 @pytest.mark.parametrize(("size", "scale"), CASES)
-def test_tiles_make_the_whole(scale, size):
+def test_tiles_equal_the_whole(scale, size):
     image = _image(*size, 2)
     got, expected, seen = _tiled(image, scale, tile=7, halo=_reach(scale))
     assert _error(got, expected) < 1e-5
-    # It was not simply applied to everything: all windows have one shape, less than the image's.
+    # All windows have one shape, which is smaller than the image.
     (window,) = {shape[:2] for shape in seen}
     assert window[0] < size[0]
     assert window[1] < size[1]
     assert expected["map"].shape == tuple(math.ceil(n * s) for n, s in zip(size, scale))
 
 
-def test_a_halo_too_small_is_seen():
+def test_a_halo_that_is_too_small_makes_errors():
     got, expected, _ = _tiled(_image(101, 87, 2), (2, 2), tile=7, halo=0)
     assert _error(got, expected) > 0.01
 
 
 @pytest.mark.parametrize("tile", [1, 31])
-def test_any_tile_will_do(tile):
+def test_very_small_and_large_tiles(tile):
     got, expected, _ = _tiled(_image(53, 46, 2), (1.5, 1.25), tile=tile, halo=6)
     assert _error(got, expected) < 1e-5
 
@@ -101,15 +102,15 @@ def test_one_axis_may_be_short(size):
     assert max(window) < 90
 
 
-def test_a_small_image_is_taken_at_once():
+def test_a_small_image_is_one_tile():
     image = _image(20, 24, 2)
     got, expected, seen = _tiled(image, (1.5, 2), tile=64, halo=6)
     assert seen == {image.shape}
     assert _error(got, expected) == 0
 
 
-def test_borders_are_the_images():
-    """A function that marks its input's border marks the image's, and nothing inside."""
+def test_windows_have_borders_only_at_the_border_of_the_image():
+    """A function that marks the border of its input marks only the border of the image."""
 
     def mark(x):
         return jnp.pad(x[1:-1, 1:-1, 0] * 0, 1, constant_values=1.0)
@@ -120,7 +121,7 @@ def test_borders_are_the_images():
     np.testing.assert_array_equal(got, np.pad(np.zeros((35, 42)), 1, constant_values=1))
 
 
-def test_integers_come_out_as_they_are():
+def test_integers_keep_their_type():
     image = np.random.default_rng(0).integers(0, 256, (41, 39, 3)).astype(np.uint8)
     got = tiles.tiled(lambda x: x + 1, jnp.asarray(image), scale=(1, 1), tile=5, halo=0)
     assert got.dtype == np.uint8
@@ -133,7 +134,7 @@ def test_integers_come_out_as_they_are():
 )
 def test_period(scale, expected):
     assert tiles.period(scale) == expected
-    # The definition: after so many input pixels, and not before, outputs lie at the same places.
+    # By definition, this is the least number of input pixels after which the pattern repeats.
     shifts = [n for n in range(1, 65) if abs(n * scale - round(n * scale)) < 1e-9]
     assert shifts[0] == expected
 

@@ -61,7 +61,7 @@ def test_kernels_that_differ_from_image_to_image(form, stride):
 
 
 @pytest.mark.parametrize(("padding", "stride"), [("SAME", 2), ("reflect", 1)])
-def test_what_conv2d_cannot_do(padding, stride):
+def test_unsupported_arguments_are_refused(padding, stride):
     x, w, _ = arrays((1, 5, 5, 1), (3, 3, 1, 1), 1)
     with pytest.raises(InputError, match=padding):
         conv2d(x, w, stride=stride, padding=padding)

@@ -12,9 +12,7 @@ from scipy import ndimage
 from deepinternal.ops import warping
 from deepinternal.ops.warping import warp
 
-jit_warp = functools.partial(
-    jax.jit, static_argnames=("output_shape", "method", "boundary", "cubic_a")
-)(warp)
+jit_warp = functools.partial(jax.jit, static_argnames=("output_shape", "method", "boundary"))(warp)
 
 AFFINE = np.array([[0.8, -0.35, 2.3], [0.3, 0.9, -1.7], [0, 0, 1]], np.float32)
 PERSPECTIVE = np.array([[0.9, 0.2, 1.1], [-0.1, 1.2, 0.4], [0.02, 0.01, 1]], np.float32)
@@ -101,7 +99,7 @@ def test_quarter_turns_copy(method, turns):
 @pytest.mark.parametrize("boundary", ["mirror", "zero"])
 @pytest.mark.parametrize("a", [-0.5, -0.75])
 @pytest.mark.parametrize("matrix", [AFFINE, PERSPECTIVE], ids=["affine", "perspective"])
-def test_cubic_is_keys(matrix, a, boundary):
+def test_cubic_equals_keys(matrix, a, boundary):
     image = _image(9, 12, 2)
     kernel = functools.partial(_keys, a=a)
     expected = _reference(image, matrix, (11, 10), kernel=kernel, radius=2, boundary=boundary)
@@ -117,7 +115,7 @@ def test_default_is_the_published_cubic_with_mirror():
 
 
 @pytest.mark.parametrize("matrix", [AFFINE, PERSPECTIVE], ids=["affine", "perspective"])
-def test_linear_is_scipys(matrix):
+def test_linear_equals_scipy(matrix):
     image = _image(9, 12, 2)
     x, y = np.stack(list(_positions(matrix, (13, 14))), 1).reshape(2, 13, 14)
     expected = [
@@ -137,8 +135,7 @@ def test_linear_with_zeros_outside():
     assert (expected == 0).mean() > 0.2
 
 
-@pytest.mark.parametrize("method", ["cubic", "linear"])
-@pytest.mark.parametrize("boundary", ["mirror", "zero"])
+@pytest.mark.parametrize(("method", "boundary"), [("cubic", "zero"), ("linear", "mirror")])
 def test_gradient_is_the_transpose(method, boundary):
     """Linear in the image: every column of the float64 operator is an exact difference."""
     image, g = _image(6, 7, 2), _image(5, 8, 2, seed=1)
@@ -175,7 +172,7 @@ def test_gradient_by_the_matrix():
 def test_vmap_over_matrices():
     image = _image(7, 8, 1)
     matrices = np.stack([AFFINE, PERSPECTIVE, np.eye(3, dtype=np.float32)])
-    got = jax.vmap(lambda m: jit_warp(image, m, (6, 5)))(matrices)
+    got = jax.jit(jax.vmap(lambda m: warp(image, m, (6, 5))))(matrices)
     for matrix, result in zip(matrices, got, strict=True):
         np.testing.assert_allclose(result, jit_warp(image, matrix, (6, 5)), atol=1e-6)
 
@@ -191,13 +188,11 @@ def test_vmap_over_matrices():
     ids=["affine-mirror", "affine-zero", "perspective-zero", "perspective-mirror"],
 )
 def test_size_of_an_image_in_a_larger_array(matrix, method, boundary):
-    """To the bit as without the padding, which is never looked at: it holds NaN."""
+    """The result is the same to the bit, and the padding, which holds NaN, is never read."""
     image = _image(9, 12, 2)
     padded = np.pad(image, ((0, 4), (0, 7), (0, 0)), constant_values=np.nan)
     options = {"method": method, "boundary": boundary}
     expected = jit_warp(image, matrix, (14, 15), **options)
-    static = jit_warp(padded, matrix, (14, 15), size=(9, 12), **options)
-    np.testing.assert_array_equal(static, expected)
     traced = jit_warp(padded, matrix, (14, 15), size=jnp.array([9, 12]), **options)
     np.testing.assert_array_equal(traced, expected)
     # The crop reaches beyond the image on its lower right, where the padding is.
@@ -232,14 +227,14 @@ def test_matrices():
     np.testing.assert_allclose(warping.compose(*map(jnp.asarray, parts)), expected, atol=1e-5)
 
 
-def test_numpy_images_are_taken():
+def test_numpy_images_are_accepted():
     image, matrix = _image(4, 5, 1), np.eye(3, dtype=np.float32)
     assert jax.eval_shape(lambda: warp(image, matrix, (6, 7))).shape == (6, 7, 1)
 
 
-def test_mistakes_are_told():
+def test_unknown_options_are_refused():
     image, eye = _image(4, 4, 1), jnp.eye(3)
     with pytest.raises(ValueError, match=r"'nearest'.*linear, cubic"):
-        warp(image, eye, (4, 4), method="nearest")
+        jit_warp(image, eye, (4, 4), method="nearest")
     with pytest.raises(ValueError, match=r"'wrap'.*mirror, zero"):
-        warp(image, eye, (4, 4), boundary="wrap")
+        jit_warp(image, eye, (4, 4), boundary="wrap")

@@ -199,7 +199,7 @@ def test_the_wheel_zooms_about_the_pointer_and_space_moves(sheet):
     assert (one.save()["foreground"] == 255).sum() < 20
 
 
-def test_painted_files_go_on_and_the_mask_of_a_run_is_shown(sheet):
+def test_painted_files_are_continued_and_the_mask_of_a_run_is_shown(sheet):
     hints = {
         "foreground": line((20, 20), (40, 30), 7)[0],
         "background": line((70, 5), (75, 55), 5)[0],

@@ -118,7 +118,7 @@ def test_a_report_shows_the_colours(photo, tmp_path, monkeypatch):
         (None, profile(2.2, None), ""),
     ],
 )
-def test_a_truth_of_other_colours_is_said(tmp_path, own, other, said):
+def test_a_truth_of_other_colours_is_reported(tmp_path, own, other, said):
     path, grey = tmp_path / "gt.png", other is not None and other[16:20] == b"GRAY"
     image_io.write_image(path, picture()[..., : 1 if grey else 3] / 255, about=Metadata(other))
     truth = results.read_truth(path, (24, 40, 3), size=(24, 40), name="a", about=Metadata(own))
@@ -134,7 +134,7 @@ def test_both_are_converted_on_request(photo):
     assert abs(truth.pixels - in_srgb(photo)).max() < 1.01 / 255
 
 
-def test_different_colours_in_one_job_are_said(photo, tmp_path):
+def test_different_colours_in_one_job_are_reported(photo, tmp_path):
     plain, pair = tmp_path / "plain.png", Grouping("together")
     image_io.write_image(plain, picture() / 255)
     job = Job("a", photo, (photo, plain))

@@ -51,7 +51,7 @@ def test_a_work_folder_may_be_a_link(tmp_path):
 
 
 @pytest.mark.parametrize("is_link", [True, False])
-def test_claims_that_are_no_folder(tmp_path, outside, is_link):
+def test_claims_that_are_not_a_folder(tmp_path, outside, is_link):
     (tmp_path / "out").mkdir()
     claims = tmp_path / "out/.claims"
     claims.symlink_to(outside) if is_link else claims.write_text("the user's own")
@@ -76,7 +76,7 @@ def test_a_log_replaces_a_link(tmp_path, outside):
 
 
 @pytest.mark.parametrize("text", WRONG, ids=lambda text: text[:8])
-def test_json_that_is_no_object(tmp_path, text):
+def test_json_that_is_not_an_object(tmp_path, text):
     assert json_object(text) == {}
     workdir = at(tmp_path)
     for name in ("config.json", "metrics.json", "input.json", "stems.json"):

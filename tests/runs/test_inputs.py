@@ -78,7 +78,7 @@ NAMES = [
 ]
 
 
-def test_results_are_no_inputs(files):
+def test_results_are_not_inputs(files):
     folder = files("a.png", "x/b.png", "x/config.json", "out/config.json", "out/a/result.png")
     files("out/.claims/1", "out/a/baseline.png")
     assert sorted(names(f"{folder}/**/*.png")) == ["a.png", "b.png"]
@@ -160,5 +160,5 @@ def test_files_named_as_public_sets_and_codes_name_them(files, image, field, fil
     (folder / "known" / file).unlink()
     files(f"in/{file}", f"in/{os.path.dirname(image)}/{os.path.basename(file)}")
     assert find("") is None, "a truth that was not given is not seen"
-    with pytest.raises(InputError, match=f"^config.{field}: nothing for "):
+    with pytest.raises(InputError, match=f"^config.{field}: no file for "):
         find(f"{folder}/known")

@@ -144,7 +144,7 @@ def test_the_sample_is_not_scored_either(run, tmp_path):
     assert "psnr_y" not in metrics
 
 
-def test_remarks_are_told_once_and_kept(run, tmp_path, capsys):
+def test_remarks_are_printed_once_and_kept(run, tmp_path, capsys):
     assert run(progress=True) == 0
     lines = capsys.readouterr().err.splitlines()
     last = "Width 4.00 of ['width']."
@@ -172,7 +172,7 @@ def test_remarks_of_images_side_by_side(run, inputs, tmp_path, capsys):
     assert sorted(lines) == [f"a: {REMARK}", f"b: {REMARK}"]
 
 
-def test_without_progress_nothing_is_told(run, tmp_path, capsys):
+def test_without_progress_nothing_is_printed(run, tmp_path, capsys):
     assert run() == 0
     assert "Rows" not in capsys.readouterr().err
     assert REMARK in json.loads((tmp_path / "out/a/metrics.json").read_text())["remarks"]
@@ -277,7 +277,7 @@ def test_the_colour_bar_has_values():
     assert luma(rects[0].get("fill")) < 40 < 200 < luma(rects[-1].get("fill"))
 
 
-def test_drawings_of_odd_kernels():
+def test_drawings_of_unusual_kernels():
     """Off the centre, round, of one pixel, with negative values, with a name to be escaped."""
     shifted = np.zeros((7, 7))
     shifted[1, 2], shifted[1, 3] = 0.25, 0.75

@@ -1,4 +1,4 @@
-"""Each image is read once, on its turn; what is finished is not read at all."""
+"""Each image is read once, when its turn comes; finished images are not read."""
 
 import dataclasses
 import json
@@ -116,7 +116,7 @@ def test_a_finished_image_of_an_older_version_is_recognised(run, out, opened):
     assert made == {name: (out / name / "result.png").stat().st_mtime_ns for name in SIZES}
 
 
-def test_more_steps_go_on(run, out):
+def test_more_steps_continue_a_finished_run(run, out):
     assert run() == 0
     assert run(train_steps=5) == 0
     assert read(out / "a/metrics.json")["resumed_steps"] == [3]
@@ -154,7 +154,7 @@ def test_inputs_that_fit_no_program_of_their_group_train_afterwards(run, source,
     assert programs[2] == programs[3] == 0 < min(programs[:2]), "two sets of programs in all"
 
 
-def test_a_result_is_scored_as_it_is_written(run, source, out, tmp_path):
+def test_the_written_result_is_scored(run, source, out, tmp_path):
     """Transparency and a ground truth: the figures are those of the file as seen on white."""
     for name in SIZES:
         (source / f"{name}.png").unlink()

@@ -1,4 +1,4 @@
-"""What results say of the program that made them."""
+"""What results record about the program that made them."""
 
 import csv
 import importlib.metadata
@@ -100,7 +100,7 @@ def test_it_is_written_with_every_result_and_binds_nothing(tmp_path, monkeypatch
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["images"] == [metrics]
     assert not {"version", "packages"} & set(summary["mean"])
-    # A later version, with other packages and names of presets, goes on.
+    # A later version, with other packages and names of presets, continues the folder.
     other = {"version": "9", "git": None, "packages": {"jax": "9"}}
     monkeypatch.setattr("deepinternal.runs.workdir.provenance", lambda: other)
     config, metrics = run(train_steps=4, presets="fast")

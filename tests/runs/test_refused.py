@@ -62,7 +62,7 @@ def test_a_refused_command_leaves_nothing(run, tmp_path, overwrite):
         assert tree(tmp_path) == before, wrong
 
 
-def test_results_stay_as_they_are_where_a_command_is_refused(run, tmp_path):
+def test_a_refused_command_leaves_results_unchanged(run, tmp_path):
     good, out = picture(tmp_path / "good.png"), tmp_path / "out"
     (tmp_path / "bad.png").write_text("no image")
     assert run(good, out) == 0
@@ -80,7 +80,7 @@ def test_results_stay_as_they_are_where_a_command_is_refused(run, tmp_path):
     assert tree(out) != before
 
 
-def test_a_place_that_is_no_folder_is_refused(run, tmp_path):
+def test_a_workdir_that_is_not_a_folder_is_refused(run, tmp_path):
     good, out = picture(tmp_path / "good.png"), tmp_path / "out"
     out.mkdir()
     (out / "good").write_text("the user's own")
@@ -103,7 +103,7 @@ def test_a_folder_that_may_not_be_written_is_refused(run, tmp_path):
     assert not list(out.iterdir())
 
 
-def test_a_fault_of_ours_is_noted_all_the_same(run, tmp_path):
+def test_an_internal_error_is_recorded(run, tmp_path):
     faulty = dataclasses.replace(tiny_sets.RECIPE, prepare=lambda *a, **k: 1 / 0)
     assert run(picture(tmp_path / "good.png"), tmp_path / "out", recipe=faulty) == 1
     assert "ZeroDivisionError" in (tmp_path / "out/good/traceback.txt").read_text()

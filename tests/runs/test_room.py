@@ -114,7 +114,7 @@ def test_the_library_refuses_too_and_names_what_helps(scarce):
         di.train_retargeter(np.zeros((80, 80, 3), np.uint8), preset="smoke")
 
 
-def test_a_small_run_is_not_looked_at(monkeypatch):
+def test_a_small_run_is_not_checked(monkeypatch):
     def needs(*args, **options):
         raise AssertionError
 

@@ -112,7 +112,7 @@ def test_what_a_mask_has_filled_in_is_opaque(run, tmp_path):
     np.testing.assert_array_equal(in_memory.run("tiny_fills", image, mask=known)["result"], result)
 
 
-def test_images_without_transparent_pixels_are_as_before(run):
+def test_images_without_transparent_pixels_are_unchanged(run):
     image = sticker(SHAPE | True)
     image[5, 5, 3] = 130
     result, metrics = run(FILLS, image)
@@ -120,7 +120,7 @@ def test_images_without_transparent_pixels_are_as_before(run):
     assert "remarks" not in metrics
 
 
-def test_an_image_of_which_nothing_is_known_is_refused():
+def test_an_image_without_known_pixels_is_refused():
     image = sticker()
     image[..., 3] //= 3
     with pytest.raises(
@@ -188,7 +188,7 @@ def test_a_field_chooses_among_labels(tmp_path):
     np.testing.assert_array_equal(inputs["mask"][..., 0], labels == 0)
 
 
-def test_what_was_done_to_a_mask_is_said(tmp_path, run):
+def test_changes_of_a_mask_are_reported(tmp_path, run):
     Image.fromarray(np.kron(SHAPE, np.ones((2, 2), bool))).convert("L").save(tmp_path / "m.jpg")
     image = sticker(np.ones((48, 64), bool))
     _, metrics = run(FILLS, image, mask=str(tmp_path / "m.jpg"))

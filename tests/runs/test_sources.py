@@ -57,7 +57,7 @@ def test_masks_of_a_video_are_found(files):
     assert find(folder / "two") == folder / "two/a"
     assert find(folder / "three") == folder / "three"
     for nothing in (folder, folder / "four"):
-        with pytest.raises(InputError, match=r"^config\.hints: nothing for a"):
+        with pytest.raises(InputError, match=r"^config\.hints: no file for a"):
             find(nothing)
 
 
@@ -71,7 +71,7 @@ def test_a_mask_and_an_image_beside_a_job(tmp_path):
     np.testing.assert_allclose(white, np.dstack([GREY] * 3) / 255, atol=1e-6)
 
 
-def test_a_film_of_masks(tmp_path):
+def test_masks_in_a_video_file(tmp_path):
     pytest.importorskip("imageio_ffmpeg")
     masks = np.zeros((3, 16, 16))
     masks[1, :, 8:] = masks[2] = 1

@@ -144,7 +144,7 @@ def test_a_hostile_list_of_stems_stays_inside(files):
     assert stems.owners(folder / "out") == {}
 
 
-def test_a_longer_list_goes_on(run, photos, out, tmp_path, monkeypatch):
+def test_a_longer_list_continues_the_work_folder(run, photos, out, tmp_path, monkeypatch):
     assert run(photos / "2022") == 0
     before = out()
     assert run(f"{photos}/2021,{photos}/2022/") == 0
@@ -161,7 +161,7 @@ def test_a_longer_list_goes_on(run, photos, out, tmp_path, monkeypatch):
     np.testing.assert_allclose(result.task.source.images[0].pixels, 10 / 255, atol=1e-6)
 
 
-def test_a_moved_folder_goes_on(run, photos, out, tmp_path):
+def test_a_moved_folder_keeps_its_results(run, photos, out, tmp_path):
     assert run(f"{photos}/2021,{photos}/2022") == 0
     before = {stem: made for stem, (_, made) in out().items()}
     photos.rename(tmp_path / "moved")
@@ -195,7 +195,7 @@ def test_subfolders_are_kept(run, photos, out, tmp_path, monkeypatch):
     assert (tmp_path / "out/mine.txt").exists()
 
 
-def test_a_folder_of_the_released_form_goes_on(run, photos, out, tmp_path):
+def test_a_work_folder_of_the_released_form_is_continued(run, photos, out, tmp_path):
     """It has no stems.json, and its input.json holds hashes only."""
     assert run(f"{photos}/2021,{photos}/2022") == 0
     before = {stem: made for stem, (_, made) in out().items()}

@@ -48,7 +48,7 @@ def test_folder_glob_file_and_list(files):
     assert list_jobs(f"{folder}/b.png")[0].path == folder / "b.png"
 
 
-def test_companions_are_no_inputs(files):
+def test_companions_are_not_inputs(files):
     folder = files("a.png", "a_gt.png", "a_kernel.png", "psf.png", "b_gt_.png")
     assert stems_of(folder) == ["a", "a_kernel", "b_gt_", "psf"]
     others = {"tags": ("gt", "kernel"), "companions": ["", str(folder / "psf.png")]}
@@ -71,7 +71,7 @@ def test_names_with_commas_and_magic_are_files(files):
 
 
 @pytest.mark.parametrize("text", [",", "no.png", "*.nothing", "a.png,no.png", "x" * 5000])
-def test_inputs_that_are_not_there(files, monkeypatch, text):
+def test_missing_inputs(files, monkeypatch, text):
     monkeypatch.chdir(files("a.png"))
     with pytest.raises(InputError, match=r"^config\.input") as caught:
         list_jobs(text)
@@ -114,10 +114,10 @@ def test_kernels_of_several_fields(files):
     files("other/a.png", "other/a_kernel.mat", "plain/a.png")
     assert find("truth", str(folder / "other"), a) == folder / "other/a_kernel.mat"
     assert find("truth", str(folder / "plain"), a) == folder / "plain/a.png"
-    with pytest.raises(InputError, match=r"^config\.truth: nothing for b .* such as b_truth\.mat$"):
+    with pytest.raises(InputError, match=r"^config\.truth: no file for b .* such as b_truth\.mat$"):
         find("truth", str(folder / "plain"), b)
     files("m/a_kernel.png")
-    with pytest.raises(InputError, match=r"^config\.mask: nothing for a"):
+    with pytest.raises(InputError, match=r"^config\.mask: no file for a"):
         companion("mask", str(folder / "m"), a, kind="mask", tag="mask")
 
 
@@ -181,7 +181,7 @@ def write_config(folder, **fields):
     (folder / "config.json").write_text(json.dumps({"config": fields}))
 
 
-def test_a_folder_of_an_older_version_goes_on(tmp_path, monkeypatch):
+def test_a_work_folder_of_an_older_version_is_continued(tmp_path, monkeypatch):
     """Missing fields take their defaults, and the table knows those with other names."""
     table = {"tiny_sets": {"speed": ("rate", lambda percent: percent / 100)}}
     monkeypatch.setattr(renamed, "RENAMED", table)

@@ -3,8 +3,7 @@
 Where the papers are in the code: NL-Ridge (Herbreteau and Kervrann 2024) -> `ridge`; multiscale
 denoising (Facciolo et al. 2017) -> `scales`; zero-shot Noise2Noise (Mansour and Heckel 2023) and
 Pixel2Pixel (Ma et al. 2025) -> `pairs`; NL-Bayes (Lebrun et al. 2013) -> `bayes`; Self2Self (Quan et
-al. 2020) -> `blindspot`. What the noise is like is measured for each image, and `decisions` says how it
-is removed.
+al. 2020) -> `blindspot`. The noise of each image is measured, and `decisions` chooses how to remove it.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ from deepinternal.methods.denoise.config import PRESETS, Config
 from deepinternal.methods.denoise.decisions import decide
 from deepinternal.methods.denoise.fill import filled
 from deepinternal.methods.denoise.parts import Parts
-from deepinternal.methods.denoise.told import remarks
+from deepinternal.methods.denoise.sentences import remarks
 from deepinternal.recipe import Canvas, Recipe, check_size
 from deepinternal.types import Example, InputError, Inputs, Method
 

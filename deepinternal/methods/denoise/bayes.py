@@ -1,11 +1,11 @@
 """Images with missing pixels: the patches of a group share a normal distribution (NL-Bayes).
 
 Around each patch of a grid, the most similar patches in a window form a group, as in `ridge`. Their
-mean and their covariance C are taken from the image as it was filled in so far. Of a patch, the known
-values y with noise of variance R then tell all others: its expectation is mean + C (M C M + R)^-1
-M (y - mean), where M marks the known pixels -> `conditional`. The estimates of overlapping patches are
-averaged, and a next round begins with the result. R is at least the square of a level that falls from
-round to round, so that the groups first agree on what is certain.
+mean and their covariance C are taken from the image as it was filled in so far. The known values y of a
+patch, with noise of variance R, then determine the expectation of the whole patch, mean + C (M C M +
+R)^-1 M (y - mean), where M marks the known pixels -> `conditional`. The estimates of overlapping
+patches are averaged, and the next round begins with the result. R is at least the square of a level
+that falls from round to round, so that the groups first agree on what is certain.
 
 Deliberate deviations from the papers: the means and covariances have no prior, but all rounds are
 alike and the level falls; colour is treated as luma and chroma, with groups by luma; only the patches
@@ -37,19 +37,19 @@ _SIZES = {"few": (7, 64), "many": (9, 100)}
 MANY = 0.6  # share of missing pixels above which the larger patches are used
 _ESTIMATED = 16  # patches of a group that are estimated
 _FIRST, _LAST = 20 / 255, 2 / 255  # levels of the rounds
-_SHARE = 0.5  # of the variance of the noise, because every round shrinks what the last one made
+_SHARE = 0.5  # share of the noise's variance in R, since every round smooths once more
 _SOLVING = 15  # steps of conjugate gradients
 _NEAR = 2  # radius of the windows over which the spread of the estimates is averaged
 # The standard deviation of the errors over the spread of the estimates.
 _CALIBRATION = {"few": 2.4, "many": 2.9}
-_KEPT = 0.08  # of the variance of the noise, which remains in the result
+_KEPT = 0.08  # share of the noise's variance that remains in the result
 _LEAST = 12**-0.5 / 255  # least uncertainty, that of rounding to 8 bits
 
 
 def conditional(
     covariance: Array, known: Array, values: Array, noise: Array, *, steps: int
 ) -> Array:
-    """Returns the expectation of normally distributed vectors of which some entries are known.
+    """Returns the expectation of normally distributed vectors, given some of their entries.
 
     Args:
         covariance: (..., n, n), of vectors with mean 0.

@@ -1,9 +1,9 @@
 """Denoising by a net that predicts pixels which it does not see (Self2Self).
 
 At each step, a random part of the known pixels is hidden from the net -> `_hidden`, and the loss is the
-squared error of its prediction of those pixels. As the noise of a hidden pixel cannot be predicted from
-the others, the net learns the image. Missing pixels are never seen and never predicted in training.
-The result is the mean of predictions with different hidden pixels, and their spread tells the
+squared error of its prediction of those pixels. The noise of a hidden pixel cannot be predicted from
+the others, so the net learns the image. Missing pixels are never seen and never predicted in training.
+The result is the mean of predictions with different hidden pixels, and their spread gives the
 uncertainty.
 
 Deliberate deviations from the paper: the net is that of `dip`, with normalisations instead of dropout,
@@ -37,10 +37,10 @@ from deepinternal.types import Array, Inputs, Metrics, Output, Stage, TrainState
 _STEPS = 600  # of training
 _CROP = 256  # greatest side of the crops that the steps train on
 _RATE = 0.005  # greatest learning rate
-_CHANNELS = (16, 32, 64, 128, 128)  # of the net at each scale, of small images the first ones
+_CHANNELS = (16, 32, 64, 128, 128)  # of the net at each scale; small images use the first scales
 _SKIP = 32  # channels of its skip branches
-_SIZE = 0.1  # of the net's corrections at first, about
-_NEAREST, _FARTHER = 1.0, 1e-3  # of the weights of `local_mean`
+_SIZE = 0.1  # approximate size of the net's corrections at first
+_NEAREST, _FARTHER = 1.0, 1e-3  # parameters of the weights of `local_mean`
 _AVERAGE = 0.99  # decay of the average of the weights
 _NEAR = 2  # radius of the windows over which the spread of the predictions is averaged
 _LEAST = 12**-0.5 / 255  # least uncertainty, that of rounding to 8 bits
@@ -65,7 +65,7 @@ def _known(inputs: Inputs) -> Array:
 
 
 def _centre(inputs: Inputs) -> Array:
-    """The mean (C,) of the known pixels, which the net need not learn."""
+    """The mean (C,) of the known pixels, which is subtracted so that the net need not learn it."""
     known = _known(inputs)
     return jnp.sum(known * inputs["image"], axis=(0, 1)) / jnp.maximum(jnp.sum(known), 1)
 

@@ -1,4 +1,4 @@
-"""Canvases: arrays of one size for images of different sizes, which thus share programs and batches.
+"""Canvases: arrays of one size for images of different sizes, so that they share programs and batches.
 
 An image lies in the upper left of its canvas. Whatever depends on its size is computed from the input
 `size`, so that the results equal those of the image alone up to float rounding.

@@ -1,6 +1,6 @@
 """Noise that was clipped to [0, 1] in an image: its variance, and the level that explains a mean.
 
-Files hold no values below black and above white. Where an image is nearly black or white, clipping
+Files hold no values below black or above white. Where an image is nearly black or white, clipping
 reduces the variance of the noise and shifts the mean towards grey, as it does to an average of pixels.
 Both are tabulated on the host, by the mean of the values after clipping.
 """
@@ -19,9 +19,9 @@ from deepinternal.types import Array
 
 _ENTRIES = 1024  # of a table
 _HALF = 0.5 / 255  # greatest value that is rounded to black
-_SHARE = 0.5  # of the expected number of clipped pixels, above which an image counts as clipped
-_NEAR = 7  # side of the windows whose mean tells how many clipped pixels are expected
-_SIDE = 512  # about the greatest number of rows and columns of pixels that are counted
+_SHARE = 0.5  # share of the expected clipped pixels above which an image counts as clipped
+_NEAR = 7  # side of the windows from whose means the number of clipped pixels is expected
+_SIDE = 512  # approximate greatest number of rows and columns of pixels that are counted
 
 
 def tables(image: np.ndarray, gain: np.ndarray, offset: np.ndarray) -> dict[str, np.ndarray]:

@@ -15,11 +15,12 @@ class Config(MaskConfig):
 
     algorithm: Literal["auto", "ridge", "pairs", "blindspot", "bayes"] = field(
         "auto",
-        "how the noise is removed and missing pixels are filled in; auto: ridge, unless there is too "
-        "little noise, and bayes if more than a tenth of the pixels are missing, or any of an image "
-        "without noise; ridge: by linear combinations of similar patches; pairs: by a small net that "
-        "is trained on pairs of noisy versions of the image; blindspot: by a net that is trained to "
-        "predict pixels which it does not see; bayes: by the normal distribution of similar patches",
+        "how the noise is removed and missing pixels are filled in; auto: bayes if more than a "
+        "tenth of the pixels are missing, or any pixel of an image without noise; otherwise ridge, "
+        "if there is noise; ridge: by linear combinations of similar patches; pairs: by a small "
+        "net that is trained on pairs of noisy versions of the image; blindspot: by a net that is "
+        "trained to predict pixels that it does not see; bayes: by the normal distribution of "
+        "similar patches",
     )
     noise_std: NoiseStd = field(
         0.0,
@@ -28,16 +29,16 @@ class Config(MaskConfig):
     )
     noise_gain: Auto[Annotated[float, Ge(0)]] = field(
         "auto",
-        "growth of the noise's variance with the brightness, from that of black, 0, to that of white, "
-        "1; auto: measured; 0: noise of equal strength",
+        "variance of the noise at white, 1, minus its variance at black, 0, for noise that grows with "
+        "the brightness; auto: measured; 0: the noise does not depend on the brightness",
     )
     correlated: OnOff = field(
-        "auto", "whether the noise of neighbouring pixels is alike; auto: measured"
+        "auto", "whether the noise of neighbouring pixels is correlated; auto: measured"
     )
     impulses: OnOff = field(
         "auto",
-        "whether single pixels are wrong, so that they are replaced from their neighbours first; auto: "
-        "measured",
+        "whether the image has impulse noise, single wrong pixels, which are replaced from their "
+        "neighbours first; auto: measured",
     )
     jpeg: OnOff = field("auto", "whether the image counts as a JPEG; auto: measured")
     strength: float = field(
@@ -50,8 +51,8 @@ class Config(MaskConfig):
     mask: Text = field(
         "",
         "file or folder of masks, white where the image is known; the other pixels are filled in by "
-        "bayes and blindspot, and replaced from their neighbours first by ridge and pairs; '': all is "
-        "known",
+        "bayes and blindspot, and replaced from their neighbours first by ridge and pairs; '': all "
+        "pixels are known",
     )
     stride: int = field(
         4, "stride of the patches around which ridge and bayes form groups", ge=1, le=8
@@ -60,13 +61,15 @@ class Config(MaskConfig):
         18, "greatest distance, along each axis, of the patches of a group", unit="pixels", ge=2
     )
     rounds: int = field(
-        20, "number of rounds of bayes, each of which begins with the result of the last one", ge=1
+        20,
+        "number of rounds of bayes, each of which begins with the result of the one before",
+        ge=1,
     )
     pairs_kind: Literal["auto", "halves", "banks"] = field(
         "auto",
         "where pairs takes its noisy versions of the image from; auto: banks if the noise of "
-        "neighbouring pixels is alike, otherwise halves; halves: the image at half its size; banks: "
-        "pixels with similar surroundings",
+        "neighbouring pixels is correlated, otherwise halves; halves: the image at half its size; "
+        "banks: pixels with similar surroundings",
     )
     train_steps: int = field(
         0,
@@ -81,7 +84,9 @@ class Config(MaskConfig):
         16, "number of pixels with similar surroundings in a bank of pairs", ge=2, le=128
     )
     drawn: int = field(
-        4, "number of pixels of a bank whose mean the net of pairs sees, less than candidates", ge=1
+        4,
+        "number of pixels of a bank whose mean is the input of the net of pairs, less than candidates",
+        ge=1,
     )
     window: int = field(
         10,
@@ -121,7 +126,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "blindspot": Preset(
         {"algorithm": "blindspot"},
-        "a net that is trained to predict pixels which it does not see (Self2Self, 2020)",
+        "a net that is trained to predict pixels that it does not see (Self2Self, 2020)",
         "128x128 pixels, half of them missing: the centre of barbara to 33.59 dB in 81 CPU seconds of "
         "an AMD EPYC, where auto reaches 39.65 dB in 3",
     ),

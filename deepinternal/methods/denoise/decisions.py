@@ -1,4 +1,4 @@
-"""What is decided for an image before it is denoised: what its noise is like, and the algorithm.
+"""Decisions about an image before it is denoised: the model of its noise, and the algorithm.
 
 The decisions are arrays among the inputs, so that images for which they differ share programs; only the
 algorithm and its variant, see `Decision`, choose the program. Fields of the config can set each
@@ -22,9 +22,9 @@ QUIET = 2 / 255  # standard deviation below which measured noise is left as it i
 SATURATED = 0.5  # fraction of values that are 0 or 1 above which nothing is taken for noise
 FILLING = ("blindspot", "bayes")  # the algorithms that fill in missing pixels
 QUIET_SCATTERED = 4 / 255  # like QUIET, if more than MANY pixels are missing
-DOUBTFUL = 12 / 255  # the same, if the noise of the replaced pixels is as weak
-FEWEST = 16  # known pixels that `blindspot` needs
-MANY = 0.1  # fraction of missing pixels above which `ridge` is not told their means
+DOUBTFUL = 12 / 255  # the same, if also the filled image shows no more noise than QUIET_SCATTERED
+FEWEST = 16  # least number of known pixels for `blindspot`
+MANY = 0.1  # fraction of missing pixels above which `bayes` is chosen instead of `ridge`
 LEAST = 8  # least side of an image that is denoised, in pixels
 
 
@@ -42,7 +42,7 @@ class Decision:
         wrong: Bool (H, W), the pixels that are wrong and were replaced; None: there are none.
         image: (H, W, C), the image with these pixels replaced.
         facts: Numbers by name: `clipped`, the fraction of clipped values; `correlated`, whether the
-            noise of neighbouring pixels is alike; `impulses`, the fraction of wrong pixels;
+            noise of neighbouring pixels is correlated; `impulses`, the fraction of wrong pixels;
             `impulse_kind`, their kind in `KINDS`; `jpeg_quality`, 0 if the image does not count as a
             JPEG.
     """
@@ -68,10 +68,10 @@ def decide(config: Config, image: np.ndarray, known: np.ndarray | None = None) -
     if missing > MANY:
         found = _scattered(found, image, known)
     saturated = found.clipped > SATURATED
-    wrong = found.dead if _told(config.impulses, not saturated) else None
+    wrong = found.dead if _on(config.impulses, not saturated) else None
     repaired = image if wrong is None else find_impulses(image).filled
-    jpeg, correlated = found.jpeg_quality, _told(config.correlated, found.correlated)
-    if _told(config.jpeg, jpeg > 0) != (jpeg > 0):
+    jpeg, correlated = found.jpeg_quality, _on(config.correlated, found.correlated)
+    if _on(config.jpeg, jpeg > 0) != (jpeg > 0):
         jpeg = image_facts.measure(image, compressed=config.jpeg)["jpeg_quality"]
     noise = _noise(config, found, repaired)
     quiet = saturated or noise["std"].max() <= QUIET
@@ -98,7 +98,8 @@ def decide(config: Config, image: np.ndarray, known: np.ndarray | None = None) -
     )
 
 
-def _told(field: str, measured: bool) -> bool:
+def _on(field: str, measured: bool) -> bool:
+    """Whether a field is on, or, if it is 'auto', whether its subject was measured."""
     return {"on": True, "off": False, "auto": measured}[field]
 
 
@@ -123,7 +124,7 @@ def _noise(config: Config, found: NoiseModel, image: np.ndarray) -> dict[str, np
 
 
 def _algorithm(config: Config, image: np.ndarray, *, quiet: bool, missing: float) -> str:
-    """The algorithm: the given one, or one for noise or missing pixels, if there are any."""
+    """The algorithm: the given one, or the one that suits the noise and the missing pixels."""
     quiet = not config.strength or (quiet and not config.noise_std)
     if min(image.shape[:2]) < LEAST:
         return "unchanged"
@@ -137,7 +138,7 @@ def _algorithm(config: Config, image: np.ndarray, *, quiet: bool, missing: float
 
 
 def _scattered(found: NoiseModel, image: np.ndarray, known: np.ndarray) -> NoiseModel:
-    """The model of white noise, as the known pixels of an image tell it of which many are missing."""
+    """The model of white noise, measured from the known pixels of an image that lacks many."""
     std = scattered_std(image, known)
     # Each measure mistakes some texture for noise.
     most = DOUBTFUL if found.std.max() <= QUIET_SCATTERED else QUIET_SCATTERED

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 from scipy import ndimage
 
-_FIRST, _LAST = 0.7, 64.0  # standard deviations of the windows, the smallest and the largest
-_ENOUGH = 16  # known pixels of a block
+_FIRST, _LAST = 0.7, 64.0  # standard deviations of the smallest and the largest window
+_ENOUGH = 16  # least number of known pixels in a block
 
 
 def filled(image: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -37,11 +37,11 @@ def filled(image: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def scattered_std(image: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Measures the noise of an image of which many pixels are missing.
+    """Measures the noise of an image that lacks many of its pixels.
 
-    Each known pixel is compared with the mean of the known ones around it. The median of the
-    differences of a block of pixels tells the noise where the image is smooth, in the tenth of the
-    blocks where it is least.
+    Each known pixel is compared with the mean of the known pixels around it. The median difference in
+    a block of pixels measures the noise where the image is smooth, that is in the tenth of the blocks
+    with the least medians.
 
     Args:
         image: (H, W, C) in [0, 1].

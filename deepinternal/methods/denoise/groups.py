@@ -11,8 +11,8 @@ from jax import lax
 
 from deepinternal.types import Array
 
-_STRIP = 1024  # groups of a step, about
-_CACHED = 128  # groups whose patches stay in the cache of a CPU, about
+_STRIP = 1024  # approximate number of groups in a step
+_CACHED = 128  # approximate number of groups whose patches fit into the cache of a CPU
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Plan:
 
     @property
     def settings(self) -> tuple[int, ...]:
-        """All but the shape, which images on one canvas have in common."""
+        """Everything but the image's size, which may differ between images on one canvas."""
         return dataclasses.astuple(dataclasses.replace(self, shape=self.shape[2:]))
 
     def count(self, axis: int) -> int:
@@ -105,7 +105,7 @@ def find_groups(plan: Plan, luma: Array, rows: Array, width: Array | int) -> Arr
 
     together = None if jax.default_backend() == "cpu" else side
     found = lax.map(distance, jnp.arange(side * side), batch_size=together)
-    # Each patch is in its group, also where all are equal, so that all pixels are estimated.
+    # Each patch is in its own group even if all patches are equal, so that all pixels are estimated.
     found = jnp.moveaxis(found.at[side**2 // 2].set(-1), 0, -1)
     shift = lax.top_k(-found, plan.group)[1]
     place_rows = rows[:, None, None] + shift // side - reach

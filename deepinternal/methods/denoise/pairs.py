@@ -1,7 +1,7 @@
 """Denoising by a small net that is trained on pairs of noisy versions of the image itself.
 
-A net that predicts one noisy version of an image from another one learns to predict the clean image,
-because it cannot predict the noise of the second (Noise2Noise). The level of the noise need not be
+A net that learns to predict one noisy version of an image from another one predicts the clean image,
+because the noise of its target cannot be predicted (Noise2Noise). The level of the noise need not be
 known. `Config.pairs_kind` says where the pairs come from:
 
 * halves (zero-shot Noise2Noise, section 3): two images of half the size, whose pixels are the means of

@@ -9,9 +9,10 @@ pass). Both are taken with the condition that the weights of a combination add u
 colour in the second pass, which may fade. The estimates of overlapping patches are averaged with
 weights 1 / |weights of the combination|^2, as their variance.
 
-N is diagonal for white noise. Its entries follow the local brightness if the variance of the noise
-does, also because values were clipped, see `clipping`; what clipping did to the mean is undone at the
-end. If the noise of neighbouring pixels is alike, the entries of overlapping patches are not zero.
+N is diagonal for white noise. If the variance of the noise depends on the brightness, for example
+because values were clipped (see `clipping`), the entries follow the local brightness. The effect of
+clipping on the mean is undone at the end. If the noise of neighbouring pixels is correlated, the
+entries of overlapping patches are not zero.
 
 White noise is removed at several sizes of the image at once, see `scales`.
 

@@ -1,10 +1,10 @@
-"""How much each pixel looks like the hinted foreground, and the mask that follows from it.
+"""The similarity of each pixel to the hinted foreground, and the mask that follows from it.
 
 `evidence` works in two steps. First, an ensemble of small nets learns to tell the two hints apart from
 the colours, contrasts and positions of their pixels (`log_odds`). Then the mask and two mixtures of
 colours improve each other: the mixtures are fitted to the two sides of the mask, and a minimum cut
 makes the mask from the nets, the mixtures and the image's edges (`_rounds`). Far from all hints, where
-the nets extrapolate, they count less, and geodesic distances to the hints count more.
+the nets extrapolate, their weight is smaller, and that of geodesic distances to the hints is greater.
 
 References:
     Rother, Kolmogorov, Blake: GrabCut. SIGGRAPH 2004.
@@ -33,14 +33,14 @@ _RATE, _DECAY = 3e-3, 0.02
 _NOISE = 0.1  # standard deviation of the noise added to features of variance 1
 _POSITION = 2.8  # range of the positions along the longer side, in units of the other features
 _SURE = 5.3  # greatest log-odds of the nets
-_REACH = 0.07  # distance from the hints, relative to the longer side, where the nets count less
+_REACH = 0.07  # distance from the hints, relative to the longer side, where the nets' weight falls
 _AFAR = 0.4  # weight of the nets far from the hints
 _GEODESIC = 3.0  # weight of the geodesic distances there
 _STEP = 0.05  # cost of a step of a path between equal colours, relative to colours 20 apart
 _LINKS = 20.0  # weight of a link between neighbours at `_SIDE`
 _SIDE = 240  # longer side in pixels to which the weight of the links refers
 _ROUNDS = 4
-_CUT_STEPS = 400  # after which cuts of photographs had no more than a pixel to change
+_CUT_STEPS = 400  # steps after which at most one pixel changed in cuts of photographs
 _COMPONENTS = 5
 _FLOOR = 4.0  # variance added to the colours, in squared units of CIELAB
 _OUTLIERS = 0.1  # share of colours that no mixture predicts

@@ -13,7 +13,7 @@ from deepinternal.ops.filters import guided_filter, guided_functions
 from deepinternal.ops.resizing import resize
 from deepinternal.types import Array, Output
 
-SMALLER = "a smaller config.fit_pixels"  # what makes a fit need less memory
+SMALLER = "a smaller config.fit_pixels"  # the remedy for a fit that needs too much memory
 
 
 def net(config: FitConfig, outputs: int, *, filters: int = 3, scales: int = 0) -> SkipNet:
@@ -38,7 +38,7 @@ def refined(mask: Array, image: Array, *, radius: int = 50, pixels: int = 0) -> 
     Args:
         mask: (h, w, 1).
         image: (H, W, C), the guide of the guided filter.
-        radius: Radius of the filter in pixels of the guide, if that is reduced, of the reduced one.
+        radius: Radius of the filter in pixels of the guide (of the reduced guide, if it is reduced).
         pixels: Number of pixels above which the functions of the filter come from a reduced guide; 0:
             never.
     """
@@ -86,7 +86,7 @@ def remarks(
     small: tuple[int, ...],
     how: str = "their edges are fitted to the image, and they are enlarged",
 ) -> tuple[str, ...]:
-    """Says that a large image was fitted at a smaller size; nothing for other images.
+    """Says that a large image was fitted at a smaller size; for other images, returns no sentence.
 
     Args:
         config: The settings.
@@ -132,7 +132,7 @@ def over_seeds(
 
 
 def median(outputs: Mapping[str, Output], layers: Sequence[str]) -> dict[str, Output]:
-    """The median of the layers over the leading axis of replicas, and the first of what is equal."""
+    """The median of the layers over the leading axis of replicas; other outputs are the first ones."""
     middle = lambda x: jnp.median(x, axis=0).astype(x.dtype)
     return {
         name: jax.tree.map(middle if name in layers else lambda x: x[0], output)

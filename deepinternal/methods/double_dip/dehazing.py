@@ -13,19 +13,17 @@ unless it is given; images with sides over `fit_side` are reduced by a whole fac
 and airlights of two passes are combined, so that they explain the input.
 
 Beyond the paper, by the field `transmission` (preset `fast`): nothing is trained. The transmission
-comes from the dark channel (`estimators.haze`), the airlight is uniform, and less is removed where an
-image shows little evidence of haze. A short fit of the nets, which was kept near the dark channel, did
-not earn its time: it was slower by a minute and worse on the real haze that was measured.
+comes from the dark channel (`estimators.haze`), the airlight is uniform, and less haze is removed from
+an image that shows little evidence of it. A short fit of nets that was kept near the dark channel
+was tried instead: it took a minute longer and was worse on the photograph with real haze.
 """
 
 import functools
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from deepinternal.config import Preset, field, numbers, parsed, spelled
 from deepinternal.estimators import haze
 from deepinternal.estimators.airlight import airlight_and_confidence, airlight_patch_recurrence
 from deepinternal.losses.compose import weighted_sum
@@ -33,109 +31,13 @@ from deepinternal.losses.pixel import l2
 from deepinternal.losses.smoothness import std_blur
 from deepinternal.methods import fit, untrained
 from deepinternal.methods.double_dip import common
-from deepinternal.methods.fit_config import FitConfig
+from deepinternal.methods.double_dip.dehazing_config import PRESETS, Config
 from deepinternal.ops import atmosphere, fitting
 from deepinternal.recipe import Figures, Recipe, check_smallest
 from deepinternal.types import Example, Inputs, Method, Output
 
 FLOOR = 0.1  # the least transmission by which the image is divided
 _ESTIMATES = {"auto": airlight_patch_recurrence, "dark_channel": atmosphere.airlight_dark_channel}
-_FORM = (
-    "auto (patch recurrence), dark_channel, or red,green,blue, each greater than 0 and at most 1, such "
-    "as 0.56,0.65,0.73"
-)
-
-_AMOUNT = "auto or a number from 0 to 1"
-
-
-def _parse_airlight(text: str) -> str | tuple[float, ...]:
-    if text in _ESTIMATES:
-        return text
-    try:
-        given = numbers(text)
-    except ValueError:
-        given = ()
-    if len(given) != 3 or not all(0 < a <= 1 for a in given):
-        raise ValueError(f"must be {_FORM}")
-    return given
-
-
-def _parse_amount(text: str) -> str | float:
-    try:
-        given = 0.0 if text == "auto" else float(text)
-    except ValueError:
-        given = -1.0
-    if not 0 <= given <= 1:
-        raise ValueError(f"must be {_AMOUNT}")
-    return "auto" if text == "auto" else given
-
-
-class Config(FitConfig):
-    """Settings of dehazing; the defaults are the published ones, with a learned airlight."""
-
-    pass_steps: int = field(4000, "number of steps of each pass", unit="steps", ge=1)
-    anchor_until: int = field(
-        1000,
-        "steps at the start of each pass in which the airlight is pulled to its initial value",
-        unit="steps",
-        ge=1,
-    )
-    passes: int = field(
-        2, "number of passes; the second one dehazes the result of the first", ge=1, le=2
-    )
-    airlight: parsed(str | tuple[float, ...], _parse_airlight, spelled, _FORM) = field(
-        "auto",
-        "initial colour of the haze; auto: estimated from patch recurrence; dark_channel: from the "
-        "haziest pixels",
-    )
-    uniform: bool = field(
-        False, "keep the initial airlight everywhere instead of learning an airlight for each pixel"
-    )
-    smoothness: float = field(
-        0.005, "weight of the difference between the transmission and its blurred version", ge=0
-    )
-    transmission: Literal["learned", "estimated"] = field(
-        "learned",
-        "how the transmission is found; learned: with nets; estimated: from the darkest colours of "
-        "windows, without training, and with a uniform airlight",
-    )
-    amount: parsed(str | float, _parse_amount, spelled, _AMOUNT) = field(
-        "auto",
-        "fraction of the haze that is removed if the transmission is estimated; auto: less where the "
-        "image shows little evidence of haze",
-    )
-    replicas: int = field(
-        1,
-        "number of seeds that are fitted side by side; the result is their median, and `seed_spread` "
-        "says how far they differ; without nets, nothing depends on the seed",
-        ge=1,
-    )
-    fit_side: int = field(
-        799,
-        "greatest side of the fitted image, to which larger images are reduced; 0: only fit_pixels "
-        "limits it",
-        unit="pixels",
-        ge=0,
-    )
-
-
-PRESETS: Mapping[str, Preset] = {
-    "default": Preset(
-        {}, "the published settings, with a learned airlight", "takes hours on a CPU"
-    ),
-    "uniform": Preset({"uniform": True}, "one fixed airlight for the whole image"),
-    "fast": Preset(
-        {"transmission": "estimated", "fit_side": 0},
-        "estimates instead of nets, and less removed where there is little evidence of haze",
-        "69 photographs of 320 pixels with made haze: mean PSNR 20.0 dB (hazy 12.9, dark channel prior "
-        "18.2), never below the hazy one; one of O-HAZE at 512 pixels: 18.5 dB (13.8, 14.4); 7 to 9 s "
-        "on a core of an AMD EPYC, and 1 s for further images",
-    ),
-    "smoke": Preset(
-        {"steps": 10, "fit_side": 96, "passes": 1, "channels": "8,16", "skip": "0,4"},
-        "a few steps of tiny nets, to check that everything runs",
-    ),
-}
 
 
 def example(config: Config, photo: np.ndarray, **sides: Any) -> Example:
@@ -158,8 +60,8 @@ def prepare(config: Config, image: np.ndarray) -> Inputs:
     Returns:
         `full` (H, W, C), `image` (h, w, C) to be fitted, and the initial `airlight` (1, 1, C). If the
         transmission is estimated, also `transmission` (H, W, 1); `haziness` and `amount` (), see
-        `estimators.haze`; and `confidence` (), that of an
-        airlight that is estimated in several ways (`auto`), else 1.
+        `estimators.haze`; and `confidence` (), that of the airlight if several estimates were combined
+        (`auto`), else 1.
 
     Raises:
         InputError: The image is too small.
@@ -254,7 +156,7 @@ def _outputs(config, layers, inputs) -> dict[str, Output]:
 
 
 def _described(result, t, light) -> dict[str, Output]:
-    """The outputs that all ways have; the airlight may have any size that broadcasts."""
+    """The outputs of a solution; the airlight may have any size that broadcasts."""
     light = jnp.broadcast_to(jnp.clip(light, 0, 1), result.shape)
     weight = 1 - t
     colour = jnp.sum(weight * light, axis=(0, 1)) / jnp.maximum(jnp.sum(weight), 1e-6)
@@ -325,7 +227,7 @@ def make(config: Config, spec: Inputs) -> Method:
 
 
 def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
-    """Says how sure the estimates are, and that a large image was fitted at a smaller size."""
+    """Says how sure the estimates are, and whether a large image was fitted at a smaller size."""
     del figures
     reduced = common.remarks(config, inputs["full"].shape, inputs["image"].shape)
     if config.transmission == "learned":
@@ -351,6 +253,7 @@ def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...
 
 
 def _equations(config: Config, inputs: Inputs) -> tuple[str, ...]:
+    """The equation of the layers."""
     del config, inputs
     return ("input = transmission * result + (1 - transmission) * airlight",)
 

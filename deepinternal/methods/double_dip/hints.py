@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deepinternal.estimators.spreading import spread
 from deepinternal.ops import fitting
 from deepinternal.recipe import check_size
 from deepinternal.types import InputError, Inputs
@@ -55,8 +54,8 @@ def checked(
     if (both := int((foreground & background).sum())) > 0:
         raise InputError(
             f"config.foreground and config.background overlap in {both} pixels: make each pixel white "
-            "in at most one of them; of one image of labels, config.background_label=0 takes what is "
-            "no object"
+            "in at most one of them; in an image of labels, config.background_label=0 takes the "
+            "pixels without an object"
         )
     return foreground, background
 
@@ -76,8 +75,8 @@ def shrunk(hint: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def fitted(hint: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Changes the size of a hint (h, w) to any other.
 
-    A larger one has the values of the nearest pixels. A pixel of a smaller one is hinted if at least
-    half of its area is, or any of it if this left nothing.
+    An enlarged hint has the values of the nearest pixels. A pixel of a reduced hint is hinted if at
+    least half of its area is, or, if no pixel would be left, if any part of it is.
     """
     if max(size) < max(hint.shape):
         share = np.asarray(fitting.shrunk(np.float32(hint)[..., None], size))[..., 0]
@@ -87,22 +86,18 @@ def fitted(hint: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return hint[rows][:, columns]
 
 
-def inputs(images: np.ndarray, pair: Sequence[np.ndarray], *, passed_on: bool) -> Inputs:
-    """Makes the inputs of a fit from images and hints.
+def inputs(image: np.ndarray, pair: Sequence[np.ndarray]) -> Inputs:
+    """Makes the inputs of a fit from an image or the frames of a video, and hints.
 
     Args:
-        images: (T, h, w, C) in [0, 1].
-        pair: Foreground and background, booleans of T * h * w values each.
-        passed_on: Whether the hints are spread to similar patches and to neighbouring pixels.
+        image: (..., h, w, C) in [0, 1].
+        pair: Foreground and background, booleans (..., h, w) each.
 
     Returns:
-        `image`; `foreground` and `background` (T, h, w, 1) of zeros and ones; and `prior` (T, h, w, 1)
-        in [0, 1], the mask that the hints suggest, 0.5 where they say nothing.
+        `image`; `foreground` and `background` (..., h, w, 1) of zeros and ones; and `prior`
+        (..., h, w, 1), the mask that the hints suggest: 1, 0, or 0.5 where there is no hint.
     """
-    fg, bg = (np.asarray(hint, bool).reshape(images.shape[:3]) for hint in pair)
-    prior = (1.0 + fg - bg) / 2
-    if passed_on:
-        prior = np.where(fg | bg, prior, spread(images, fg, bg))
-    maps = {"foreground": fg, "background": bg, "prior": prior}
+    fg, bg = (np.asarray(hint, bool) for hint in pair)
+    maps = {"foreground": fg, "background": bg, "prior": (1.0 + fg - bg) / 2}
     maps = {name: np.asarray(x, np.float32)[..., None] for name, x in maps.items()}
-    return {"image": images, **maps}
+    return {"image": image, **maps}

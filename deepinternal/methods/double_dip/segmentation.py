@@ -1,149 +1,39 @@
 """Double-DIP segmentation of an image or a video (Gandelsman, Shocher, Irani, CVPR 2019, section 4).
 
 I = m * y1 + (1 - m) * y2: one net each for the foreground y1, the background y2 and the mask m. A net
-fits a layer with one kind of patches more easily than a mixture of two kinds. Hints, pixels that are
-surely foreground or surely background, tell which layer is which.
+fits a layer with one kind of patches more easily than a mixture of two kinds. Hints, which are pixels
+that surely belong to the foreground or to the background, decide which layer is which.
 
 Where the paper is in the code: eq. 1 -> `_fit_loss`; hints and the first phase (public code) ->
 `_hint_loss`; the video's coherent inputs (section 4) -> `fit.Generator.drift`.
 
 Deliberate deviations from the authors' code: hints are files or come from a saliency map computed here
-(`hints='auto'`), without external tools; frames without hints do not pull the mask. `fit_side` and
+(`hints='auto'`), without external tools; frames without hints do not influence the mask. `fit_side` and
 `fit_pixels` fit a smaller image, whose mask the guided filter enlarges to full size. Beyond the paper,
-by fields (preset `fast`): `spread` decides each pixel by what it looks like and by the image's edges
-(`appearance.py`), and the nets of the two layers then fit the two sides of that mask.
+by fields (preset `fast`): `spread` classifies each pixel by its appearance and the image's edges
+(module `appearance`), and the nets of the two layers then fit the two sides of that mask.
 """
 
 import functools
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from deepinternal.config import Form, Label, MaskConfig, Preset, Text, field
 from deepinternal.estimators import saliency_map
 from deepinternal.losses.compose import weighted_sum
 from deepinternal.losses.pixel import hinted_l1, l1
 from deepinternal.losses.smoothness import binarity
 from deepinternal.methods import fit, untrained
 from deepinternal.methods.double_dip import appearance, common, hints
-from deepinternal.methods.fit_config import Channels, FitConfig, Skip
+from deepinternal.methods.double_dip.segmentation_config import CONTINUED, PRESETS, Config
 from deepinternal.methods.generator import growing
 from deepinternal.ops import fitting
 from deepinternal.ops.resizing import resize
 from deepinternal.recipe import Figures, Recipe, check_smallest
 from deepinternal.types import Array, Example, InputError, Inputs, Method, Output
 
-
-class Config(FitConfig, MaskConfig):
-    """Settings of segmentation; the defaults are the published ones."""
-
-    hint_steps: int = field(
-        2000,
-        "number of steps of the first stage, which fits the hints; none if they are spread",
-        unit="steps",
-        ge=1,
-    )
-    fit_steps: int = field(
-        4000, "number of steps of the second stage, which fits the image", unit="steps", ge=1
-    )
-    hints_until: int = field(
-        1000, "steps of the second stage in which the hints are fitted, too", unit="steps", ge=1
-    )
-    more_steps: int = field(
-        0,
-        "number of steps with which a finished run continues after its hints have changed; 0: a tenth "
-        "of fit_steps",
-        unit="steps",
-        ge=0,
-    )
-    foreground: Text = field(
-        "",
-        "file or folder of masks, white where a pixel is surely foreground; '': the hints are "
-        "estimated from the image",
-    )
-    background: Text = field(
-        "",
-        "file or folder of masks, white where a pixel is surely background; '': the hints are "
-        "estimated from the image",
-    )
-    background_label: Label = field(
-        "any",
-        "the same as label, for background; 0: what is no object in an image of labels",
-    )
-    hints: Annotated[Literal["", "auto"], Form("auto or empty")] = field(
-        "",
-        "auto: the hints are estimated from the image; '': only where foreground and background are "
-        "empty",
-    )
-    hint_share: float = field(
-        0.06,
-        "fraction of the pixels that the estimated hints mark as foreground, and as background",
-        ge=0.001,
-        lt=0.5,
-    )
-    spread: bool = field(
-        False,
-        "spread the hints over the image: small nets learn how the hinted pixels look, and a minimum "
-        "cut makes the mask, each part of which is connected with a hint",
-    )
-    layers: bool = field(True, "write the two layers, too; false: only the mask")
-    edges: int = field(
-        50,
-        "radius, in the fitted image, of the filter that fits the mask to the image's edges",
-        unit="pixels",
-        ge=1,
-    )
-    jitter: float = field(
-        1e-3,
-        "growth per 100 steps, over the first 1000 steps, of the standard deviation of the noise "
-        "added to the nets' inputs; also its value afterwards",
-        ge=0,
-    )
-    fit_side: int = field(
-        0,
-        "greatest side of the fitted image, to which larger images are reduced; 0: only fit_pixels "
-        "limits it",
-        unit="pixels",
-        ge=0,
-    )
-    channels: Channels = field(
-        "8,16,32", "channels of the nets at each scale, the finest scale first"
-    )
-    skip: Skip = field(
-        "0",
-        "channels of the skip branches, one number for all scales or one for each; 0: no branch",
-    )
-    target: float = field(30.0, "PSNR of the reconstruction at which the fit ends", unit="dB", ge=1)
-
-
-# A finished run continues after a change of these.
-CONTINUED = ("foreground", "background", "label", "background_label", "hints", "more_steps")
 _SPREAD_SIDE = 256  # greatest side in pixels of the image over which hints are spread
-PRESETS: Mapping[str, Preset] = {
-    "default": Preset({}, "the published settings", "takes hours on a CPU"),
-    "fast": Preset(
-        {
-            **{"fit_side": 160, "fit_steps": 100, "learning_rate": 8e-3, "schedule": "cosine"},
-            "jitter": 0.0,
-            "spread": True,
-        },
-        "a mask by appearance and edges, and fewer steps for the layers on a smaller image",
-        "ten photographs of 481x321 with strokes on 3.4 % of the pixels: mean IoU .905, outlines 2.9 "
-        "pixels off (GrabCut .802, 10.2); on 1.4 %: .760, 8.9 (.723, 14.9); 30 s on two cores of an "
-        "AMD EPYC, 26 of them to compile, and 4 s for further images of that size",
-    ),
-    "preview": Preset(
-        {"spread": True, "layers": False},
-        "the mask of `fast` without the layers",
-        "the IoU of `fast`; 11 s, and 1.4 s for further images of that size",
-    ),
-    "smoke": Preset(
-        {"steps": 15, "fit_side": 96, "channels": "4,8", "skip": "0"},
-        "a few steps of tiny nets, to check that everything runs",
-    ),
-}
 
 
 def example(config: Config, photo: np.ndarray, **sides: Any) -> Example:
@@ -188,24 +78,19 @@ def prepare(
         mask, more = _spread(image, given)
         given = mask, ~mask
     pair = [hints.fitted(hint, small.shape[:2]) for hint in given]
-    made = hints.inputs(small[None], pair, passed_on=False)
-    return {
-        "full": np.asarray(image, np.float32),
-        **{name: x[0] for name, x in made.items()},
-        **more,
-    }
+    return {"full": np.asarray(image, np.float32), **hints.inputs(small, pair), **more}
 
 
 def _spread(image: np.ndarray, given: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, Inputs]:
-    """Returns the mask that hints suggest, of a reduced image, and the further inputs of `prepare`."""
+    """Returns the mask that hints suggest for a reduced image, and the further inputs of `prepare`."""
     small = fitting.reduced(image, _SPREAD_SIDE)
     foreground, background = (hints.fitted(hint, small.shape[:2]) for hint in given)
     background = background & ~foreground
     if not background.any():
         h, w = small.shape[:2]
         raise InputError(
-            f"config.background: the image is reduced to {h}x{w}, and there its hints lie within those "
-            "of config.foreground; make both larger, or farther apart"
+            f"config.background: the image is reduced to {h}x{w}, where its hints lie inside those of "
+            "config.foreground; make both larger, or move them apart"
         )
     odds, mask = appearance.evidence(small, foreground, background)
     signs = np.zeros(image.shape[:2], np.float32)
@@ -258,7 +143,7 @@ def _fit_loss(until: int, layers, inputs, step):
 
 
 def _side_loss(layers, inputs, step):
-    """The loss of layers of which each fits its side of a mask that is known."""
+    """The loss of two layers, each of which fits its side of a known mask."""
     del step
     terms = {
         n: hinted_l1(layers[n], inputs["image"], inputs[n]) for n in ("foreground", "background")
@@ -267,7 +152,7 @@ def _side_loss(layers, inputs, step):
 
 
 def phases(config: Config) -> list[fit.Phase]:
-    """The phases, for images and for videos; with hints that are spread, the mask is known before."""
+    """The phases, for images and for videos. With `spread`, the mask is known before the fit."""
     counts = [common.limited(config, n) for n in (config.hint_steps, config.fit_steps)]
     rates = [config.rate(n) for n in counts]
     if config.spread:
@@ -293,7 +178,7 @@ def more(config: Config) -> int:
 def generators(
     config: Config, channels: int, *, drift: float = 0.0, **ranges: float
 ) -> dict[str, fit.Generator]:
-    """The generators; those of the two layers share one input. A mask that is known needs none."""
+    """The generators. Those of the two layers share one input; a known mask needs no generator."""
     jitter = growing(config.jitter, 100) if config.jitter else 0.0
     layer = common.net(config, channels)
     found = {
@@ -400,7 +285,7 @@ def make(config: Config, spec: Inputs) -> Method:
 
 
 def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
-    """Says how sure a mask without hints is, and that a large image was fitted at a smaller size."""
+    """Says how sure a mask without hints is, and whether a large image was fitted at a smaller size."""
     del figures
     told = common.remarks(config, inputs["full"].shape, inputs["image"].shape)
     if config.foreground or not config.spread:
@@ -408,7 +293,7 @@ def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...
     sure = float(np.mean(np.abs(np.tanh(np.asarray(inputs["odds"]) / 2))))  # |2 p - 1|
     return (
         f"the hints are estimated from the image, and the mask is {round(100 * sure)} % sure; below "
-        "95 %, it is often wrong: paint hints of your own",
+        "95 %, it is often wrong: paint your own hints",
         *told,
     )
 

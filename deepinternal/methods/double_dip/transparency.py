@@ -2,19 +2,19 @@
 
 One image is I = y1 + y2: the net of each layer favours patches that recur, and the exclusion loss
 penalises edges that both layers have in the same place. Two mixtures of the same layers are
-I_k = a_k * y1 + (1 - a_k) * y2 with unknown constants a_k, a far better posed problem.
+I_k = a_k * y1 + (1 - a_k) * y2 with unknown constants a_k, which is a far better posed problem.
 
 Where the paper is in the code: eq. 3 -> `_single_loss`; section 5.2 (two mixtures) -> `_pair_loss`; the
 exclusion loss (Zhang, Ng, Chen 2018) -> `losses.layers`.
 
-Deliberate deviations from the authors' code: a constant a_k is the centre pixel of the output of a
-published net, as there, but the net has a small input, since no other pixel counts; the best layers are
+Deliberate deviations from the authors' code: a constant a_k is the centre pixel of the output of a net,
+as in their code, but the net has a small input, since no other pixel matters; the best layers are
 chosen for both mixtures together; images that are not square are mirrored, not transposed; images of
 more than `fit_pixels` are reduced for the fit (see `_outputs` for the full layers). One image does not
-tell the mean of a layer: `ops.mixtures.balanced` chooses it.
-Beyond the paper: a reflection on a window and two regular patterns are found without nets (see
-`without_nets.py`); and by fields (preset `fast`): the constants are found by a search
-(`alphas=searched`, see `estimators.alphas`), and the layers by solving the mixtures for them.
+determine the means of its layers: `ops.mixtures.balanced` chooses them. Beyond the paper: a reflection
+on a window and two regular patterns are found without nets (see `without_nets.py`); and by fields
+(preset `fast`): the constants are found by a search (`alphas=searched`, see `estimators.alphas`), and
+the layers by solving the mixtures for them.
 """
 
 import functools
@@ -213,7 +213,7 @@ def _grouping(config: Config) -> Grouping:
 
 
 def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
-    """Says how the layers of a large image, or layers found without nets, were made."""
+    """Says how layers of a large image or layers without nets were made."""
     del figures
     if config.task != "pair" and "second" in inputs:
         return without_nets.remarks(inputs)
@@ -226,7 +226,7 @@ def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...
 
 
 def _equations(config: Config, inputs: Inputs) -> tuple[str, ...]:
-    """Of `pair` one for each mixture."""
+    """The equations of the layers; for `pair`, one for each mixture."""
     del inputs
     if config.task != "pair":
         return (f"input{'1' if _several(config) else ''} = layer1 + layer2",)

@@ -4,12 +4,12 @@ The nets are those of `segmentation`, with one set of weights for all frames. Th
 that of the previous frame plus a little noise, so that neighbouring frames get similar layers and
 masks. A step takes a batch of the frames.
 
-Deliberate deviations: the authors published no code for videos. The drifting inputs are reflected at
-the ends of their range. Hints are given for the first frame or for each frame, or they are automatic:
-the foreground is salient and differs from the median over time. Beyond the paper, by `spread` (preset
-`fast`): the masks of frames without hints come from similar pixels of frames that are done
-(`estimators/mask_propagation.py`). The layers are then fitted to both sides of these masks in every
-frame, and the masks, cut along the frames' edges, are the result.
+The authors published no code for videos. Here, the drifting inputs are reflected at the ends of their
+range. Hints are given for the first frame or for each frame, or they are estimated: the foreground is
+salient and differs from the median over time. Beyond the paper, by `spread` (preset `fast`): the masks
+of frames without hints come from similar pixels of finished frames (`estimators.mask_propagation`). The
+layers are then fitted to both sides of these masks in every frame, and the masks, cut along the frames'
+edges, are the result.
 """
 
 import functools
@@ -22,6 +22,7 @@ import numpy as np
 
 from deepinternal.config import Preset, field
 from deepinternal.estimators import mask_propagation, saliency_map
+from deepinternal.estimators.spreading import spread
 from deepinternal.methods import fit
 from deepinternal.methods.double_dip import common, hints, segmentation
 from deepinternal.ops import cuts, fitting
@@ -33,8 +34,8 @@ from deepinternal.types import Array, Example, InputError, Inputs, Method, Outpu
 RANGE, DRIFT = 0.05, 0.01  # bounds of the nets' inputs and of their change from frame to frame
 _SURE = 0.9  # least probability of the pixels to which a layer is fitted
 _UNSURE = 0.03  # least probability of each label in the costs of a cut
-_LINK = 2.0  # weight of a link between neighbours, at a longer side of
-_LINK_SIDE = 216  # pixels
+_LINK = 2.0  # weight of a link between neighbours, for frames with the following longer side
+_LINK_SIDE = 216  # in pixels
 
 
 class Config(segmentation.Config):
@@ -61,7 +62,7 @@ PRESETS: Mapping[str, Preset] = {
         {**segmentation.PRESETS["fast"].fields, "batch": 2},
         "masks by similar pixels of other frames, and fewer steps for the layers on smaller frames",
         "three clips of DAVIS, 12 frames of 427x240, hints for the first frame: mean IoU of the other "
-        "frames .94, .92 and .67 (of the last one .93, .92 and .58), in 98 s on two cores of an AMD "
+        "frames .94, .92 and .67 (of the last frame .93, .92 and .58), in 98 s on two cores of an AMD "
         "EPYC, and 47 s for further clips of that size",
     ),
     "smoke": Preset(
@@ -123,8 +124,13 @@ def prepare(
         return {"full": full, **_sides(small, masks), "masks": masks[..., None]}
     size = small.shape[1:3]
     pair = [[hints.shrunk(hint, size) for hint in frames] for frames in given]
-    made = hints.inputs(small, pair, passed_on=config.spread)
-    return {"full": full, **made, **({"masks": made["prior"]} if config.spread else {})}
+    made = {"full": full, **hints.inputs(small, pair)}
+    if not config.spread:
+        return made
+    sides = [made[name][..., 0] > 0 for name in ("foreground", "background")]
+    prior = np.where(np.logical_or(*sides), made["prior"][..., 0], spread(small, *sides))
+    prior = np.float32(prior)[..., None]
+    return {**made, "prior": prior, "masks": prior}
 
 
 def _sides(small: np.ndarray, masks: np.ndarray) -> Inputs:

@@ -10,7 +10,7 @@ no mark (public code) -> `_finish`.
 Deliberate deviations from the authors' code: images of different sizes are cropped to their common
 centre for the fit only; `margin`, and in large images `fit_pixels`, limit the fit to the region and its
 surroundings, since the rest does not change; a region that is too large is reduced (`_grown`). Beyond
-the paper, `solver=cuts` (preset `fast`) has no nets (`watermark_cuts`).
+the paper, `solver=cuts` (preset `fast`) uses no nets (`watermark_cuts`).
 """
 
 import functools
@@ -30,9 +30,9 @@ from deepinternal.recipe import Figures, Grouping, Recipe
 from deepinternal.types import Inputs, Method, Output
 
 THRESHOLD = 0.1  # pixels of less opacity do not belong to the mark
-LET_THROUGH = 0.6  # share of the image behind a mark from which its details are used
+LET_THROUGH = 0.6  # transparency of a mark from which the details behind it are used
 DETAIL = 1  # radius in pixels of the fitted part of the windows that enlarge the opacity
-_TAKEN = ("full", "image", "corner", "part", "part_hint")  # inputs of `_finish_single`
+_TAKEN = ("full", "image", "corner", "part", "part_hint")  # inputs that `_finish_single` needs
 
 
 def _clean_loss(layers, inputs, step):
@@ -231,7 +231,7 @@ def _grouping(config: Config) -> Grouping:
 
 
 def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
-    """Says which part of a large image was fitted, and at which size; without nets, what was found."""
+    """Says which part of a large image was fitted at which size, or, without nets, what was found."""
     if config.solver == "cuts":
         return watermark_cuts.remarks(inputs, figures)
     many = config.task == "many"

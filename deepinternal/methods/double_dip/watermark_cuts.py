@@ -1,8 +1,8 @@
 """Watermark removal without nets, `solver=cuts`: the mark has one colour, and its matte is inverted.
 
-I = m w + (1 - m) c: `estimators.mark_removal` finds the colour w and the matte m, and c follows from
-them, so that nothing is invented where the mark lets anything through. For a single image, the user
-gives a region, or the mark repeats and is found by that. Several images with the same mark need none.
+I = m w + (1 - m) c: `estimators.mark_removal` finds the colour w and the matte m, from which c follows,
+so that nothing is invented where the mark is not opaque. For a single image, the user gives a region,
+or the mark repeats and is found by its repetitions. Several images with the same mark need no region.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from deepinternal.methods import untrained
 from deepinternal.recipe import Figures
 from deepinternal.types import InputError, Inputs, Method, Output
 
-_MARGIN = 24  # pixels around the region that are looked at
-_PIXELS = 40_000  # of the region, from which the search takes place in reduced images or in a part
-_SEARCHED = 160_000  # pixels up to which whole images are searched for what they have in common
+_MARGIN = 24  # width in pixels of the surroundings of the region that are used
+_PIXELS = 40_000  # greatest number of pixels of a region that is searched at full size
+_SEARCHED = 160_000  # greatest number of pixels of images that are searched as a whole
 _VISIBLE = 0.02  # opacity below which a pixel stays as it is
 _SURE = 150.0  # gain below which a remark says that hardly any mark was found
 
@@ -67,8 +67,8 @@ def many(images: Sequence[np.ndarray]) -> Inputs:
         images: Images (H, W, C) in [0, 1], of which the common centre is searched.
 
     Returns:
-        Likewise, `full1`, `clean1`, and so on; `matte` has the size of the common centre. Large images
-        without any mark that is easily found stay as they are.
+        The inputs of `make` as from `single`, but with `full1`, `clean1`, and so on; `matte` has the
+        size of the common centre. Large images without an easily found mark stay as they are.
     """
     size = tuple(min(image.shape[axis] for image in images) for axis in (0, 1))
     corners = [[(n - m) // 2 for n, m in zip(image.shape[:2], size)] for image in images]
@@ -102,7 +102,7 @@ def _window(region: np.ndarray) -> tuple[slice, slice]:
 
 
 def _removed(images, free, beginnings) -> mark_removal.Removal:
-    """Removes a mark; that of a large region is searched in reduced images first."""
+    """Removes a mark; in a large region, it is first searched in reduced images."""
     factor = int(np.ceil(np.sqrt(free.sum() / _PIXELS)))
     if factor == 1:
         found = mark_removal.remove_mark(images, free, beginnings)

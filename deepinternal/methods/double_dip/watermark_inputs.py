@@ -57,10 +57,10 @@ class Config(FitConfig, MaskConfig):
     )
     mask: Text = field(
         "",
-        "file or folder of masks for single, roughly white where the mark is; '': the region is box",
+        "file or folder of masks for single, roughly white where the mark is; '': box gives the region",
     )
     box: parsed(tuple[int, ...], _parse_box, spelled, _BOX) = field(
-        "", "rectangle around the mark for single; '': the region is mask", unit="pixels"
+        "", "rectangle around the mark for single; '': mask gives the region", unit="pixels"
     )
     margin: int = field(
         0,
@@ -111,9 +111,9 @@ PRESETS: Mapping[str, Preset] = {
     "fast": Preset(
         {"solver": "cuts", "replicas": 1},
         "a mark of one colour; a single image without a region is searched for a mark that repeats",
-        "six marks with a box on five photographs: 15.6 dB above the input inside the mark in the "
-        "mean, OpenCV's inpainting of the box 1.8, of a rough mask 6.5; 3 CPU s on an AMD EPYC, 7 with "
-        "the start of the program; fotolia: removed but for faint outlines",
+        "six marks on five photographs, each with a box: inside the mark, 15.6 dB above the input on "
+        "average (OpenCV's inpainting of the box 1.8, of a rough mask 6.5); 3 CPU seconds on an AMD "
+        "EPYC, 7 with the start of the program; fotolia: removed except for faint outlines",
     ),
     "smoke": Preset(
         {

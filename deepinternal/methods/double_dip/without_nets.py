@@ -1,8 +1,9 @@
 """Layers that are found on the host, without nets: I = layer1 + layer2.
 
-The task `reflection` finds a sharp background behind a soft reflection on a window, and `frames` what
-stands still in several photographs, see `estimators.reflection`; with `patterns=search`, `single` finds
-two regular patterns, such as tiles, see `estimators.regular_patterns`.
+The task `reflection` finds a sharp background behind a soft reflection on a window, and `frames` finds
+the background that stands still in several photographs, see `estimators.reflection`. With
+`patterns=search`, `single` finds two regular patterns, such as tiles, see
+`estimators.regular_patterns`.
 """
 
 from collections.abc import Sequence
@@ -66,13 +67,13 @@ def of_patterns(image: np.ndarray) -> Inputs | None:
 
 
 def of_frames(images: Sequence[np.ndarray]) -> Inputs:
-    """Finds what stands still in several photographs.
+    """Finds the background that stands still in several photographs.
 
     Args:
         images: At least three (H, W, C) in [0, 1], aligned.
 
     Returns:
-        `image` (H, W, C), the first photograph; `second` (H, W, C), what it has beyond the background;
+        `image` (H, W, C), the first photograph; `second` (H, W, C), its excess over the background;
         `count`, the number of photographs.
     """
     still = still_background(images)
@@ -94,7 +95,7 @@ def _outputs(inputs: Inputs) -> dict[str, Output]:
 
 
 def remarks(inputs: Inputs) -> tuple[str, ...]:
-    """Says what was found, and how far the image tells."""
+    """Says what was found, and how sure it is."""
     if "recurrence" in inputs:
         percent = [round(100 * float(x)) for x in np.asarray(inputs["recurrence"])]
         return (
@@ -104,15 +105,15 @@ def remarks(inputs: Inputs) -> tuple[str, ...]:
     if "count" in inputs:
         return (
             f"the background is what stands still in {int(np.asarray(inputs['count']))} photographs, "
-            "which must be aligned; layer2 is the reflection in the first one",
+            "which must be aligned; layer2 is the reflection in the first photograph",
         )
     soft, light = (float(np.asarray(inputs[name])) for name in ("soft", "light"))
     if light < _FAINT:
         return ("hardly any reflection is found, and the result is close to the input",)
     said = (
         f"{round(100 * light)} % of the light and {round(100 * soft)} % of the contrast are taken for "
-        "a reflection; one image does not tell it from shading and from parts that are out of focus, "
-        "which are weakened, too: config.strength limits what is removed"
+        "a reflection; shading and parts that are out of focus look the same in one image and are "
+        "weakened as well: config.strength limits what is removed"
     )
     if soft <= _ALL_SOFT:
         return (said,)

@@ -90,7 +90,9 @@ class Config(NetConfig):
         unit="steps",
         ge=-1,
     )
-    swap: bool = field(False, "swap two rectangles of the crops, so that the net repairs them")
+    swap: bool = field(
+        False, "swap two rectangles of the crops, so that the net learns to repair them"
+    )
     noise_std: NoiseStd = field(
         1 / 255 / math.sqrt(3),
         "standard deviation of the uniform noise added to the images that the nets see",
@@ -111,8 +113,8 @@ class Config(NetConfig):
     )
     detail: int = field(
         0,
-        "number of scales of patches of the full image that make the net's picture sharp, from coarse "
-        "to the full size; 0: none, results are enlarged by cubic interpolation",
+        "number of scales, from coarse to full size, at which patches of the full image sharpen the "
+        "net's picture; 0: results are enlarged by cubic interpolation instead",
         ge=0,
     )
     picture_every: int = field(
@@ -153,8 +155,8 @@ PRESETS: Mapping[str, Preset] = {
     "nonrect": Preset(
         {"shift": 0.45},
         "results whose shape is not rectangular",
-        "fast,nonrect: 25 shapes of scikit-image's coins, which stay sharp and nearly all whole; "
-        "about 160 s on two CPU cores",
+        "fast,nonrect: in 25 shapes, scikit-image's coins stay sharp, and nearly all stay whole; about "
+        "160 s on two CPU cores",
     ),
     "swap": Preset({"swap": True}, "repair of images in which two rectangles are swapped"),
     "many": Preset({"together": True}, "one net for several images"),
@@ -165,17 +167,18 @@ PRESETS: Mapping[str, Preset] = {
         },
         "for machines without an accelerator: a narrow net decides the layout at sides of at most 96 "
         "pixels, and patches of the full image give the detail",
-        "coins multiply at twice the width; 160 to 170 s on two CPU cores (half of the CPU seconds), a "
-        "third of it to compile 5 sizes; 2400 steps, 260 s, were no better",
+        "at twice the width, there are more coins instead of wider ones; 160 to 170 s on two CPU "
+        "cores (half of the CPU seconds), a third of which is spent compiling 5 sizes; 2400 steps "
+        "took 260 s and were no better",
     ),
     "fast": Preset(
         {
             **_NARROW,
             **{"train_steps": 1600, "even_at": 1300, "decay_from": 1000, "shapes": 2},
         },
-        "lite with 3 sizes, for results that are not smaller than the image",
-        "thirteen round coins of six at twice the width, but smeared ones at 1.5 of both sides; about "
-        "110 s on two CPU cores (half of the CPU seconds)",
+        "lite with 3 sizes, for results that are at least as large as the image",
+        "at twice the width, six coins become thirteen round ones, but at 1.5 times both sides "
+        "they are smeared; about 110 s on two CPU cores (half of the CPU seconds)",
     ),
     "smoke": Preset(
         {

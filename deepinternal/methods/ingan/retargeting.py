@@ -170,7 +170,7 @@ def outputs(config: Config, state: TrainState, inputs: Inputs) -> dict[str, Outp
     )
     back = generate(config, trained(state), there, image.shape[:2])
     varied = _diversity(config, state, image)
-    # 0, by which the measures wait for all pictures, for the reason that `measures.compare` gives.
+    # A zero that depends on all pictures: the measures are computed after them, see `measures.compare`.
     pictures = [back, varied, *(x for _, x in others)]
     zero = sum(jnp.minimum(jnp.min(x), 0) for x in pictures)
     factor = max(1, -(-max(shape) // _MEASURED))
@@ -235,7 +235,8 @@ def _finished(
     if jax.default_backend() == "cpu" or not together:
         made = [_made(config, state, inputs, scale) for scale in scales]
         return [(x, sharpening.sharp(x, full, found, n)[0]) for x, n in zip(made, sizes)]
-    # Where each kernel has little to do, all sizes are made at once, side by side on canvases.
+    # On accelerators, which small kernels use poorly, all sizes are made at once, side by side on
+    # canvases.
     nets = [fitted(*shapes, size) for size in sizes]
     net_canvas, weights = tuple(map(max, zip(*nets))), trained(state)
 
@@ -257,6 +258,7 @@ def _there_and_back(config: Config, state, inputs: Inputs, scale: Scale) -> tupl
 
 
 def _diversity(config: Config, state: TrainState, image: Array) -> Array:
+    """The diversity of the outputs for the four corner crops with 3/4 of the image's sides."""
     (h, w), part = image.shape[:2], [max(3 * n // 4, 8) for n in image.shape[:2]]
     corners = [(y, x) for y in (0, h - part[0]) for x in (0, w - part[1])]
     parts = jnp.stack([image[y : y + part[0], x : x + part[1]] for y, x in corners])
@@ -272,5 +274,6 @@ def _measured_at(side: int) -> tuple[float, ...]:
 
 
 def _smaller(x: Array, factor: int) -> Array:
+    """Reduces an image by a whole factor."""
     size = tuple(-(-n // factor) for n in x.shape[:2])
     return x if factor == 1 else fitting.shrunk(x, size)

@@ -11,7 +11,7 @@ from deepinternal.nets.ingan import PatchDiscriminator
 from deepinternal.ops.resizing import resize
 from deepinternal.types import Array, PyTree
 
-_SEEN = 13  # least side of an image that a scale judges
+_SEEN = 13  # least side in pixels of an image that a scale judges
 
 
 def most(crop: int, ratio: float) -> int:

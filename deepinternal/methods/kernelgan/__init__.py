@@ -27,8 +27,8 @@ from deepinternal.estimators.kernel_statistics import MIDDLE
 from deepinternal.methods.kernelgan import estimate, gaussian, training
 from deepinternal.methods.kernelgan.config import PRESETS, Config
 from deepinternal.methods.kernelgan.inputs import complete, example, group, pad, prepare, sides
-from deepinternal.recipe import Canvas, Figures, Recipe
-from deepinternal.types import Inputs, Method, Output, Stage, TrainState, for_spec
+from deepinternal.recipe import Canvas, Figures, Recipe, for_spec
+from deepinternal.types import Inputs, Method, Output, Stage, TrainState
 
 __all__ = ["PRESETS", "RECIPE", "Config", "example", "make", "prepare", "remarks"]
 

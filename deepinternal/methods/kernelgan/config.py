@@ -84,8 +84,8 @@ class Config(NetConfig):
     evaluate_every: int = field(50, "steps between evaluations of the kernel", unit="steps", ge=1)
     settled: float = field(
         1e-3,
-        "change of the kernel between evaluations that counts as none; three unchanged evaluations "
-        "in a row end the estimation",
+        "change of the kernel between two evaluations below which the kernel counts as settled; three "
+        "such evaluations in a row end the estimation",
         ge=0,
     )
 

@@ -1,7 +1,7 @@
-"""The kernel as a Gaussian, which is estimated before training, so that there is nothing to train.
+"""Estimation of the kernel as a Gaussian, without training.
 
-It is the kernel of a downscaling under which patches of the image recur best across scales; see
-`estimators.gaussian_blur`.
+The estimate is the kernel of the downscaling under which patches of the image recur best across scales;
+see `estimators.gaussian_blur`.
 """
 
 import jax.numpy as jnp

@@ -87,7 +87,7 @@ def prepare(
 
 
 def group(config: Config, shape: tuple[int, ...], given: Mapping[str, tuple[int, ...]]) -> Hashable:
-    """Returns what images share that share a canvas: the size of their crops; see `recipe.Canvas`."""
+    """Returns a value that images on one canvas have in common; see `recipe.Canvas`."""
     return shape[-1], sides(config, shape[:2]), given.get("reference_kernel")
 
 

@@ -1,9 +1,10 @@
 """The coarse scales of GPNN, whose patches are searched exactly, in one program for all sizes.
 
-Images of different sizes are in the upper left of canvases, and the current sizes are traced numbers,
-so that the many small scales need a single program. The loops of the search end at the current sizes.
+Images of different sizes lie in the upper left of canvases, and their sizes are traced numbers, so that
+the many small scales need a single program. The loops of the search end at the current sizes.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -110,6 +111,137 @@ class _Rows(NamedTuple):
         return y, x, valid if self.usable is None else valid & self.usable[y, x], values
 
 
+_Table = tuple[Array, Array, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Search:
+    """An exact search for the matches of the queries among the keys, chunk by chunk.
+
+    Attributes:
+        patch: Side of a patch in pixels.
+        queries: The patches of the guess.
+        keys: The patches of the searched image.
+        counts: (H, W), the weights of the guess's pixels in distances; None: they are equal.
+    """
+
+    patch: int
+    queries: _Rows
+    keys: _Rows
+    counts: Array | None
+
+    @property
+    def dimension(self) -> int:
+        """The number of values of a patch, without those of its position."""
+        return self.patch**2 * self.queries.image.shape[-1]
+
+    def table(self) -> _Table:
+        """The keys in N chunks: values (N, L, D), squared norms (N, L), and places (N, L, 2)."""
+        height, width = (n - self.patch + 1 for n in self.keys.image.shape[:2])
+        most, dimension, area = -(-height * width // _LENGTH), self.dimension, self.patch**2
+        positioned, weighted = self.keys.position is not None, self.counts is not None
+
+        def fill(b, table):
+            y, x, valid, values = self.keys.chunk(b, self.patch)
+            squares = jnp.sum(jnp.square(values), axis=1) / dimension
+            if weighted:  # squares are summed with the weights of each query
+                squares = jnp.zeros_like(squares)
+                pixels = jnp.square(values[:, :dimension]).reshape(_LENGTH, area, -1)
+                values = jnp.concatenate([values, jnp.sum(pixels, axis=2)], axis=1)
+            rows = values, jnp.where(valid, squares, jnp.inf), jnp.stack([y, x], axis=-1)
+            return tuple(t.at[b].set(r) for t, r in zip(table, rows))
+
+        empty = (
+            jnp.zeros((most, _LENGTH, dimension + 2 * positioned + area * weighted)),
+            jnp.zeros((most, _LENGTH)),
+            jnp.zeros((most, _LENGTH, 2), jnp.int32),
+        )
+        return lax.fori_loop(0, self.keys.chunks, fill, empty)
+
+    def compared(self, y: Array, x: Array, values: Array) -> tuple[Array, Array, Array | float]:
+        """Rows (L, D) of queries for products, their squared norms, and the factor of distances."""
+        if self.counts is None:
+            return values, jnp.sum(jnp.square(values), axis=1), 1 / self.dimension
+        channels = self.queries.image.shape[-1]
+        weights = cut(self.counts[..., None], y, x, self.patch)
+        each = jnp.repeat(weights, channels, axis=1)
+        missing = values.shape[1] - self.dimension
+        each = jnp.pad(each, ((0, 0), (0, missing)), constant_values=1)
+        rows = jnp.concatenate([values * each, -weights / 2], axis=1)
+        total = jnp.sum(weights, axis=1) * channels
+        return rows, jnp.sum(jnp.square(values) * each, axis=1), 1 / total[:, None]
+
+    def backward(self, table: _Table) -> tuple[Array, Array]:
+        """The distance (N, L) of each key from its nearest query, and that query's place (N, L, 2)."""
+
+        def of_queries(a, carry):
+            y, x, valid, values = self.queries.chunk(a, self.patch)
+            query = self.compared(y, x, values)
+
+            def of_keys(b, carry):
+                least, who = carry
+                apart = jnp.where(valid[:, None], _distances(query, table, b), jnp.inf)
+                found = jnp.min(apart, axis=0)
+                order = jnp.arange(_LENGTH, dtype=jnp.int32)[:, None]
+                first = jnp.min(jnp.where(apart <= found, order, _LENGTH - 1), axis=0)
+                at = jnp.stack([y[first], x[first]], axis=-1)
+                nearer = (found < least[b])[:, None]
+                return least.at[b].min(found), who.at[b].set(jnp.where(nearer, at, who[b]))
+
+            return lax.fori_loop(0, self.keys.chunks, of_keys, carry)
+
+        shape = table[1].shape
+        start = jnp.full(shape, jnp.inf), jnp.zeros((*shape, 2), jnp.int32)
+        return lax.fori_loop(0, self.queries.chunks, of_queries, start)
+
+    def forward(self, table: _Table, factor: Array) -> tuple[Array, Array]:
+        """The match (h, w, 2) of each query, and the sum of the distances.
+
+        Args:
+            table: The keys.
+            factor: (N, L), by which the distances from each key are multiplied.
+        """
+
+        def of_queries(a, carry):
+            place, total = carry
+            y, x, valid, values = self.queries.chunk(a, self.patch)
+            query = self.compared(y, x, values)
+
+            def of_keys(b, best):
+                apart = _distances(query, table, b)
+                score = apart * factor[b]
+                least = jnp.min(score, axis=1)
+                # Not argmin, which XLA does not vectorise on CPU.
+                order = jnp.arange(_LENGTH, dtype=jnp.int32)
+                first = jnp.min(jnp.where(score <= least[:, None], order, _LENGTH - 1), axis=1)
+                better = least < best[0]
+                found = table[2][b][first]
+                plain = least / factor[b][first]
+                return (
+                    jnp.where(better, least, best[0]),
+                    jnp.where(better, plain, best[1]),
+                    jnp.where(better[:, None], found, best[2]),
+                )
+
+            zeros = jnp.zeros(_LENGTH), jnp.zeros((_LENGTH, 2), jnp.int32)
+            start = jnp.full(_LENGTH, jnp.inf), *zeros
+            _, apart, found = lax.fori_loop(0, self.keys.chunks, of_keys, start)
+            # Places outside of the guess are dropped.
+            place = place.at[jnp.where(valid, y, place.shape[0]), x].set(found, mode="drop")
+            return place, total + jnp.sum(jnp.where(valid, apart, 0))
+
+        shape = [n - self.patch + 1 for n in self.queries.image.shape[:2]]
+        start = jnp.zeros((*shape, 2), jnp.int32), jnp.zeros(())
+        return lax.fori_loop(0, self.queries.chunks, of_queries, start)
+
+
+def _distances(query: tuple[Array, Array, Array | float], table: _Table, b: Array) -> Array:
+    """The distances (L, L) of queries, see `_Search.compared`, from chunk `b` of the keys."""
+    rows, squares, share = query
+    products = jnp.matmul(rows, table[0][b].T, precision=lax.Precision.HIGHEST)
+    return jnp.maximum((squares[:, None] - 2 * products) * share + table[1][b], 0)
+
+
 def matched(
     guess: Array,
     size: Array,
@@ -127,120 +259,38 @@ def matched(
 
     Args:
         guess: (H, W, C), with the guess in the upper left.
-        size: (2,), its size, possibly traced.
+        size: (2,), the size of the guess, possibly traced.
         searched: (H', W', C), with the searched image in the upper left.
-        searched_size: (2,), its size, possibly traced.
+        searched_size: (2,), the size of the searched image, possibly traced.
         patch: Side of a patch in pixels.
         alpha: See `ops.patches.search.normalized_factor`; 0: the score is the distance.
         position: Weight, possibly traced, of the squared difference of relative positions, which is
             added to distances; None: 0.
         counts: (H, W), larger than 0: weights of the guess's pixels in distances.
         allowed: Bool (H', W'), the pixels of `searched` that may be used.
-        both: Whether the matches of the patches of `searched` are asked for, too.
+        both: Whether to find the matches of the patches of `searched`, too.
 
     Returns:
         The matches, which have no meaning outside of the images.
     """
     offset = jnp.mean(searched)  # without a common mean, squares keep more of float32's digits
-    dimension = patch * patch * guess.shape[-1]
-    position = None if position is None else jnp.sqrt(position * dimension)
+    position = None if position is None else jnp.sqrt(position * patch**2 * guess.shape[-1])
     free = None if allowed is None else usable(allowed, patch)
     queries = _Rows(guess - offset, size - patch + 1, None, position)
     keys = _Rows(searched - offset, searched_size - patch + 1, free, position)
-    most = -(-(searched.shape[0] - patch + 1) * (searched.shape[1] - patch + 1) // _LENGTH)
-    columns = dimension + 2 * (position is not None) + patch * patch * (counts is not None)
-
-    def fill(b, table):
-        y, x, valid, values = keys.chunk(b, patch)
-        squares = jnp.sum(jnp.square(values), axis=1) / dimension
-        if counts is not None:  # squares are summed with the weights of each query
-            squares = jnp.zeros_like(squares)
-            pixels = jnp.square(values[:, :dimension]).reshape(_LENGTH, patch * patch, -1)
-            values = jnp.concatenate([values, jnp.sum(pixels, axis=2)], axis=1)
-        rows = values, jnp.where(valid, squares, jnp.inf), jnp.stack([y, x], axis=-1)
-        return tuple(t.at[b].set(r) for t, r in zip(table, rows))
-
-    def compared(y, x, values):
-        """Rows (L, columns) for products, the squares of queries, and the factor of distances."""
-        if counts is None:
-            return values, jnp.sum(jnp.square(values), axis=1), 1 / dimension
-        weights = cut(counts[..., None], y, x, patch)
-        each = jnp.repeat(weights, guess.shape[-1], axis=1)
-        each = jnp.pad(each, ((0, 0), (0, values.shape[1] - dimension)), constant_values=1)
-        rows = jnp.concatenate([values * each, -weights / 2], axis=1)
-        total = jnp.sum(weights, axis=1) * guess.shape[-1]
-        return rows, jnp.sum(jnp.square(values) * each, axis=1), 1 / total[:, None]
-
-    table = (
-        jnp.zeros((most, _LENGTH, columns)),
-        jnp.zeros((most, _LENGTH)),
-        jnp.zeros((most, _LENGTH, 2), jnp.int32),
-    )
-    table = lax.fori_loop(0, keys.chunks, fill, table)
-
-    def distances(query, b):
-        rows, squares, share = query
-        products = jnp.matmul(rows, table[0][b].T, precision=lax.Precision.HIGHEST)
-        return jnp.maximum((squares[:, None] - 2 * products) * share + table[1][b], 0)
-
-    def reverse(a, carry):
-        y, x, valid, values = queries.chunk(a, patch)
-        query = compared(y, x, values)
-
-        def of_chunk(b, carry):
-            least, who = carry
-            apart = jnp.where(valid[:, None], distances(query, b), jnp.inf)
-            found = jnp.min(apart, axis=0)
-            order = jnp.arange(_LENGTH, dtype=jnp.int32)[:, None]
-            first = jnp.min(jnp.where(apart <= found, order, _LENGTH - 1), axis=0)
-            at = jnp.stack([y[first], x[first]], axis=-1)
-            nearer = (found < least[b])[:, None]
-            return least.at[b].min(found), who.at[b].set(jnp.where(nearer, at, who[b]))
-
-        return lax.fori_loop(0, keys.chunks, of_chunk, carry)
-
-    factor, neglected = jnp.ones((most, _LENGTH)), jnp.zeros(())
+    search = _Search(patch, queries, keys, counts)
+    table = search.table()
+    factor, neglected = jnp.ones(table[1].shape), jnp.zeros(())
     back = jnp.full([n - patch + 1 for n in searched.shape[:2]] + [2], -1, jnp.int32)
     if alpha or both:
-        start = jnp.full((most, _LENGTH), jnp.inf), jnp.zeros((most, _LENGTH, 2), jnp.int32)
-        least, who = lax.fori_loop(0, queries.chunks, reverse, start)
+        least, who = search.backward(table)
         # Patches that may not be used have infinite distances.
         found = jnp.isfinite(least)
         neglected = jnp.sum(jnp.where(found, least, 0)) / jnp.sum(found)
         factor = jnp.where(found & (alpha > 0), 1 / (alpha + least), 1)
         rows = jnp.where(found, table[2][..., 0], back.shape[0])
         back = back.at[rows, table[2][..., 1]].set(who, mode="drop")
-
-    def nearest(a, carry):
-        place, total = carry
-        y, x, valid, values = queries.chunk(a, patch)
-        query = compared(y, x, values)
-
-        def closer(b, best):
-            apart = distances(query, b)
-            score = apart * factor[b]
-            least = jnp.min(score, axis=1)
-            # Not argmin, which XLA does not vectorise on CPU.
-            order = jnp.arange(_LENGTH, dtype=jnp.int32)
-            first = jnp.min(jnp.where(score <= least[:, None], order, _LENGTH - 1), axis=1)
-            better = least < best[0]
-            found = table[2][b][first]
-            plain = least / factor[b][first]
-            return (
-                jnp.where(better, least, best[0]),
-                jnp.where(better, plain, best[1]),
-                jnp.where(better[:, None], found, best[2]),
-            )
-
-        start = (jnp.full(_LENGTH, jnp.inf), jnp.zeros(_LENGTH), jnp.zeros((_LENGTH, 2), jnp.int32))
-        _, apart, found = lax.fori_loop(0, keys.chunks, closer, start)
-        # What is outside of the guess is not written.
-        place = place.at[jnp.where(valid, y, place.shape[0]), x].set(found, mode="drop")
-        return place, total + jnp.sum(jnp.where(valid, apart, 0))
-
-    shape = [n - patch + 1 for n in guess.shape[:2]]
-    start = jnp.zeros((*shape, 2), jnp.int32), jnp.zeros(())
-    place, total = lax.fori_loop(0, queries.chunks, nearest, start)
+    place, total = search.forward(table, factor)
     return Found(place, back, total / (queries.size[0] * queries.size[1]), neglected)
 
 

@@ -65,8 +65,8 @@ class Config(MaskConfig):
     )
     algorithm: Literal["gpnn", "bidir", "seams"] = field(
         "gpnn",
-        "how it is made; gpnn: by nearest patches from coarse to fine; bidir: by bidirectional "
-        "similarity, only for retarget; seams: by seam carving, only for retarget",
+        "algorithm that makes the result; gpnn: nearest patches from coarse to fine; bidir: "
+        "bidirectional similarity, only for retarget; seams: seam carving, only for retarget",
     )
     result_scale: Auto[ScaleField] = field(
         "auto",
@@ -122,25 +122,25 @@ class Config(MaskConfig):
     )
     alpha: Auto[Annotated[float, Ge(0)]] = field(
         "auto",
-        "how little a patch of the image may be neglected: the distance to a patch is divided by "
-        "alpha plus the least distance of the result from it, as mean squared differences of values "
-        "in [0, 1]; 0: distances are not divided; auto: 0 for retarget, collage, inpaint "
-        "and structure, 0.00125 for other tasks",
+        "tolerance for patches of the image that the result neglects: the distance to a patch is "
+        "divided by alpha plus the least distance of the result's patches from it, as mean squared"
+        " differences of values in [0, 1]; 0: distances are not divided; auto: 0 for retarget, "
+        "collage, inpaint and structure, 0.00125 for other tasks",
     )
     votes: Auto[Annotated[float, Ge(0)]] = field(
         "auto",
-        "weight of the source's patches, which vote where the guess is most like them, relative to the "
-        "matches of the guess's patches; auto: 1 for retarget and collage, else 0",
+        "weight of the votes of the source's patches, each at its nearest patch of the guess, relative "
+        "to the votes for the guess's patches; auto: 1 for retarget and collage, else 0",
     )
     position: Auto[Annotated[float, Ge(0)]] = field(
         "auto",
-        "weight of the squared difference of the relative positions of two patches, in distances at "
-        "coarse scales: a large weight keeps the image's layout; auto: 1 for retarget and "
+        "weight, in the distance of two patches at coarse scales, of the squared difference of their "
+        "relative positions; a large weight keeps the image's layout; auto: 1 for retarget and "
         "collage, else 0",
     )
     trials: int = field(
         1,
-        "number of first guesses of each sample, of whose coarse results the best is kept",
+        "number of first guesses of each sample; the best of their coarse results is kept",
         ge=1,
         le=64,
     )

@@ -13,7 +13,7 @@ paper's way); a prior keeps patches near their relative positions until the last
 scales (`position`); generation starts from an image whose parts are moved at random, because a guess
 of pure noise leads back to the image itself (`shift`); fine scales are further apart than coarse ones
 (`fine_ratio`); for retargeting, up to three pixels are added at the lower and the right border, so that
-what is copied at a coarse scale stays on the same grid of pixels at the finer ones.
+regions that are copied at a coarse scale stay on the same grid of pixels at the finer scales.
 
 References:
     Granot, Feinstein, Shocher, Bagon, Irani: Drop the GAN: In Defense of Patches Nearest Neighbors as

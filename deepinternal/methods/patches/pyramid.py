@@ -76,8 +76,8 @@ def levels(config: Config, source: Size, result: Size) -> tuple[Level, ...]:
 def on_grid(config: Config, source: Size, result: Size) -> tuple[Size, Size]:
     """Rounds the sides of an image and a result up to multiples of 4, if both have several scales.
 
-    What is copied at a coarse scale then stays on the same grid of pixels at the finer ones, of which
-    each is twice as large. Otherwise offsets that were one become several, which leaves seams.
+    Regions that are copied at a coarse scale then stay on the same grid of pixels at the finer scales,
+    each of which is twice as large. Otherwise, a single offset becomes several, which leaves seams.
     """
     check(source, result)
     if min(*source, *result) < _GRID * least_side(config):

@@ -1,4 +1,4 @@
-"""The tasks of the method `patches`: what they take from the user, and from what they start.
+"""The tasks of the method `patches`: their inputs, their first guesses and their results.
 
 To add a task, add an entry to `TASKS` and its name to `Config.task`.
 """
@@ -17,7 +17,7 @@ from jax import lax
 from deepinternal.methods.holes import known_pixels
 from deepinternal.methods.patches import filling, pyramid
 from deepinternal.methods.patches.config import Config, Size, least_side
-from deepinternal.ops.patches.search import check_allowed
+from deepinternal.ops.patches.places import check_allowed
 from deepinternal.recipe import Grouping, check_size
 from deepinternal.types import Array, Example, InputError, Inputs
 
@@ -43,7 +43,7 @@ def _inpaint(
     mask: np.ndarray | None = None,
     layout: np.ndarray | None = None,
 ) -> Inputs:
-    """The window around the holes; how strongly the image varies is two more channels."""
+    """The window around the holes; two more channels hold how strongly the image varies."""
     del layout
     image = np.asarray(image, np.float32)
     known = known_pixels(image, mask, task=config.task)

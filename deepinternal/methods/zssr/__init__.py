@@ -28,6 +28,7 @@ A linen module of the user's own can replace the net, and a function can replace
 `make`.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -72,23 +73,13 @@ def make(
 
     Raises:
         InputError: The fields do not suit the image, an input is missing, `down` or `net` returns
-            images of another size, or `net` is no linen module.
+            images of another size, or `net` is not a linen module.
     """
     if config.mode != "image":
         if not (down is None and net is None):
             raise InputError(f"down, net: cannot be given with mode={config.mode}")
         return {"deblur": deblur, "video": video}[config.mode].make(config, spec)
-    if config.blind and "decisions" not in spec:
-        raise InputError("config.blind: the inputs lack `decisions`; take them from `zssr.prepare`")
-    if "sizes" in spec and not (down is None and net is None):
-        raise InputError("down, net: cannot be given for an image on a canvas")
-    tasks, channels = task.build(config, spec, down, net), spec["image"].shape[-1]
-    for jump in tasks:
-        enlarge.tile_of(jump)
-        if down is not None:
-            task.check_degradation(jump, channels)
-        if jump.own_net:
-            task.check_net(jump, channels)
+    tasks = _checked(config, spec, down, net)
     init, stages = training.stages(tasks)
 
     def baseline(inputs: Inputs) -> Array:
@@ -98,8 +89,7 @@ def make(
         large = resize(image, scale=scale, output_shape=shape, size=size)
         return jnp.clip(large, 0, 1)
 
-    def outputs(state, inputs):
-        return training.outputs(tasks[-1], state, inputs)
+    outputs = functools.partial(training.outputs, tasks[-1])
 
     def apply(state, inputs):
         for stage in stages[:-1]:  # intermediate results with the final weights
@@ -116,6 +106,24 @@ def make(
         final_params=lambda state: {"net": training.weights(state)},
         apply=None if config.blind else apply,
     )
+
+
+def _checked(
+    config: Config, spec: Inputs, down: Callable[[Array], Array] | None, net: Any
+) -> list[task.Task]:
+    """Returns the jumps. Arguments and errors are those of `make`."""
+    if config.blind and "decisions" not in spec:
+        raise InputError("config.blind: the inputs lack `decisions`; take them from `zssr.prepare`")
+    if "sizes" in spec and not (down is None and net is None):
+        raise InputError("down, net: cannot be given for an image on a canvas")
+    tasks, channels = task.build(config, spec, down, net), spec["image"].shape[-1]
+    for jump in tasks:
+        enlarge.tile_of(jump)
+        if down is not None:
+            task.check_degradation(jump, channels)
+        if jump.own_net:
+            task.check_net(jump, channels)
+    return tasks
 
 
 def remarks(config: Config, inputs: Inputs, figures: Figures) -> Sequence[str]:

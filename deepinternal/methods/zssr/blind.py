@@ -4,7 +4,7 @@ Noise, JPEG blocks and the kernel, a Gaussian, are estimated on the host before 
 are arrays among the inputs (`decisions`), so that images for which they differ share programs:
 
 * noise_std: the noise added to sons, so that the net learns to enlarge such images without their noise;
-  that of an image which is no JPEG is removed first, and what is left of it is added;
+  unless the image is a JPEG, its noise is removed first, and only the rest is added;
 * refine: whether results are back-projected, which would restore noise and blocks;
 * flips: whether fathers are rotated and mirrored, which an asymmetric kernel does not allow;
 * estimated: whether the estimated kernel replaces the cubic one.
@@ -26,10 +26,11 @@ from deepinternal.ops import kernels
 from deepinternal.recipe import Figures
 from deepinternal.types import Inputs, Output
 
-# Patches of cubic downscalings recur at greater widths (see `gaussian_blur.Blur`) of .2 to 1.02, those
-# of JPEGs of quality 40 at up to 1.15.
+# The greater width at which patches recur (see `gaussian_blur.Blur`) is 0.2 to 1.02 for cubic
+# downscalings, and up to 1.15 for JPEGs of quality 40.
 WIDE, WIDE_JPEG = 1.05, 1.25
-# Least confidence of a kernel that is used. Three motions below it lost .1 to .7 dB against cubic.
+# Least confidence of a kernel that is used. With less, three motion blurs lost 0.1 to 0.7 dB compared
+# with the cubic kernel.
 CONFIDENT = 0.5
 SATURATED = 0.5  # fraction of values at the ends of the range at which no estimate is trusted
 

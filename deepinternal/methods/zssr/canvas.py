@@ -1,4 +1,4 @@
-"""Canvases: arrays of one size for images of different sizes, which thus share programs and batches.
+"""Canvases: arrays of one size for images of different sizes, so that they share programs and batches.
 
 An image lies in the upper left of its canvas. All shapes are those of the canvas. Whatever depends on
 the image's size is computed from the input `sizes`, so that the results equal those of the image alone
@@ -16,8 +16,8 @@ from deepinternal.methods.zssr.config import Config
 from deepinternal.methods.zssr.enlarge import tile_of
 from deepinternal.methods.zssr.jumps import POOLED, plan
 from deepinternal.methods.zssr.task import TEST_SIDE, Task, build
-from deepinternal.ops.kernels import sample_positions, whole_positions
 from deepinternal.ops.resizing import output_size
+from deepinternal.ops.sampling import sample_positions, whole_positions
 from deepinternal.types import InputError, Inputs
 
 

@@ -23,13 +23,14 @@ class Config(NetConfig):
     )
     path: Literal["direct", "steps", "published"] = field(
         "direct",
-        "how a single factor of scale is reached; direct: at once; steps: above 2.25 by way of the "
-        "middle of each doubling, whose result is the base of the next; published: up to 2 by the six "
-        "factors of the paper, above as steps; with a kernel or a degradation always at once",
+        "how a single factor of scale is reached; direct: in one jump; steps: above 2.25 in two jumps "
+        "for each doubling, whose result is the base of the next one; published: up to 2 by the six "
+        "factors of the paper, above 2 as with steps but with more training; an image with a kernel or "
+        "a degradation always takes one jump",
     )
     jumps: int = field(
         0,
-        "greatest number of factors used, evenly spread over those of scale or path; 0: all",
+        "greatest number of factors that are used, spread evenly over those of scale or path; 0: all",
         ge=0,
     )
     rounds: int = field(
@@ -48,7 +49,8 @@ class Config(NetConfig):
     )
     train_steps: int = field(
         3000,
-        "greatest number of steps of each jump; of several that path chooses, .375 to 3 times as many",
+        "greatest number of steps of each jump; if path chooses several jumps, 0.375 to 3 times as "
+        "many",
         unit="steps",
         ge=1,
     )
@@ -69,7 +71,7 @@ class Config(NetConfig):
         "resolution",
     )
     pairs: int = field(
-        48, "number of fathers that are made before training, with mode=deblur", ge=1
+        48, "with mode=deblur, the number of fathers that are made before training", ge=1
     )
     layers: int = field(8, "number of convolutions of the net", ge=1)
     features: int = field(64, "channels between the convolutions of the net", ge=1)
@@ -177,12 +179,12 @@ class Config(NetConfig):
     )
     jpeg: Switch = field(
         "auto",
-        "treat the image as a JPEG, with blind; auto: if blocks of 8x8 pixels are found",
+        "with blind, treat the image as a JPEG; auto: if blocks of 8x8 pixels are found",
     )
     denoise: Switch = field(
         "auto",
-        "remove the noise before training, with blind, and add less to the sons; auto: if noise was "
-        "measured and the image is not treated as a JPEG",
+        "with blind, remove the noise before training, so that less is added to the sons; auto: if "
+        "noise was measured and the image is not treated as a JPEG",
     )
     reference_kernel: Text = field(
         "", "file or folder of true kernels, to score the estimate; '': it is not scored"
@@ -250,7 +252,6 @@ PRESETS: Mapping[str, Preset] = {
     "ideal": Preset(
         {},
         "the published settings, for images downscaled with the cubic kernel (default)",
-        "Set5 x2: 37.01 dB Y-PSNR (bicubic 33.68); the butterfly takes 413 seconds on two CPU cores",
     ),
     "gradual": Preset(
         {**_FAST, **_SIX_JUMPS, "train_steps": 300},
@@ -259,9 +260,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "kernel": Preset(
         {"flips": "off", "back_projection": "2", "kernel_use": "given"},
-        "an image with a known blur kernel, given as config.kernel",
-        "two images blurred by anisotropic Gaussians: 32.70 and 30.91 dB (bicubic 28.33 and 24.09) "
-        "after 300 steps; fast,kernel: 33.04 and 31.48 dB in 21 and 18 seconds on two CPU cores",
+        "an image with a known blur kernel, given as config.kernel; also as fast,kernel",
     ),
     "real": Preset(
         {
@@ -296,7 +295,7 @@ PRESETS: Mapping[str, Preset] = {
             **{"muon_rate": 0.02, "schedule": "cosine", "train_steps": 600, "average": 0.96},
         },
         "a blurred image, which keeps its size, with a known blur kernel, given as config.kernel",
-        "ten parts of 176x176 pixels: 0.45 to 2.79 dB, in the mean 1.49 dB, above the better of "
+        "ten parts of 176x176 pixels: 0.45 to 2.79 dB, on average 1.49 dB, above the better of "
         "Wiener's and Richardson and Lucy's filters at their best settings, in 16 to 19 CPU seconds",
     ),
     "video": Preset(

@@ -31,12 +31,14 @@ from deepinternal.types import Array, Example, InputError, Inputs, Method, Outpu
 LEAST = 48  # least side of an image
 _ROUNDING = 12**-0.5 / 255  # least standard deviation of the noise, that of rounding to 8 bits
 _WEIGHT = 0.6  # weight of the gradients' lengths, times their mean
-_MARGIN = 16  # by which fathers are larger than the crops
-_SCALES = (0.5, 0.95)  # of fathers, relative to the image
-_MIRRORED = 1.9  # greatest side of the part of a mirrored image that a father shows, in its sides
+_MARGIN = 16  # number of pixels by which the sides of fathers exceed those of the crops
+_SCALES = (0.5, 0.95)  # scales of fathers relative to the image
+_MIRRORED = 1.9  # greatest side of the mirrored image that a father shows, relative to the image's
 _STRETCH = 0.15  # greatest logarithm of the ratio of the two axes' scales
-_FAINT = 0.02  # fraction of frequencies, those that the kernel passes least, that tell the noise
-_PASSED = 0.3  # part of the amplitude that a kernel passes at these at which they tell nothing
+_FAINT = (
+    0.02  # fraction of frequencies, those that the kernel passes least, for measuring the noise
+)
+_PASSED = 0.3  # amplitude that the kernel passes there, above which the noise is not measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,8 +90,8 @@ def noise_std(image: np.ndarray, kernel: np.ndarray) -> float:
         kernel: (K, K).
 
     Returns:
-        The standard deviation of white noise; 0 if the kernel suppresses nothing, because the noise
-        cannot be told from the image then.
+        The standard deviation of white noise; 0 if the kernel suppresses nothing, because then the
+        noise cannot be distinguished from the image.
     """
     size = image.shape[:2]
     window = np.outer(*(np.hanning(n + 2)[1:-1] for n in size))[..., None]
@@ -276,11 +278,11 @@ def make(config: Any, spec: Inputs) -> Method:
 
 
 def remarks(config: Any, inputs: Inputs) -> Sequence[str]:
-    """Says what is assumed."""
+    """Sentences about the assumed noise and kernel."""
     std = 255 * float(inputs["noise_std"])
     how = "set by config.noise_std" if config.noise_std != "auto" else "measured with the kernel"
     return [
         f"noise with a standard deviation of {std:.2f} of 255 is assumed: {how}",
-        "the kernel is taken as exact: if the result has stripes or bright edges, it is wider than the "
-        "blur of the image",
+        "the kernel is assumed to be exact: stripes or bright edges in the result mean that it is "
+        "wider than the blur of the image",
     ]

@@ -9,13 +9,15 @@ from deepinternal.ops.resizing import output_size
 from deepinternal.types import InputError
 
 MAX_SCALE = 16.0
-# Longest side of an image of which earlier results are made as a whole to cut fathers from; of a larger
-# image, they are made of its middle, because training sees a small part of the pixels anyway.
+# Longest side of an image whose earlier results, from which fathers are cut, are computed as a whole.
+# For
+# a larger image, only its middle is enlarged, because training uses a small part of the pixels anyway.
 POOLED = 1024
 DIRECT = 2.25  # greatest factor that `path` reaches at once with steps
-_SMALL = 1.5  # greatest ratio to a later base that takes one jump
-# Parts of `train_steps` that jumps take in the first doubling of several and in later ones, whose
-# results gain little from more; with 'published', as many as its six factors take for one doubling.
+_SMALL = 1.5  # greatest ratio of a later base to the one before that takes a single jump
+# Share of `train_steps` of each jump in the first doubling, and in later ones, whose results gain
+# little
+# from more steps. With 'published', the first doubling takes as many steps as its six factors.
 _SHARES = {"steps": (0.75, 0.375), "published": (3.0, 1.5)}
 # The paper's factors, as parts of the way to 2 along each axis.
 _SIX = ((0.0, 0.5), (0.5, 0.0), (0.5, 0.5), (0.5, 1.0), (1.0, 0.5), (1.0, 1.0))
@@ -134,8 +136,8 @@ def taken(factors: tuple[_T, ...], most: int) -> tuple[_T, ...]:
 def path(factor: Factor, kind: str) -> tuple["Leg", ...]:
     """Returns the legs on which a factor is reached.
 
-    The base changes at 2, 4 and 8, as far as the factor is greater. On the way to each base, every
-    axis goes by equal parts.
+    The base changes at those of 2, 4 and 8 that are below the factor. Between two bases, every axis
+    grows by equal parts.
 
     Args:
         factor: (vertical, horizontal).

@@ -10,7 +10,7 @@ import numpy as np
 from deepinternal.methods import denoise
 from deepinternal.types import Array, Inputs, input_spec
 
-REST = 0.3  # standard deviation of what the noise leaves, relative to the noise
+REST = 0.3  # standard deviation of the noise that remains, relative to the noise before
 
 
 def denoised(image: np.ndarray) -> np.ndarray:

@@ -239,11 +239,13 @@ def check_degradation(task: Task, channels: int) -> None:
 
 
 def check_net(task: Task, channels: int) -> None:
-    """Refuses a net of the user's own that is no linen module for images or has more than weights."""
+    """Refuses a net that is not a linen module for images, or that has other variables than weights."""
     net, optimizer = task.net, task.config.optimizer
     if isinstance(net, type) or not all(hasattr(net, name) for name in ("init", "apply")):
         what = net if isinstance(net, type) else type(net)
-        raise InputError(f"net: {what.__name__} is no instance; give an instance of a linen module")
+        raise InputError(
+            f"net: {what.__name__} is not an instance; give an instance of a linen module"
+        )
     if optimizer != "adam":
         raise InputError(
             f"config.optimizer={optimizer}: needs the built-in net; give adam with a net of your own"

@@ -1,9 +1,9 @@
 """Super-resolution of a video: ZSSR with one net for all frames of a clip.
 
-The fathers of each step are cut from a random frame, so that what is small in one frame is learned
-from the frames in which it is larger. The net is trained once, for as many steps as a few single
-frames take, and then enlarges each frame. Because the frames share it, they flicker less than frames
-with a net each.
+The fathers of each step are cut from a random frame, so that details that are small in one frame are
+learned from the frames in which they are larger. The net is trained once, for as many steps as a few
+single frames take, and then enlarges each frame. Frames that share a net flicker less than frames with
+separate nets.
 """
 
 import dataclasses

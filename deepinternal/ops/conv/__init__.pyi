@@ -1,8 +1,12 @@
+from deepinternal.ops.conv import arrays as arrays
 from deepinternal.ops.conv import batching as batching
 from deepinternal.ops.conv import cells as cells
 from deepinternal.ops.conv import convolution as convolution
 from deepinternal.ops.conv import forms as forms
 from deepinternal.ops.conv import minimal_filtering as minimal_filtering
+from deepinternal.ops.conv.arrays import dot as dot
+from deepinternal.ops.conv.arrays import shift as shift
+from deepinternal.ops.conv.arrays import transposed as transposed
 from deepinternal.ops.conv.batching import best as best
 from deepinternal.ops.conv.batching import grouped as grouped
 from deepinternal.ops.conv.batching import hybrid as hybrid
@@ -17,12 +21,9 @@ from deepinternal.ops.conv.forms import Spec as Spec
 from deepinternal.ops.conv.forms import by_way_of as by_way_of
 from deepinternal.ops.conv.forms import convolve as convolve
 from deepinternal.ops.conv.forms import correlate_rows as correlate_rows
-from deepinternal.ops.conv.forms import dot as dot
 from deepinternal.ops.conv.forms import framed_kernel_grad as framed_kernel_grad
 from deepinternal.ops.conv.forms import from_correlation as from_correlation
 from deepinternal.ops.conv.forms import plain as plain
-from deepinternal.ops.conv.forms import shift as shift
-from deepinternal.ops.conv.forms import transposed as transposed
 from deepinternal.ops.conv.forms import without_padding as without_padding
 from deepinternal.ops.conv.minimal_filtering import correlate as correlate
 from deepinternal.ops.conv.minimal_filtering import form as form

@@ -18,8 +18,9 @@ import jax
 import jax.numpy as jnp
 
 from deepinternal.ops.conv import forms
+from deepinternal.ops.conv.arrays import dot, shift
 from deepinternal.ops.conv.cells import in_cells
-from deepinternal.ops.conv.forms import Form, Function, Spec, dot, shift
+from deepinternal.ops.conv.forms import Form, Function, Spec
 from deepinternal.types import Array
 
 FORMS = ("loop", "grouped", "hybrid", "patches")  # the choices of `batching`
@@ -53,6 +54,12 @@ def best(spec: Spec, images: int) -> str:
 
     Returns:
         One of `FORMS`.
+
+    Example:
+        >>> from deepinternal.ops.conv import batching
+        >>> from deepinternal.ops.conv.forms import Spec
+        >>> batching.best(Spec((64, 64), (1, 1, 16, 16)), images=1)
+        'patches'
     """
     if spec.padded and spec.kernel[:2] == (1, 1):
         return "patches"
@@ -61,7 +68,23 @@ def best(spec: Spec, images: int) -> str:
 
 
 def one_by_one(form: Form) -> Form:
-    """Applies the form of one kernel to one kernel after another, unrolled."""
+    """Applies the form of one kernel to one kernel after another, unrolled.
+
+    Args:
+        form: A form for arrays without a leading axis.
+
+    Returns:
+        A form for arrays with a leading axis of kernels.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import batching, forms
+        >>> x, w = np.ones((2, 1, 4, 4, 2), np.float32), np.ones((2, 3, 3, 2, 5), np.float32)
+        >>> form = batching.one_by_one(forms.plain(forms.Spec((4, 4), (3, 3, 2, 5))))
+        >>> jax.eval_shape(form.evaluate, x, w).shape
+        (2, 1, 4, 4, 5)
+    """
 
     def unrolled(function: Function) -> Function:
         def every(a: Array, b: Array) -> Array:
@@ -74,7 +97,23 @@ def one_by_one(form: Form) -> Form:
 
 
 def grouped(spec: Spec) -> Form:
-    """Uses one convolution with a group of channels for each kernel."""
+    """Uses one convolution with a group of channels for each kernel.
+
+    Args:
+        spec: The convolution.
+
+    Returns:
+        A form for arrays with a leading axis of kernels.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import batching, forms
+        >>> x, w = np.ones((2, 1, 4, 4, 2), np.float32), np.ones((2, 3, 3, 2, 5), np.float32)
+        >>> form = batching.grouped(forms.Spec((4, 4), (3, 3, 2, 5)))
+        >>> jax.eval_shape(form.evaluate, x, w).shape
+        (2, 1, 4, 4, 5)
+    """
 
     def correlate(x: Array, w: Array) -> Array:
         y = forms.convolve(spec, _channels(x), _channels(w), groups=len(w))
@@ -86,14 +125,23 @@ def grouped(spec: Spec) -> Form:
 def hybrid(spec: Spec) -> Form:
     """Uses `grouped`, but `patches` for the kernel's gradient.
 
-    Layers with a number of channels that is no multiple of 8, such as the first and the last one, use
-    `patches` only: cuDNN's fast functions need such groups, and few channels are cheap to copy.
+    Layers whose numbers of channels are not multiples of 8, such as the first and the last one, use
+    `patches` only: the fast functions of cuDNN need such multiples, and few channels are cheap to copy.
 
     Args:
         spec: The convolution.
 
     Returns:
         A form for arrays with a leading axis of kernels.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import batching, forms
+        >>> x, w = np.ones((2, 1, 4, 4, 2), np.float32), np.ones((2, 3, 3, 2, 5), np.float32)
+        >>> form = batching.hybrid(forms.Spec((4, 4), (3, 3, 2, 5)))
+        >>> jax.eval_shape(form.evaluate, x, w).shape
+        (2, 1, 4, 4, 5)
     """
     product = patches(spec)
     if any(channels % 8 for channels in spec.kernel[2:]):
@@ -114,6 +162,15 @@ def patches(spec: Spec) -> Form:
 
     Returns:
         A form for arrays with a leading axis of kernels.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import batching, forms
+        >>> x, w = np.ones((2, 1, 4, 4, 2), np.float32), np.ones((2, 3, 3, 2, 5), np.float32)
+        >>> form = batching.patches(forms.Spec((4, 4), (3, 3, 2, 5)))
+        >>> jax.eval_shape(form.evaluate, x, w).shape
+        (2, 1, 4, 4, 5)
     """
     return _any_stride(spec, _padded_patches)
 

@@ -16,7 +16,24 @@ from deepinternal.types import Array
 
 
 def in_cells(spec: Spec, make: Callable[[Spec], Form]) -> Form:
-    """The form without padding that uses the form `make` for the convolution of cells."""
+    """The form without padding that computes the convolution in cells.
+
+    Args:
+        spec: The convolution, without padding.
+        make: Makes the form of the convolution of the cells, which has stride 1.
+
+    Returns:
+        A form for the arrays of the form that `make` makes.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import cells, forms
+        >>> x, w = np.ones((1, 8, 8, 3), np.float32), np.ones((4, 4, 3, 5), np.float32)
+        >>> spec = forms.Spec((8, 8), (4, 4, 3, 5), padded=False, stride=2)
+        >>> jax.eval_shape(cells.in_cells(spec, forms.plain).evaluate, x, w).shape
+        (1, 3, 3, 5)
+    """
     side, (*sizes, c_in, c_out) = spec.stride, spec.kernel
     kernel = tuple(-(-k // side) for k in sizes)
     image = tuple(k + n - 1 for k, n in zip(kernel, spec.result, strict=False))

@@ -66,6 +66,13 @@ def conv2d(
 
     Raises:
         InputError: `batching` or `padding` is unknown, or there is a stride with padding.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import conv2d
+        >>> x, w = np.ones((1, 4, 5, 2), np.float32), np.ones((3, 3, 2, 3), np.float32)
+        >>> conv2d(x, w).shape, conv2d(x, w, padding="VALID").shape
+        ((1, 4, 5, 3), (1, 2, 3, 3))
     """
     if padding not in ("SAME", "VALID") or (padding == "SAME" and stride != 1):
         raise InputError(
@@ -92,6 +99,16 @@ def choose(spec: Spec, batching: str | None, *, kernels: int, images: int, dtype
 
     Returns:
         A form for arrays with a leading axis of size A.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import convolution, forms
+        >>> x, w = np.ones((2, 1, 4, 4, 2), np.float32), np.ones((2, 3, 3, 2, 5), np.float32)
+        >>> spec = forms.Spec((4, 4), (3, 3, 2, 5))
+        >>> form = convolution.choose(spec, "patches", kernels=2, images=1, dtype=np.float32)
+        >>> jax.eval_shape(form.evaluate, x, w).shape
+        (2, 1, 4, 4, 5)
     """
     on_cpu = jax.default_backend() == "cpu"
     if on_cpu and dtype == jnp.bfloat16:  # converted once; XLA would convert the sums as well
@@ -124,6 +141,15 @@ def fastest(spec: Spec, images: int) -> Form:
 
     Returns:
         A form for arrays without a leading axis.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import convolution, forms
+        >>> x, w = np.ones((1, 4, 4, 2), np.float32), np.ones((3, 3, 2, 5), np.float32)
+        >>> form = convolution.fastest(forms.Spec((4, 4), (3, 3, 2, 5)), images=1)
+        >>> jax.eval_shape(form.evaluate, x, w).shape
+        (1, 4, 4, 5)
     """
     form, (kh, kw, c_in, c_out) = plain(spec), spec.kernel
     pixels = images * spec.size[0] * spec.size[1]

@@ -9,10 +9,10 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
+from deepinternal.ops.conv.arrays import dot, transposed
 from deepinternal.types import Array
 
 Function = Callable[[Array, Array], Array]
@@ -75,12 +75,45 @@ def _itself(x: Array) -> Array:
 
 
 def plain(spec: Spec) -> Form:
-    """`lax.conv_general_dilated` and its transposes, for one kernel."""
+    """The form of `lax.conv_general_dilated` and its transposes, for one kernel.
+
+    Args:
+        spec: The convolution.
+
+    Returns:
+        A form for arrays without a leading axis.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import forms
+        >>> x, w = np.ones((1, 4, 4, 2), np.float32), np.ones((3, 3, 2, 5), np.float32)
+        >>> form = forms.plain(forms.Spec((4, 4), (3, 3, 2, 5)))
+        >>> jax.eval_shape(form.evaluate, x, w).shape
+        (1, 4, 4, 5)
+    """
     return from_correlation(functools.partial(convolve, spec), spec)
 
 
 def convolve(spec: Spec, x: Array, w: Array, *, groups: int = 1) -> Array:
-    """Applies `lax.conv_general_dilated` with `groups` groups of channels."""
+    """Applies `lax.conv_general_dilated` with groups of channels.
+
+    Args:
+        spec: The convolution of one group.
+        x: (N, H, W, groups * C_in).
+        w: (kh, kw, C_in, groups * C_out).
+        groups: Number of groups of channels.
+
+    Returns:
+        (N, H', W', groups * C_out).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import forms
+        >>> x, w = np.ones((1, 4, 4, 4), np.float32), np.ones((3, 3, 2, 6), np.float32)
+        >>> forms.convolve(forms.Spec((4, 4), (3, 3, 2, 3)), x, w, groups=2).shape
+        (1, 4, 4, 6)
+    """
     return lax.conv_general_dilated(
         x,
         w,
@@ -93,7 +126,25 @@ def convolve(spec: Spec, x: Array, w: Array, *, groups: int = 1) -> Array:
 
 
 def from_correlation(correlate: Function, spec: Spec) -> Form:
-    """The form of a correlation and its transposes, for one kernel or several."""
+    """The form of a correlation and its transposes, for one kernel or several.
+
+    Args:
+        correlate: Maps (x, w) to y, linear in both.
+        spec: The convolution.
+
+    Returns:
+        A form for the arrays that `correlate` takes.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import forms
+        >>> spec = forms.Spec((4, 4), (3, 3, 2, 5))
+        >>> form = forms.from_correlation(lambda x, w: forms.convolve(spec, x, w), spec)
+        >>> y, w = np.ones((1, 4, 4, 5), np.float32), np.ones((3, 3, 2, 5), np.float32)
+        >>> jax.eval_shape(form.input_grad, y, w).shape
+        (1, 4, 4, 2)
+    """
 
     def input_grad(g: Array, w: Array) -> Array:
         shape = (*g.shape[:-3], *spec.size, spec.kernel[2])
@@ -105,53 +156,24 @@ def from_correlation(correlate: Function, spec: Spec) -> Form:
     return Form(correlate, correlate, input_grad, kernel_grad)
 
 
-def transposed(linear: Callable[[Array], Array], shape: tuple[int, ...], y: Array) -> Array:
-    """The transpose of a linear function of arrays of `shape`, applied to `y`."""
-    return jax.linear_transpose(linear, jax.ShapeDtypeStruct(shape, y.dtype))(y)[0]
-
-
-def dot(
-    a: Array,
-    b: Array,
-    axes: tuple[int, int],
-    precision: lax.PrecisionLike,
-    *,
-    dtype: jnp.dtype | None = None,
-) -> Array:
-    """Returns the matrix product of two arrays, all of whose axes but the last count as one.
+def framed_kernel_grad(spec: Spec) -> Function:
+    """The kernel's gradient with padding, computed without padding from an input framed by zeros.
 
     Args:
-        a: (..., C).
-        b: (..., D).
-        axes: The axes of `a` and of `b` that are contracted: 0 for the leading axes, 1 for the last.
-        precision: As in `lax.dot_general`.
-        dtype: Dtype of the product. Default: that of the arrays.
+        spec: The convolution, with padding.
 
     Returns:
-        The product, with the leading axes of `a` if they are not contracted.
+        A function that maps (x, g) to the gradient with respect to w.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import forms
+        >>> x, g = np.ones((1, 4, 4, 2), np.float32), np.ones((1, 4, 4, 5), np.float32)
+        >>> gradient = forms.framed_kernel_grad(forms.Spec((4, 4), (3, 3, 2, 5)))
+        >>> jax.eval_shape(gradient, x, g).shape
+        (3, 3, 2, 5)
     """
-    rows, columns = (side.reshape(-1, side.shape[-1]) for side in (a, b))
-    contracting = ((axes[0],), (axes[1],))
-    product = lax.dot_general(
-        *(rows, columns, (contracting, ((), ()))),
-        precision=precision,
-        preferred_element_type=dtype,
-    )
-    return product if axes[0] == 0 else product.reshape(*a.shape[:-1], -1)
-
-
-def shift(x: Array, offset: int, axis: int) -> Array:
-    """Shifts an array: `y[i] = x[i + offset]` along `axis`, zero outside."""
-    size = x.shape[axis]
-    offset = max(-size, min(offset, size))
-    kept = lax.slice_in_dim(x, max(0, offset), size + min(0, offset), axis=axis)
-    padding = [(0, 0)] * x.ndim
-    padding[axis] = (max(0, -offset), max(0, offset))
-    return jnp.pad(kept, padding)
-
-
-def framed_kernel_grad(spec: Spec) -> Function:
-    """The kernel's gradient with padding, computed without padding from an input framed by zeros."""
 
     def kernel_grad(x: Array, g: Array) -> Array:
         if spec.kernel[:2] == (1, 1):
@@ -164,7 +186,23 @@ def framed_kernel_grad(spec: Spec) -> Function:
 
 
 def correlate_rows(spec: Spec) -> Function:
-    """The result without padding and with stride 1: the sum of the convolutions with kernel rows."""
+    """The result without padding and with stride 1: the sum of the convolutions with kernel rows.
+
+    Args:
+        spec: The convolution, without padding and with stride 1.
+
+    Returns:
+        A function that maps (x, w) to y.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import forms
+        >>> x, w = np.ones((1, 4, 4, 2), np.float32), np.ones((3, 3, 2, 5), np.float32)
+        >>> correlate = forms.correlate_rows(forms.Spec((4, 4), (3, 3, 2, 5), padded=False))
+        >>> jax.eval_shape(correlate, x, w).shape
+        (1, 2, 2, 5)
+    """
 
     def correlate(x: Array, w: Array) -> Array:
         kh, kw, c_in, c_out = w.shape
@@ -176,7 +214,24 @@ def correlate_rows(spec: Spec) -> Function:
 
 
 def without_padding(spec: Spec, make: Callable[[Spec], Form]) -> Form:
-    """The form without padding from the form `make` with padding and stride 1, by cropping y."""
+    """The form without padding from a form with padding and stride 1, by cropping y.
+
+    Args:
+        spec: The convolution, without padding and with stride 1.
+        make: Makes the form of a convolution with padding.
+
+    Returns:
+        A form for the arrays of the form that `make` makes.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import forms
+        >>> x, w = np.ones((1, 4, 4, 2), np.float32), np.ones((3, 3, 2, 5), np.float32)
+        >>> spec = forms.Spec((4, 4), (3, 3, 2, 5), padded=False)
+        >>> jax.eval_shape(forms.without_padding(spec, forms.plain).evaluate, x, w).shape
+        (1, 2, 2, 5)
+    """
 
     def widen(y: Array) -> Array:
         edges = [*[(0, 0, 0)] * (y.ndim - 3), *((*ends, 0) for ends in spec.frame), (0, 0, 0)]
@@ -197,6 +252,16 @@ def by_way_of(form: Form, spec: Spec, *, of_x=_itself, of_w=_itself, of_y=_itsel
 
     Returns:
         A form whose results are those of `form`, mapped back by the transposes of the functions.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import forms
+        >>> x, w = np.ones((1, 4, 4, 2), np.float32), np.ones((3, 3, 2, 5), np.float32)
+        >>> spec = forms.Spec((4, 4), (3, 3, 2, 5), padded=False)
+        >>> form = forms.by_way_of(forms.plain(spec), spec)
+        >>> jax.eval_shape(form.evaluate, x, w).shape
+        (1, 2, 2, 5)
     """
 
     def forward(function: Function) -> Function:

@@ -18,12 +18,29 @@ from collections.abc import Callable, Sequence
 import jax.numpy as jnp
 from jax import lax
 
-from deepinternal.ops.conv.forms import Form, Spec, dot, plain, shift, transposed
+from deepinternal.ops.conv.arrays import dot, shift, transposed
+from deepinternal.ops.conv.forms import Form, Spec, plain
 from deepinternal.types import Array
 
 
 def form(spec: Spec) -> Form:
-    """The form of a convolution with padding and one 3x3 kernel."""
+    """The form of a convolution with padding and one 3x3 kernel.
+
+    Args:
+        spec: The convolution.
+
+    Returns:
+        A form for arrays without a leading axis.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import forms, minimal_filtering
+        >>> x, w = np.ones((1, 4, 4, 2), np.float32), np.ones((3, 3, 2, 5), np.float32)
+        >>> form = minimal_filtering.form(forms.Spec((4, 4), (3, 3, 2, 5)))
+        >>> jax.eval_shape(form.correlate, x, w).shape
+        (1, 4, 4, 5)
+    """
 
     def evaluate(x: Array, w: Array) -> Array:
         # Without gradients images are whole and large, and the memory for tiles does not pay off.
@@ -34,21 +51,72 @@ def form(spec: Spec) -> Form:
 
 
 def correlate(x: Array, w: Array, precision: lax.PrecisionLike) -> Array:
-    """Computes the convolution y."""
+    """Computes the convolution y.
+
+    Args:
+        x: (N, H, W, C_in).
+        w: (3, 3, C_in, C_out).
+        precision: As in `lax.dot_general`.
+
+    Returns:
+        (N, H, W, C_out).
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import minimal_filtering
+        >>> x, w = np.ones((1, 4, 4, 2), np.float32), np.ones((3, 3, 2, 5), np.float32)
+        >>> jax.eval_shape(lambda x, w: minimal_filtering.correlate(x, w, None), x, w).shape
+        (1, 4, 4, 5)
+    """
     tiles = _to_tiles_2d(_input_to_tiles, _pad_to_even(x))
     products = _tiles_dot(tiles, _kernel_to_tiles(w), (1, 0), precision)
     return _from_tiles_2d(_tiles_to_output, products)[:, : x.shape[1], : x.shape[2]]
 
 
 def input_grad(g: Array, w: Array, precision: lax.PrecisionLike) -> Array:
-    """The gradient with respect to x."""
+    """Computes the gradient with respect to x.
+
+    Args:
+        g: (N, H, W, C_out), the gradient with respect to y.
+        w: (3, 3, C_in, C_out).
+        precision: As in `lax.dot_general`.
+
+    Returns:
+        (N, H, W, C_in).
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import minimal_filtering
+        >>> g, w = np.ones((1, 4, 4, 5), np.float32), np.ones((3, 3, 2, 5), np.float32)
+        >>> jax.eval_shape(lambda g, w: minimal_filtering.input_grad(g, w, None), g, w).shape
+        (1, 4, 4, 2)
+    """
     tiles = _to_tiles_2d(_output_to_tiles, _pad_to_even(g))
     products = _tiles_dot(tiles, _kernel_to_tiles(w), (1, 1), precision)
     return _from_tiles_2d(_tiles_to_input, products)[:, : g.shape[1], : g.shape[2]]
 
 
 def kernel_grad(x: Array, g: Array, precision: lax.PrecisionLike) -> Array:
-    """The gradient with respect to w."""
+    """Computes the gradient with respect to w.
+
+    Args:
+        x: (N, H, W, C_in).
+        g: (N, H, W, C_out), the gradient with respect to y.
+        precision: As in `lax.dot_general`.
+
+    Returns:
+        (3, 3, C_in, C_out).
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.conv import minimal_filtering
+        >>> x, g = np.ones((1, 4, 4, 2), np.float32), np.ones((1, 4, 4, 5), np.float32)
+        >>> jax.eval_shape(lambda x, g: minimal_filtering.kernel_grad(x, g, None), x, g).shape
+        (3, 3, 2, 5)
+    """
     x_tiles = _to_tiles_2d(_input_to_tiles, _pad_to_even(x))
     g_tiles = _to_tiles_2d(_output_to_tiles, _pad_to_even(g))
     products = jnp.stack(_tiles_dot(x_tiles, g_tiles, (0, 0), precision))

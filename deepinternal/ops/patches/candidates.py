@@ -23,12 +23,12 @@ _PARALLEL = 1024  # number of chunks at once, except on CPU, where one chunk sta
 
 
 class Rows(NamedTuple):
-    """Short descriptors of all patches, in reading order, and what else decides their scores.
+    """Short descriptors of all patches, in reading order, and the other data for their scores.
 
     Attributes:
         queries: (N, D), of the image.
         keys: (N', D), of the searched image.
-        weights: (N, P), weights of the P pixels in the descriptors of the queries; None if all are 1.
+        weights: (N, P), weights of the P pixels in the descriptors of the queries; None: all are 1.
         query_codes: (N, K), coordinates of the queries for the space-filling curve.
         key_codes: (N', K), coordinates of the keys.
         factor: (N',), factors of the distances to the keys; None if all are 1.
@@ -71,6 +71,15 @@ def rows_of(
 
     Returns:
         The rows, through which no gradients flow.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import candidates
+        >>> options = {"patch": 7, "size": 40, "channels": None, "counts": None}
+        >>> describe = lambda x: candidates.rows_of(x, x, allowed=None, factor=None, **options)
+        >>> jax.eval_shape(describe, np.ones((8, 9, 3), np.float32)).queries.shape
+        (6, 40)
     """
     root = 1 if channels is None else jnp.sqrt(jnp.asarray(channels, jnp.float32))
     offset = jnp.mean(searched, axis=(0, 1))
@@ -99,13 +108,29 @@ def rows_of(
 
 
 def _allowed_instead(free: Array) -> Array:
-    """For each patch in reading order the number of the last one that is allowed, or of the first."""
+    """For each patch in reading order, the number of the last allowed one up to it, or the first."""
     last = lax.cummax(jnp.where(free, jnp.arange(free.size, dtype=jnp.int32), -1))
     return jnp.where(last < 0, jnp.argmax(free), last).astype(jnp.int32)
 
 
 def candidate_scores(index: Array, rows: Rows) -> Array:
-    """Returns the score of a candidate, int32 (N,) `index`, for each query: (N,)."""
+    """Returns the score of one candidate for each query.
+
+    Args:
+        index: int32 (N,), the numbers of the candidates among the keys.
+        rows: The descriptors of N queries and of the keys.
+
+    Returns:
+        (N,).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import candidates
+        >>> queries, keys = np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32)
+        >>> rows = candidates.Rows(queries, keys, None, queries, keys, None, None, None)
+        >>> candidates.candidate_scores(np.array([0, 1]), rows).tolist()
+        [3.0, 3.0]
+    """
     squares = jnp.square(rows.queries - rows.keys[index])
     if rows.weights is not None:
         squares = squares.reshape(*rows.weights.shape, -1) * rows.weights[..., None]
@@ -115,7 +140,25 @@ def candidate_scores(index: Array, rows: Rows) -> Array:
 
 
 def take_better(best: tuple[Array, Array], index: Array, rows: Rows) -> tuple[Array, Array]:
-    """Replaces the best scores (N,) and keys (N,) so far where the candidates `index` are better."""
+    """Replaces the best keys so far where candidates are better.
+
+    Args:
+        best: The scores (N,) and the keys, int32 (N,), so far.
+        index: int32 (N,), the candidates.
+        rows: The descriptors of N queries and of the keys.
+
+    Returns:
+        The scores and the keys, (N,) each.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import candidates
+        >>> queries, keys = np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32)
+        >>> rows = candidates.Rows(queries, keys, None, queries, keys, None, None, None)
+        >>> best = np.float32([1, 9]), np.array([0, 0])
+        >>> [x.tolist() for x in candidates.take_better(best, np.array([1, 1]), rows)]
+        [[1.0, 3.0], [0, 1]]
+    """
     index = index if rows.snap is None else rows.snap[index]
     score = candidate_scores(index, rows)
     better = score < best[0]
@@ -167,6 +210,15 @@ def alike(key: Array, number: Array, rows: Rows) -> Array:
 
     Returns:
         int32 (N,).
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import candidates
+        >>> queries, keys = np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32)
+        >>> rows = candidates.Rows(queries, keys, None, queries, keys, None, None, None)
+        >>> jax.eval_shape(candidates.alike, jax.random.key(0), 0, rows).shape
+        (2,)
     """
     turn = _directions(key, number)[: rows.key_codes.shape[1]]
     values = jnp.matmul(rows.key_codes, turn, precision=lax.Precision.HIGHEST)

@@ -30,6 +30,14 @@ def waves(image: Array, *, patch: int = 7, size: int = 40) -> Array:
 
     Raises:
         ValueError: A side is shorter than a patch.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import descriptors
+        >>> image = np.ones((9, 9, 3), np.float32)
+        >>> jax.eval_shape(descriptors.waves, image).shape
+        (147, 40)
     """
     h, w = map(len, grid(image.shape[:2], patch))
     along, across = dct_matrix(patch), dct_matrix(image.shape[-1])
@@ -52,6 +60,11 @@ def some_pixels(patch: int, channels: int, *, amount: int = 25) -> np.ndarray:
 
     Returns:
         float32 (patch * patch * C, pixels * C), zeros and ones.
+
+    Example:
+        >>> from deepinternal.ops.patches import descriptors
+        >>> descriptors.some_pixels(7, 3).shape
+        (147, 75)
     """
     period = -(-patch * patch // amount)
     y, x = np.indices((patch, patch))
@@ -73,6 +86,13 @@ def projected(image: Array, basis: Array, *, patch: int = 7) -> Array:
 
     Raises:
         ValueError: A side is shorter than a patch.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import descriptors
+        >>> basis = np.eye(4, dtype=np.float32)
+        >>> descriptors.projected(np.ones((4, 5, 1), np.float32), basis, patch=2).shape
+        (12, 4)
     """
     h, w = map(len, grid(image.shape[:2], patch))
     size = basis.shape[1]

@@ -91,6 +91,14 @@ def bidirectional_similarity(
     References:
         Simakov, Caspi, Shechtman, Irani: Summarizing Visual Data Using Bidirectional Similarity.
         CVPR 2008, section 2.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import measures
+        >>> measure = lambda x: measures.bidirectional_similarity(x, x, scales=(1.0,))
+        >>> jax.eval_shape(measure, np.ones((16, 16, 3), np.float32)).coherences.shape
+        (1,)
     """
     return _similarity(source, target, patch, scales, stride)[0]
 
@@ -131,10 +139,18 @@ def compare(
 
     Raises:
         ValueError: A side is shorter than a patch at some scale, or the numbers of channels differ.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import measures
+        >>> measure = lambda x: measures.compare(x, x, scales=(1.0,))
+        >>> jax.eval_shape(measure, np.ones((16, 16, 3), np.float32)).usage.counts.shape
+        (16, 16)
     """
     similarity, place = _similarity(source, target, patch, scales, stride)
-    # 0, by which the statistics wait for the search: on two cores, XLA can block for ever if its matrix
-    # products and LAPACK's decompositions run at the same time.
+    # Adding this 0 makes the statistics wait for the search. On two cores, XLA can block forever if its
+    # matrix products and LAPACK's decompositions run at the same time.
     zero = jnp.minimum(similarity.coherence + similarity.completeness, 0)
     return Comparison(
         similarity,
@@ -157,6 +173,13 @@ def layout(source: Array, target: Array, *, factor: int = 8) -> Array:
     Returns:
         A scalar, 1 at most: the correlation of all values, after the mean of each channel was
         subtracted; 0 if an image is constant.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import measures
+        >>> image = np.arange(9, dtype=np.float32).reshape(3, 3, 1)
+        >>> round(float(measures.layout(image, image, factor=1)), 3)
+        1.0
     """
     size = tuple(-(-n // factor) for n in target.shape[:2])
     a, b = (resize(image, output_shape=size) for image in (source, target))
@@ -177,6 +200,14 @@ def moments(image: Array, patch: int) -> tuple[Array, Array]:
 
     Raises:
         ValueError: A side is shorter than a patch.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import measures
+        >>> image = np.ones((4, 4, 1), np.float32)
+        >>> [x.shape for x in jax.eval_shape(lambda x: measures.moments(x, 2), image)]
+        [(4,), (4, 4)]
     """
     places = grid(image.shape[:2], patch)
     total = math.prod(map(len, places))
@@ -221,6 +252,15 @@ def frechet(a: tuple[Array, Array], b: tuple[Array, Array]) -> Array:
     References:
         Dowson, Landau: The Frechet distance between multivariate normal distributions. J. Multivariate
         Analysis 12, 1982.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import measures
+        >>> covariance = np.eye(2, dtype=np.float32)
+        >>> a, b = (np.zeros(2, np.float32), covariance), (np.ones(2, np.float32), covariance)
+        >>> round(float(jax.jit(measures.frechet)(a, b)), 3)
+        2.0
     """
     (mean_a, cov_a), (mean_b, cov_b) = a, b
     product = jnp.matmul(_root(cov_a), _root(cov_b), precision=lax.Precision.HIGHEST)
@@ -257,6 +297,13 @@ def sifid(
     References:
         Rott Shaham, Dekel, Michaeli: SinGAN: Learning a Generative Model from a Single Natural Image.
         ICCV 2019, section 3.2.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import measures
+        >>> jax.eval_shape(measures.sifid, *np.ones((2, 20, 20, 3), np.float32)).shape
+        ()
     """
     fits = [
         jax.tree.map(lambda *m: jnp.stack(m), *(moments(_at(image, s), patch) for s in scales))
@@ -280,5 +327,12 @@ def diversity(samples: Array, image: Array) -> Array:
 
     References:
         Rott Shaham, Dekel, Michaeli: SinGAN. ICCV 2019, section 3.1.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import measures
+        >>> samples, image = np.zeros((2, 1, 2, 1), np.float32), np.float32([[[0], [1]]])
+        >>> float(measures.diversity(samples, image))
+        0.0
     """
     return jnp.mean(jnp.std(samples, axis=0)) / jnp.mean(jnp.std(image, axis=(0, 1)))

@@ -36,6 +36,15 @@ def usage(place: Array, size: tuple[int, int], *, patch: int = 7) -> Usage:
 
     Returns:
         The usage; all of it is 1 for the source itself with a stride of 1.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import origins
+        >>> measure = jax.jit(lambda place: origins.usage(place, (2, 4), patch=2))
+        >>> used = measure(np.zeros((1, 1, 2), int))
+        >>> used.share.tolist(), used.counts.tolist()
+        (0.5, [[1.0, 0.5, 0.0, 0.0], [1.0, 0.5, 0.0, 0.0]])
     """
     ones = [np.ones(n - patch + 1, np.float32) for n in size]
     possible = np.outer(*(np.convolve(x, np.ones(patch, np.float32)) for x in ones))
@@ -60,6 +69,15 @@ def largest_copy(place: Array, at: Sequence[Array]) -> Array:
     Returns:
         The size of the largest region, connected by sides, in which the offset from a patch to its
         nearest patch is constant, as a share of the patches.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import origins
+        >>> place = np.array([[[0, 5], [0, 6], [0, 0]]])  # two of three patches are moved by 5 pixels
+        >>> share = jax.jit(origins.largest_copy)(place, (np.arange(1), np.arange(3)))
+        >>> round(float(share), 3)
+        0.667
     """
     offset = place - jnp.stack(jnp.meshgrid(*map(jnp.asarray, at), indexing="ij"), axis=-1)
     labels = _regions(offset)

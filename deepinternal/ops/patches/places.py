@@ -27,6 +27,11 @@ def grid(size: tuple[int, int], patch: int, *, stride: int = 1) -> tuple[np.ndar
 
     Raises:
         ValueError: A side is shorter than a patch.
+
+    Example:
+        >>> from deepinternal.ops.patches import places
+        >>> [x.tolist() for x in places.grid((8, 9), 5, stride=2)]
+        [[0, 2, 3], [0, 2, 4]]
     """
     if min(size) < patch:
         raise ValueError(f"an image of {size[0]}x{size[1]} has no patches of {patch}x{patch}")
@@ -45,6 +50,13 @@ def cut(image: Array, rows: Array, columns: Array, patch: int) -> Array:
 
     Returns:
         (N, patch * patch * C).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import places
+        >>> image = np.arange(9).reshape(3, 3, 1)
+        >>> places.cut(image, np.array([0, 1]), np.array([1, 1]), 2).tolist()
+        [[1, 2, 4, 5], [4, 5, 7, 8]]
     """
     shape = (patch, patch, image.shape[-1])
     one = lambda y, x: lax.dynamic_slice(image, (y, x, jnp.zeros_like(y)), shape)
@@ -61,6 +73,12 @@ def chunks(rows: np.ndarray, columns: np.ndarray, length: int) -> tuple[Array, A
 
     Returns:
         Rows and columns, int32 (chunks, at most `length`) each, with the last pair repeated at the end.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import places
+        >>> [x.tolist() for x in places.chunks(np.arange(2), np.arange(2), 3)]
+        [[[0, 0], [1, 1]], [[0, 1], [0, 1]]]
     """
     places = [m.reshape(-1) for m in np.meshgrid(rows, columns, indexing="ij")]
     count = math.ceil(len(places[0]) / length)
@@ -78,6 +96,11 @@ def covered(canvas: tuple[int, int], size: Sequence[Array | int]) -> Array:
 
     Returns:
         Bool (H, W).
+
+    Example:
+        >>> from deepinternal.ops.patches import places
+        >>> places.covered((2, 3), (1, 2)).tolist()
+        [[True, True, False], [False, False, False]]
     """
     rows, columns = (jnp.arange(n) < m for n, m in zip(canvas, size))
     return rows[:, None] & columns
@@ -92,6 +115,12 @@ def usable(allowed: Array, patch: int) -> Array:
 
     Returns:
         Bool (H - patch + 1, W - patch + 1).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import places
+        >>> places.usable(np.array([[1, 1, 0], [1, 1, 1]], bool), 2).tolist()
+        [[True, False]]
     """
     sums = jnp.asarray(allowed, jnp.int32)
     for window in ((patch, 1), (1, patch)):
@@ -111,6 +140,11 @@ def check_allowed(allowed: np.ndarray, *, patch: int = 7) -> None:
 
     Raises:
         InputError: Every patch has a pixel that may not be used.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import places
+        >>> places.check_allowed(np.ones((8, 9), bool), patch=7)
     """
     inside = np.pad(np.asarray(allowed, bool), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     of_patch = inside[patch:, patch:] - inside[:-patch, patch:] - inside[patch:, :-patch]
@@ -135,6 +169,13 @@ def joined(images: Sequence[Array]) -> tuple[Array, Array]:
 
     Raises:
         InputError: There are no images, or their numbers of channels differ.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import places
+        >>> image, allowed = places.joined([np.ones((2, 2, 1)), np.ones((1, 1, 1))])
+        >>> image.shape, allowed.tolist()
+        ((2, 4, 1), [[True, True, False, True], [True, True, False, False]])
     """
     if not images or len({x.shape[-1] for x in images}) > 1:
         depths = ", ".join(str(x.shape[-1]) for x in images) or "no"

@@ -21,6 +21,13 @@ def left_of(values: Array, *, weights: Array | None = None) -> tuple[Array, Arra
 
     Returns:
         (N, E), and (N,) to be added to the products.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import scores
+        >>> left, constant = scores.left_of(np.float32([[1, 2]]))
+        >>> left.tolist(), constant.tolist()
+        ([[-2.0, -4.0, 1.0]], [5.0])
     """
     if weights is None:
         left = jnp.concatenate([-2 * values, jnp.ones_like(values[:, :1])], axis=1)
@@ -40,6 +47,12 @@ def right_of(values: Array, *, pixels: int | None = None, free: Array | None = N
 
     Returns:
         (M, E). Distances to patches that are not free are at least `NOT_FREE`.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import scores
+        >>> scores.right_of(np.float32([[1, 2], [0, 1]])).tolist()
+        [[1.0, 2.0, 5.0], [0.0, 1.0, 1.0]]
     """
     squares = jnp.square(values)
     bias = jnp.zeros_like(values[:, :1])
@@ -63,6 +76,13 @@ def products(left: Array, right: Array) -> Array:
 
     Returns:
         (N, M).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import scores
+        >>> left, right = np.float32([[-2, -4, 1]]), np.float32([[1, 2, 5], [0, 1, 1]])
+        >>> scores.products(scores.in_parts(left), scores.in_parts(right, right=True)).tolist()
+        [[-5.0, -3.0]]
     """
     precision = lax.Precision.DEFAULT if _on_gpu() else lax.Precision.HIGHEST
     return jnp.matmul(left, right.T, precision=precision)
@@ -77,6 +97,13 @@ def in_parts(x: Array, *, right: bool = False) -> Array:
 
     Returns:
         (N, E), on GPU (N, 3 * E).
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import scores
+        >>> left, right = np.float32([[-2, -4, 1]]), np.float32([[1, 2, 5], [0, 1, 1]])
+        >>> scores.products(scores.in_parts(left), scores.in_parts(right, right=True)).tolist()
+        [[-5.0, -3.0]]
     """
     if not _on_gpu():
         return x
@@ -98,6 +125,12 @@ def least(score: Array) -> tuple[Array, Array]:
 
     Returns:
         (N,), and int32 (N,), the first columns with the minima.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import scores
+        >>> [x.tolist() for x in scores.least(np.float32([[3, 1, 2]]))]
+        [[1.0], [1]]
     """
     if jax.default_backend() != "cpu":  # both in one pass over the scores
 
@@ -140,6 +173,13 @@ def distances(
 
     Returns:
         (h, w, count); 0 where all weights are 0. It is exactly 0 for equal patches.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import scores
+        >>> black, white, index = np.zeros((2, 2, 1)), np.ones((2, 2, 1)), np.zeros((1, 1, 1), int)
+        >>> scores.distances(black, white, index, patch=2).tolist()
+        [[[1.0]]]
     """
     width, count = searched.shape[1] - patch + 1, index.shape[2]
     if length is None:
@@ -159,13 +199,21 @@ def distances(
         apart = jnp.square(here[:, None] - there.reshape(*number.shape, -1))
         if pixels is None and weights is None:
             return jnp.mean(apart, axis=2)
-        of_values = jnp.ones(image.shape[-1], jnp.float32) if weights is None else weights
-        of_values = jnp.broadcast_to(of_values, (patch * patch, image.shape[-1]))
-        if pixels is not None:
-            of_values = cut(pixels, rows, columns, patch)[..., None] * of_values
-        of_values = of_values.reshape(-1, 1, here.shape[1])
-        total = jnp.sum(of_values, axis=2)
-        return jnp.sum(apart * of_values, axis=2) / jnp.where(total > 0, total, 1)
+        of_pixels = None if pixels is None else cut(pixels, rows, columns, patch)
+        return _weighted_mean(apart, of_pixels, weights, (patch * patch, image.shape[-1]))
 
     chunked = (*places, padded.reshape(*places[0].shape, count))
     return lax.map(of_chunk, chunked).reshape(-1, count)[:amount].reshape(index.shape)
+
+
+def _weighted_mean(
+    values: Array, pixels: Array | None, channels: Array | None, shape: tuple[int, int]
+) -> Array:
+    """The means (N, M) of values (N, M, P * C), with weights (N, P) of pixels and (C,) of channels."""
+    weights = jnp.ones(shape[1], jnp.float32) if channels is None else channels
+    weights = jnp.broadcast_to(weights, shape)
+    if pixels is not None:
+        weights = pixels[..., None] * weights
+    weights = weights.reshape(-1, 1, shape[0] * shape[1])
+    total = jnp.sum(weights, axis=2)
+    return jnp.sum(values * weights, axis=2) / jnp.where(total > 0, total, 1)

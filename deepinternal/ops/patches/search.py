@@ -7,9 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from deepinternal.ops.patches.places import QUERIES as QUERIES
-from deepinternal.ops.patches.places import check_allowed as check_allowed
-from deepinternal.ops.patches.places import chunks, cut, grid, usable
+from deepinternal.ops.patches.places import QUERIES, chunks, cut, grid, usable
 from deepinternal.ops.patches.scores import (
     NOT_FREE,
     distances,
@@ -27,12 +25,12 @@ _BLOCK = 65536  # maximum number of searched patches that are cut out at once
 
 
 class Matches(NamedTuple):
-    """The patches of another image that were found for each patch of an image.
+    """The patches of another image that a search found for each patch of an image.
 
     Attributes:
         distance: (h, w), the mean squared difference of the values of both patches; weighted, if
             channels or pixels have weights. With `count` > 1 (h, w, count), the nearest first.
-        place: int32 (h, w, 2), row and column of the upper left pixel of the patch that was found.
+        place: int32 (h, w, 2), the row and column of the upper left pixel of the patch that was found.
             With `count` > 1 (h, w, count, 2).
     """
 
@@ -44,21 +42,27 @@ def normalized_factor(least: Array, alpha: float | Array) -> Array:
     """Returns the factors by which GPNN multiplies distances to favour neglected patches of the source.
 
     The score of source patch j for query i is D(i, j) / (alpha + min over i' of D(i', j)): a source
-    patch that no query resembles gets a better score. The smaller alpha, the more of the source is
-    used; with a large one, scores are in the order of the distances.
+    patch that no query resembles gets a better score. The smaller alpha is, the more of the source is
+    used; with a large alpha, scores are in the order of the distances.
 
     Args:
         least: (h', w'), for each patch of the searched image its distance to the nearest query:
             `nearest(searched, image).distance`, with the same weights of channels.
-        alpha: Larger than 0, in the unit of the distances. Images in [0, 1] have distances a quarter as
-            large as the same images in [-1, 1], for which the paper has 0.005; that is 0.00125 here.
+        alpha: Larger than 0, in the unit of the distances. The paper has 0.005 for images in [-1, 1],
+            which corresponds to 0.00125 for images in [0, 1].
 
     Returns:
-        (h', w'), 1 / (alpha + least), the `factor` of `nearest`.
+        (h', w'), 1 / (alpha + least), for the argument `factor` of `nearest`.
 
     References:
         Granot, Feinstein, Shocher, Bagon, Irani: Drop the GAN: In Defense of Patches Nearest Neighbors
         as Single Image Generative Models. CVPR 2022, section 4.2.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import search
+        >>> search.normalized_factor(np.array([[0.5, 0.0]]), 0.5).tolist()
+        [[1.0, 2.0]]
     """
     return 1 / (alpha + least)
 
@@ -75,6 +79,11 @@ def check(image: Array, searched: Array) -> None:
 
     Raises:
         ValueError: They differ.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import search
+        >>> search.check(np.zeros((8, 8, 3)), np.zeros((9, 9, 3)))
     """
     if image.shape[-1] != searched.shape[-1]:
         raise ValueError(
@@ -111,6 +120,16 @@ def _closer(best, chunk, *, left: Array, constant: Array):
     return (jnp.where(better, lowest[:, None], scores), found), None
 
 
+def _centred(image: Array, searched: Array, channels: Array | None) -> list[Array]:
+    """Returns both images without their common mean, times the roots of the channels' weights.
+
+    Without the mean, squares are small and keep more of float32's digits.
+    """
+    offset = jnp.mean(searched, axis=(0, 1))
+    root = 1 if channels is None else jnp.sqrt(jnp.asarray(channels, jnp.float32))
+    return [lax.stop_gradient((x - offset) * root) for x in (image, searched)]
+
+
 def _numbers(
     image: Array,
     searched: Array,
@@ -121,6 +140,7 @@ def _numbers(
     count: int,
 ) -> Array:
     """Returns the numbers (chunks, N, count) of the patches that are nearest to the queries."""
+    counts = None if counts is None else lax.stop_gradient(jnp.asarray(counts, jnp.float32))
     pixels = None if counts is None else patch * patch
 
     def in_block(best, block):
@@ -171,43 +191,44 @@ def nearest(
         stride: Stride of the patches of `image`, see `grid`.
         count: Number of patches that are found for each patch of `image`.
         channels: (C,), at least 0: weights of the squared differences per channel.
-        counts: (H, W), in [0, 1]: weights of the image's pixels in the distances. 0 for a pixel that
-            does not count, as in a hole that is to be filled.
-        allowed: Bool (H', W'), pixels of `searched` that may be used. Patches with another pixel are
+        counts: (H, W), in [0, 1]: weights of the image's pixels in the distances; 0 for a pixel that
+            does not count, such as one of a hole that is to be filled.
+        allowed: Bool (H', W'), the pixels of `searched` that may be used. Patches with other pixels are
             not found. At least one patch must be left, see `check_allowed`.
-        factor: (h', w'), at least 0, one for each patch of `searched`: the patch is found whose
-            distance times factor is least, see `normalized_factor`. The returned distances do not
-            include it.
+        factor: (h', w'), at least 0, one for each patch of `searched`: the search minimises the
+            distance times the factor, see `normalized_factor`; it returns the distance.
         chunk: Numbers of patches of `image` and of `searched` that are compared at once. Default: 1024
             and 512 on CPU, where such a product stays in the cache, and 8192 elsewhere.
 
     Returns:
-        One match for each patch of `grid`, (h, w). If several patches are equally near, up to rounding,
-        it is the first one in reading order. If fewer than `count` patches are allowed, the first is
-        repeated.
+        One match for each patch of `grid`, (h, w): the first one in reading order if several are
+        equally near, up to rounding. If fewer than `count` are allowed, the first is repeated.
 
     Raises:
         ValueError: A side is shorter than a patch, the numbers of channels differ, or there are fewer
             than `count` patches.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import search
+        >>> searched = np.float32([[0, 1, 4], [9, 16, 25]])[..., None]
+        >>> found = jax.jit(lambda x, y: search.nearest(x, y, patch=2))(searched[:, 1:], searched)
+        >>> found.place.tolist(), found.distance.tolist()
+        ([[[0, 1]]], [[0.0]])
     """
     check(image, searched)
-    rows, columns = grid(image.shape[:2], patch, stride=stride)
-    others = grid(searched.shape[:2], patch)
+    at, others = grid(image.shape[:2], patch, stride=stride), grid(searched.shape[:2], patch)
     total = math.prod(map(len, others))
     if total < count:
         raise ValueError(f"{count} patches are asked for, and the searched image has only {total}")
     on_cpu = jax.default_backend() == "cpu"
     per_query, per_key = chunk or ((QUERIES, _SEARCHED) if on_cpu else _ELSEWHERE)
     blocks = _blocks(others, per_key, allowed, factor, patch)
-    # Without their common mean, squares are small and keep more of float32's digits.
-    offset = jnp.mean(searched, axis=(0, 1))
-    root = 1 if channels is None else jnp.sqrt(jnp.asarray(channels, jnp.float32))
-    centred = [lax.stop_gradient((x - offset) * root) for x in (image, searched)]
-    queries = chunks(rows, columns, per_query)
-    weights = None if counts is None else lax.stop_gradient(jnp.asarray(counts, jnp.float32))
-    number = _numbers(*centred, queries, blocks, weights, patch, count)
-    amount = len(rows) * len(columns)
-    number = number.reshape(-1, count)[:amount].reshape(len(rows), len(columns), count)
+    images = _centred(image, searched, channels)
+    number = _numbers(*images, chunks(*at, per_query), blocks, counts, patch, count)
+    shape = tuple(map(len, at))
+    number = number.reshape(-1, count)[: math.prod(shape)].reshape(*shape, count)
     # Computed again from the original values, so that it is exactly 0 for equal patches.
     options = {"patch": patch, "stride": stride, "channels": channels, "counts": counts}
     distance = distances(image, searched, number, length=per_query, **options)

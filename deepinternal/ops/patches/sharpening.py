@@ -26,6 +26,11 @@ def scale_sizes(found: Sequence[float], size: tuple[int, int]) -> list[tuple[int
 
     Returns:
         A size for each factor, at least that of a patch; without factors, the size itself.
+
+    Example:
+        >>> from deepinternal.ops.patches import sharpening
+        >>> sharpening.scale_sizes((0.5, 1.0), (20, 30))
+        [(10, 15), (20, 30)]
     """
     height, width = size
     at = lambda n, f: max(round(n * f), PATCH)
@@ -33,7 +38,7 @@ def scale_sizes(found: Sequence[float], size: tuple[int, int]) -> list[tuple[int
 
 
 def none_before(found: Sequence[float], canvas: tuple[int, int]) -> synthesis.Before:
-    """Returns what takes the place of the result before the first one, as an argument of `sharp`.
+    """Returns the argument `before` of `sharp` for a first result, which has no predecessor.
 
     Args:
         found: The factors of the scales.
@@ -41,6 +46,12 @@ def none_before(found: Sequence[float], canvas: tuple[int, int]) -> synthesis.Be
 
     Returns:
         Arrays of the right shapes, which are not used.
+
+    Example:
+        >>> from deepinternal.ops.patches import sharpening
+        >>> before = sharpening.none_before((0.5, 1.0), (20, 30))
+        >>> [x.shape for x in before.places]
+        [(4, 9, 2), (14, 24, 2)]
     """
     sizes = scale_sizes(found, canvas)
     shapes = [[n - PATCH + 1 for n in size] for size in sizes] if found else []
@@ -72,11 +83,22 @@ def sharp(
         size: The size, possibly traced, of the picture in `made`. Default: (h, w).
         sizes: The sizes, possibly traced, of the result at its scales, see `scale_sizes`. Default:
             those of `canvas`.
-        shifts: (2,), the shifts with which `made` was made; the result is white outside of the shape.
+        shifts: (2,), the shifts of the shape in which `made` was generated, see `shear.homography`; the
+            result is white outside of the shape.
         before: See `synthesis.sharpened`.
 
     Returns:
         The result (H', W', C) in [0, 1], and the fields of its matches, one for each scale.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import sharpening
+        >>> full, made = np.ones((20, 30, 3), np.float32), np.ones((10, 20, 3), np.float32)
+        >>> make = lambda made: sharpening.sharp(made, full, (1.0,), (20, 40))
+        >>> image, places = jax.eval_shape(make, made)
+        >>> image.shape, [x.shape for x in places]
+        ((20, 40, 3), [(14, 34, 2)])
     """
     found, full = (found if min(canvas) >= PATCH else ()), jnp.asarray(full)
     canvases = scale_sizes(found, canvas)

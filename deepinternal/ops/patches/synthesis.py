@@ -5,7 +5,6 @@ program makes results of many sizes. Fields of matches can be handed from one re
 that the frames of a video do not flicker.
 """
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -24,7 +23,7 @@ from deepinternal.types import Array
 _EXACT = 2**27  # greatest number of pairs of patches up to which a scale is searched exactly
 _ALPHA = 0.005  # of the normalised score
 _CLOSE = 0.002  # distance of patches up to which matches have nearly the same weight in a vote
-_PATIENCE = 1.2  # greatest ratio to the best score up to which a match of the result before is kept
+_PATIENCE = 1.2  # greatest ratio to the best score at which a match of the previous result is kept
 
 
 class Scale(NamedTuple):
@@ -44,13 +43,13 @@ class Scale(NamedTuple):
 
 
 class Before(NamedTuple):
-    """The result that precedes another one, as the frame before in a video.
+    """The result that precedes another one, such as the previous frame of a video.
 
     Attributes:
         places: Its fields of matches, one for each scale, as `sharpened` returns them.
         sizes: (S, 2), its size at each scale.
-        matrix: 3x3, from the coordinates (x, y) in [-1, 1] of the new result to those of that one.
-        used: Whether there is one; if not, the other values have no meaning.
+        matrix: 3x3, from coordinates (x, y) in [-1, 1] of the new result to those of the previous one.
+        used: Whether there is a previous result; if not, the other values have no meaning.
     """
 
     places: tuple[Array, ...]
@@ -69,6 +68,11 @@ def scale_factors(count: int, coarsest: float) -> tuple[float, ...]:
 
     Returns:
         Increasing factors, with a constant ratio.
+
+    Example:
+        >>> from deepinternal.ops.patches import synthesis
+        >>> synthesis.scale_factors(3, 0.25)
+        (0.25, 0.5, 1.0)
     """
     if coarsest >= 1:
         return (1.0,)
@@ -84,12 +88,12 @@ def sharpened(
     iterations: Sequence[int] = (20, 10, 4, 2),
     before: Before | None = None,
 ) -> tuple[Array, tuple[Array, ...]]:
-    """Makes a rough picture anew, of patches of a source.
+    """Recreates a rough picture from the patches of a source.
 
     At each scale, every patch is replaced by the nearest patch of the source, overlapping patches are
     averaged, with more weight for close matches, and this is repeated. Coarse scales are searched
-    exactly, with a normalised score, which favours that all of the source is used. At finer ones the
-    field of the coarser scale is refined.
+    exactly, with a normalised score, which favours results that use all of the source. At finer scales,
+    the field of the coarser scale is refined.
 
     Args:
         guess: (H, W, C), the picture, on the canvas of the coarsest scale.
@@ -108,39 +112,69 @@ def sharpened(
     References:
         Granot, Feinstein, Shocher, Bagon, Irani: Drop the GAN: In Defense of Patches Nearest Neighbors
         as Single Image Generative Models. CVPR 2022.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import synthesis
+        >>> source, guess = np.ones((9, 9, 3), np.float32), np.ones((9, 12, 3), np.float32)
+        >>> scale = synthesis.Scale(source, (9, 12), (9, 12))
+        >>> image, places = jax.eval_shape(lambda guess: synthesis.sharpened(guess, [scale]), guess)
+        >>> image.shape, [x.shape for x in places]
+        ((9, 12, 3), [(3, 6, 2)])
     """
     places: list[Array] = []
-    kept = None  # where the coarser field is that of the result before
+    kept = None  # where the coarser field is that of the previous result
     for number, scale in enumerate(scales):
         weights = _weights(scale, patch)
-        votes = functools.partial(vote, values=jnp.asarray(scale.source), patch=patch)
         place = jnp.zeros((*(n - patch + 1 for n in scale.canvas), 2), jnp.int32)
         if number:
-            index, rest = _coarse(scales[number - 1], scale, patch)
-            now, coarser = (x.source.shape[:2] for x in (scale, scales[number - 1]))
-            ratios = [a / b for a, b in zip(now, coarser)]
-            place = from_coarser(places[-1], index, rest, ratios, now, patch=patch)
+            place, index = _refined(places[-1], scales[number - 1], scale, patch)
         if before is not None:
             old = _carried(before, number, scale, patch)
             use = before.used if kept is None else before.used & kept[index[0][:, None], index[1]]
             place = jnp.where(use[..., None], old, place)
         if number:
-            guess = votes(place, weights=weights)
-        patience = None if before is None else jnp.where(before.used, _PATIENCE, 1.0)
-        matched = functools.partial(_matched, scale=scale, patch=patch, patience=patience)
-
-        def iteration(_, state, matched=matched, votes=votes, weights=weights):
-            found = matched(state[1], place=state[0])
-            return found.place, votes(found.place, weights=weights / (_CLOSE + found.distance))
-
+            guess = vote(place, jnp.asarray(scale.source), patch=patch, weights=weights)
         count = iterations[min(number, len(iterations) - 1)]
-        if before is not None:
-            count = jnp.where(before.used, max(count // 3, 1), count)
-        place, guess = lax.fori_loop(0, count, iteration, (place, guess))
+        place, guess = _iterated(place, guess, scale, weights, patch, count, before)
         if before is not None:
             kept = jnp.all(place == old, axis=-1)
         places.append(place)
     return guess, tuple(places)
+
+
+def _refined(place: Array, coarse: Scale, fine: Scale, patch: int) -> tuple[Array, list[Array]]:
+    """Brings a field to a finer scale; also returns the rows and columns of the coarse patches."""
+    index, rest = _coarse(coarse, fine, patch)
+    now, before = (x.source.shape[:2] for x in (fine, coarse))
+    ratios = [a / b for a, b in zip(now, before)]
+    return from_coarser(place, index, rest, ratios, now, patch=patch), index
+
+
+def _iterated(
+    place: Array,
+    guess: Array,
+    scale: Scale,
+    weights: Array,
+    patch: int,
+    count: int,
+    before: Before | None,
+) -> tuple[Array, Array]:
+    """Matches and votes `count` times at one scale, or less often after another result."""
+    patience = None
+    if before is not None:
+        patience = jnp.where(before.used, _PATIENCE, 1.0)
+        count = jnp.where(before.used, max(count // 3, 1), count)
+    source = jnp.asarray(scale.source)
+
+    def iteration(_, state):
+        place, guess = state
+        found = _matched(guess, scale=scale, place=place, patch=patch, patience=patience)
+        by_distance = weights / (_CLOSE + found.distance)
+        return found.place, vote(found.place, source, patch=patch, weights=by_distance)
+
+    return lax.fori_loop(0, count, iteration, (place, guess))
 
 
 def _whole(scale: Scale) -> bool:
@@ -201,7 +235,7 @@ def _matched(
 
 
 def _coarse(coarse: Scale, fine: Scale, patch: int) -> tuple[list[Array], list[Array]]:
-    """For the rows and columns of patches those of a coarser scale, and the rest in pixels."""
+    """The coarse rows and columns for those of the patches, and the remaining distances in pixels."""
     indices, rests = [], []
     for length, n, before in zip(fine.canvas, fine.size, coarse.size):
         centre = jnp.arange(length - patch + 1) + patch / 2
@@ -213,7 +247,7 @@ def _coarse(coarse: Scale, fine: Scale, patch: int) -> tuple[list[Array], list[A
 
 
 def _carried(before: Before, number: int, scale: Scale, patch: int) -> Array:
-    """Carries the field of the result before over to the new result's patches, at one scale."""
+    """Transfers the field of the previous result to the patches of the new one, at one scale."""
     y, x = (
         2 * (jnp.arange(n - patch + 1) + patch / 2) / m - 1
         for n, m in zip(scale.canvas, scale.size)

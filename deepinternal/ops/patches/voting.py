@@ -1,6 +1,6 @@
 """Images made of overlapping patches of another image, by weighted means or medians."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -31,8 +31,9 @@ def vote(
         values: (H', W', C).
         patch: Side of a patch in pixels.
         weights: (h, w), at least 0, a further weight of each patch.
-        median: Takes the weighted median of each channel instead of the mean. It follows the majority
-            where patches disagree, and needs patch * patch times the memory of a row of the image.
+        median: Whether to take the weighted median of each channel instead of the mean. The median
+            follows the majority where patches disagree, and needs patch * patch times the memory of a
+            row of the image.
 
     Returns:
         (h + patch - 1, w + patch - 1, C); 0 where no patch has a weight.
@@ -40,11 +41,17 @@ def vote(
     References:
         Simakov, Caspi, Shechtman, Irani: Summarizing Visual Data Using Bidirectional Similarity.
         CVPR 2008, section 3.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import voting
+        >>> values, place = np.ones((5, 5, 3), np.float32), np.zeros((3, 4, 2), np.int32)
+        >>> jax.jit(lambda place, values: voting.vote(place, values, patch=2))(place, values).shape
+        (4, 5, 3)
     """
-    offsets = jnp.asarray(np.indices((patch, patch)).reshape(2, -1).T, jnp.int32)
-    distances = np.square(np.arange(patch) - (patch - 1) / 2)
-    shares = jnp.asarray(np.exp(-(distances[:, None] + distances) / (2 * (patch / 4) ** 2)))
-    shares = shares.reshape(-1).astype(values.dtype)
+    values = jnp.asarray(values)
+    offsets, shares = _offsets(patch), _gaussian(patch).astype(values.dtype)
     around = ((patch - 1, patch - 1), (patch - 1, patch - 1))
     places = jnp.pad(place, (*around, (0, 0)))
     one = jnp.ones(place.shape[:2], values.dtype) if weights is None else weights
@@ -57,27 +64,50 @@ def vote(
         cells = lax.dynamic_slice(places, (*at, jnp.zeros_like(at[0])), (*shape, 2)) + offset
         return values[cells[..., 0], cells[..., 1]], share * lax.dynamic_slice(of_patch, at, shape)
 
-    zero = jnp.zeros(2, jnp.int32)
     if median:
+        return _by_median(said, offsets, shares, size)
+    return _by_mean(said, offsets, shares, (*size, values.shape[-1]))
 
-        def row(y):
-            start = zero.at[0].set(y)
-            found, weight = jax.vmap(lambda *o: said(*o, start, (1, size[1])))(offsets, shares)
-            return _median(found[:, 0], weight[:, 0])
 
-        return lax.map(row, jnp.arange(size[0], dtype=jnp.int32))
+def _offsets(patch: int) -> Array:
+    """The rows and columns of the pixels of a patch, int32 (patch * patch, 2)."""
+    return jnp.asarray(np.indices((patch, patch)).reshape(2, -1).T, jnp.int32)
+
+
+def _gaussian(patch: int) -> Array:
+    """The weights (patch * patch,) of the pixels of a patch."""
+    distances = np.square(np.arange(patch) - (patch - 1) / 2)
+    shares = jnp.asarray(np.exp(-(distances[:, None] + distances) / (2 * (patch / 4) ** 2)))
+    return shares.reshape(-1)
+
+
+def _by_mean(said: Callable, offsets: Array, shares: Array, shape: Sequence[int]) -> Array:
+    """The weighted means (H, W, C) of what the patches propose."""
+    zero, size = jnp.zeros(2, jnp.int32), shape[:2]
 
     def add(sums, at):
-        found, weight = said(*at, zero, tuple(size))
+        found, weight = said(*at, zero, size)
         return (sums[0] + found * weight[..., None], sums[1] + weight), None
 
     if jax.default_backend() == "cpu":
-        start = jnp.zeros((*size, values.shape[-1]), values.dtype), jnp.zeros(size, values.dtype)
+        start = jnp.zeros(shape, shares.dtype), jnp.zeros(size, shares.dtype)
         (total, weight), _ = lax.scan(add, start, (offsets, shares))
     else:  # few kernels
-        found, weight = jax.vmap(lambda *at: said(*at, zero, tuple(size)))(offsets, shares)
+        found, weight = jax.vmap(lambda *at: said(*at, zero, size))(offsets, shares)
         total, weight = jnp.sum(found * weight[..., None], axis=0), jnp.sum(weight, axis=0)
     return total / jnp.where(weight > 0, weight, 1)[..., None]
+
+
+def _by_median(said: Callable, offsets: Array, shares: Array, size: Sequence[int]) -> Array:
+    """The weighted medians (H, W, C) of what the patches propose, row by row to bound the memory."""
+    zero = jnp.zeros(2, jnp.int32)
+
+    def row(y):
+        start = zero.at[0].set(y)
+        found, weight = jax.vmap(lambda *o: said(*o, start, (1, size[1])))(offsets, shares)
+        return _median(found[:, 0], weight[:, 0])
+
+    return lax.map(row, jnp.arange(size[0], dtype=jnp.int32))
 
 
 def _median(values: Array, weights: Array) -> Array:
@@ -111,8 +141,16 @@ def assembled(
 
     Returns:
         (H, W, C); 0 where no patch has a weight.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import voting
+        >>> values, weights = np.ones((2, 2, 1), np.float32), np.ones(1, np.float32)
+        >>> made = voting.assembled([[0, 0]], [[0, 1]], values, (2, 3), patch=2, weights=weights)
+        >>> made[..., 0].tolist()
+        [[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]
     """
-    offsets = jnp.asarray(np.indices((patch, patch)).reshape(2, -1).T, jnp.int32)
+    offsets = _offsets(patch)
     place, at, values, weights = map(jnp.asarray, (place, at, values, weights))
 
     def add(sums, offset):
@@ -157,19 +195,18 @@ def voted_by_both(
     References:
         Simakov, Caspi, Shechtman, Irani: Summarizing Visual Data Using Bidirectional Similarity.
         CVPR 2008, equation 3.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from deepinternal.ops.patches import voting
+        >>> values, place = np.ones((2, 2, 1), np.float32), np.zeros((1, 1, 2), np.int32)
+        >>> made = jax.jit(lambda *x: voting.voted_by_both(*x, patch=2))(place, place, values)
+        >>> made.tolist()
+        [[[1.0], [1.0]], [[1.0], [1.0]]]
     """
-
-    def flat(field, size):
-        """The matches (N, 2), the patches' own places (N, 2), and their weights (N,), of sum 1."""
-        shape = field.shape[:2]
-        size = [n + patch - 1 for n in shape] if size is None else size
-        votes = covered(shape, [n - patch + 1 for n in size]) & (field[..., 0] >= 0)
-        own = jnp.stack(jnp.indices(shape, jnp.int32), axis=-1)
-        weights = votes.astype(jnp.float32) / jnp.sum(votes)
-        return jnp.maximum(field, 0).reshape(-1, 2), own.reshape(-1, 2), weights.reshape(-1)
-
-    in_source, at, votes = flat(place, size)
-    in_image, from_source, votes_back = flat(back, searched_size)
+    in_source, at, votes = _flat(place, size, patch)
+    in_image, from_source, votes_back = _flat(back, searched_size, patch)
     return assembled(
         jnp.concatenate([in_source, from_source]),
         jnp.concatenate([at, in_image]),
@@ -178,3 +215,15 @@ def voted_by_both(
         patch=patch,
         weights=jnp.concatenate([votes, weight * votes_back]),
     )
+
+
+def _flat(
+    field: Array, size: Sequence[Array | int] | None, patch: int
+) -> tuple[Array, Array, Array]:
+    """The matches (N, 2), the places (N, 2) and the weights (N,), of sum 1, of a field's patches."""
+    shape = field.shape[:2]
+    size = [n + patch - 1 for n in shape] if size is None else size
+    votes = covered(shape, [n - patch + 1 for n in size]) & (field[..., 0] >= 0)
+    own = jnp.stack(jnp.indices(shape, jnp.int32), axis=-1)
+    weights = votes.astype(jnp.float32) / jnp.sum(votes)
+    return jnp.maximum(field, 0).reshape(-1, 2), own.reshape(-1, 2), weights.reshape(-1)

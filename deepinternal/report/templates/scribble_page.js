@@ -172,7 +172,7 @@ function lacking(listed) {
   const needed = task === "segment" ? TASKS.segment.tools.filter((field) => !listed.includes(field))
     : listed.length || painting().box ? [] : TASKS[task].tools.slice(0, 1);
   const words = needed.map((name) => TOOLS[name].title.toLowerCase()).join(" and ");
-  return words && `Nothing is painted yet as ${words}; the command needs it.`;
+  return words && `Nothing is painted as ${words} yet; the command needs it.`;
 }
 
 async function copyText(code) {

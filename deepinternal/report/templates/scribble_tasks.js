@@ -31,7 +31,7 @@ const TASKS = {
   },
   inpaint: {
     tools: ["missing"],
-    hint: "Paint what is missing or shall be replaced. The saved mask is black there and white where the "
+    hint: "Paint what is missing or should be replaced. The saved mask is black there and white where the "
       + "image is known.",
     commands: (c) => [
       ["By a network: slower, and better for scratches and smooth regions", ""],
@@ -42,7 +42,7 @@ const TASKS = {
   },
   edit: {
     tools: ["part", "stays"],
-    hint: "Copy parts to other places: draw a box around a part, then drag it. Cover what shall vanish with "
+    hint: "Copy parts to other places: draw a box around a part, then drag it. Cover what should disappear with "
       + "a part of its surroundings. Paint what must stay exactly as it is; seams elsewhere are made plausible.",
     commands: (c) => [["", [
       "deepinternal train --config=patches:edit,fast", `--workdir=${c.out("edit", "")}`,

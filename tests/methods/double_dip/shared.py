@@ -1,4 +1,4 @@
-"""What the tests of the decompositions share: small images, fits, and refusals."""
+"""Helpers for the tests of the decompositions: small images, fits, and refusals."""
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,7 @@ def photograph(y=60, x=160, side=32):
 
 
 def refused(name, image, presets="", sides=None, **fields):
-    """The one line with which an image is refused."""
+    """Asserts that an image is refused, and returns the message, which has one line."""
     with pytest.raises(InputError) as caught:
         prepared(name, image, presets, sides, **fields)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The mask that follows from hints: what it finds, and that it keeps to the hints."""
+"""The mask that follows from hints: it contains the object and agrees with the hints."""
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ def test_wrong_hints_are_obeyed():
 
 
 def test_the_opacity_follows_soft_edges():
-    """Of an outline that is blurred over six pixels, alpha lies between 0 and 1; the mask is hard."""
+    """Along an outline that is blurred over six pixels, alpha is between 0 and 1; the mask is hard."""
     x = np.broadcast_to(np.arange(48.0), (32, 48))
     share = np.clip((x - 21) / 6, 0, 1)[..., None]
     image = jnp.asarray(share * [0.9, 0.8, 0.2] + (1 - share) * [0.1, 0.2, 0.5], jnp.float32)

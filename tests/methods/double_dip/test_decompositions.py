@@ -1,4 +1,4 @@
-"""The decompositions on small images: what they find, what they keep, what they refuse."""
+"""The decompositions on small images: their results, the pixels that they keep, and refusals."""
 
 import jax
 import numpy as np
@@ -37,7 +37,7 @@ def test_dehazing_brings_the_image_nearer_to_the_truth():
 
 
 @pytest.mark.slow
-def test_two_passes_explain_the_image_as_it_came():
+def test_two_passes_explain_the_input():
     hazy = haze(photograph(), np.float32(0.5), np.array([0.8, 0.85, 0.9], np.float32))
     out = fitted("dehazing", hazy, passes=2, steps=3, channels="4", skip="0")
     mixed = haze(out["result"], out["transmission"][..., None], out["airlight"])
@@ -101,7 +101,7 @@ def test_several_images_are_changed_only_where_their_mark_is():
 
 
 def _untrained_median(image, presets="", **fields):
-    """What a method makes of three replicas before their first step."""
+    """The outputs of three replicas before their first step, each alone and reduced."""
     method, inputs = prepared("watermark", image, presets, filters=3, **TINY, **fields)
     assert method.replicas == 3
 
@@ -270,7 +270,7 @@ FAST = {"learning_rate": 3e-3, "schedule": "cosine"}
         ("pair,fast,smoke", {}, {"steps": 10, "filters": 3, **FAST, **SEARCHED}),
     ],
 )
-def test_what_transparency_takes_for_auto(presets, fields, expected):
+def test_values_of_transparencys_auto_fields(presets, fields, expected):
     config = methods.find("transparency").build(presets, **fields)
     assert {name: getattr(config, name) for name in expected} == expected
     assert "auto" not in config.plain().values()
@@ -289,7 +289,7 @@ def test_what_transparency_takes_for_auto(presets, fields, expected):
         ("watermark", "many,fast", "together"),
     ],
 )
-def test_samples_are_what_the_methods_take(name, presets, kind):
+def test_examples_can_be_prepared(name, presets, kind):
     recipe = methods.find(name)
     config = recipe.build(presets)
     photo = skimage.data.astronaut().astype(np.float32) / 255

@@ -1,4 +1,4 @@
-"""Dehazing without training: nearer to the truth, smooth in the sky, idle where there is no haze."""
+"""Dehazing without training: it approaches the truth, and keeps skies and clear images."""
 
 import numpy as np
 import pytest

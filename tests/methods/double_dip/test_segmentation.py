@@ -1,4 +1,4 @@
-"""Segmentation of images and videos: what it finds, and the hints that it takes."""
+"""Segmentation of images and videos: its masks, and the hints that it accepts and refuses."""
 
 import jax
 import numpy as np
@@ -36,7 +36,7 @@ def test_segmentation_finds_the_disc():
 
 
 def test_the_edge_of_an_enlarged_mask_stays_where_it_was():
-    """Of a flat image, whatever its size and the radius, it keeps a straight edge in its place."""
+    """In a flat image, a straight edge keeps its place, whatever the size and the radius are."""
     mask, full = np.zeros((40, 40, 1), np.float32), np.full((80, 80, 3), 0.5, np.float32)
     mask[:, :20] = 1
     cut = jax.jit(segmentation.cut, static_argnums=0)
@@ -110,7 +110,7 @@ def test_automatic_hints_and_files_exclude_each_other():
 
 
 def test_hints_are_shrunk_to_the_pixels_of_which_most_is_hinted():
-    """Against the mean of each cell, the last ones cut off; a hint too thin for that stays."""
+    """Compared with the mean of each cell; a hint that is too thin for this rule is kept."""
     hint = np.random.default_rng(0).random((10, 13)) < 0.5
     cells = [[hint[y : y + 3, x : x + 3].mean() for x in range(0, 13, 3)] for y in range(0, 10, 3)]
     np.testing.assert_array_equal(hints.shrunk(hint, (4, 5)), np.array(cells) >= 0.5)
@@ -119,7 +119,7 @@ def test_hints_are_shrunk_to_the_pixels_of_which_most_is_hinted():
     assert np.argwhere(hints.shrunk(thin, (4, 5))).tolist() == [[1, 2]]
 
 
-def test_films_have_the_frame_rate_of_the_config():
+def test_videos_have_the_frame_rate_of_the_config():
     video = np.stack([_composite()[0]] * 2)
     sides = {"foreground": _composite()[1][None], "background": _composite()[2][None]}
     method, inputs = prepared(

@@ -53,8 +53,8 @@ def test_strength_scales_what_is_removed():
     np.testing.assert_array_equal(none, 0)
 
 
-def test_a_large_photograph_is_measured_reduced():
-    """A photograph of doubled pixels is reduced to the one before."""
+def test_a_large_photograph_is_measured_at_a_reduced_size():
+    """A photograph with doubled pixels is reduced to the original one."""
     small = np.float32(skimage.data.astronaut()[:260, :260] / 255)
     large = np.kron(small, np.ones((2, 2, 1), np.float32))
     recipe = methods.find("transparency")
@@ -117,7 +117,7 @@ def test_balanced_layers_add_up_and_change_the_image_least():
         assert b.min() >= 0
 
 
-def test_frames_tell_a_still_background():
+def test_a_still_background_is_found_in_several_frames():
     """A reflection that moves by 9 pixels from frame to frame, much nearer than by one frame."""
     still, moving = photograph(side=64), photograph(100, 100, side=64)
     soft = 0.4 * scipy.ndimage.gaussian_filter(moving, (2, 2, 0))

@@ -1,4 +1,4 @@
-"""The sentences that tell what was decided for an image, and why."""
+"""Sentences about what was decided for an image, and why."""
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -13,7 +13,7 @@ _LARGE = 12.0  # distance of missing pixels to the nearest known one, above whic
 
 
 def remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
-    """Says what the noise is like, and how it is removed; see `recipe.Recipe`."""
+    """Describes the noise and how it is removed; see `recipe.Recipe`."""
     del figures
     (name,) = inputs["algorithm"]
     if min(inputs["image"].shape[:2]) < LEAST:
@@ -43,7 +43,7 @@ def remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]
 
 
 def _model(config: Config, inputs: Inputs) -> NoiseModel:
-    """The model of the noise, which the fields may have changed, but for `strength`."""
+    """The model of the noise, with the changes that the fields other than `strength` ask for."""
     noise = {n: np.asarray(x, float) for n, x in inputs["noise"].items()}
     facts = {n: float(x) for n, x in inputs["facts"].items()}
     image, strength = inputs["image"], config.strength or 1
@@ -69,7 +69,7 @@ def _model(config: Config, inputs: Inputs) -> NoiseModel:
 
 
 def _missing(inputs: Inputs, name: str) -> str:
-    """The pixels that the user's mask leaves out."""
+    """A sentence about the pixels that the user's mask leaves out; '' if there are none."""
     if "mask" not in inputs:
         return ""
     share = float(np.mean(1 - np.asarray(inputs["mask"]))) - float(inputs["facts"]["impulses"])
@@ -86,11 +86,11 @@ def _missing(inputs: Inputs, name: str) -> str:
 
 
 def _choice(config: Config, inputs: Inputs, name: str) -> str:
-    """The algorithm, and what it is told."""
+    """A sentence about the algorithm and its settings."""
     text = f"algorithm {name}"
     if config.algorithm == name:
         text += ", as given"
     elif inputs["facts"]["correlated"]:
-        text += ", told that the noise of neighbouring pixels is alike"
+        text += ", for correlated noise of neighbouring pixels"
     strength = f", with config.strength={config.strength:g}" if config.strength != 1 else ""
     return text + strength

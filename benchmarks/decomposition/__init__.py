@@ -1,0 +1,1 @@
+"""Decompositions with a known truth, by our methods and by other packages; see `__main__`."""
