@@ -1,9 +1,10 @@
 #!/bin/bash
-# One process per node of a Slurm job, all in one work folder. Arguments are those of launch.main:
+# Starts one process on each node of a Slurm job; all share one work folder. Takes the flags of launch.main:
 #
 #   sbatch --nodes=4 --gpus-per-node=1 --time=12:00:00 launch/slurm.sh --config=... --workdir=...
 #
-# Before its time is up the job saves checkpoints, ends and is queued again, until all is done.
+# Ninety seconds before its time limit, the job saves checkpoints and ends. It is requeued until all images
+# are done. PYTHON names the interpreter.
 
 #SBATCH --job-name=deepinternal
 #SBATCH --ntasks-per-node=1
@@ -12,15 +13,15 @@
 #SBATCH --signal=B:TERM@90
 
 stopping=
-# Slurm tells this shell; the processes of the step must hear of it, too.
+# Slurm sends the signal to this shell only; pass it on to the processes of the step.
 trap 'stopping=1; scancel --signal=TERM "$SLURM_JOB_ID"' TERM
 
-# A process that has ended, well or not, concerns no other.
+# The other processes continue when one of them ends or fails.
 srun --kill-on-bad-exit=0 --wait=0 "${PYTHON:-.venv/bin/python}" -m launch.main --distributed "$@" &
 step=$!
 wait "$step"
 status=$?
-# A signal ends `wait`, not the step.
+# A signal interrupts `wait`, while the step still runs.
 while kill -0 "$step" 2>/dev/null; do
     wait "$step"
     status=$?

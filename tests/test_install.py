@@ -17,8 +17,14 @@ import deepinternal as di
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "deepinternal"
 OTHERS = ["configs", "launch", "benchmarks", "tests"]
+URL = "https://example.org/owner/deepinternal"  # of the repository
 # Python runs it before anything else: what a checkout holds beside the package cannot be imported.
 BLOCK = f"import sys\nsys.modules.update(dict.fromkeys({OTHERS}))\n"
+
+
+def targets(text):
+    """The targets of the links and images of a document."""
+    return re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,8 @@ def wheel(tmp_path_factory):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-m", "pip", "--quiet", "wheel", "--no-index", "--no-deps"]
     command += ["--no-build-isolation", f"--wheel-dir={out}", str(source)]
-    made = subprocess.run(command, check=False, capture_output=True, text=True)
+    env = {**os.environ, "REPOSITORY_URL": URL}
+    made = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
     assert made.returncode == 0, made.stdout + made.stderr
     (found,) = out.iterdir()
     return found
@@ -78,6 +85,48 @@ def test_the_wheel_says_what_it_is(installed):
     needs = {re.split(r"[<>=;]", need)[0] for need in found.requires or () if "extra" not in need}
     assert {"jax", "flax", "rich"} <= needs
     assert not {"torch", "playwright", "pytest"} & needs
+    assert f"Changelog, {URL}/blob/v{di.__version__}/CHANGELOG.md" in found.metadata.get_all(
+        "Project-URL"
+    )
+
+
+def test_links_of_the_description_lead_out_of_a_package_index(installed):
+    (found,) = metadata.distributions(name="deepinternal", path=[str(installed)])
+    described = found.metadata.get_payload()
+    in_checkout = targets((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert [t for t in in_checkout if not t.startswith("http")]
+    assert all(t.startswith(("https://", "#")) for t in targets(described)), targets(described)
+    for target in targets(described):
+        if target.startswith(URL):
+            kind, tag, path = target.removeprefix(f"{URL}/").split("/", 2)
+            assert kind == ("blob" if path.partition("#")[0].endswith(".md") else "raw")
+            assert tag == f"v{di.__version__}"
+            assert (ROOT / path.partition("#")[0]).is_file()
+
+
+def test_the_description_without_a_repository_has_no_relative_links():
+    env = {name: value for name, value in os.environ.items() if name != "REPOSITORY_URL"}
+    command = [sys.executable, "setup.py", "--quiet", "--long-description"]
+    options = {"cwd": ROOT, "env": env, "capture_output": True, "text": True}
+    described = subprocess.run(command, check=True, **options).stdout
+    assert "# deepinternal" in described
+    assert all(t.startswith(("https://", "#")) for t in targets(described)), targets(described)
+
+
+def test_the_changelog_begins_with_this_version():
+    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert (
+        re.fullmatch(r"([\d.]+) \((unreleased|\d{4}-\d\d-\d\d)\)", headings[0])[1] == di.__version__
+    )
+
+
+def test_the_workflow_runs_the_oldest_python_that_can_be_installed():
+    setup = (ROOT / "setup.py").read_text()
+    workflow = (ROOT / ".github/workflows/tests.yml").read_text()
+    oldest = re.search(r'python_requires=">=([\d.]+)"', setup)[1]
+    used = set(re.findall(r'"(3\.\d+)"', workflow))
+    assert min(used, key=lambda version: int(version[2:])) == oldest
+    assert set(re.findall(r"Python :: (3\.\d+)", setup)) - {"3.12"} <= used
 
 
 def test_the_console_command_runs_from_the_wheel(installed, run):
