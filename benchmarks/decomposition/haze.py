@@ -1,4 +1,4 @@
-"""Cases of `benchmarks.decomposition` with haze: real pairs, and photographs with made haze.
+"""Cases of `benchmarks.decomposition` with haze: real pairs, and photographs with synthetic haze.
 
 In a folder, searched with its subfolders, NAME.png with NAME_gt.png is a photograph in haze and the
 same view without; both are reduced to at most 512 pixels. All other colour photographs are reduced to

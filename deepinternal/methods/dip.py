@@ -30,6 +30,7 @@ from deepinternal.methods import dip_windows, fit
 from deepinternal.methods.dip_tasks import PRESETS, TASKS, Config, example
 from deepinternal.methods.holes import known_pixels
 from deepinternal.nets.skip import SkipNet
+from deepinternal.ops.metrics import mse_to_psnr
 from deepinternal.ops.resizing import output_size, resize
 from deepinternal.recipe import Figures, Recipe, check_size
 from deepinternal.types import Array, InputError, Inputs, Method, Output
@@ -101,7 +102,7 @@ def _loss(observe, data, regularizer, layers, inputs, step):
         fitted = 1 - inputs["held_out"]
         weight = weight * fitted * lax.rsqrt(jnp.mean(fitted))
     error = masked_l2(observed, image, weight)
-    terms = {"psnr": -10 * jnp.log10(error)}
+    terms = {"psnr": mse_to_psnr(error)}
     loss = error
     if data is not None:
         loss = terms["data"] = data(layers["image"], inputs)

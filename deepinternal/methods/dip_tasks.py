@@ -220,7 +220,11 @@ TASKS: Mapping[str, Task] = {
 }
 
 PRESETS: Mapping[str, Preset] = {
-    "denoise": Preset({"task": "denoise"}, "removal of noise, with the paper's settings (default)"),
+    "denoise": Preset(
+        {"task": "denoise"},
+        "removal of noise, with the paper's settings (the default of `train`; verbs and calls use "
+        "`fast`)",
+    ),
     "inpaint": Preset(
         {"task": "inpaint", **_OF_TASK, "upsample": "auto", "skip": "auto"},
         "inpainting of the pixels that are black in the mask or, without a mask, transparent or black "

@@ -74,7 +74,8 @@ def _around(holes: np.ndarray, pixels: int) -> tuple[tuple[int, int], list[tuple
     if not found:
         raise InputError(
             f"config.mask: a hole leaves less than {KNOWN:.0%} of a window of {most}x{most} pixels "
-            "known; give a smaller image, or a greater config.fit_pixels, which needs more memory"
+            "known; use `deepinternal inpaint --method=patches`, give a smaller image, or set a "
+            "greater config.fit_pixels, which needs more memory"
         )
     return min(found, key=lambda one: one[0][0] * one[0][1] * len(one[1]))
 

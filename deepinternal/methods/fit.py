@@ -26,6 +26,8 @@ from deepinternal.methods.generator import Generator
 from deepinternal.methods.tracking import Layers, Phase
 from deepinternal.types import Inputs, Method, Output, Stage, never_done
 
+EVALUATE_EVERY = 100  # steps between the evaluations of a phase with `backtrack`
+
 
 def build(
     name: str,
@@ -61,8 +63,9 @@ def build(
         The method, with one stage for each phase.
 
     Raises:
-        ValueError: A phase names an unknown generator, or it tracks layers although they are flipped or
-            belong to a batch of frames, or a fit with `more` carries inputs from phase to phase.
+        ValueError: A phase names an unknown generator, it tracks layers although they are flipped or
+            belong to a batch of frames, it has `validate` without `patience`, or a fit with `more`
+            carries inputs from phase to phase.
 
     Example:
         A photograph is the product of a grey shading and a colour, each fitted by a small net:
@@ -109,6 +112,11 @@ def _check(name: str, fit: Fit) -> None:
             raise ValueError(f"{name}: phase {phase.name!r}: no generator {unknown[0]!r}")
         if (fit.batch < fit.frames or phase.flips) and (phase.keep != "last" or phase.validate):
             raise ValueError(f"{name}: batches and flips need keep='last' and validate=None")
+        if phase.validate and phase.patience < 1:
+            raise ValueError(
+                f"{name}: phase {phase.name!r}: validate needs patience: the phase ends that many "
+                "steps after the least error"
+            )
         if fit.more and phase.carry:
             raise ValueError(f"{name}: `more` needs phases without `carry`")
 
@@ -129,7 +137,7 @@ def _stages(fit: Fit) -> list[Stage]:
             steps=phase.steps,
             step=bind(fit_steps.step, fit, phase),
             evaluate=bind(tracking.evaluate, phase) if phase.backtrack else None,
-            evaluate_every=100 if phase.backtrack else 0,
+            evaluate_every=EVALUATE_EVERY if phase.backtrack else 0,
             done=bind(fit_steps.done, phase) if tracking.can_end(phase) else never_done,
         )
         stage = _known(steps, kind, stage)

@@ -87,8 +87,10 @@ def _begin(fit: Fit, phase: Phase, state: TrainState, inputs: Inputs) -> TrainSt
     """The state at the start of a phase, with new optimiser and tracked state."""
     nets = fit.nets(phase)
     params, z = dict(state.params), dict(state.model_state["z"])
-    for name in phase.restart:
-        key, generator = jax.random.fold_in(state.key, len(params[name])), fit.generators[name]
+    for index, (name, generator) in enumerate(fit.generators.items()):
+        if name not in phase.restart:
+            continue
+        key = jax.random.fold_in(state.key, index)
         params[name] = generator.weights(key)
         if generator.source in inputs:  # an input that may have changed
             z[name] = generator.input(key, inputs, fit.padded(generator), frames=fit.frames)

@@ -41,13 +41,13 @@ class Phase:
             0: never.
         restart: Names of the generators whose weights are initialised anew.
         carry: `(layers, inputs) -> inputs` of the next phase.
-        backtrack: In dB. If 'psnr' fell by more within 100 steps, the earlier weights are restored; 0:
-            never.
+        backtrack: In dB. If 'psnr' fell by more since the last evaluation, the earlier weights are
+            restored, see `fit.EVALUATE_EVERY`; 0: never.
         target: The phase ends when 'psnr' exceeds this value; inf: never.
         validate: `(layers, inputs) -> scalar`, the error of data that the loss does not use. The phase
             ends `patience` steps after the least error of the layers that `keep` names, at the latest
             after `steps`, with the layers of the least error; None: with those that `keep` names.
-        patience: See `validate`.
+        patience: See `validate`, with which it must be at least 1.
         jitter: By the name of a generator, a value that replaces its own `jitter`.
     """
 

@@ -70,8 +70,8 @@ from deepinternal.ops.filters import minimum as minimum
 from deepinternal.ops.fitting import enlarged as enlarged
 from deepinternal.ops.fitting import factor as factor
 from deepinternal.ops.fitting import reduced as reduced
-from deepinternal.ops.fitting import shared_out as shared_out
 from deepinternal.ops.fitting import shrunk as shrunk
+from deepinternal.ops.fitting import split_details as split_details
 from deepinternal.ops.gaussian_mixtures import GaussianMixture as GaussianMixture
 from deepinternal.ops.gaussian_mixtures import fit_mixture as fit_mixture
 from deepinternal.ops.gaussian_mixtures import log_density as log_density
@@ -100,6 +100,7 @@ from deepinternal.ops.layers import reflect_within as reflect_within
 from deepinternal.ops.layers import variance as variance
 from deepinternal.ops.layers import zeros_around as zeros_around
 from deepinternal.ops.metrics import mse as mse
+from deepinternal.ops.metrics import mse_to_psnr as mse_to_psnr
 from deepinternal.ops.metrics import psnr as psnr
 from deepinternal.ops.metrics import quality as quality
 from deepinternal.ops.metrics import ssim as ssim

@@ -3,7 +3,6 @@
 import math
 
 import jax.numpy as jnp
-import numpy as np
 
 from deepinternal.ops.filters import box
 from deepinternal.ops.resizing import resize
@@ -33,7 +32,7 @@ def factor(shape: tuple[int, ...], *, side: int = 0, pixels: int = 0) -> int:
     return max(by_side, by_pixels, 1)
 
 
-def reduced(image: np.ndarray, side: int, *, pixels: int = 0) -> np.ndarray:
+def reduced(image: Array, *, side: int = 0, pixels: int = 0) -> Array:
     """Reduces an image by the least whole factor for which it is not larger than asked.
 
     Args:
@@ -42,19 +41,16 @@ def reduced(image: np.ndarray, side: int, *, pixels: int = 0) -> np.ndarray:
         pixels: Greatest number of pixels; 0: no limit.
 
     Returns:
-        (ceil(H / factor), ceil(W / factor), C).
+        (ceil(H / factor), ceil(W / factor), C); the image itself if it is small enough.
 
     Example:
         >>> import numpy as np
         >>> from deepinternal.ops import fitting
-        >>> fitting.reduced(np.ones((30, 40, 3), np.float32), 16).shape
+        >>> fitting.reduced(np.ones((30, 40, 3), np.float32), side=16).shape
         (10, 14, 3)
     """
     by = factor(image.shape, side=side, pixels=pixels)
-    image = np.asarray(image, np.float32)
-    if by == 1:
-        return image
-    return np.asarray(shrunk(jnp.asarray(image), tuple(-(-n // by) for n in image.shape[:2])))
+    return image if by == 1 else shrunk(image, tuple(-(-n // by) for n in image.shape[:2]))
 
 
 def shrunk(image: Array, shape: tuple[int, int]) -> Array:
@@ -76,7 +72,7 @@ def shrunk(image: Array, shape: tuple[int, int]) -> Array:
     return jnp.clip(resize(image, output_shape=shape, method="box"), 0, 1)
 
 
-def shared_out(first: Array, second: Array, full: Array) -> tuple[Array, Array]:
+def split_details(first: Array, second: Array, full: Array) -> tuple[Array, Array]:
     """Enlarges two layers of a reduced image to layers that add up to the full one.
 
     The details that the enlarged layers lack are divided between them in proportion to the energy of
@@ -95,7 +91,7 @@ def shared_out(first: Array, second: Array, full: Array) -> tuple[Array, Array]:
         >>> import numpy as np
         >>> from deepinternal.ops import fitting
         >>> small, full = np.full((2, 3, 1), 0.25, np.float32), np.full((4, 6, 1), 0.5, np.float32)
-        >>> [x.shape for x in jax.eval_shape(fitting.shared_out, small, small, full)]
+        >>> [x.shape for x in jax.eval_shape(fitting.split_details, small, small, full)]
         [(4, 6, 1), (4, 6, 1)]
     """
     energy = lambda x: box(jnp.mean(jnp.square(x - box(x, 1)), axis=-1, keepdims=True), 1) + 1e-9

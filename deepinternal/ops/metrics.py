@@ -12,6 +12,7 @@ from deepinternal.types import Array
 
 _REACH = 5  # pixels on each side of the window of SSIM
 _BAND = 2**22  # number of pixels of which SSIM is computed at once, to bound its memory
+_LEAST_MSE = 1e-12  # bound of `mse_to_psnr`
 
 
 def mse(a: Array, b: Array) -> Array:
@@ -51,6 +52,24 @@ def psnr(a: Array, b: Array, *, data_range: float = 1.0) -> Array:
         20.0
     """
     return 10 * jnp.log10(data_range**2 / mse(a, b))
+
+
+def mse_to_psnr(error: Array) -> Array:
+    """Returns the peak signal-to-noise ratio of a mean squared error of values in [0, 1].
+
+    Args:
+        error: The mean squared error, an array of any shape.
+
+    Returns:
+        An array of that shape in dB, at most 120, so that curves of it stay finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepinternal.ops import metrics
+        >>> [round(float(metrics.mse_to_psnr(error))) for error in np.array([0.01, 0.0])]
+        [20, 120]
+    """
+    return -10 * jnp.log10(jnp.maximum(error, _LEAST_MSE))
 
 
 def _blur_valid(x: Array, window: np.ndarray) -> Array:

@@ -1,4 +1,4 @@
-"""The layers of two mixtures with known weights, and the means of the layers of one mixture."""
+"""The layers of two mixtures with known weights, and the order and means of the layers of a sum."""
 
 import jax.numpy as jnp
 

@@ -187,7 +187,7 @@ def resize(
     On GPU and TPU the result does not depend on the default matmul precision.
 
     Args:
-        image: (..., H, W, C), of any range.
+        image: (..., H, W, C), floating point, of any range.
         scale: A factor, or (vertical, horizontal) factors. Default: output_shape / (H, W).
         output_shape: (H', W'). Default: ceil((H, W) * scale). If both are given they need not agree:
             `scale` sets the sampling positions, `output_shape` the number of samples.
@@ -201,8 +201,8 @@ def resize(
         (..., H', W', C).
 
     Raises:
-        ValueError: `scale` and `output_shape` are missing, `size` is given without `scale`, or the
-            method is unknown.
+        ValueError: The image is not in floating point, `scale` and `output_shape` are missing, `size`
+            is given without `scale`, or the method is unknown.
 
     Example:
         >>> import numpy as np
@@ -213,6 +213,8 @@ def resize(
         >>> resize(image, scale=(0.5, 1.5), method="linear").shape
         (3, 12, 3)
     """
+    if not jnp.issubdtype(image.dtype, jnp.inexact):
+        raise ValueError(f"resize needs an image of floats, not {image.dtype}; convert it first")
     shape = image.shape[-3:-1]
     if scale is None and (output_shape is None or size is not None):
         raise ValueError("resize needs a scale or an output_shape; with a size it needs a scale")

@@ -125,7 +125,7 @@ def warp(
     At whole-pixel positions the values are copied exactly. There is no antialiasing.
 
     Args:
-        image: (H, W, C).
+        image: (H, W, C), of any range.
         matrix: 3x3, from output coordinates to input coordinates.
         output_shape: (H', W').
         method: 'cubic' (4x4 taps) or 'linear' (2x2 taps).
@@ -135,7 +135,7 @@ def warp(
             array.
 
     Returns:
-        (H', W', C).
+        (H', W', C); of an image of integers, float32 of the same range.
 
     Raises:
         ValueError: The method or the boundary is unknown.

@@ -1,4 +1,4 @@
-"""The amount of haze and its transmission, against made haze and the operations on the device."""
+"""The amount of haze and its transmission, against synthetic haze and the operations on the device."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,6 +1,7 @@
 """The fit of layers with nets that are small enough to be recomputed in NumPy or JAX."""
 
 import functools
+import itertools
 import math
 
 import flax.linen as nn
@@ -192,7 +193,7 @@ def test_target_ends_a_phase():
 def test_backtracking_brings_the_good_weights_back():
     inputs, method = {"image": _image()}, _method(backtrack=5.0)
     stage = method.stages[0]
-    assert stage.evaluate_every == 100
+    assert stage.evaluate_every == fit.EVALUATE_EVERY
     good, *_ = _run(method, inputs, 5)
     good, metrics = stage.evaluate(good, inputs)
     assert metrics["went_back"] == 0
@@ -263,6 +264,18 @@ def test_phases_share_weights_and_begin_anew():
     _run(method, carried, 2, stage=1, state=following)
 
 
+def test_restarted_nets_differ_from_each_other():
+    nets = {"image": _still(), "other": fit.Generator(PixelNet(), source="=image")}
+    phases = [fit.Phase("a", 1, _loss), fit.Phase("b", 1, _loss, restart=("image", "other"))]
+    method = fit.build("two", nets, phases, _outputs, shape=SHAPE)
+    inputs = {"image": _image()}
+    state = method.init(jax.random.key(0), inputs)
+    params = jax.jit(method.stages[0].advance)(state, inputs)[0].params
+    kernels = [tree[name]["Dense_0"]["kernel"] for tree in (state.params, params) for name in nets]
+    for a, b in itertools.combinations(kernels, 2):
+        assert (a != b).all()
+
+
 def test_a_finished_fit_continues_with_other_inputs():
     """It starts with its weights, its net inputs except those from inputs, and a new Adam."""
     nets = {"image": _still(), "other": fit.Generator(PixelNet(), depth=3, source="image")}
@@ -325,6 +338,8 @@ def test_mistakes_in_a_decomposition_are_refused():
         _method(nets=("sky",))
     with pytest.raises(ValueError, match="flips"):
         _method(flips=2, keep="average")
+    with pytest.raises(ValueError, match="validate needs patience"):
+        _method(validate=_error)
     carrying = fit.Phase("a", 3, _loss, carry=lambda layers, inputs: inputs)
     phases = [carrying, fit.Phase("b", 3, _loss)]
     with pytest.raises(ValueError, match="`more` needs phases without `carry`"):

@@ -58,8 +58,8 @@ def test_the_factor_is_the_least_that_is_small_enough(shape, pixels):
 def test_hints_of_a_panorama_are_reduced_like_the_image():
     image, hint = np.zeros((19, 600, 3), np.float32), np.zeros((19, 600), bool)
     hint[:, 100:130] = True
-    small = fitting.reduced(image, 0, pixels=700)
-    assert hints.shrunk(hint, small.shape[:2]).shape == small.shape[:2]
+    small = fitting.reduced(image, pixels=700)
+    assert hints.fitted(hint, small.shape[:2]).shape == small.shape[:2]
 
 
 # Windows
@@ -165,7 +165,7 @@ def test_small_images_are_prepared_as_before():
     assert set(found) == {"image", "mask", "held_out"}
     assert set(take(transparency.RECIPE, "single", image)) == {"image"}
     found = take(watermark.RECIPE, "single", image, mask=1 - mask)
-    assert set(found) == {"full", "image", "corner", "hint"}
+    assert set(found) == {"full", "image", "corner", "region"}
     np.testing.assert_array_equal(found["image"], image)
     for recipe in (segmentation.RECIPE, dehazing.RECIPE):
         np.testing.assert_array_equal(take(recipe, "", image)["image"], image)
@@ -231,7 +231,7 @@ def test_layers_of_a_reduced_fit_add_up_to_the_full_image(seeds):
     first, second = 0.6 * _texture((96, 120), seeds[0]), 0.4 * smooth(_texture((96, 120), seeds[1]))
     image = (first + second).astype(np.float32)
     small = [jnp.asarray(_shrunk(x, (24, 30))) for x in (first, second)]
-    made = jax.jit(fitting.shared_out)(*small, image)
+    made = jax.jit(fitting.split_details)(*small, image)
     np.testing.assert_allclose(made[0] + made[1], image, atol=1e-6)
     for layer, reduced, truth in zip(made, small, (first, second)):
         assert _psnr(layer, truth) > min(_psnr(fitting.enlarged(reduced, (96, 120)), truth) + 3, 35)

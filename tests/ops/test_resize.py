@@ -266,6 +266,17 @@ def test_bad_arguments_are_refused():
         resize(x)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, bool])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_integers_are_refused(dtype, scale):
+    """They would round the weights to whole numbers."""
+    x = np.ones((4, 4, 1), dtype)
+    with pytest.raises(ValueError, match=f"image of floats, not {x.dtype}"):
+        resize(x, scale=scale)
+    with pytest.raises(ValueError, match=f"image of floats, not {x.dtype}"):
+        jax.jit(functools.partial(resize, scale=scale))(x)
+
+
 @pytest.mark.parametrize("to", [(9, 40), (33, 12), (20, 31)])
 def test_traced_sizes_within_canvases(to):
     """The surroundings of the image have no effect."""

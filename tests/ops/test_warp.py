@@ -232,6 +232,13 @@ def test_numpy_images_are_accepted():
     assert jax.eval_shape(lambda: warp(image, matrix, (6, 7))).shape == (6, 7, 1)
 
 
+def test_integers_are_sampled_in_float32():
+    image = np.random.default_rng(0).integers(0, 256, (7, 8, 2), np.uint8)
+    got = jit_warp(image, AFFINE, (6, 5))
+    assert got.dtype == jnp.float32
+    np.testing.assert_allclose(got, jit_warp(np.float32(image), AFFINE, (6, 5)), rtol=1e-5)
+
+
 def test_unknown_options_are_refused():
     image, eye = _image(4, 4, 1), jnp.eye(3)
     with pytest.raises(ValueError, match=r"'nearest'.*linear, cubic"):

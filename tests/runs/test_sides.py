@@ -183,7 +183,7 @@ def test_a_field_chooses_among_labels(tmp_path):
     with pytest.raises(InputError, match=r"labels\.png: config\.background_label=5: no pixel"):
         prepared(tmp_path, "segmentation", **files, background_label=5)
     inputs = prepared(tmp_path, "watermark", mask=str(path), label=2)
-    np.testing.assert_array_equal(inputs["hint"][..., 0], labels == 2)
+    np.testing.assert_array_equal(inputs["region"][..., 0], labels == 2)
     inputs = prepared(tmp_path, "dip", task="inpaint", mask=str(path), label=0)
     np.testing.assert_array_equal(inputs["mask"][..., 0], labels == 0)
 

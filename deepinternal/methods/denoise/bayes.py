@@ -30,6 +30,7 @@ from deepinternal.methods.denoise.groups import Plan, add_patches, cut, find_gro
 from deepinternal.methods.denoise.parts import Parts
 from deepinternal.ops import filters
 from deepinternal.ops.color import opponent_to_rgb, rgb_to_opponent
+from deepinternal.ops.metrics import mse_to_psnr
 from deepinternal.types import Array, Inputs, Output, Stage, TrainState
 
 # By the share of missing pixels: the side of the patches and the size of the groups.
@@ -192,7 +193,7 @@ def _outputs(calibration: float, state: TrainState, inputs: Inputs) -> dict[str,
     return {
         "result": Output(jnp.where(exact, inputs["image"], result)),
         "uncertainty": Output(std[..., 0], "map"),
-        "expected_psnr": Output(-10 * jnp.log10(jnp.mean(std**2)), "scalar"),
+        "expected_psnr": Output(mse_to_psnr(jnp.mean(std**2)), "scalar"),
     }
 
 

@@ -32,6 +32,7 @@ from deepinternal.methods.updates import next_stage, updated
 from deepinternal.nets.skip import SkipNet
 from deepinternal.ops import filters
 from deepinternal.ops.conv.convolution import conv2d
+from deepinternal.ops.metrics import mse_to_psnr
 from deepinternal.types import Array, Inputs, Metrics, Output, Stage, TrainState
 
 _STEPS = 600  # of training
@@ -177,7 +178,7 @@ def _outputs(plan: _Plan, state: TrainState, inputs: Inputs) -> dict[str, Output
     return {
         "result": Output(jnp.clip(jnp.where(exact, inputs["image"], mean), 0, 1)),
         "uncertainty": Output(std, "map"),
-        "expected_psnr": Output(-10 * jnp.log10(jnp.mean(std**2)), "scalar"),
+        "expected_psnr": Output(mse_to_psnr(jnp.mean(std**2)), "scalar"),
     }
 
 

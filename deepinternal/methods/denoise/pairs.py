@@ -39,6 +39,7 @@ from deepinternal.methods.denoise.parts import Parts
 from deepinternal.methods.updates import next_stage, updated
 from deepinternal.nets.pairs import PairNet
 from deepinternal.ops import filters
+from deepinternal.ops.metrics import mse_to_psnr
 from deepinternal.types import Array, Inputs, Output, Stage, TrainState
 
 _STEPS = {"halves": 6000, "banks": 1000}  # of training
@@ -218,7 +219,7 @@ def _outputs(plan: _Plan, state: TrainState, inputs: Inputs) -> dict[str, Output
     return {
         "result": Output(jnp.clip(mean, 0, 1)),
         "uncertainty": Output(std, "map"),
-        "expected_psnr": Output(-10 * jnp.log10(jnp.mean(std**2)), "scalar"),
+        "expected_psnr": Output(mse_to_psnr(jnp.mean(std**2)), "scalar"),
     }
 
 

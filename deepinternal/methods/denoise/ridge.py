@@ -39,6 +39,7 @@ from deepinternal.methods.denoise.parts import Parts
 from deepinternal.methods.denoise.solving import solve
 from deepinternal.ops import filters
 from deepinternal.ops.color import opponent_to_rgb, rgb_to_opponent
+from deepinternal.ops.metrics import mse_to_psnr
 from deepinternal.types import Array, Inputs, Metrics, Output, Stage, TrainState
 
 # By the level of the noise, for each pass: the side of the patches, the size of the groups and what is
@@ -268,7 +269,7 @@ def _outputs(state: TrainState, inputs: Inputs) -> dict[str, Output]:
         error = jnp.where(rows[:, None] & columns, error[: shape[0]], 0)
         found = scales.fused(found, (height, width), shape)
     result = looked_up(opponent_to_rgb(found), inputs["noise"]["level"])
-    psnr = -10 * jnp.log10(jnp.maximum(jnp.sum(error) / (height * width), 1e-10))
+    psnr = mse_to_psnr(jnp.sum(error) / (height * width))
     return {
         "result": Output(result, size=size),
         "uncertainty": Output(jnp.sqrt(error), "map", size=size),

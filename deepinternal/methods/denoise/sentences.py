@@ -39,7 +39,10 @@ def remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]
         why = said.pop()
     elif model.clipped > SATURATED:
         why = "most of its values are black or white"
-    return (*said, f"the image is left as it is: {why}; config.noise_std sets the noise")
+    return (
+        *said,
+        f"the image is left as it is: {why}; if you see noise, set config.noise_std, such as to 0.02",
+    )
 
 
 def _model(config: Config, inputs: Inputs) -> NoiseModel:
@@ -81,7 +84,7 @@ def _missing(inputs: Inputs, name: str) -> str:
         if share > MANY:
             text += "; algorithm bayes fills them in better"
     if distance_transform_edt(np.asarray(inputs["mask"])[..., 0] < 0.5).max() > _LARGE:
-        text += "; patches.py:inpaint fills in large holes better"
+        text += "; for large holes, `deepinternal inpaint --method=patches` is better"
     return text
 
 

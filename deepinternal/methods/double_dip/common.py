@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from deepinternal.methods.fit_config import FitConfig
 from deepinternal.nets.skip import SkipNet
@@ -27,9 +28,10 @@ def limited(config: FitConfig, steps: int) -> int:
     return min(steps, config.steps) if config.steps else steps
 
 
-def reconstruction_psnr(made: Array, image: Array) -> Array:
-    """The PSNR in dB of a mixture that is reconstructed from layers."""
-    return -10 * jnp.log10(jnp.maximum(jnp.mean(jnp.square(made - image)), 1e-12))
+def reduced(config: FitConfig, image: np.ndarray) -> np.ndarray:
+    """Reduces an image (H, W, C) on the host to the size of the fit."""
+    side = getattr(config, "fit_side", 0)
+    return np.asarray(fitting.reduced(image, side=side, pixels=config.fit_pixels), np.float32)
 
 
 def refined(mask: Array, image: Array, *, radius: int = 50, pixels: int = 0) -> Array:
@@ -42,7 +44,7 @@ def refined(mask: Array, image: Array, *, radius: int = 50, pixels: int = 0) -> 
         pixels: Number of pixels above which the functions of the filter come from a reduced guide; 0:
             never.
     """
-    guide = guide_of(image, pixels)
+    guide = fitting.reduced(image, pixels=pixels)
     shape = guide.shape[:2]
     radius = min(radius, (min(shape) - 1) // 2)
     target = fitting.enlarged(mask, shape)[..., 0]
@@ -67,12 +69,6 @@ def applied(target: Array, guide: Array, image: Array, *, radius: int) -> Array:
     both = jnp.concatenate([slope, offset[..., None]], axis=-1)
     both = resize(both, output_shape=image.shape[:2], method="linear")
     return jnp.sum(both[..., :-1] * image, axis=-1) + both[..., -1]
-
-
-def guide_of(image: Array, pixels: int) -> Array:
-    """Returns an image (H, W, C), reduced by the least whole factor to at most about `pixels`."""
-    by = fitting.factor(image.shape, pixels=pixels)
-    return image if by == 1 else fitting.shrunk(image, tuple(-(-n // by) for n in image.shape[:2]))
 
 
 def is_large(config: FitConfig, shape: tuple[int, ...]) -> bool:

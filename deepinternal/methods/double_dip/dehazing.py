@@ -14,8 +14,7 @@ and airlights of two passes are combined, so that they explain the input.
 
 Beyond the paper, by the field `transmission` (preset `fast`): nothing is trained. The transmission
 comes from the dark channel (`estimators.haze`), the airlight is uniform, and less haze is removed from
-an image that shows little evidence of it. A short fit of nets that was kept near the dark channel
-was tried instead: it took a minute longer and was worse on the photograph with real haze.
+an image that shows little evidence of it.
 """
 
 import functools
@@ -33,6 +32,7 @@ from deepinternal.methods import fit, untrained
 from deepinternal.methods.double_dip import common
 from deepinternal.methods.double_dip.dehazing_config import PRESETS, Config
 from deepinternal.ops import atmosphere, fitting
+from deepinternal.ops.metrics import mse_to_psnr
 from deepinternal.recipe import Figures, Recipe, check_smallest
 from deepinternal.types import Example, Inputs, Method, Output
 
@@ -67,7 +67,7 @@ def prepare(config: Config, image: np.ndarray) -> Inputs:
         InputError: The image is too small.
     """
     check_smallest(image, 16)
-    small = fitting.reduced(image, config.fit_side, pixels=config.fit_pixels)
+    small = common.reduced(config, image)
     # The windows of the estimates have fixed sizes, made for ordinary images.
     shown = small if common.is_large(config, image.shape) else image
     confidence = 1.0
@@ -117,7 +117,7 @@ def _loss(config, until: int, layers, inputs, step):
             "airlight_blur": std_blur(light),
         }
         weights |= {"airlight": jnp.where(step < until, 1.0, 0.0), "airlight_blur": 0.1}
-    psnr = -10 * jnp.log10(terms["reconstruction"])
+    psnr = mse_to_psnr(terms["reconstruction"])
     return weighted_sum(terms, weights), {**terms, "psnr": psnr}
 
 
@@ -131,7 +131,10 @@ def _solve(config, layers, inputs):
 
 
 def _second(config, layers, inputs) -> Inputs:
-    """The inputs of the second pass: the result of the first, whose airlight is the anchor."""
+    """The inputs of the second pass: the result of the first pass, and the mean of its airlight.
+
+    The second pass pulls its own airlight to this mean.
+    """
     result, t, light = _solve(config, layers, inputs)
     small = result
     if result.shape != inputs["image"].shape:

@@ -8,6 +8,8 @@ from deepinternal.ops import fitting
 from deepinternal.recipe import check_size
 from deepinternal.types import InputError, Inputs
 
+_HALF = 0.499  # least share of a hinted pixel: one half, less the rounding of the reduction
+
 
 def checked(
     image: np.ndarray,
@@ -60,18 +62,6 @@ def checked(
     return foreground, background
 
 
-def shrunk(hint: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Reduces a hint (H, W) to the size of the fit; a pixel is hinted if at least half of it is."""
-    if hint.shape == tuple(size):
-        return hint
-    factor = -(-max(hint.shape) // max(size))
-    rows, columns = (np.arange(0, n, factor) for n in hint.shape)
-    sums = np.add.reduceat(np.add.reduceat(hint.astype(np.float32), rows, 0), columns, 1)
-    counts = np.outer(*(np.diff(np.append(p, n)) for p, n in zip((rows, columns), hint.shape)))
-    kept = sums / counts >= 0.5
-    return kept if kept.any() else sums > 0
-
-
 def fitted(hint: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Changes the size of a hint (h, w) to any other.
 
@@ -80,7 +70,7 @@ def fitted(hint: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     if max(size) < max(hint.shape):
         share = np.asarray(fitting.shrunk(np.float32(hint)[..., None], size))[..., 0]
-        kept = share > 0.499
+        kept = share > _HALF
         return kept if kept.any() else share > 0
     rows, columns = (np.arange(n) * m // n for n, m in zip(size, hint.shape))
     return hint[rows][:, columns]

@@ -29,6 +29,7 @@ from deepinternal.methods.double_dip import appearance, common, hints
 from deepinternal.methods.double_dip.segmentation_config import CONTINUED, PRESETS, Config
 from deepinternal.methods.generator import growing
 from deepinternal.ops import fitting
+from deepinternal.ops.metrics import mse, mse_to_psnr
 from deepinternal.ops.resizing import resize
 from deepinternal.recipe import Figures, Recipe, check_smallest
 from deepinternal.types import Array, Example, InputError, Inputs, Method, Output
@@ -68,7 +69,7 @@ def prepare(
             than the image, or the hints overlap.
     """
     check_smallest(image, 16)
-    small = fitting.reduced(image, config.fit_side, pixels=config.fit_pixels)
+    small = common.reduced(config, image)
     if foreground is None and background is None:
         given = saliency_map.hints(saliency_map.saliency(small), share=config.hint_share)
     else:
@@ -83,7 +84,7 @@ def prepare(
 
 def _spread(image: np.ndarray, given: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, Inputs]:
     """Returns the mask that hints suggest for a reduced image, and the further inputs of `prepare`."""
-    small = fitting.reduced(image, _SPREAD_SIDE)
+    small = np.asarray(fitting.reduced(image, side=_SPREAD_SIDE))
     foreground, background = (hints.fitted(hint, small.shape[:2]) for hint in given)
     background = background & ~foreground
     if not background.any():
@@ -138,7 +139,7 @@ def _fit_loss(until: int, layers, inputs, step):
     }
     return weighted_sum(terms, weights), {
         **terms,
-        "psnr": common.reconstruction_psnr(made, image),
+        "psnr": mse_to_psnr(mse(made, image)),
     }
 
 
@@ -193,7 +194,7 @@ def generators(
 
 def cut(config: Config, mask: Array, full: Array) -> Array:
     """Turns the layer (h, w, 1) into a mask (H, W) of zeros and ones, refined to the image's edges."""
-    guide = common.guide_of(full, config.fit_pixels)  # the mask of a large image fits to this one
+    guide = fitting.reduced(full, pixels=config.fit_pixels)  # the mask of a large image fits it
     radius = round(config.edges * max(guide.shape[:2]) / max(mask.shape[:2]))
     made = common.refined(mask, guide, radius=radius)[..., None]
     return (fitting.enlarged(made, full.shape[:2])[..., 0] > 0.5).astype(jnp.float32)
@@ -212,7 +213,7 @@ def cut_by_odds(config: Config, odds: Array, signs: Array, full: Array) -> tuple
         The mask (H, W) of zeros and ones; and the opacity (H, W) in [0, 1], which is between 0 and 1
         where the image is soft at the mask's outline.
     """
-    guide = common.guide_of(full, config.fit_pixels)  # the mask of a large image fits to this one
+    guide = fitting.reduced(full, pixels=config.fit_pixels)  # the mask of a large image fits it
     size = guide.shape[:2]
     odds = resize(odds, output_shape=size, method="linear")[..., 0]
     signs = signs if size == full.shape[:2] else resize(signs, output_shape=size, method="box")
@@ -285,15 +286,15 @@ def make(config: Config, spec: Inputs) -> Method:
 
 
 def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...]:
-    """Says how sure a mask without hints is, and whether a large image was fitted at a smaller size."""
+    """Tells the confidence of a mask without hints, and whether a large image was fitted smaller."""
     del figures
     told = common.remarks(config, inputs["full"].shape, inputs["image"].shape)
     if config.foreground or not config.spread:
         return told
     sure = float(np.mean(np.abs(np.tanh(np.asarray(inputs["odds"]) / 2))))  # |2 p - 1|
     return (
-        f"the hints are estimated from the image, and the mask is {round(100 * sure)} % sure; below "
-        "95 %, it is often wrong: paint your own hints",
+        "the hints are estimated from the image, and the mask has a confidence of "
+        f"{round(100 * sure)} %; below 95 %, it is often wrong: paint your own hints",
         *told,
     )
 

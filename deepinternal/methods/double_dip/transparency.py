@@ -12,7 +12,7 @@ as in their code, but the net has a small input, since no other pixel matters; t
 chosen for both mixtures together; images that are not square are mirrored, not transposed; images of
 more than `fit_pixels` are reduced for the fit (see `_outputs` for the full layers). One image does not
 determine the means of its layers: `ops.mixtures.balanced` chooses them. Beyond the paper: a reflection
-on a window and two regular patterns are found without nets (see `without_nets.py`); and by fields
+on a window and two regular patterns are found without nets (see `estimated_layers.py`); and by fields
 (preset `fast`): the constants are found by a search (`alphas=searched`, see `estimators.alphas`), and
 the layers by solving the mixtures for them.
 """
@@ -30,10 +30,11 @@ from deepinternal.losses.compose import weighted_sum
 from deepinternal.losses.layers import exclusion
 from deepinternal.losses.pixel import l1, l2
 from deepinternal.methods import fit
-from deepinternal.methods.double_dip import common, without_nets
+from deepinternal.methods.double_dip import common, estimated_layers
 from deepinternal.methods.double_dip.transparency_config import PRESETS, TASKS, Config
 from deepinternal.methods.generator import growing
 from deepinternal.ops import fitting
+from deepinternal.ops.metrics import mse, mse_to_psnr
 from deepinternal.ops.mixtures import balanced, solve
 from deepinternal.recipe import Figures, Grouping, Recipe, check_smallest
 from deepinternal.types import Example, InputError, Inputs, Method, Output
@@ -68,7 +69,7 @@ def prepare(config: Config, image: np.ndarray | Sequence[np.ndarray]) -> Inputs:
     Returns:
         `image` (H, W, C); for `pair` `first` and `second` (H, W, C), and `alphas` (2,) if they are
         searched. Large images are reduced, and `full_image` or `full_first` and `full_second` are the
-        user's. Layers that are found without nets: see `without_nets`.
+        user's. Layers that are found without nets: see `estimated_layers`.
 
     Raises:
         InputError: An image is too small, or the two are equal.
@@ -77,15 +78,15 @@ def prepare(config: Config, image: np.ndarray | Sequence[np.ndarray]) -> Inputs:
     for x in images:
         check_smallest(x, 32)
     if config.task == "frames":
-        return without_nets.of_frames(images)
+        return estimated_layers.of_frames(images)
     if config.task == "reflection":
-        return without_nets.of_reflection(images[0], strength=config.strength)
-    if config.patterns == "search" and (found := without_nets.of_patterns(images[0])):
+        return estimated_layers.of_reflection(images[0], strength=config.strength)
+    if config.patterns == "search" and (found := estimated_layers.of_patterns(images[0])):
         return found
     names = ("image",) if config.task == "single" else ("first", "second")
     inputs = dict(zip(names, images))
     if common.is_large(config, images[0].shape):
-        inputs = {n: fitting.reduced(x, 0, pixels=config.fit_pixels) for n, x in inputs.items()}
+        inputs = {n: common.reduced(config, x) for n, x in inputs.items()}
         inputs |= {f"full_{name}": x for name, x in zip(names, images)}
     if config.task == "single":
         return inputs
@@ -105,7 +106,7 @@ def _single_loss(config, layers, inputs, step):
         "exclusion": exclusion(layers["layer1"], layers["layer2"]),
     }
     loss = weighted_sum(terms, {"reconstruction": 1.0, "exclusion": config.exclusion})
-    return loss, {**terms, "psnr": common.reconstruction_psnr(made, inputs["image"])}
+    return loss, {**terms, "psnr": mse_to_psnr(mse(made, inputs["image"]))}
 
 
 def constants(layers, inputs):
@@ -127,7 +128,7 @@ def _pair_loss(config, until: int, layers, inputs, step):
         terms["alphas"] = jnp.sum(jnp.square(alphas - 0.5))
         weights["alphas"] = jnp.where(step < until, 1.0, 0.0)
     known = {"alpha1": alphas[0], "alpha2": alphas[1]}
-    psnr = -10 * jnp.log10(terms["reconstruction"] / 2)
+    psnr = mse_to_psnr(terms["reconstruction"] / 2)
     return weighted_sum(terms, weights), {**terms, **known, "psnr": psnr}
 
 
@@ -135,7 +136,7 @@ def _outputs(config, layers, inputs) -> dict[str, Output]:
     """The two layers; the first one is the result."""
     made, scalars = (layers["layer1"], layers["layer2"]), {}
     if "full_image" in inputs:
-        made = fitting.shared_out(*made, inputs["full_image"])
+        made = fitting.split_details(*made, inputs["full_image"])
     if config.task == "single":
         made = balanced(*made, inputs.get("full_image", inputs.get("image")))
     else:
@@ -170,7 +171,7 @@ def make(config: Config, spec: Inputs) -> Method:
     """
     pair = config.task == "pair"
     if not pair and "second" in spec:
-        return without_nets.method()
+        return estimated_layers.method()
     *shape, channels = spec["first" if pair else "image"].shape
     layer = common.net(config, channels, filters=config.filters)
     jitter = 0.0 if pair else growing(1e-3, 100)
@@ -216,7 +217,7 @@ def _remarks(config: Config, inputs: Inputs, figures: Figures) -> tuple[str, ...
     """Says how layers of a large image or layers without nets were made."""
     del figures
     if config.task != "pair" and "second" in inputs:
-        return without_nets.remarks(inputs)
+        return estimated_layers.remarks(inputs)
     how = "its finer details are shared out in proportion to those of the fitted layers"
     if config.task == "pair":
         how = "the full layers solve the two mixtures near the enlarged ones"

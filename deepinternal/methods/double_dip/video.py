@@ -25,7 +25,7 @@ from deepinternal.estimators import mask_propagation, saliency_map
 from deepinternal.estimators.spreading import spread
 from deepinternal.methods import fit
 from deepinternal.methods.double_dip import common, hints, segmentation
-from deepinternal.ops import cuts, fitting
+from deepinternal.ops import cuts
 from deepinternal.ops.color import rgb_to_lab
 from deepinternal.ops.resizing import resize
 from deepinternal.recipe import Figures, Grouping, Recipe, check_smallest
@@ -113,8 +113,7 @@ def prepare(
     """
     check_smallest(image[0], 16)
     full = np.asarray(image, np.float32) / 255
-    reduce = functools.partial(fitting.reduced, side=config.fit_side, pixels=config.fit_pixels)
-    small = np.stack([reduce(frame) for frame in full])
+    small = np.stack([common.reduced(config, frame) for frame in full])
     if foreground is None and background is None:
         given = np.stack(saliency_map.moving_hints(small, share=config.hint_share))
     else:
@@ -123,7 +122,7 @@ def prepare(
         masks = mask_propagation.propagated(full, *given)
         return {"full": full, **_sides(small, masks), "masks": masks[..., None]}
     size = small.shape[1:3]
-    pair = [[hints.shrunk(hint, size) for hint in frames] for frames in given]
+    pair = [[hints.fitted(hint, size) for hint in frames] for frames in given]
     made = {"full": full, **hints.inputs(small, pair)}
     if not config.spread:
         return made

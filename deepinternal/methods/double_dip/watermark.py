@@ -5,12 +5,13 @@ image the user gives a rough region. Several images with the same mark need none
 
 Where the paper is in the code: one image -> `_clean_loss` (only outside the region), then
 `_single_loss`; several -> `_many_loss`; the median of three fits, and the input's values where there is
-no mark (public code) -> `_finish`.
+no mark (public code) -> `_finish_single`, `_finish_many`.
 
 Deliberate deviations from the authors' code: images of different sizes are cropped to their common
 centre for the fit only; `margin`, and in large images `fit_pixels`, limit the fit to the region and its
-surroundings, since the rest does not change; a region that is too large is reduced (`_grown`). Beyond
-the paper, `solver=cuts` (preset `fast`) uses no nets (`watermark_cuts`).
+surroundings, since the rest does not change; a region that is too large is reduced (`_grown`); and
+several images may have a dark mark, which the authors' test of mask * watermark misses (`_strength`).
+Beyond the paper, `solver=cuts` (preset `fast`) uses no nets (`watermark_cuts`).
 """
 
 import functools
@@ -23,61 +24,63 @@ from deepinternal.losses.compose import weighted_sum
 from deepinternal.losses.pixel import hinted_l1, l1
 from deepinternal.methods import fit
 from deepinternal.methods.double_dip import common, watermark_cuts
-from deepinternal.methods.double_dip.watermark_inputs import PRESETS, Config, example, prepare
+from deepinternal.methods.double_dip.watermark_config import PRESETS, Config
+from deepinternal.methods.double_dip.watermark_inputs import example, prepare
 from deepinternal.methods.generator import growing
 from deepinternal.ops import fitting
+from deepinternal.ops.metrics import mse, mse_to_psnr
 from deepinternal.recipe import Figures, Grouping, Recipe
 from deepinternal.types import Inputs, Method, Output
 
-THRESHOLD = 0.1  # pixels of less opacity do not belong to the mark
+THRESHOLD = 0.1  # least opacity (`many`: least strength) of the pixels that belong to the mark
 LET_THROUGH = 0.6  # transparency of a mark from which the details behind it are used
 DETAIL = 1  # radius in pixels of the fitted part of the windows that enlarge the opacity
-_TAKEN = ("full", "image", "corner", "part", "part_hint")  # inputs that `_finish_single` needs
+_TAKEN = ("full", "image", "corner", "part", "part_region")  # inputs that `_finish_single` needs
 
 
 def _clean_loss(layers, inputs, step):
     """The loss of the first phase: the clean image outside the region."""
     del step
-    loss = hinted_l1(layers["clean"], inputs["image"], 1 - inputs["hint"])
+    loss = hinted_l1(layers["clean"], inputs["image"], 1 - inputs["region"])
     return loss, {"outside": loss}
 
 
 def _mark(layers, inputs):
     """Colour (H, W, C) and opacity (H, W, 1) of the mark."""
     opacity = layers["mask"]
-    return layers["watermark"], inputs["hint"] * opacity if "hint" in inputs else opacity
+    return layers["watermark"], inputs["region"] * opacity if "region" in inputs else opacity
 
 
 def _single_loss(layers, inputs, step):
     """The loss of the second phase: as in the first, and the whole image from all three layers."""
     del step
-    image, (colour, mask) = inputs["image"], _mark(layers, inputs)
-    made = mask * colour + (1 - mask) * layers["clean"]
+    image, (colour, opacity) = inputs["image"], _mark(layers, inputs)
+    made = opacity * colour + (1 - opacity) * layers["clean"]
     terms = {
-        "outside": hinted_l1(layers["clean"], image, 1 - inputs["hint"]),
+        "outside": hinted_l1(layers["clean"], image, 1 - inputs["region"]),
         "reconstruction": l1(made, image),
     }
     loss = weighted_sum(terms, {"outside": 1.0, "reconstruction": 0.5})
-    return loss, {**terms, "psnr": common.reconstruction_psnr(made, image)}
+    return loss, {**terms, "psnr": mse_to_psnr(mse(made, image))}
 
 
 def _many_loss(count: int, layers, inputs, step):
     """The loss for several images: each from its clean layer and the common mark."""
     del step
-    colour, mask = _mark(layers, inputs)
+    colour, opacity = _mark(layers, inputs)
     numbers = range(1, count + 1)
-    made = [mask * colour + (1 - mask) * layers[f"clean{n}"] for n in numbers]
+    made = [opacity * colour + (1 - opacity) * layers[f"clean{n}"] for n in numbers]
     terms = {f"image{n}": l1(x, inputs[f"image{n}"]) for n, x in zip(numbers, made)}
     return weighted_sum(terms, dict.fromkeys(terms, 1.0)), terms
 
 
 def _single_outputs(layers, inputs) -> dict[str, Output]:
     """The layers of one fit, and the inputs that `_finish_single` needs."""
-    colour, mask = _mark(layers, inputs)
+    colour, opacity = _mark(layers, inputs)
     return {
         "clean": Output(layers["clean"], "image"),
         "watermark": Output(colour, "image"),
-        "mask": Output(mask[..., 0], "mask"),
+        "mask": Output(opacity[..., 0], "mask"),
         **{name: Output(inputs[name]) for name in _TAKEN if name in inputs},
     }
 
@@ -90,23 +93,23 @@ def _pasted(part, whole, corner):
 def _finish_single(outputs: dict[str, Output]) -> dict[str, Output]:
     """The clean image, which equals the input to the bit where there is no mark."""
     value = {name: output.value for name, output in outputs.items()}
-    image, clean, colour, mask = (value[n] for n in ("image", "clean", "watermark", "mask"))
+    image, clean, colour, opacity = (value[n] for n in ("image", "clean", "watermark", "mask"))
     if "part" in value:
         image, small = value["part"], image
-        clean, colour, mask = _grown(image, small, clean, colour, mask)
-        mask = mask * value["part_hint"][..., 0]
-    marked = mask[..., None] >= THRESHOLD
+        clean, colour, opacity = _grown(image, small, clean, colour, opacity)
+        opacity = opacity * value["part_region"][..., 0]
+    marked = opacity[..., None] >= THRESHOLD
     part = jnp.where(marked, jnp.clip(clean, 0, 1), image)
     corner, full = value["corner"], value["full"]
     shown = jnp.where(marked, jnp.clip(colour, 0, 1), 0)
     return {
         "result": Output(_pasted(part, full, corner), "image"),
         "watermark": Output(_pasted(shown, jnp.zeros_like(full), corner), "image"),
-        "mask": Output(_pasted(mask, jnp.zeros(full.shape[:2]), corner), "mask"),
+        "mask": Output(_pasted(opacity, jnp.zeros(full.shape[:2]), corner), "mask"),
     }
 
 
-def _grown(image, small, clean, colour, mask):
+def _grown(image, small, clean, colour, opacity):
     """Returns the layers of a reduced part at the size of the part.
 
     Where the mark lets enough through, the clean image is the part without it, so that its details are
@@ -117,30 +120,42 @@ def _grown(image, small, clean, colour, mask):
         small: (h, w, C), the reduced part.
         clean: (h, w, C), the clean image.
         colour: (h, w, C), the colour of the mark.
-        mask: (h, w), its opacity.
+        opacity: (h, w), its opacity.
 
     Returns:
-        `clean`, `colour` and `mask` of the size (H, W).
+        `clean`, `colour` and `opacity` of the size (H, W).
     """
     clean, colour = (fitting.enlarged(x, image.shape[:2]) for x in (clean, colour))
-    mask = jnp.clip(common.applied(mask, small, image, radius=DETAIL), 0, 1)
-    rest = 1 - mask[..., None]
-    freed = jnp.clip((image - mask[..., None] * colour) / jnp.maximum(rest, LET_THROUGH / 2), 0, 1)
+    opacity = jnp.clip(common.applied(opacity, small, image, radius=DETAIL), 0, 1)
+    rest = 1 - opacity[..., None]
+    freed = jnp.clip((image - (1 - rest) * colour) / jnp.maximum(rest, LET_THROUGH / 2), 0, 1)
     share = jnp.clip(2 * rest / LET_THROUGH - 1, 0, 1)  # 0 at half of LET_THROUGH, 1 from it on
-    return share * freed + (1 - share) * clean, colour, mask
+    return share * freed + (1 - share) * clean, colour, opacity
 
 
 def _many_outputs(count: int, layers, inputs) -> dict[str, Output]:
     """The layers of one fit of several images, and the inputs that `_finish_many` needs."""
     made = {f"clean{n}": Output(layers[f"clean{n}"]) for n in range(1, count + 1)}
     made |= {name: Output(x) for name, x in inputs.items()}
-    colour, mask = _mark(layers, inputs)
+    colour, opacity = _mark(layers, inputs)
     return {
         **made,
-        "mark": Output(mask * colour),
+        "strength": Output(_strength(colour, opacity)),
         "watermark": Output(colour, "image"),
-        "mask": Output(mask[..., 0], "mask"),
+        "mask": Output(opacity[..., 0], "mask"),
     }
+
+
+def _strength(colour, opacity):
+    """The strength (H, W, C) of a mark: in channels in which it is bright, opacity * colour.
+
+    This is the rule of the public code. It misses a dark mark, whose product is small everywhere, so
+    that a channel in which the mark is dark is inverted first. The mean colour decides, weighted by
+    the squared opacity.
+    """
+    weight = jnp.square(opacity)
+    mean = jnp.sum(weight * colour, axis=(0, 1)) / jnp.maximum(jnp.sum(weight), 1e-6)
+    return opacity * jnp.where(mean >= 0.5, colour, 1 - colour)
 
 
 def _finish_many(count: int, outputs: dict[str, Output]) -> dict[str, Output]:
@@ -149,25 +164,25 @@ def _finish_many(count: int, outputs: dict[str, Output]) -> dict[str, Output]:
     made = {}
     for n in range(1, count + 1):
         full, image = value[f"full{n}"], value[f"image{n}"]
-        clean, mark = value[f"clean{n}"], value["mark"]
+        clean, strength = value[f"clean{n}"], value["strength"]
         if f"part{n}" in value:
             image, small = value[f"part{n}"], image
             clean, colour, opacity = _grown(image, small, clean, value["watermark"], value["mask"])
-            mark = opacity[..., None] * colour
-        part = jnp.where(mark < THRESHOLD, image, jnp.clip(clean, 0, 1))
+            strength = _strength(colour, opacity[..., None])
+        part = jnp.where(strength < THRESHOLD, image, jnp.clip(clean, 0, 1))
         pasted = _pasted(part, full, value[f"corner{n}"])
         made[f"clean{n}"] = Output(pasted, "image", source=n - 1)
     fulls = [value[f"full{n}"].shape for n in range(1, count + 1)]
     common_size = tuple(min(shape[axis] for shape in fulls) for axis in (0, 1))
     zeros = jnp.zeros((*common_size, fulls[0][2]))
-    mark, opacity = jnp.clip(value["watermark"], 0, 1), value["mask"][..., None]
+    colour, opacity = jnp.clip(value["watermark"], 0, 1), value["mask"][..., None]
     if "part1" in value:
         size = value["part1"].shape[:2]
-        mark, opacity = fitting.enlarged(mark, size), fitting.enlarged(opacity, size)
+        colour, opacity = fitting.enlarged(colour, size), fitting.enlarged(opacity, size)
     return {
         "result": made["clean1"],
         **made,
-        "watermark": Output(_pasted(mark, zeros, value["corner"]), "image"),
+        "watermark": Output(_pasted(colour, zeros, value["corner"]), "image"),
         "mask": Output(_pasted(opacity[..., 0], zeros[..., 0], value["corner"]), "mask"),
     }
 
@@ -197,7 +212,7 @@ def make(config: Config, spec: Inputs) -> Method:
     outputs, finish = _single_outputs, _finish_single
     if many:
         outputs, finish = (functools.partial(f, count) for f in (_many_outputs, _finish_many))
-    seeds = common.over_seeds(config.replicas, (*cleans, "watermark", "mask", "mark"), finish)
+    seeds = common.over_seeds(config.replicas, (*cleans, "watermark", "mask", "strength"), finish)
     last = outputs if seeds else lambda layers, inputs: finish(outputs(layers, inputs))
     baseline = lambda inputs: inputs["full1" if many else "full"]
     return fit.build(

@@ -165,7 +165,10 @@ def remarks(inputs: Inputs, figures: Figures) -> tuple[str, ...]:
     """Says which mark was found."""
     del figures
     if not (inputs["matte"] > 0).any() or inputs["gain"] < _SURE:
-        return ("hardly any mark of one colour was found; preset `single` or `many` learns it",)
+        return (
+            "hardly any mark of one colour was found; check the region, or use the preset `single` or "
+            "`many`, which takes hours on a CPU",
+        )
     colour = ", ".join(f"{value:.2f}" for value in np.ravel(inputs["colour"]))
     opacity = float(np.max(inputs["matte"]))
     return (f"the mark has the colour ({colour}) and an opacity of up to {opacity:.2f}",)

@@ -1,128 +1,19 @@
-"""Watermark removal: its settings, and the inputs of the fit from images and regions."""
+"""The inputs of watermark removal, from images and regions; see `watermark`."""
 
 import bisect
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from deepinternal.config import (
-    MaskConfig,
-    Preset,
-    Text,
-    field,
-    parsed,
-    spelled,
-    whole_numbers,
-)
+from deepinternal.config import spelled
 from deepinternal.methods.double_dip import common, hints, watermark_cuts
-from deepinternal.methods.fit_config import FitConfig, Odd
+from deepinternal.methods.double_dip.watermark_config import Config
 from deepinternal.ops import fitting
 from deepinternal.recipe import check_size, check_smallest
 from deepinternal.types import Example, InputError, Inputs
 
 LEAST_MARGIN = 48  # pixels of surroundings that the fit of a part of a large image needs
-_BOX = "y0,x0,y1,x1, four whole numbers of pixels, the end excluded; '': none"
-
-
-def _parse_box(text: str) -> tuple[int, ...]:
-    try:
-        box = tuple(int(part) for part in text.split(",")) if text else ()
-    except ValueError:
-        box = (0,)
-    if len(box) not in (0, 4):
-        raise ValueError(f"must be {_BOX}")
-    return box
-
-
-class Config(FitConfig, MaskConfig):
-    """Settings of watermark removal; the defaults are the published ones for one image."""
-
-    task: Literal["single", "many"] = field(
-        "single", "single: one image with a mark; many: several images with the same mark"
-    )
-    solver: Literal["nets", "cuts"] = field(
-        "nets",
-        "nets: all layers are fitted; cuts: the mark has one colour, its opacity at each pixel comes "
-        "from minimum cuts, and the mixture is inverted, in seconds and without nets",
-    )
-    clean_steps: int = field(
-        4000,
-        "number of steps of single's first stage, which fits the image outside the region",
-        unit="steps",
-        ge=1,
-    )
-    fit_steps: int = field(
-        7000, "number of steps of the stage that fits all layers", unit="steps", ge=1
-    )
-    mask: Text = field(
-        "",
-        "file or folder of masks for single, roughly white where the mark is; '': box gives the region",
-    )
-    box: parsed(tuple[int, ...], _parse_box, spelled, _BOX) = field(
-        "", "rectangle around the mark for single; '': mask gives the region", unit="pixels"
-    )
-    margin: int = field(
-        0,
-        "width of the surroundings that are fitted with the region of the mark; 0: the whole image",
-        unit="pixels",
-        ge=0,
-    )
-    replicas: int = field(
-        3, "number of seeds that are fitted side by side; the result is their median", ge=1
-    )
-    flips: int = field(
-        4,
-        "interval at which a step of single fits a mirrored or transposed image; 0: never",
-        unit="steps",
-        ge=0,
-    )
-    jitter_every: whole_numbers(at_least=1) = field(
-        "300,700",
-        "steps after which the standard deviation of the noise added to the nets' inputs grows by "
-        "0.001, one number or one for each stage",
-        unit="steps",
-    )
-    filters: Odd = field(5, "side of the kernels of the layers' nets", unit="pixels")
-
-    def resolved(self) -> "Config":
-        """The config itself. Raises InputError if `jitter_every` has more than two numbers."""
-        if len(self.jitter_every) > 2:
-            raise InputError(
-                f"config.jitter_every={spelled(self.jitter_every)}: give one or two whole numbers"
-            )
-        return super().resolved()
-
-
-PRESETS: Mapping[str, Preset] = {
-    "single": Preset(
-        {"task": "single"},
-        "one image, with the published settings (default)",
-        "takes hours on a CPU",
-    ),
-    "many": Preset(
-        {
-            **{"task": "many", "fit_steps": 4000, "filters": 3, "flips": 0},
-            **{"jitter_every": "400,400"},
-        },
-        "several images with the same mark, without a region, with the published settings",
-        "takes hours on a CPU",
-    ),
-    "fast": Preset(
-        {"solver": "cuts", "replicas": 1},
-        "a mark of one colour; a single image without a region is searched for a mark that repeats",
-        "six marks on five photographs, each with a box: inside the mark, 15.6 dB above the input on "
-        "average (OpenCV's inpainting of the box 1.8, of a rough mask 6.5); 3 CPU seconds on an AMD "
-        "EPYC, 7 with the start of the program; fotolia: removed except for faint outlines",
-    ),
-    "smoke": Preset(
-        {
-            **{"solver": "nets", "steps": 8, "replicas": 1},
-            **{"channels": "8,16", "skip": "0,4", "filters": 3},
-        },
-        "a few steps of tiny nets, to check that everything runs",
-    ),
-}
 
 
 def example(config: Config, photo: np.ndarray, **sides: Any) -> Example:
@@ -153,10 +44,10 @@ def prepare(
 
     Returns:
         For `single`: `full` (H, W, C); `image` (h, w, C), the part of it that is fitted; `corner` (2,)
-        int32, the place (row, column) of that part in `full`; and `hint` (h, w, 1) of zeros and ones.
+        int32, the place (row, column) of that part in `full`; and `region` (h, w, 1) of zeros and ones.
         For `many`: `full1`, ...; `image1`, ... of one size; `corner1`, ...; `corner`, the place in the
-        common centre. If a fitted part has more than `fit_pixels`, `image` (`image1`, ...) and `hint`
-        are reduced, and `part` (`part1`, ...) and `part_hint` are not. For `solver=cuts`, those of
+        common centre. If a fitted part has more than `fit_pixels`, `image` (`image1`, ...) and `region`
+        are reduced, and `part` (`part1`, ...) and `part_region` are not. For `solver=cuts`, those of
         `watermark_cuts`.
 
     Raises:
@@ -167,22 +58,22 @@ def prepare(
         return _prepare_many(image, mask, config)
     check_smallest(image, 32)
     if config.solver == "cuts":
-        region = config.box or mask is not None
-        return watermark_cuts.single(image, _region(config, image, mask) if region else None)
-    hint = _region(config, image, mask)
-    window = _window(hint, config)
-    part, inside = np.asarray(image[window], np.float32), hint[window]
+        given = config.box or mask is not None
+        return watermark_cuts.single(image, _region(config, image, mask) if given else None)
+    region = _region(config, image, mask)
+    window = _window(region, config)
+    part, region = np.asarray(image[window], np.float32), region[window]
     inputs = {
         "full": np.asarray(image, np.float32),
         "image": part,
         "corner": np.array([s.start for s in window], np.int32),
-        "hint": inside[..., None].astype(np.float32),
+        "region": region[..., None].astype(np.float32),
     }
     if common.is_large(config, part.shape):
-        small = fitting.reduced(part, 0, pixels=config.fit_pixels)
-        inside = hints.shrunk(inside, small.shape[:2])
-        inputs |= {"part": part, "part_hint": inputs["hint"], "image": small}
-        inputs["hint"] = inside[..., None].astype(np.float32)
+        small = common.reduced(config, part)
+        region = hints.fitted(region, small.shape[:2])
+        inputs |= {"part": part, "part_region": inputs["region"], "image": small}
+        inputs["region"] = region[..., None].astype(np.float32)
     return inputs
 
 
@@ -197,23 +88,23 @@ def _region(config: Config, image: np.ndarray, mask: np.ndarray | None) -> np.nd
                 f"config.box={spelled(config.box)}: must be inside the image of {h}x{w}, with "
                 "0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width"
             )
-        hint = np.zeros((h, w), bool)
-        hint[y0:y1, x0:x1] = True
+        region = np.zeros((h, w), bool)
+        region[y0:y1, x0:x1] = True
     elif mask is not None:
         check_size("mask", mask, image)
-        hint = mask > 0.5
+        region = mask > 0.5
     else:
         raise InputError(
             "config.mask, config.box: give the region of the mark, as an image that is white there or "
             "as y0,x0,y1,x1"
         )
-    if not hint.any() or hint.all():
-        what = "nothing is white" if not hint.any() else "covers the whole image"
+    if not region.any() or region.all():
+        what = "nothing is white" if not region.any() else "covers the whole image"
         raise InputError(
             f"config.{'box' if config.box else 'mask'}: {what}; give the region of the mark, with "
             "clean pixels around it"
         )
-    return hint
+    return region
 
 
 def _prepare_many(images, mask, config: Config) -> Inputs:
@@ -234,46 +125,46 @@ def _prepare_many(images, mask, config: Config) -> Inputs:
     for number, (image, part, corner) in enumerate(zip(images, parts, corners), 1):
         part = part[window]
         inputs[f"full{number}"] = np.asarray(image, np.float32)
-        inputs[f"image{number}"] = fitting.reduced(part, 0, pixels=config.fit_pixels)
+        inputs[f"image{number}"] = common.reduced(config, part)
         if common.is_large(config, part.shape):
             inputs[f"part{number}"] = part
         inputs[f"corner{number}"] = start + np.array(corner, np.int32)
     return inputs
 
 
-def _window(hint: np.ndarray, config: Config) -> tuple[slice, slice]:
+def _window(region: np.ndarray, config: Config) -> tuple[slice, slice]:
     """Returns the rows and columns of the fitted part of one image.
 
     Of a large image, it is not larger than is fitted at once if the region of the mark allows this with
     a margin of `LEAST_MARGIN`; the margin is then as wide as possible.
     """
-    window = _surroundings(hint, config.margin)
+    window = _surroundings(region, config.margin)
     size = lambda window: tuple(s.stop - s.start for s in window)
     if config.margin or not common.is_large(config, size(window)):
         return window
-    fits = lambda margin: not common.is_large(config, size(_surroundings(hint, margin)))
+    fits = lambda margin: not common.is_large(config, size(_surroundings(region, margin)))
     if not fits(LEAST_MARGIN):
-        by = fitting.factor(size(_surroundings(hint, LEAST_MARGIN)), pixels=config.fit_pixels)
-        return _surroundings(hint, LEAST_MARGIN * by)
-    margins = range(LEAST_MARGIN, max(hint.shape))
-    return _surroundings(hint, margins[bisect.bisect(margins, 0, key=lambda m: not fits(m)) - 1])
+        by = fitting.factor(size(_surroundings(region, LEAST_MARGIN)), pixels=config.fit_pixels)
+        return _surroundings(region, LEAST_MARGIN * by)
+    margins = range(LEAST_MARGIN, max(region.shape))
+    return _surroundings(region, margins[bisect.bisect(margins, 0, key=lambda m: not fits(m)) - 1])
 
 
-def _surroundings(hint: np.ndarray, margin: int) -> tuple[slice, slice]:
-    """Returns the rows and columns within a margin of the hint, at least 32 if the image has as many.
+def _surroundings(region: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """Returns the rows and columns within a margin of the region, at least 32 if the image has as many.
 
     Args:
-        hint: (H, W) booleans, not all False.
+        region: (H, W) booleans, not all False.
         margin: In pixels; 0: all rows and columns.
 
     Returns:
         Two slices.
     """
     if not margin:
-        return tuple(slice(0, n) for n in hint.shape)
+        return tuple(slice(0, n) for n in region.shape)
     found = []
-    for axis, length in enumerate(hint.shape):
-        places = np.flatnonzero(hint.any(axis=1 - axis))
+    for axis, length in enumerate(region.shape):
+        places = np.flatnonzero(region.any(axis=1 - axis))
         first, last = places[0] - margin, places[-1] + 1 + margin
         missing = max(32 - (last - first), 0)
         first = min(max(first - missing, 0), max(length - 32, 0))

@@ -76,7 +76,8 @@ def reduced(config: Config, full: np.ndarray) -> np.ndarray:
     Raises:
         InputError: The image is too small.
     """
-    small = fitting.reduced(full, config.fit_side, pixels=config.fit_pixels)
+    small = fitting.reduced(full, side=config.fit_side, pixels=config.fit_pixels)
+    small = np.asarray(small, np.float32)
     for which, x in (("the image", full), ("the image reduced by config.fit_side", small)):
         if min(x.shape[:2]) < _SMALLEST:
             h, w = x.shape[:2]

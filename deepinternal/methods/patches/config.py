@@ -209,7 +209,7 @@ def counts(start: int, end: int, factor: float) -> int:
 
 
 PRESETS: Mapping[str, Preset] = {
-    "retarget": Preset({"task": "retarget"}, "the image at another size (default)"),
+    "retarget": Preset({"task": "retarget"}, "the image at another size (the default task)"),
     "generate": Preset(
         {"task": "generate", "samples": 4}, "random images with the patches of the image"
     ),
@@ -221,7 +221,7 @@ PRESETS: Mapping[str, Preset] = {
     "collage": Preset({"task": "collage"}, "one image of the content of several"),
     "gpnn": Preset(
         {"algorithm": "gpnn"},
-        "nearest patches from coarse to fine (default)",
+        "nearest patches from coarse to fine (the default algorithm)",
         "17 s for 224x274 to twice the width with two CPU cores, of which much is compiling",
     ),
     "bidir": Preset(

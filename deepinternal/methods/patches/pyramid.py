@@ -45,11 +45,14 @@ def check(source: Size, result: Size, least: int = 1, reason: str = "") -> None:
         InputError: The size is not possible.
     """
     for what, size in (("the image", source), ("the result", result)):
-        is_of = f"{what} is {size[0]}x{size[1]}"
+        is_of = f"{what} is {size[0]}x{size[1]} (height x width)"
         if min(size) < least:
             raise InputError(f"{is_of}: its sides must be at least {least} pixels{reason}")
         if math.prod(size) > _LARGEST:
-            raise InputError(f"{is_of}: it must have at most {_LARGEST / 1e6:.0f} million pixels")
+            raise InputError(
+                f"{is_of}: it must have at most {_LARGEST / 1e6:.0f} million pixels; reduce the image "
+                "first, or ask for a smaller result"
+            )
 
 
 def levels(config: Config, source: Size, result: Size) -> tuple[Level, ...]:

@@ -145,14 +145,14 @@ def remarks(config: Config, inputs: Inputs, figures: Figures) -> Sequence[str]:
 def _on_noise(config: Config, facts: dict[str, float], *, tiny: bool) -> str:
     std, measured = facts["noise_std"], facts["measured_std"]
     if config.noise_std != "auto":
-        return f"noise of {std:.3f} is added to the sons: set by config.noise_std"
+        return f"noise of {std:.3f} is added to the small images: set by config.noise_std"
     if tiny:
         least = image_facts.TINY
         return f"noise and compression are not measured: a side is shorter than {least} pixels"
     if facts["jpeg_quality"]:
-        what = f"noise of {std:.3f}, as large as its errors, is added to the sons"
+        what = f"noise of {std:.3f}, as large as its errors, is added to the small images"
         if _removes(config, facts):
-            what = f"its errors are removed first; noise of {std:.3f} is added to the sons"
+            what = f"its errors are removed first; noise of {std:.3f} is added to the small images"
         if not std:
             least = image_facts.QUIET
             what = f"its errors are below {least:.3f}, which is negligible"
@@ -163,9 +163,9 @@ def _on_noise(config: Config, facts: dict[str, float], *, tiny: bool) -> str:
         )
     what = ", which is negligible"
     if std:
-        what = "; as much is added to the sons"
+        what = "; as much is added to the small images"
         if _removes(config, facts):
-            what = f" and removed first; noise of {std:.3f} is added to the sons"
+            what = f" and removed first; noise of {std:.3f} is added to the small images"
     return f"noise of {measured:.3f} was measured{what}"
 
 
@@ -174,8 +174,8 @@ def _on_refinement(config: Config, facts: dict[str, float]) -> str:
         count = config.plain()["back_projection"]
         return f"{count} iterations of back-projection: set by config.back_projection"
     if facts["refine"]:
-        return "the result is back-projected: the image has no noise or compression to restore"
-    return "no back-projection: it would restore noise and compression"
+        return "back-projection makes the result agree with the input, because the input is clean"
+    return "no back-projection, because it would bring back noise and compression errors"
 
 
 def _without_estimate(config: Config, inputs: Inputs) -> str:
@@ -210,4 +210,7 @@ def _on_kernel(config: Config, figures: dict[str, Any]) -> str:
         return "the cubic kernel is used: too many values are saturated for an estimate"
     if greatest <= (WIDE_JPEG if figures["jpeg_quality"] else WIDE):
         return f"the cubic kernel is used, because it explains the image: {widths}"
-    return f"the cubic kernel is used, because the estimated one has only {trust}; {widths}"
+    return (
+        f"the cubic kernel is used, because the estimated one has only {trust}; {widths}; if the "
+        "result is too soft, set config.kernel_use=estimated"
+    )

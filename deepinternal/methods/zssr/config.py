@@ -251,12 +251,14 @@ _SIX_JUMPS = {"path": "published"}
 PRESETS: Mapping[str, Preset] = {
     "ideal": Preset(
         {},
-        "the published settings, for images downscaled with the cubic kernel (default)",
+        "the published settings, for images downscaled with the cubic kernel (the default of `train`; "
+        "verbs and calls use `fast`)",
     ),
     "gradual": Preset(
         {**_FAST, **_SIX_JUMPS, "train_steps": 300},
         "the settings of fast with the six published factors from 1 to 2, and above 2 with more steps",
-        "Set5 x2: 37.51 dB Y-PSNR, 84 to 101 seconds per image on two CPU cores",
+        "Set5 x2: 37.51 dB Y-PSNR, 84 to 101 seconds per image on two CPU cores, with the code of "
+        "2026-11-23",
     ),
     "kernel": Preset(
         {"flips": "off", "back_projection": "2", "kernel_use": "given"},
@@ -273,8 +275,8 @@ PRESETS: Mapping[str, Preset] = {
         {**_FAST, "blind": True, "noise_std": "auto"},
         "a photograph with unknown blur, noise and compression, which are estimated; otherwise the "
         "settings of fast",
-        "twelve images of 128x128 pixels made with DIV2KRK's kernels: 0.8 to 3.6 dB above fast, in 15 "
-        "seconds of CPU time",
+        "twelve images of 128x128 pixels, downscaled with DIV2KRK's kernels: 0.8 to 3.6 dB above fast "
+        "with 520 steps, as before 0.2.0, in 15 seconds of CPU time",
     ),
     "fast": Preset(
         _FAST,
@@ -286,7 +288,8 @@ PRESETS: Mapping[str, Preset] = {
     "best": Preset(
         {**_FAST, **_SIX_JUMPS, "features": 48, "train_steps": 800, "average": 0.99},
         "the settings of gradual with a wider net and more steps",
-        "Set5 x2: 37.65 dB Y-PSNR, 287 to 312 seconds per image on two CPU cores",
+        "Set5 x2: 37.65 dB Y-PSNR, 287 to 312 seconds per image on two CPU cores, with the code of "
+        "2026-11-23",
     ),
     "deblur": Preset(
         {

@@ -13,6 +13,7 @@ from deepinternal.methods.zssr import blind, enlarge
 from deepinternal.methods.zssr.config import Config
 from deepinternal.methods.zssr.jumps import middle
 from deepinternal.methods.zssr.task import Task, draw_pair, self_test
+from deepinternal.ops.metrics import mse_to_psnr
 from deepinternal.types import Array, Inputs, Output, PyTree, Stage, TrainState, never_done
 
 
@@ -120,7 +121,7 @@ def done(config: Config, state: TrainState) -> Array:
 def evaluate(task: Task, state: TrainState, inputs: Inputs):
     """Records how well the net reconstructs the image from its own downscaled version."""
     error = self_test(task, weights(state), inputs)
-    scores = {"test_mse": error, "test_psnr": -10 * jnp.log10(error)}
+    scores = {"test_mse": error, "test_psnr": mse_to_psnr(error)}
     if task.config.schedule != "policy":
         return state, scores
     history = jnp.append(state.model_state["test_mse"][1:], error)

@@ -1,5 +1,7 @@
 """The decompositions on small images: their results, the pixels that they keep, and refusals."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import skimage.data
 
 from deepinternal import methods
 from deepinternal.estimators import marks
-from deepinternal.methods.double_dip import watermark_cuts
+from deepinternal.methods.double_dip import watermark, watermark_cuts
 from deepinternal.ops.atmosphere import haze
 from deepinternal.ops.metrics import psnr
 from deepinternal.types import InputError, Output
@@ -39,7 +41,12 @@ def test_dehazing_brings_the_image_nearer_to_the_truth():
 @pytest.mark.slow
 def test_two_passes_explain_the_input():
     hazy = haze(photograph(), np.float32(0.5), np.array([0.8, 0.85, 0.9], np.float32))
-    out = fitted("dehazing", hazy, passes=2, steps=3, channels="4", skip="0")
+    how = {"passes": 2, "steps": 3, "channels": "4", "skip": "0"}
+    method, _ = prepared("dehazing", hazy, **how)
+    assert [stage.steps for stage in method.stages] == [3, 3]
+    out = fitted("dehazing", hazy, losses=(losses := []), **how)
+    assert len(losses) == 6
+    assert losses[0] != pytest.approx(losses[3], rel=1e-3)
     mixed = haze(out["result"], out["transmission"][..., None], out["airlight"])
     inside = (out["result"] > 0.01) & (out["result"] < 0.99) & (out["airlight"] < 0.99)
     np.testing.assert_allclose(mixed[inside], hazy[inside], atol=2e-3)
@@ -127,6 +134,22 @@ def test_median_of_three_fits_of_one_image():
     np.testing.assert_allclose(out["result"][marked], clean[marked], atol=1e-6)
 
 
+@pytest.mark.parametrize("colour", [(1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (0.9, 0.0, 0.1)])
+def test_a_common_mark_of_any_colour_is_removed(colour):
+    """The layers are the true ones, except for an opacity of 0.05 where there is no mark."""
+    cleans = [photograph(), photograph(300, 40)]
+    mark = np.zeros((32, 32, 1), np.float32)
+    mark[8:20, 4:28] = 0.5
+    images = [mark * np.float32(colour) + (1 - mark) * clean for clean in cleans]
+    config = watermark.RECIPE.build("many")
+    layers = {f"clean{n}": clean for n, clean in enumerate(cleans, 1)}
+    layers |= {"mask": np.maximum(mark, 0.05), "watermark": np.full_like(cleans[0], colour)}
+    found = watermark._many_outputs(2, layers, watermark.prepare(config, images))
+    out = jax.jit(functools.partial(watermark._finish_many, 2))(found)
+    expected = np.where(mark > 0, cleans, images)
+    np.testing.assert_array_equal([out[f"clean{n}"].value for n in (1, 2)], expected)
+
+
 def test_large_images_without_a_common_mark_stay_as_they_are(monkeypatch):
     monkeypatch.setattr(watermark_cuts, "_SEARCHED", 0)
     none = marks.Mark(np.ones(3), 0.5, 0.0), np.zeros((38, 40), bool)
@@ -159,12 +182,21 @@ def test_median_and_spread_of_seeds(name):
 def test_median_of_three_fits_of_several_images():
     """Images of different sizes; the frame around their common centre stays."""
     images = [photograph(side=40)[:, :36], photograph(300, 40, side=40)[:38]]
-    _, out = _untrained_median(images, "many")
+    every, out = _untrained_median(images, "many")
     assert out["clean1"].shape == images[0].shape
     assert out["clean2"].shape == images[1].shape
     np.testing.assert_array_equal(out["clean1"][0], images[0][0])
     np.testing.assert_array_equal(out["clean2"][:, 0], images[1][:, 0])
     np.testing.assert_array_equal(out["result"], out["clean1"])
+    colour, opacity = np.float64(every["watermark"]), np.float64(every["mask"][..., None])
+    means = (opacity**2 * colour).sum((1, 2)) / (opacity**2).sum((1, 2))
+    strength = opacity * np.where(means[:, None, None] >= 0.5, colour, 1 - colour)
+    marked = np.median(strength, axis=0) >= 0.1
+    assert marked.mean() > 0.5
+    centres = out["clean1"][1:39], out["clean2"][:, 2:38]
+    for number, made in enumerate(centres, 1):
+        clean = np.median(every[f"clean{number}"], axis=0)
+        np.testing.assert_allclose(made[marked], clean[marked], atol=1e-6)
 
 
 @pytest.mark.slow

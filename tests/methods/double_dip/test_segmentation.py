@@ -109,14 +109,15 @@ def test_automatic_hints_and_files_exclude_each_other():
     assert "config.hints=auto and config.foreground" in text
 
 
-def test_hints_are_shrunk_to_the_pixels_of_which_most_is_hinted():
+def test_a_reduced_hint_keeps_the_pixels_of_which_at_least_half_is_hinted():
     """Compared with the mean of each cell; a hint that is too thin for this rule is kept."""
-    hint = np.random.default_rng(0).random((10, 13)) < 0.5
-    cells = [[hint[y : y + 3, x : x + 3].mean() for x in range(0, 13, 3)] for y in range(0, 10, 3)]
-    np.testing.assert_array_equal(hints.shrunk(hint, (4, 5)), np.array(cells) >= 0.5)
-    thin = np.zeros((10, 13), bool)
+    hint = np.random.default_rng(0).random((10, 14)) < 0.5
+    shares = hint.reshape(5, 2, 7, 2).mean((1, 3))
+    assert (shares == 0.5).any()
+    np.testing.assert_array_equal(hints.fitted(hint, (5, 7)), shares >= 0.5)
+    thin = np.zeros((10, 14), bool)
     thin[4, 7] = True
-    assert np.argwhere(hints.shrunk(thin, (4, 5))).tolist() == [[1, 2]]
+    assert np.argwhere(hints.fitted(thin, (5, 7))).tolist() == [[2, 3]]
 
 
 def test_videos_have_the_frame_rate_of_the_config():

@@ -34,7 +34,7 @@ def of_reflection(image: np.ndarray, *, strength: float = 1.0) -> Inputs:
         `image` (H, W, C); `second` (H, W, C) between 0 and the image, the second layer; `soft` and
         `light`, scalars, see `estimators.reflection.Reflection`.
     """
-    found = soft_reflection(fitting.reduced(image, _SIDE))
+    found = soft_reflection(np.asarray(fitting.reduced(image, side=_SIDE), np.float32))
     layer = np.asarray(fitting.enlarged(jnp.asarray(found.layer), image.shape[:2]))
     return {
         "image": image,
