@@ -66,6 +66,7 @@ setup(
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Topic :: Scientific/Engineering :: Image Processing",
         "Typing :: Typed",
@@ -122,13 +123,13 @@ setup(
         "test": [
             "imageio-ffmpeg>=0.8",
             "matplotlib>=3.9",
-            "mypy>=2.4",
+            "mypy==2.4.*",
             "pdoc>=15",
             "pillow-heif>=1.1",
             "playwright>=1.50",
             "pytest>=8",
             "pytest-xdist>=3.6",
-            "ruff>=0.12",
+            "ruff==0.17.*",
             "setuptools>=77",  # with wheels built in
             "tensorboardX>=2.6.2.2",
         ],

@@ -86,7 +86,8 @@ def all_programs(
         states, batch = listed.widened((state, inputs))
         each = lambda value: None if lanes == 1 else [value] * lanes
         for variant in _variants(stage, most_variants):
-            listed.steps(index, variant, listed.chunk, states, batch, each(listed.chunk))
+            count = listed.steps_per_dispatch
+            listed.steps(index, variant, count, states, batch, each(count))
         if stage.evaluate:
             listed.evaluate(index, states, batch, each(True))
         listed.put(states, 0, state)

@@ -81,7 +81,7 @@ class FullStep:
 
     def set_steps(self, steps: int) -> None:
         """Sets the number of steps of a run, rounded up to whole dispatches."""
-        chunk, method = self.programs.chunk, self.programs.method
+        chunk, method = self.programs.steps_per_dispatch, self.programs.method
         self.steps = -(-max(steps, 1) // chunk) * chunk
         stage = dataclasses.replace(
             method.stages[0], steps=self.steps, evaluate=None, evaluate_every=0, advance=None

@@ -1,4 +1,4 @@
-"""Compares deblurring with the filters of scikit-image on made cases; run by hand, for 15 minutes.
+"""Compares deblurring with the filters of scikit-image on synthetic cases; run by hand, in 15 minutes.
 
     python -m tests.deblur_campaign --data=DIR [--only=gauss1.2,...] [--out=FILE]
 

@@ -15,12 +15,12 @@ SLOW = (
 )
 
 
-def files(*rooms):
-    """Returns test parameters: the files of rooms with examples; '' stands for modules in no room."""
+def files(*packages):
+    """Returns test parameters: the files with examples in packages; '': the top modules."""
     found = []
-    for room in rooms:
-        folder = ROOT / "deepinternal" / room
-        paths = folder.rglob("*.py") if room else folder.glob("*.py")
+    for package in packages:
+        folder = ROOT / "deepinternal" / package
+        paths = folder.rglob("*.py") if package else folder.glob("*.py")
         found += [path for path in sorted(paths) if ">>> " in path.read_text(encoding="utf-8")]
     names = [(path, str(path.relative_to(ROOT / "deepinternal"))) for path in found]
     slow = lambda name: [pytest.mark.slow] * (name in SLOW)
@@ -35,10 +35,10 @@ def check(path):
     assert failed == 0
 
 
-def public(room, *, classes=False):
-    """Returns the public functions of a room by full name, or its public classes."""
-    package, found = importlib.import_module(f"deepinternal.{room}"), {}
-    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+def public(package, *, classes=False):
+    """Returns the public functions of a package by full name, or its public classes."""
+    imported, found = importlib.import_module(f"deepinternal.{package}"), {}
+    for module in pkgutil.walk_packages(imported.__path__, f"{imported.__name__}."):
         for name, value in vars(importlib.import_module(module.name)).items():
             kind = (
                 inspect.isclass(value)

@@ -15,15 +15,15 @@ EXCEPTIONS = {
 
 
 FUNCTIONS = {}  # public functions by their full names, each where it is defined
-for room in ("api", "ops", "losses", "estimators"):
-    FUNCTIONS |= doctesting.public(room)
+for package in ("api", "ops", "losses", "estimators"):
+    FUNCTIONS |= doctesting.public(package)
 
 
 def _parameters(function):
     return list(inspect.signature(function).parameters.values())
 
 
-def test_functions_of_all_rooms_are_found():
+def test_functions_of_all_packages_are_found():
     assert len(FUNCTIONS) > 80
     assert {"deepinternal.ops.kernels.shift_kernel", *EXCEPTIONS} <= set(FUNCTIONS)
 

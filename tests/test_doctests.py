@@ -4,12 +4,12 @@ import pytest
 
 from tests import doctesting
 
-ROOMS = ["api", "losses", "estimators", "ops"]
+PACKAGES = ["api", "losses", "estimators", "ops"]
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_every_public_function_has_an_example(room):
-    found = doctesting.public(room)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_function_has_an_example(package):
+    found = doctesting.public(package)
     assert found
     assert doctesting.without_example(found) == []
 

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of functions that run methods, and of all other rooms."""
+"""The examples in the docstrings of functions that run methods, and of all other packages."""
 
 import pytest
 

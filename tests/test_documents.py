@@ -17,6 +17,7 @@ NAMES = ["README.md", *(f"{room}/README.md" for room in ("configs", "launch", "d
 NAMES += [
     "launch/scaling.md",
     ".github/CONTRIBUTING.md",
+    ".github/SECURITY.md",
     ".github/RELEASING.md",
     "benchmarks/README.md",
     "benchmarks/accelerators.md",
@@ -95,7 +96,7 @@ def test_a_command_names_what_there_is(command):
 
 def test_commands_are_found():
     programs = Counter(" ".join(command.split()[:2]) for command in COMMANDS)
-    wanted = ("cli sr", "cli segment", "cli train", "launch main", "launch sweep", "launch degrade")
+    wanted = ("cli sr", "cli segment", "cli train", "launch main", "launch sweep", "cli degrade")
     assert set(wanted) <= set(programs)
     text = "```\na/python -m launch.main --config=x:y \\\n    --config.input=a.png  # so\n```\n"
     assert list(commands(text)) == ["launch main --config=x:y --config.input=a.png"]

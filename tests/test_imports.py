@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-# What each room may import from, besides itself; never upwards.
+# What each package or module may import from, besides itself; never upwards.
 METHODS = {
     "types",
     "field_forms",
@@ -76,7 +76,7 @@ ALLOWED = {
     "reference": {"lazy"},
     "__main__": {"cli"},
 }
-LAZY = {"deepinternal.lazy"}  # of the package itself, and of every room's __init__.py
+LAZY = {"deepinternal.lazy"}  # of the package itself, and of the __init__.py of every subpackage
 FILES = sorted((ROOT / "deepinternal").rglob("*.py"))
 
 
@@ -92,16 +92,16 @@ def imported(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_never_go_upwards(path):
-    room = path.relative_to(ROOT / "deepinternal").parts[0].removesuffix(".py")
+    part = path.relative_to(ROOT / "deepinternal").parts[0].removesuffix(".py")
     names = list(imported(path))
-    if room == "__init__":
+    if part == "__init__":
         assert {n for n in names if n.startswith(("deepinternal.", "jax", "flax"))} <= LAZY
         return
-    rooms = {n.split(".")[1] for n in names if n.startswith("deepinternal.")}
-    assert rooms - {room} <= ALLOWED[room] | ({"lazy"} if path.name == "__init__.py" else set())
+    parts = {n.split(".")[1] for n in names if n.startswith("deepinternal.")}
+    assert parts - {part} <= ALLOWED[part] | ({"lazy"} if path.name == "__init__.py" else set())
     assert not [n for n in names if n.split(".")[0] in ("configs", "launch", "benchmarks")]
     assert not [n for n in names if n.startswith("jax._src")]
-    if room != "nets":
+    if part != "nets":
         assert not [n for n in names if n.startswith("flax.linen") or n == "flax.nnx"]
 
 

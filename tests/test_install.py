@@ -99,7 +99,7 @@ def test_links_of_the_description_lead_out_of_a_package_index(installed):
     for target in targets(described):
         if target.startswith(URL):
             kind, tag, path = target.removeprefix(f"{URL}/").split("/", 2)
-            assert kind == ("blob" if path.partition("#")[0].endswith(".md") else "raw")
+            assert kind == ("blob" if path.partition("#")[0].endswith((".md", ".ipynb")) else "raw")
             assert tag == f"v{di.__version__}"
             assert (ROOT / path.partition("#")[0]).is_file()
 
@@ -120,13 +120,24 @@ def test_the_changelog_begins_with_this_version():
     )
 
 
-def test_the_workflow_runs_the_oldest_python_that_can_be_installed():
+def test_the_workflow_runs_the_oldest_and_the_newest_python():
     setup = (ROOT / "setup.py").read_text()
     workflow = (ROOT / ".github/workflows/tests.yml").read_text()
-    oldest = re.search(r'python_requires=">=([\d.]+)"', setup)[1]
-    used = set(re.findall(r'"(3\.\d+)"', workflow))
-    assert min(used, key=lambda version: int(version[2:])) == oldest
-    assert set(re.findall(r"Python :: (3\.\d+)", setup)) - {"3.12"} <= used
+    minor = lambda version: int(version.removeprefix("3."))
+    named = sorted(re.findall(r"Python :: (3\.\d+)", setup), key=minor)
+    assert named[0] == re.search(r'python_requires=">=([\d.]+)"', setup)[1]
+    jobs = dict(
+        re.findall(r"^  (quick|whole):\n(.*?)(?=^  \w|\Z)", workflow, re.MULTILINE | re.DOTALL)
+    )
+    assert jobs.keys() == {"quick", "whole"}
+    for job in jobs.values():
+        used = dict(re.findall(r'- python: "(3\.\d+)"\n +versions: (\w+)', job))
+        assert used == {named[0]: "oldest", named[-1]: "newest"}
+
+
+def test_the_citation_is_that_of_this_version():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"version = \{(.*?)\}", readme) == [di.__version__]
 
 
 def test_the_console_command_runs_from_the_wheel(installed, run):

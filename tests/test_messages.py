@@ -13,6 +13,7 @@ import pytest
 
 from deepinternal import messages
 from deepinternal.messages import Stream, Unblocked, one_line, tell
+from tests import needs
 
 
 @pytest.mark.parametrize("text", ["a\nb", "\x1b[31m", "tab\t", "\udce4.png"])
@@ -35,6 +36,7 @@ def test_characters_that_the_terminal_lacks_are_escaped(monkeypatch):
     assert raw.getvalue() == b"caf\\xe9\n"
 
 
+@needs.FULL_DEVICE
 def test_messages_without_a_reader_are_dropped(monkeypatch):
     closed = io.StringIO()
     closed.close()
@@ -46,6 +48,7 @@ def test_messages_without_a_reader_are_dropped(monkeypatch):
         full.close()
 
 
+@needs.FULL_DEVICE
 def test_a_strict_stream_raises_all_other_errors():
     read, write = os.pipe()
     os.close(read)
@@ -82,7 +85,14 @@ def run_program(shell, *, code=PROGRAM, **options):
     return subprocess.run(command, check=False, cwd=ROOT, **options).returncode
 
 
-@pytest.mark.parametrize("shell", [">&- 2>&- <&-", "2>&- >/dev/null", "2>/dev/full >/dev/null"])
+@pytest.mark.parametrize(
+    "shell",
+    [
+        ">&- 2>&- <&-",
+        "2>&- >/dev/null",
+        pytest.param("2>/dev/full >/dev/null", marks=needs.FULL_DEVICE),
+    ],
+)
 def test_a_program_continues_if_it_cannot_print(shell):
     assert run_program(shell) == 5
 
@@ -106,6 +116,7 @@ def test_a_program_continues_if_the_reader_does_not_read():
     os.close(write)
 
 
+@needs.PIPE_SIZES
 def test_text_for_a_slow_reader_is_kept_up_to_a_limit(monkeypatch):
     monkeypatch.setattr(messages, "_PATIENCE", 0.05)
     read, write = os.pipe()
@@ -126,6 +137,7 @@ def test_text_for_a_slow_reader_is_kept_up_to_a_limit(monkeypatch):
     assert b"2999" not in lines
 
 
+@needs.FULL_DEVICE
 def test_a_full_disk_is_an_error_of_stdout(capfd):
     assert run_program(">/dev/full") == 1
     assert "No space left" in capfd.readouterr().err

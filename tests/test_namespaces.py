@@ -1,4 +1,4 @@
-"""Public names: listed once, in a stub beside each room's __init__.py, and found lazily."""
+"""Public names: listed once, in a stub beside each package's __init__.py, and found lazily."""
 
 import ast
 import importlib
@@ -12,10 +12,10 @@ import deepinternal as di
 from deepinternal import lazy
 
 ROOT = Path(__file__).parent.parent / "deepinternal"
-# Rooms whose functions and classes are found by the name of the room; of others only the modules are.
+# Packages that list their functions and classes; the others list only their modules.
 PUBLIC = ("estimators", "losses", "nets", "ops", "ops/conv", "ops/patches")
-ROOMS = (*PUBLIC, "codecs", "engine", "methods", "report", "runs")
-LISTED = {room: lazy.listed(ROOT / room / "__init__.pyi") for room in ROOMS}
+PACKAGES = (*PUBLIC, "codecs", "engine", "methods", "report", "runs")
+LISTED = {package: lazy.listed(ROOT / package / "__init__.pyi") for package in PACKAGES}
 
 
 def _defined(path):
@@ -24,50 +24,50 @@ def _defined(path):
     return [node.name for node in body if isinstance(node, kinds) and node.name[0] != "_"]
 
 
-def _present(room):
-    """The names that a room has, each with the package or module it is imported from."""
-    package = f"deepinternal.{room.replace('/', '.')}"
+def _present(package):
+    """The names that a package has, each with the package or module it is imported from."""
+    imported = f"deepinternal.{package.replace('/', '.')}"
     found = {}
-    for path in (ROOT / room).iterdir():
+    for path in (ROOT / package).iterdir():
         if path.suffix == ".py" and path.stem != "__init__":
-            found[path.stem] = package
-            if room in PUBLIC:
-                found |= dict.fromkeys(_defined(path), f"{package}.{path.stem}")
+            found[path.stem] = imported
+            if package in PUBLIC:
+                found |= dict.fromkeys(_defined(path), f"{imported}.{path.stem}")
         elif (path / "__init__.py").exists():
-            found[path.name] = package
+            found[path.name] = imported
     return found
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_stubs_are_complete(room):
-    own = {"find", "make", "names", "register"} if room == "methods" else set()
-    present = _present(room)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_stubs_are_complete(package):
+    own = {"find", "make", "names", "register"} if package == "methods" else set()
+    present = _present(package)
     present.pop("registry", None)
-    listed = {name: module for name, module in LISTED[room].items() if name not in own}
+    listed = {name: module for name, module in LISTED[package].items() if name not in own}
     lacking = [f"from {m} import {n} as {n}" for n, m in present.items() if listed.get(n) != m]
-    assert not lacking, f"add to deepinternal/{room}/__init__.pyi:\n" + "\n".join(lacking)
+    assert not lacking, f"add to deepinternal/{package}/__init__.pyi:\n" + "\n".join(lacking)
     assert listed.keys() == present.keys(), "names that are not there any more"
 
 
-@pytest.mark.parametrize("room", PUBLIC)
-def test_no_two_modules_of_a_room_have_a_name_in_common(room):
+@pytest.mark.parametrize("package", PUBLIC)
+def test_no_two_modules_of_a_package_have_a_name_in_common(package):
     """Else one would hide the other; a module that has a function's name would hide the function."""
-    modules = [p for p in (ROOT / room).iterdir() if p.suffix == ".py" and p.stem != "__init__"]
+    modules = [p for p in (ROOT / package).iterdir() if p.suffix == ".py" and p.stem != "__init__"]
     names = [name for path in modules for name in (path.stem, *_defined(path))]
-    names += [path.name for path in (ROOT / room).iterdir() if (path / "__init__.py").exists()]
+    names += [path.name for path in (ROOT / package).iterdir() if (path / "__init__.py").exists()]
     assert sorted(names) == sorted(set(names))
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_names_resolve_and_complete(room):
-    package = importlib.import_module(f"deepinternal.{room.replace('/', '.')}")
-    for name, module in LISTED[room].items():
+@pytest.mark.parametrize("package", PACKAGES)
+def test_names_resolve_and_complete(package):
+    imported = importlib.import_module(f"deepinternal.{package.replace('/', '.')}")
+    for name, module in LISTED[package].items():
         origin = importlib.import_module(module)
         expected = getattr(origin, name)
-        assert getattr(package, name) is expected
-        assert name in dir(package)
-    with pytest.raises(AttributeError, match=f"'{package.__name__}' has no attribute 'nothing'"):
-        _ = package.nothing
+        assert getattr(imported, name) is expected
+        assert name in dir(imported)
+    with pytest.raises(AttributeError, match=f"'{imported.__name__}' has no attribute 'nothing'"):
+        _ = imported.nothing
 
 
 def test_functions_are_not_hidden_by_modules():

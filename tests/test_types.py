@@ -78,7 +78,7 @@ def mypy(request, tmp_path_factory):
 def test_mypy_finds_no_error(mypy):
     """Signatures and bodies."""
     modules = [f"--module=deepinternal.{name}" for name in CALLS]
-    packages = [f"--package=deepinternal.{name}" for name in ("api", "losses", "ops")]
+    packages = [f"--package=deepinternal.{name}" for name in ("api", "estimators", "losses", "ops")]
     assert mypy(*modules, *packages) == []
 
 
@@ -94,11 +94,11 @@ def test_a_users_program_is_checked(mypy, tmp_path):
     assert len(said) == len(MISTAKES)
 
 
-@pytest.mark.parametrize("room", ["api", "estimators", "in_memory", "losses", "ops", "retargeter"])
-def test_public_functions_have_complete_annotations(room):
-    module = importlib.import_module(f"deepinternal.{room}")
+@pytest.mark.parametrize("part", ["api", "estimators", "in_memory", "losses", "ops", "retargeter"])
+def test_public_functions_have_complete_annotations(part):
+    module = importlib.import_module(f"deepinternal.{part}")
     functions = {n: getattr(module, n) for n in dir(module) if not n.startswith("_")}
-    own = lambda f: getattr(f, "__module__", "").startswith(f"deepinternal.{room}")
+    own = lambda f: getattr(f, "__module__", "").startswith(f"deepinternal.{part}")
     functions = {n: f for n, f in functions.items() if inspect.isfunction(f) and own(f)}
     assert functions
     untyped = []

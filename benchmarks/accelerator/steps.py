@@ -66,7 +66,7 @@ def measured(timed: Timed) -> Numbers:
         "least": (1e3 * seconds["min"], "ms"),
         "images per hour": (3600 / (seconds["median"] * timed.steps), "1/h"),
         "lanes": (full.programs.lanes, ""),
-        "steps per dispatch": (full.programs.chunk, ""),
+        "steps per dispatch": (full.programs.steps_per_dispatch, ""),
         "compiling": (compiling, "s"),
         "memory": (full.memory / 1e9, "GB"),
     }

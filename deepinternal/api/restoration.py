@@ -43,7 +43,8 @@ def super_resolve(
             downscaling; with preset='deblur' that of the blur.
         down: The downscaling that is assumed to have made the image, instead of a kernel: any
             differentiable function of a JAX array (h, w, C) in [0, 1], without alpha, that returns
-            (ceil(h / scale), ceil(w / scale), C).
+            (ceil(h / scale), ceil(w / scale), C). The positions of its samples count: unless they are
+            those of `ops.resize`, the net also learns to shift the image.
         net: A linen module that replaces the network of ZSSR; see `make` of
             `deepinternal.methods.zssr`. It is trained with Adam.
         preset: 'fast', 'ideal' for the published settings, 'best', 'real', 'deblur', 'video', ...;

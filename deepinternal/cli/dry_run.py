@@ -5,7 +5,7 @@ import itertools
 import resource
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -58,6 +58,7 @@ def text(
     workdir: str,
     *,
     overwrite: bool = False,
+    spelling: Callable[[str], str] = str,
 ) -> str:
     """Returns a description of what a command would do.
 
@@ -67,6 +68,7 @@ def text(
         settings: How to run.
         workdir: The folder for results, which need not exist.
         overwrite: Whether the command would discard results of another config.
+        spelling: Rewrites messages, see `jobs.run_all`.
 
     Raises:
         InputError: The command would be refused.
@@ -75,7 +77,7 @@ def text(
     jobs = jobs_of(recipe, config, settings, quiet=False)
     folder = Workdir(workdir, recipe, config, settings, overwrite=overwrite)
     jobs, workdir = folder.tied(jobs), str(folder.path)
-    opener = Opener(recipe, config, settings, folder)
+    opener = Opener(recipe, config, settings, folder, spelling)
     plans, shared = _plans(opener, jobs)
     name = f"{recipe.name}:{settings.presets}" if settings.presets else recipe.name
     there = "will be created"
@@ -85,7 +87,7 @@ def text(
     left = {job: plan for job, plan in plans.items() if plan.opened}
     if not left:
         failing = sum(plan.state.startswith("fails") for plan in plans.values())
-        rest = f"; {failing} of {len(jobs)} images cannot be trained on" if failing else ""
+        rest = f"; {failing} of {len(jobs)} images cannot be processed" if failing else ""
         return "\n".join([*lines, f"Nothing is left to train{rest}."])
     lines += _stages(next(iter(left.values())).opened, opener)
     guess = _Guess(opener, left)
@@ -108,7 +110,7 @@ def _plans(opener: Opener, jobs: Sequence[Job]) -> tuple[dict[Job, _Plan], list[
         except InputError as error:
             if len(jobs) == 1:
                 raise
-            shapes[job], wrong[job] = None, str(error)
+            shapes[job], wrong[job] = None, opener.spelling(str(error))
     alone = len(jobs) == 1
     known = {jobs[0]: None} if alone else shapes
     shared = groups(opener.recipe, opener.config, known, opener.canvases(jobs))
@@ -124,7 +126,7 @@ def _plans(opener: Opener, jobs: Sequence[Job]) -> tuple[dict[Job, _Plan], list[
             except InputError as error:
                 if alone:
                     raise
-                plans[job] = _Plan(job, f"fails: {error}")
+                plans[job] = _Plan(job, f"fails: {opener.spelling(str(error))}")
     return {job: plans[job] for job in jobs}, shared
 
 

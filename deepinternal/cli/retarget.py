@@ -35,7 +35,7 @@ STEP = flags.DEFINE_integer(
 )
 SIZE = flags.DEFINE_multi_string("size", [], "H,W in pixels; may be given several times.")
 SCALE = flags.DEFINE_multi_string("scale", [], "V,H factors; may be given several times.")
-COLLAGE = flags.DEFINE_bool("collage", False, "Make a grid of five by five scales.")
+COLLAGE = flags.DEFINE_bool("collage", False, "Make a grid of 5 by 5 sizes.")
 VIDEO = flags.DEFINE_string(
     "video", "", f"Make a video along a path: {', '.join(video_paths.NAMES)}."
 )

@@ -9,9 +9,11 @@ the command resumes it.
 """
 
 import dataclasses
+import functools
 import os
+import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import ml_collections
@@ -46,12 +48,17 @@ def run_program(name: str, words: Sequence[str]) -> None:
         try:
             return _run(name, *read(name, words))
         except InputError as error:
-            text = str(error).replace("config.input: ", "").replace("config.", "--")
-            for option, field in VERBS[name].each.items():
-                text = text.replace(f"--{field}", f"--{option}")
-            raise InputError(text) from None
+            raise InputError(_spelled(name, str(error))) from None
 
     program.run_without_flags(main, keep_programs=True)
+
+
+def _spelled(name: str, text: str) -> str:
+    """Returns a message in which fields have the names of the options of a verb."""
+    text = re.sub(r"(?<![\w./-])config\.(?!json\b)", "--", text.replace("config.input: ", ""))
+    for option, field in VERBS[name].each.items():
+        text = text.replace(f"--{field}", f"--{option}")
+    return text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +91,7 @@ def _run(name: str, verb: Verb, command: Command) -> int:
         printed = show.as_json if options["json"] else show.text
         print(printed(recipe, presets, command.fields))
         return 0
-    asked = parts(verb, command)
+    asked, spelling = parts(verb, command), functools.partial(_spelled, name)
     alone = len(asked) == 1
     runs = [_prepared(name, verb, recipe, presets, part, alone=alone) for part in asked]
     if verb.own and not verb.each:
@@ -92,15 +99,16 @@ def _run(name: str, verb: Verb, command: Command) -> int:
     if options["dry_run"]:
         from deepinternal.cli import dry_run
 
-        overwrite = options["overwrite"]
+        how = {"overwrite": options["overwrite"], "spelling": spelling}
         given = [(recipe, run.config, run.settings, str(run.workdir)) for run in runs]
-        print("\n\n".join(dry_run.text(*one, overwrite=overwrite) for one in given))
+        print("\n\n".join(dry_run.text(*one, **how) for one in given))
         return 0
     plans = [_plan(verb, command, recipe, run, overwrite=options["overwrite"]) for run in runs]
     del plans  # what they refuse is refused before anything runs
     statuses = []
     for run in runs:
-        statuses.append(_done(verb, command, recipe, run, sized=len(runs) > 1))
+        sized = len(runs) > 1
+        statuses.append(_done(verb, command, recipe, run, sized=sized, spelling=spelling))
         if statuses[-1] >= 128:  # stopped by a signal
             break
     return max(statuses)
@@ -130,7 +138,15 @@ def _plan(
     return answers.plan(out, folder.tied(run.listed), verb.kind(command), outputs, many=many)
 
 
-def _done(verb: Verb, command: Command, recipe: Recipe, run: _Run, *, sized: bool) -> int:
+def _done(
+    verb: Verb,
+    command: Command,
+    recipe: Recipe,
+    run: _Run,
+    *,
+    sized: bool,
+    spelling: Callable[[str], str],
+) -> int:
     """Does a run and writes its results; returns the exit status.
 
     Args:
@@ -139,13 +155,13 @@ def _done(verb: Verb, command: Command, recipe: Recipe, run: _Run, *, sized: boo
         recipe: The recipe of the method.
         run: The run.
         sized: Whether the names of the results tell their sizes.
+        spelling: Rewrites messages, see `jobs.run_all`.
     """
     options, workdir = command.options, run.workdir
     if not options["workdir"]:
         run_cache.remove_old(workdir.parent)
-    status = jobs.run_all(
-        recipe, run.config, run.settings, str(workdir), overwrite=options["overwrite"]
-    )
+    how = {"overwrite": options["overwrite"], "spelling": spelling}
+    status = jobs.run_all(recipe, run.config, run.settings, str(workdir), **how)
     try:
         plan = _plan(verb, command, recipe, run)  # by now, each image has its stem
     except RefusedError:
@@ -215,7 +231,7 @@ def _help(name: str, verb: Verb, command: Command, recipe: Recipe) -> str:
         ),
         *((f"--{field}={infos[field].default}", infos[field].doc) for field in verb.fields),
         ("--workdir=DIR", "for checkpoints, log and report; by default in the user's cache"),
-        ("--overwrite", "start again from the beginning"),
+        ("--overwrite", "discard the saved work of all images of this command, and start again"),
         ("--show, --dry_run", "print all fields; print what would be done"),
     ]
     lines = [f"deepinternal {name} INPUT --out=OUT [--preset=NAME] [--FIELD=VALUE ...]", ""]

@@ -118,7 +118,9 @@ def check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
     """Refuses a (width, height) without pixels or with more than `max_pixels`."""
     width, height = size
     if not 1 <= width * height <= max_pixels:
-        raise InputError(f"{name}: {width}x{height} pixels; give 1 to {max_pixels} pixels.")
+        raise InputError(
+            f"{name}: {width} pixels wide and {height} high; give 1 to {max_pixels} pixels in total."
+        )
 
 
 def _refuse_frames(count: int, name: str) -> None:

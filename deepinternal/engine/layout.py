@@ -9,7 +9,7 @@ from deepinternal.engine.memory import free
 from deepinternal.replicas import over_replicas
 from deepinternal.types import Inputs, Method
 
-ACCELERATOR_CHUNK = 50
+ACCELERATOR_STEPS = 50  # of a dispatch on an accelerator
 MOST_LANES = 64  # default maximum number of images on an accelerator; on an H200 better than 16
 # On an accelerator, more lanes are faster until the values of a step need this many bytes over all
 # lanes. A step reads and writes 20 to 50 times its memory; for 1 GB, that takes an H100 about three
@@ -72,10 +72,10 @@ def _default_lanes(method: Method | None, inputs: Inputs | None) -> int:
     return int(min(max(room // memory, 1), MOST_LANES))
 
 
-def default_chunk(method: Method) -> int:
+def default_steps_per_dispatch(method: Method) -> int:
     """Returns 1 on CPU, else up to 50, preferably a divisor of the steps of each stage."""
     if jax.default_backend() == "cpu":
         return 1
     ends = [stage.evaluate_every or stage.steps for stage in method.stages]
-    fitting = (n for n in range(ACCELERATOR_CHUNK, 24, -1) if not any(e % n for e in ends))
-    return next(fitting, ACCELERATOR_CHUNK)
+    fitting = (n for n in range(ACCELERATOR_STEPS, 24, -1) if not any(e % n for e in ends))
+    return next(fitting, ACCELERATOR_STEPS)

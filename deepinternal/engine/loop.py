@@ -46,7 +46,7 @@ class _Pending:
     firsts: list[int]  # steps of the stage taken before the dispatch, per lane
     counts: list[int]
     results: PyTree
-    tests: PyTree
+    evaluated: PyTree
 
 
 @dataclasses.dataclass
@@ -215,14 +215,14 @@ class Loop:
                 budget, results = self._dispatch(batch, left)
             except Interrupted:  # before anything was dispatched
                 return
-            left, tests = [n - b for n, b in zip(left, budget)], {}
+            left, evaluated = [n - b for n, b in zip(left, budget)], {}
             chosen = [b > 0 and r.step % every == 0 for b, r in zip(budget, batch.runs) if every]
             if not any(left) and any(chosen):
                 which = None if programs.lanes == 1 else chosen
-                batch.states, tests = programs.evaluate(
+                batch.states, evaluated = programs.evaluate(
                     batch.index, batch.states, batch.inputs, which
                 )
-            batch.pending.append(_Pending([*batch.runs], before, budget, results, tests))
+            batch.pending.append(_Pending([*batch.runs], before, budget, results, evaluated))
             self._look(batch, leave=IN_FLIGHT)
             self._save(batch)
             running = dict(batch.running())
@@ -239,7 +239,9 @@ class Loop:
         programs, stage = self._programs, batch.stage
         most = max(left)
         longest = batch.runs[left.index(most)]
-        count, variant = schedule.dispatch(stage, longest.seed, longest.step, most, programs.chunk)
+        count, variant = schedule.dispatch(
+            stage, longest.seed, longest.step, most, programs.steps_per_dispatch
+        )
         budget = [max(0, n - (most - count)) for n in left]
         if self._profile:
             self._profile.tick()
@@ -247,7 +249,7 @@ class Loop:
             dispatched, steps = None, count
         else:  # one program of a fixed length, unless the variant decides
             dispatched = budget
-            steps = programs.chunk if stage.variant is no_variant else count
+            steps = programs.steps_per_dispatch if stage.variant is no_variant else count
         batch.states, results = programs.steps(
             batch.index, variant, steps, batch.states, batch.inputs, dispatched
         )
@@ -259,12 +261,12 @@ class Loop:
         """Waits for all but the newest dispatches, and passes the results to their runs."""
         while len(batch.pending) > leave:
             entry = batch.pending.popleft()
-            seen = self._programs.per_lane((entry.results, entry.tests))
-            for lane, ((metrics, done), tests) in enumerate(seen):
+            seen = self._programs.per_lane((entry.results, entry.evaluated))
+            for lane, ((metrics, done), evaluated) in enumerate(seen):
                 run = entry.runs[lane]
                 if run and not run.ended and run.status == "running":
                     with self._guard(run):
-                        run.see(entry.firsts[lane], entry.counts[lane], metrics, done, tests)
+                        run.see(entry.firsts[lane], entry.counts[lane], metrics, done, evaluated)
 
     def _save(self, batch: _Batch) -> None:
         """Saves the runs whose checkpoints are due; after a signal, `stop` saves instead."""
@@ -315,9 +317,13 @@ def train(programs: Programs, inputs: Inputs, *, stop: StopSignal | None = None,
         stop: Polled between dispatches.
         **options: See `Run`.
 
+    Returns:
+        The run, whose status is `done`.
+
     Raises:
         Stopped: A signal arrived, and a checkpoint was saved.
-        NonFiniteError: The loss became NaN or infinite.
+        Exception: The error that ended the run, such as NonFiniteError if the loss became NaN or
+            infinite.
     """
     run = Run(inputs, **options)
     for ended in Loop(programs, stop=stop).train([run]):

@@ -20,7 +20,7 @@ from deepinternal.engine import ahead, schedule
 from deepinternal.engine.compiling import compiler_options as options_of
 from deepinternal.engine.compiling import program_key, shape_of
 from deepinternal.engine.lanes import Lanes, over_lanes, part_on
-from deepinternal.engine.layout import default_chunk
+from deepinternal.engine.layout import default_steps_per_dispatch
 from deepinternal.replicas import over_replicas
 from deepinternal.types import Array, Inputs, Method, Output, PyTree, TrainState, no_variant
 
@@ -30,7 +30,7 @@ class Programs:
 
     Attributes:
         method: The method, with replicas folded in.
-        chunk: The maximum number of steps per dispatch.
+        steps_per_dispatch: The maximum number of steps per dispatch.
         lanes: The number of images that train side by side.
         devices: The devices of the lanes.
         count: The number of compiled programs used so far.
@@ -64,7 +64,7 @@ class Programs:
         if debug_nans and images_per_device * devices > 1:
             raise ValueError("debug_nans requires a single lane")
         self.method = over_replicas(method)
-        self.chunk = steps_per_dispatch or default_chunk(self.method)
+        self.steps_per_dispatch = steps_per_dispatch or default_steps_per_dispatch(self.method)
         self._lanes = Lanes(jax.local_devices()[:devices], images_per_device)
         self.devices, self.lanes = self._lanes.devices, self._lanes.count
         self.count = 0
@@ -236,12 +236,13 @@ class Programs:
         args, stage = (states, inputs), self._first(stage, "step", "done")
         single = jax.tree.map(shape_of, args)
         if self.lanes > 1:
-            args += (self._lanes.of_each([self.chunk] * self.lanes),)
+            args += (self._lanes.of_each([self.steps_per_dispatch] * self.lanes),)
         args = jax.tree.map(shape_of, args)
 
         def plan() -> Iterator[tuple[Hashable, ahead.Trace]]:
             if current.variant is not no_variant and self._compiler.threads:
-                for variant, count in schedule.programs(current, seed, step, self.chunk, **pauses):
+                full = self.steps_per_dispatch
+                for variant, count in schedule.programs(current, seed, step, full, **pauses):
                     name = ("steps", stage, variant, count)
                     many = self._steps_of(stage, variant, count)
                     yield (

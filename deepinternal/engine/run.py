@@ -18,7 +18,7 @@ from deepinternal.engine.parallel import Programs
 from deepinternal.engine.progress import Progress
 from deepinternal.engine.run_log import RunLog, Tolerance
 from deepinternal.engine.saver import Saver
-from deepinternal.engine.spent import Account
+from deepinternal.engine.spent import Account, Spent
 from deepinternal.engine.telemetry import memory_mb
 from deepinternal.engine.tensorboard import TensorBoard
 from deepinternal.files import reason
@@ -30,7 +30,7 @@ from deepinternal.writers import read_jsonl
 class Run:
     """One run of a method on one input.
 
-    Arguments:
+    Args:
         inputs: The method's inputs, which are moved to the device when the run begins; later, those
             of the current stage.
         seed: The seed of the random key.
@@ -89,17 +89,23 @@ class Run:
     save_end: bool = True
     changes: int = 0
     start: tuple[TrainState, int] | None = None
+    status: str = dataclasses.field(init=False, default="running")
+    error: Exception | None = dataclasses.field(init=False, default=None)
+    account: Account = dataclasses.field(init=False)
+    spent: Spent = dataclasses.field(init=False)
+    log: RunLog = dataclasses.field(init=False, default_factory=RunLog)
+    programs: Programs | None = dataclasses.field(init=False, default=None)
+    stage: int = dataclasses.field(init=False, default=0)
+    step: int = dataclasses.field(init=False, default=0)
+    offset: int = dataclasses.field(init=False, default=0)
+    state: TrainState | None = dataclasses.field(init=False, default=None)
+    initial: Inputs = dataclasses.field(init=False)
+    ended: bool = dataclasses.field(init=False, default=False)
+    unsaved: str = dataclasses.field(init=False, default="")
 
     def __post_init__(self):
-        self.status, self.error = "running", None
         self.account = Account(self.started)
-        self.spent = self.account.spent
-        self.programs: Programs | None = None
-        self.stage = self.step = self.offset = 0
-        self.state: TrainState | None = None
-        self.initial, self.ended = self.inputs, False
-        self.unsaved = ""
-        self.log = RunLog()
+        self.spent, self.initial = self.account.spent, self.inputs
         self._tolerant = Tolerance(self.name)
         self._saver = Saver(
             self.checkpoints, every=self.checkpoint_every, snapshot_every=self.snapshot_every
@@ -188,7 +194,9 @@ class Run:
         """The number of steps of the stage that have not been dispatched."""
         return 0 if self.ended else self._current.steps - self.step
 
-    def see(self, first: int, count: int, metrics: PyTree, done: np.ndarray, tests: PyTree) -> None:
+    def see(
+        self, first: int, count: int, metrics: PyTree, done: np.ndarray, evaluated: PyTree
+    ) -> None:
         """Processes the results of the steps `first` + 1 to `first` + `count` of the stage.
 
         Args:
@@ -196,30 +204,31 @@ class Run:
             count: The number of these steps.
             metrics: Arrays whose leading axis has at least `count` entries.
             done: Whether the stage has met its stopping rule, after each step.
-            tests: The metrics and pictures of an evaluation after the steps.
+            evaluated: The metrics and pictures of an evaluation after the steps, by name; empty without
+                an evaluation.
 
         Raises:
             NonFiniteError: The loss became NaN or infinite.
         """
         last = self.offset + self._current.steps
-        shown = {name: value for name, value in tests.items() if np.ndim(value) == 3}
-        tests = {name: float(value) for name, value in tests.items() if name not in shown}
+        shown = {name: value for name, value in evaluated.items() if np.ndim(value) == 3}
+        evaluated = {name: float(value) for name, value in evaluated.items() if name not in shown}
         for i in range(count):
             step = self.offset + first + i + 1
             self.ended = bool(done[i])
             values = {name: float(v[i]) for name, v in metrics.items()}
             if not math.isfinite(values.get("loss", 0.0)):
                 raise NonFiniteError(f"the loss became {values['loss']} at step {step}; {REMEDY}")
-            tested = tests if i == count - 1 else {}
-            logged = step % self.log_every == 0 or tested or self.ended or step == last
+            figures = evaluated if i == count - 1 else {}
+            logged = step % self.log_every == 0 or figures or self.ended or step == last
             if logged:
-                self._note(step, values, tested)
-            if (shown_name := self.programs.method.progress) in tested:
-                self._figure = f"{shown_name} {tested[shown_name]:.2f}"
+                self._note(step, values, figures)
+            if (shown_name := self.programs.method.progress) in figures:
+                self._figure = f"{shown_name} {figures[shown_name]:.2f}"
             if self.progress:
                 self.progress.update(step, self._figure)
             self.spent.steps = step
-            if logged and not self._called_back(step, values | tested):
+            if logged and not self._called_back(step, values | figures):
                 return
             if self.ended:
                 break
@@ -229,12 +238,12 @@ class Run:
         with self._tolerant("the log"):
             self.log.write()
 
-    def _note(self, step: int, values: dict[str, float], tested: dict[str, float]) -> None:
-        """Adds one line to the log."""
+    def _note(self, step: int, values: dict[str, float], figures: dict[str, float]) -> None:
+        """Adds one line to the log: the metrics of a step, and the figures of its evaluation."""
         several = len(self.programs.method.all_stages) > 1
         stage = {"stage": self._current.name} if several else {}
         self.account.update()
-        line = {"step": step, "seconds": self.seconds, **stage, **values, **tested}
+        line = {"step": step, "seconds": self.seconds, **stage, **values, **figures}
         line |= {"compile_seconds": self.spent.compile_seconds, "programs": self.spent.programs}
         self.log.add(line | {"memory_mb": memory_mb(self.programs.devices)})
 

@@ -1,7 +1,7 @@
 """The dispatches of a run: how many steps each takes, and which programs all of them need.
 
-A dispatch takes steps of one variant. In a stage with variants, it takes a single step or a full
-chunk, and nothing between, so that each variant has at most two programs.
+A dispatch takes steps of one variant. In a stage with variants, it takes either a single step or
+the full number, so that each variant has at most two programs.
 """
 
 from collections.abc import Hashable, Iterator
@@ -26,7 +26,7 @@ def limit(stage: Stage, step: int, *, offset: int = 0, snapshot_every: int = 0) 
     return min(ends)
 
 
-def dispatch(stage: Stage, seed: int, step: int, most: int, chunk: int) -> tuple[int, Hashable]:
+def dispatch(stage: Stage, seed: int, step: int, most: int, full: int) -> tuple[int, Hashable]:
     """Returns the number of steps of a dispatch, and their variant.
 
     Args:
@@ -34,17 +34,17 @@ def dispatch(stage: Stage, seed: int, step: int, most: int, chunk: int) -> tuple
         seed: The seed of the run.
         step: The number of steps already taken in the stage.
         most: The maximum number of steps, at least 1.
-        chunk: The number of steps of a full dispatch.
+        full: The number of steps of a full dispatch.
     """
     if stage.variant is no_variant:
-        return min(chunk, most), None
+        return min(full, most), None
     variant = stage.variant(seed, step)
-    full = most >= chunk and all(stage.variant(seed, step + i) == variant for i in range(1, chunk))
-    return (chunk if full else 1), variant
+    fits = most >= full and all(stage.variant(seed, step + i) == variant for i in range(1, full))
+    return (full if fits else 1), variant
 
 
 def programs(
-    stage: Stage, seed: int, step: int, chunk: int, **pauses: int
+    stage: Stage, seed: int, step: int, full: int, **pauses: int
 ) -> Iterator[tuple[Hashable, int]]:
     """Yields the distinct programs of the remaining steps of a stage, in the order of first need.
 
@@ -52,7 +52,7 @@ def programs(
         stage: The stage.
         seed: The seed of the run.
         step: The number of steps already taken in the stage.
-        chunk: The number of steps of a full dispatch.
+        full: The number of steps of a full dispatch.
         **pauses: See `limit`.
 
     Yields:
@@ -62,7 +62,7 @@ def programs(
     while step < stage.steps:
         end = step + limit(stage, step, **pauses)
         while step < end:
-            count, variant = dispatch(stage, seed, step, end - step, chunk)
+            count, variant = dispatch(stage, seed, step, end - step, full)
             if (variant, count) not in seen:
                 seen.add((variant, count))
                 yield variant, count

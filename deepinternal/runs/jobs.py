@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+from collections.abc import Callable
 
 import jax
 
@@ -29,6 +30,7 @@ def run_all(
     overwrite: bool = False,
     process: tuple[int, int] = (0, 1),
     wait: bool = True,
+    spelling: Callable[[str], str] = str,
 ) -> int | None:
     """Trains on all inputs of `config.input`, and writes the results to `workdir`.
 
@@ -44,6 +46,8 @@ def run_all(
         process: The index of this process and the number of processes; each starts with its own
             share.
         wait: Whether to wait for other processes.
+        spelling: Rewrites failures and remarks for the user, such as `config.FIELD` to the name of an
+            option; default: unchanged. Exceptions are raised unchanged.
 
     Returns:
         The exit status: 0 if all images are done, by whichever process, 1 if some are not, 128 +
@@ -62,7 +66,7 @@ def run_all(
     folder = Workdir(workdir, recipe, config, settings, overwrite=overwrite)
     claims = Claims(folder.path / CLAIMS)
     try:
-        runner = Runner(Opener(recipe, config, settings, folder), claims, process)
+        runner = Runner(Opener(recipe, config, settings, folder, spelling), claims, process)
         with StopSignal() as stop:
             jobs = runner.work(jobs, stop, wait=wait)
         if stop.signum:
@@ -71,7 +75,7 @@ def run_all(
             return 128 + stop.signum
         all_done = runner.outcomes.summarise(jobs)
         runner.outcomes.say_if_finished(jobs)
-        return None if runner.outcomes.left and not wait else int(not all_done)
+        return None if runner.outcomes.held_elsewhere and not wait else int(not all_done)
     finally:
         claims.close()
 

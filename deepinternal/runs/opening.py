@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +68,14 @@ class Opener:
         config: Its config.
         settings: How to run.
         workdir: The work folder.
+        spelling: Rewrites failures and remarks for the user, see `jobs.run_all`.
     """
 
     recipe: Recipe
     config: MethodConfig
     settings: RunConfig
     workdir: Workdir
+    spelling: Callable[[str], str] = str
 
     def __post_init__(self):
         self._grouping = self.recipe.grouping(self.config)
@@ -138,8 +140,14 @@ class Opener:
             limit = noted.steps  # more than the result has, if a continuation was interrupted
         return limit <= old["steps_limit"]
 
-    def is_finished(self, job: Job) -> bool:
-        """Whether nothing is left to do for a job, as far as is known without reading its inputs.
+    def check_finished(self, job: Job) -> bool:
+        """Finds whether nothing is left to do for a job, without decoding its inputs.
+
+        If its files have the same contents as before but other stamps or paths, these are recorded, so
+        that the next command need not hash the files.
+
+        Returns:
+            Whether the job is finished, as far as its files and the records in the work folder tell.
 
         Raises:
             InputError: A file is missing or cannot be read.
@@ -252,7 +260,7 @@ class Opener:
                 f"the result has {pixels / 1e6:.0f} million pixels, but this program reads "
                 f"images of up to {MAX_PIXELS / 1e6:.0f} million, and other programs may have limits"
             )
-        return tuple(printable(" ".join(remark.split())) for remark in found)
+        return tuple(printable(" ".join(self.spelling(remark).split())) for remark in found)
 
 
 def read(

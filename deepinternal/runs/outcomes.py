@@ -1,4 +1,4 @@
-"""What became of the images of a command: results, stops and failures, and their summary."""
+"""What became of the jobs of a command: results, stops and failures, and their summary."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ class Outcomes:
 
     Attributes:
         records: The writer of results.
-        left: The stems of jobs that another process held when their turn came.
+        held_elsewhere: The stems of jobs that another process held when their turn came.
         finished: The stems of jobs that were already finished when their turn came.
     """
 
@@ -35,11 +35,11 @@ class Outcomes:
         """
         self._workdir, self._settings, self._claims = opener.workdir, opener.settings, claims
         self.records = Records(opener)
-        self.left: set[str] = set()
+        self.held_elsewhere: set[str] = set()
         self.finished: set[str] = set()
         self._failed: dict[str, dict[str, Any]] = {}
         self._lost: set[str] = set()  # taken over by another process
-        self._before: dict[str, Any] = {}  # the metrics of all images at the start, by stem
+        self._before: dict[str, Any] = {}  # the metrics of all jobs at the start, by stem
 
     def begin(self, jobs: Sequence[Job]) -> None:
         """Notes the present state of the jobs, before any of them is trained on."""
@@ -75,10 +75,10 @@ class Outcomes:
             if not self._workdir.path.is_dir():
                 return  # reported in the end
             if stem not in self._lost:  # else it is not tried again
-                self.left.add(stem)
+                self.held_elsewhere.add(stem)
             self._lost.add(stem)
             tell(f"{show_path(stem)}: {error}")
-        except Exception as error:  # one image's failure must not affect the others
+        except Exception as error:  # the failure of one job must not affect the others
             run.fail(error)
             self.fail(opened.job, error, opened, run)
             return
@@ -96,7 +96,7 @@ class Outcomes:
         self._claims.release(job.stem)
 
     def has_failed(self, stem: str) -> bool:
-        """Whether an image has failed since the start, in any process; it is not tried again."""
+        """Whether a job has failed since the start, in any process; it is not tried again."""
         now = self._workdir.metrics(stem)
         failed = bool(now) and now["status"] == "failed" and now != self._before.get(stem)
         return failed or stem in self._failed
@@ -108,25 +108,27 @@ class Outcomes:
             raise FileNotFoundError(errno.ENOENT, "the work folder was removed", path)
 
     def summarise(self, jobs: Sequence[Job]) -> bool:
-        """Writes the summary and the index of all images with results.
+        """Writes the summary and the index of all jobs with results.
 
         Another process may end at the same moment; the last one to read the results sees all.
 
         Returns:
-            Whether all images are done, and the summary is written.
+            Whether all jobs are done, and the summary is written.
         """
         if self._workdir.discards:  # stopped before it began
             return False
         self.check_present()
-        images, written = None, True
+        found, written = None, True
         try:
-            while images != (images := self._results(jobs)):
-                write_summary(self._workdir.path, images)
-                report.write_index(self._workdir.path, images)
+            while found != (found := self._results(jobs)):
+                write_summary(self._workdir.path, found)
+                report.write_index(self._workdir.path, found)
         except OSError as error:
             written = False
             tell(f"the summary cannot be written: {reason(error)}")
-        return written and not self.left and [m["status"] for m in images] == ["done"] * len(jobs)
+        if self.held_elsewhere or not written:
+            return False
+        return [metrics["status"] for metrics in found] == ["done"] * len(jobs)
 
     def say_if_finished(self, jobs: Sequence[Job]) -> None:
         """Prints a line if nothing was left to do."""

@@ -1,4 +1,4 @@
-"""Writes the results of an image when its run has ended: outputs, metrics.json, report."""
+"""Writes the results of a job when its run has ended: outputs, metrics.json, report."""
 
 import contextlib
 import dataclasses
@@ -72,7 +72,7 @@ class Records:
         return metrics
 
     def score_again(self, opened: Opened) -> None:
-        """Updates the figures of a finished image if its ground truth has changed."""
+        """Updates the figures of a finished job if its ground truth has changed."""
         metrics, truth = self.workdir.metrics(opened.job.stem), opened.truth
         if truth is None or metrics.get("ground_truth_sha256") == truth.sha256:
             return
@@ -87,7 +87,7 @@ class Records:
     def _publish(
         self, opened: Opened, metrics: dict, before: np.ndarray, samples: Mapping[str, np.ndarray]
     ) -> None:
-        """Writes the report, and then the metrics, which mark the image as done."""
+        """Writes the report, and then the metrics, which mark the job as done."""
         source, stem = opened.source, opened.job.stem
         if opened.truth is not None:
             metrics |= score_result(samples["result.png"], opened.truth, before, source.size)
@@ -110,7 +110,7 @@ class Records:
         self.workdir.write_metrics(stem, metrics)
 
     def _write_page(self, stem: str, metrics: dict, opened: Opened | None) -> None:
-        """Writes the report of an image without a result."""
+        """Writes the report of a job without a result."""
         report.write_report(
             self.workdir.folder(stem),
             metrics,
@@ -122,16 +122,16 @@ class Records:
     def fail(
         self, job: Job, error: Exception, opened: Opened | None = None, run: Run | None = None
     ) -> dict[str, Any]:
-        """Records the failure of an image; the traceback of an internal error goes to a file.
+        """Records the failure of a job; the traceback of an internal error goes to a file.
 
         Args:
-            job: The image.
+            job: The job.
             error: The error.
-            opened: The opened image, if it was opened.
+            opened: The opened job, if it was opened.
             run: Its run, if it had begun.
 
         Returns:
-            The metrics of the image.
+            The metrics of the job.
         """
         text, trace = " ".join(str(error).split()) or type(error).__name__, ""
         if isinstance(error, OSError) and error.errno:  # of the host, such as a full disk
@@ -139,6 +139,7 @@ class Records:
         elif not isinstance(error, InputError):
             text = f"{type(error).__name__}: {text[:300]}"
             trace = printable("".join(traceback.format_exception(error)))
+        text = self.opener.spelling(text)
         tell(f"{show_path(job.stem)}: failed: {text}")
         metrics = self._metrics(job, "failed", opened, run) | {"error": printable(text)}
         with contextlib.suppress(OSError, InputError):  # the folder itself may be the problem
@@ -153,7 +154,7 @@ class Records:
     def _metrics(
         self, job: Job, status: str, opened: Opened | None, run: Run | None
     ) -> dict[str, Any]:
-        """Returns the metrics common to all images, including failed ones."""
+        """Returns the metrics common to all jobs, including failed ones."""
         spent = dataclasses.asdict(run.spent if run else Spent())
         rate = spent["steps"] / max(spent.pop("train_seconds"), 1e-9)
         devices, lanes = (len(run.programs.devices), run.programs.lanes) if run else (1, 1)

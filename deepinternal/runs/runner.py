@@ -1,6 +1,6 @@
 """Works through the jobs of a work folder that several processes may share.
 
-The failure of an image is recorded, and the others continue. No method is known here by name;
+The failure of a job is recorded, and the others continue. No method is known here by name;
 `deepinternal.recipe` defines what a method provides.
 """
 
@@ -84,7 +84,7 @@ class Runner:
 
         Args:
             listed: The jobs.
-            stop: Polled between steps.
+            stop: Polled between dispatches.
             wait: Whether to wait for other processes, and to train on what they abandon.
 
         Returns:
@@ -119,10 +119,10 @@ class Runner:
         This process holds none meanwhile.
         """
         told = False
-        while self.outcomes.left and not stop.signum:
-            owners = {stem: self._claims.owner(stem) for stem in self.outcomes.left}
+        while self.outcomes.held_elsewhere and not stop.signum:
+            owners = {stem: self._claims.owner(stem) for stem in self.outcomes.held_elsewhere}
             if free := {stem for stem, owner in owners.items() if not owner}:
-                self.outcomes.left -= free
+                self.outcomes.held_elsewhere -= free
                 return free
             for owner, images in () if told else Counter(owners.values()).items():
                 tell(f"waiting for {owner}: {images} image{'s' * (images > 1)}")
@@ -137,7 +137,7 @@ class Runner:
             Whether it is finished.
         """
         try:
-            if self._opener.is_finished(job):
+            if self._opener.check_finished(job):
                 self.outcomes.finished.add(job.stem)
                 return True
             self._first = self._opener.open(job, self._opener.canvases([job]).get(job))
@@ -269,12 +269,12 @@ class Runner:
         opener, first = self._opener, self._first
         self._first = None
         if not self._claims.take(job.stem):
-            self.outcomes.left.add(job.stem)
+            self.outcomes.held_elsewhere.add(job.stem)
             return None
         if self.outcomes.has_failed(job.stem):
             self._claims.release(job.stem)
             return None
-        if not opener.is_finished(job):
+        if not opener.check_finished(job):
             remove_unfinished(self._workdir.path / job.stem)
             same = first and dataclasses.replace(first, job=job)  # its stem may be another one
             opened = same or opener.open(job, canvas)

@@ -44,7 +44,9 @@ NAMED = ("method", "presets")  # fields that `--config` sets, rather than their 
 class RunConfig(Config):
     """The settings of a command besides those of the method.
 
-    None of them changes a result, except `input` and `color`.
+    `method`, `presets`, `input` and `color` determine the results, and `parallel.compiler_options` may
+    change them. The other fields of `parallel` change results by rounding errors at most. The rest says
+    what is scored, logged, saved and shown.
     """
 
     method: Text = field("", "name of the method, or package.module:RECIPE")

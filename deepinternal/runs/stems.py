@@ -1,4 +1,4 @@
-"""Ties the folders of images in a work folder permanently to the images' files.
+"""Assigns the file of each job a folder in the work folder, once and for all.
 
 DIR/stems.json names the file that each folder belongs to, and DIR/<stem>/input.json holds the hash of
 its contents once something was made from it. A job gets the folder of its file: the one that

@@ -230,10 +230,11 @@ class Workdir:
         changed = [role for role in roles if noted.files.get(role) != files.get(role)]
         if not {*changed} <= {*self._continued}:
             named = ", ".join(show_path(path) for r in changed for path in paths.get(r, ())[:1])
+            folder = show_path(self.path / stem)
             raise RefusedError(
                 f"--workdir={show_path(self.path)}: {show_path(stem)} was made from different files "
-                f"({', '.join(changed)}){named and f' than {named}'}; use another folder, or "
-                "--overwrite"
+                f"({', '.join(changed)}){named and f' than {named}'}; remove {folder} to make this "
+                "result again, use another folder, or --overwrite to make all results again"
             )
         return new
 

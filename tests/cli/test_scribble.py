@@ -11,6 +11,7 @@ from deepinternal.cli import console, scribble
 from deepinternal.codecs.image_io import read_image
 from deepinternal.runs.companions import companion
 from deepinternal.runs.inputs import list_jobs
+from tests import needs
 from tests.launch.conftest import picture, save
 
 
@@ -147,7 +148,11 @@ def test_a_large_picture_is_reduced_and_its_masks_are_not(run, here, monkeypatch
         ("clip.mp4 --out=hints", "clip.mp4: is a video; give its frames"),
         ("a.png --out=file", "--out=file: give a folder"),
         ("a.png --out=hints.html", "--out=hints.html: give a folder"),
-        ("a.png --out=/proc/hints", "--out=/proc/hints: /proc cannot be written"),
+        pytest.param(
+            "a.png --out=/proc/hints",
+            "--out=/proc/hints: /proc cannot be written",
+            marks=needs.PROC,
+        ),
         ("a.png --out=site", "a.html: is not a page of this program"),
         (
             "a.png --out=hints --foregruond=a.png",

@@ -81,9 +81,9 @@ def alone():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("chunk", [1, 4])
-def test_lanes_agree_with_one_by_one(alone, tmp_path, name, chunk):
-    programs = Programs(METHODS[name](), images_per_device=3, steps_per_dispatch=chunk)
+@pytest.mark.parametrize("steps", [1, 4])
+def test_lanes_agree_with_one_by_one(alone, tmp_path, name, steps):
+    programs = Programs(METHODS[name](), images_per_device=3, steps_per_dispatch=steps)
     side_by_side = run(programs, tmp_path, checkpoint_every=1e9)
     assert sorted(side_by_side) == list(range(len(IMAGES)))
     assert_alike(side_by_side, alone[name])

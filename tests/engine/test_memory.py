@@ -8,6 +8,7 @@ import jax
 import pytest
 
 from deepinternal.engine import memory
+from tests import needs
 
 GB = 10**9
 KIB = 1024
@@ -72,6 +73,7 @@ def test_limits_of_the_process(machine):
     assert machine(files) == pytest.approx(2 * GB, abs=KIB)
 
 
+@needs.PROC
 def test_this_machine_with_a_limit():
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert 0 < memory.free(jax.local_devices()[0]) < whole

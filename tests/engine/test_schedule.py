@@ -1,4 +1,4 @@
-"""The dispatches of a stage: one step or a full chunk."""
+"""The dispatches of a stage: one step or a full dispatch."""
 
 import itertools
 
@@ -14,11 +14,11 @@ def stage(steps, variant=None, every=0):
     return Stage("one", steps, step, evaluate, evaluate_every=every, **options)
 
 
-def dispatches(one, chunk, **pauses):
+def dispatches(one, full, **pauses):
     step, found = 0, []
     while step < one.steps:
         most = schedule.limit(one, step, **pauses)
-        found.append(schedule.dispatch(one, 0, step, most, chunk))
+        found.append(schedule.dispatch(one, 0, step, most, full))
         step += found[-1][0]
     assert step == one.steps
     return found
@@ -29,20 +29,20 @@ def test_without_variants_only_the_rest_is_shorter():
     assert [n for n, _ in dispatches(stage(11, every=5), 4)] == [4, 1, 4, 1, 1]
 
 
-@pytest.mark.parametrize("chunk", [1, 4, 50])
+@pytest.mark.parametrize("full", [1, 4, 50])
 @pytest.mark.parametrize("pauses", [{}, {"offset": 3, "snapshot_every": 7}])
-def test_with_variants_one_step_or_a_full_chunk(chunk, pauses):
+def test_with_variants_one_step_or_a_full_dispatch(full, pauses):
     one = stage(200, lambda seed, step: "abc"[(step // 11) % 3] if step < 120 else "d", 60)
-    taken, variants = dispatches(one, chunk, **pauses), []
+    taken, variants = dispatches(one, full, **pauses), []
     for count, variant in taken:
-        assert count in (1, chunk)
+        assert count in (1, full)
         variants += [variant] * count
     assert variants == [one.variant(0, step) for step in range(200)]
     ends = set(itertools.accumulate(count for count, _ in taken))
     assert ends >= {60, 120, 180, 200}
     if pauses:
         assert ends >= set(range(4, 200, 7))
-    programs = list(schedule.programs(one, 0, 0, chunk, **pauses))
+    programs = list(schedule.programs(one, 0, 0, full, **pauses))
     assert programs == list(dict.fromkeys((variant, count) for count, variant in taken))
 
 

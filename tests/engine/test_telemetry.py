@@ -11,11 +11,12 @@ from deepinternal.engine.loop import Loop, train
 from deepinternal.engine.parallel import Programs
 from deepinternal.engine.run import Run
 from deepinternal.engine.telemetry import Profile, memory_mb
-from tests import tiny_methods
+from tests import needs, tiny_methods
 
 INPUTS = {"image": jnp.asarray(tiny_methods.photo())}
 
 
+@needs.PROC
 def test_memory_on_cpu_is_that_of_the_process():
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     assert 50 < memory_mb(jax.local_devices()) <= peak * 1.01

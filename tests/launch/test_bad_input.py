@@ -16,6 +16,7 @@ from deepinternal import methods
 from deepinternal.codecs.image_io import read_image
 from deepinternal.ops.resizing import resize
 from deepinternal.types import InputError
+from tests import needs
 from tests.codecs.image_samples import SIGNATURE, chunk, png_bytes
 from tests.launch.conftest import picture, save
 
@@ -160,6 +161,7 @@ def test_unusual_names_work(train_tiny, tmp_path, name):
         assert f">{stem}</a>" in page
 
 
+@needs.ANY_NAME
 def test_a_name_that_is_not_utf8(train_tiny, tmp_path):
     (tmp_path / "in").mkdir()
     path = save(tmp_path / "in" / "\udcff.png", picture())

@@ -26,7 +26,7 @@ WORKDIR = "--workdir=never-made"
         ([CONFIG, WORKDIR, "--config.train-steps=1"], ["did you mean --config.train_steps?"]),
         ([CONFIG, WORKDIR, "--flagfile=missing"], ["missing"]),
         ([CONFIG, WORKDIR, "--scale=3"], ["--scale: ", "did you mean --config.scale?"]),
-        (["--config.progress=False", WORKDIR], ["--config=NAME[:PRESET,...] must be given"]),
+        (["--config.progress=False", WORKDIR], ["--config=NAME[:PRESET,...] must also be given"]),
         (["--config.sed=1", CONFIG, WORKDIR], ["config.sed: ", "did you mean seed?"]),
         ([CONFIG, "--workdir", "--dry_run"], ["--workdir: needs a value"]),
         ([CONFIG, "--config", "--dry_run"], ["--config: needs a value"]),

@@ -13,6 +13,7 @@ from deepinternal import methods
 from deepinternal.cli import answers, console, verb_table, verbs, words
 from deepinternal.codecs import export, image_io
 from deepinternal.runs.inputs import Job
+from tests import needs
 from tests.launch.conftest import picture, save
 
 TINY = ["--features=4", "--layers=3", "--train_steps=2", "--crop=16", "--ensemble=off"]
@@ -153,6 +154,38 @@ def test_a_folder_becomes_a_folder(tmp_path, verb):
     assert not (tmp_path / "cache" / "deepinternal" / "runs").exists()
 
 
+def test_failures_name_the_options_of_the_verb(tmp_path, verb):
+    for folder in ("photos", "kernels"):
+        (tmp_path / folder).mkdir()
+    for name in ("a.png", "b.png"):
+        save(tmp_path / "photos" / name, picture(20, 24))
+    np.save(tmp_path / "kernels" / "a.npy", np.full((3, 3), 1 / 9))
+    status, said = verb("sr", "photos", "--kernel=kernels", "--out=big", "--workdir=work", *TINY)
+    assert status == 1
+    assert "b: failed: --kernel: no file for b" in said
+    metrics = json.loads((tmp_path / "work" / "b" / "metrics.json").read_text())
+    assert metrics["error"].startswith("--kernel: no file")
+    assert "config." not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "spelled"),
+    [
+        (
+            "sr",
+            "config.scale=0: too small, see config.kernel",
+            "--scale=0: too small, see --kernel",
+        ),
+        ("sr", "config.input: no images", "no images"),
+        ("sr", "out/config.json: from another version", "out/config.json: from another version"),
+        ("sr", "config.json is damaged", "config.json is damaged"),
+        ("retarget", "config.result_size=0,5: too small", "--size=0,5: too small"),
+    ],
+)
+def test_messages_name_options(name, text, spelled):
+    assert verbs._spelled(name, text) == spelled
+
+
 def test_names_of_results_fit_and_differ(tmp_path):
     """Names of images may be as long as allowed, and end like those of further results."""
     stems = ["長" * 83, "長" * 82 + "形", "x", "x-foreground", "2021/x", "X"]
@@ -204,7 +237,11 @@ def test_a_kernel_is_written_in_the_form_that_the_name_asks_for(tmp_path, verb):
             ["sr", "photo.png", "--input=other.png", "--out=x.png"],
             "--input: give the input without",
         ),
-        (["sr", "photo.png", "--out=/proc/x.png"], "--out=/proc/x.png: /proc cannot be written"),
+        pytest.param(
+            ["sr", "photo.png", "--out=/proc/x.png"],
+            "--out=/proc/x.png: /proc cannot be written",
+            marks=needs.PROC,
+        ),
         (["retarget", "photo.png", "--out=x.png", "--size=0,50"], "--size=0,50: must be height"),
         (["retarget", "photo.png", "--out=x.png", "--scale=9"], "--scale=9: must be vertical"),
         (["retarget", "photo.png", "--out=x.png", "--scale=2", "--method=gan"], "or ingan"),

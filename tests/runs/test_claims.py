@@ -15,6 +15,7 @@ import pytest
 
 from deepinternal.runs import claims as module
 from deepinternal.runs.claims import Claims
+from tests import needs
 
 ROOT = Path(__file__).parents[2]
 # A process that obeys lines on stdin: "take x", "held x", ... and answers each with one line.
@@ -168,7 +169,10 @@ def test_threads_race(claims, released):
     assert [c.held("a") for c in all_] == [results[i] for i in range(20)]
 
 
-@pytest.mark.parametrize("left", ["nothing", "a dead process", "a released claim"])
+@pytest.mark.parametrize(
+    "left",
+    ["nothing", pytest.param("a dead process", marks=needs.PROC), "a released claim"],
+)
 def test_each_name_goes_to_one_process(tmp_path, claims, left):
     names = [f"name {i}" for i in range(200)]
     if left == "a dead process":
@@ -193,6 +197,7 @@ def test_each_name_goes_to_one_process(tmp_path, claims, left):
     assert taken == dict.fromkeys(names, 1)
 
 
+@needs.PROC
 def test_a_killed_process_is_followed_at_once(claims, servant):
     first, follower = servant(), claims()
     assert first.ask("take", "a") == "True"
@@ -204,6 +209,7 @@ def test_a_killed_process_is_followed_at_once(claims, servant):
     assert not claims().take("a")
 
 
+@needs.PROC
 def test_another_process_of_the_same_id_is_not_the_holder(claims, tmp_path):
     one = claims()
     assert one.take("a")

@@ -96,9 +96,16 @@ def test_what_is_finished_is_not_read(run, source, out, opened):
     assert made == {name: (out / name / "result.png").stat().st_mtime_ns for name in SIZES}
     shutil.copy(source / "b.png", source / "0.png")
     shutil.copy(source / "a.png", source / "c.png")
-    with pytest.raises(ValueError, match=r"c was made from different files \(input\)"):
+    told = r"c was made from different files \(input\) than .*/c.png; remove .*out/c to make"
+    with pytest.raises(ValueError, match=told):
         run()
     assert not (out / "0").exists()
+    # Without the folder that the message names, only this image is made again.
+    shutil.rmtree(out / "c")
+    assert run() == 0
+    assert sorted(p.parent.name for p in out.glob("*/result.png")) == ["0", *sorted(SIZES)]
+    now = {name: (out / name / "result.png").stat().st_mtime_ns for name in SIZES}
+    assert {name for name in SIZES if now[name] != made[name]} == {"c"}
 
 
 def test_a_finished_image_of_an_older_version_is_recognised(run, out, opened):
