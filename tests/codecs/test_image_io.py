@@ -230,9 +230,9 @@ def test_too_many_pixels_are_refused_from_the_header(tmp_path, refuse, monkeypat
     path.write_bytes(png_bytes(small, size=(50000, 50000)))
     refuse(read_image, path, "pixels", "100000000")
     path.write_bytes(png_bytes(small, size=(11000, 10000)))  # where Pillow only warns
-    refuse(read_image, path, "11000x10000", "100000000")
+    refuse(read_image, path, "11000 pixels wide and 10000 high", "100000000")
     path.write_bytes(png_bytes(small))
-    refuse(read_image, path, "4x4", "15", max_pixels=15)
+    refuse(read_image, path, "4 pixels wide and 4 high", "15", max_pixels=15)
     path.write_bytes(png_bytes(small, size=(0, 7)))
     refuse(read_image, path)
     tifffile.imwrite(tmp_path / "f.tif", np.zeros((9, 9, 3), "f4"), photometric="rgb")

@@ -39,6 +39,6 @@ def test_no_pixel_is_needed(tmp_path, refuse):
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:-500])
     assert image_shape(tmp_path / "b.png") == (30, 40, 3)
     refuse(image_shape, tmp_path / "none.png", "no such file")
-    refuse(image_shape, tmp_path / "a.png", "40x30", max_pixels=100)
+    refuse(image_shape, tmp_path / "a.png", "40 pixels wide and 30 high", max_pixels=100)
     (tmp_path / "text.png").write_text("no image")
     refuse(image_shape, tmp_path / "text.png", "is not a PNG")

@@ -160,7 +160,7 @@ def test_the_noise_of_scattered_pixels_is_measured(share):
 def test_large_holes_are_mentioned():
     known = np.ones((64, 64), bool)
     known[10:45, 20:60] = False
-    assert "patches.py:inpaint" in decided(np.float32(photo(64)), known)[1]
+    assert "inpaint --method=patches" in decided(np.float32(photo(64)), known)[1]
 
 
 def test_an_image_with_one_known_pixel_becomes_constant():
