@@ -236,7 +236,7 @@ def test_too_many_pixels_are_refused_from_the_header(tmp_path, refuse, monkeypat
     path.write_bytes(png_bytes(small, size=(0, 7)))
     refuse(read_image, path)
     tifffile.imwrite(tmp_path / "f.tif", np.zeros((9, 9, 3), "f4"), photometric="rgb")
-    refuse(read_image, tmp_path / "f.tif", "9x9", max_pixels=80)
+    refuse(read_image, tmp_path / "f.tif", "9 pixels wide and 9 high", max_pixels=80)
     assert not loads
 
 
